@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """AdaptivFloat<n,e> (arXiv 1909.13271, algorithm 1) and int8: encoders and decoders of codes.
 
-A code s|E|M is the integer d = (-1)^s (2^m + M) 2^E, times 2^(b - m); E = M = 0 is zero. int8 sits behind
-the same functions: d is the byte, times 2^b. The code with the sign alone (0x80) reads as zero in both.
+A code s|E|M is the integer d = (-1)^s (2^m + M) 2^E, times 2^(b - m); E = M = 0 is zero. int8 sits
+behind the same functions: d is the byte, times 2^b. The code with the sign alone (0x80) reads as zero
+in both.
 """
 
 import math
@@ -41,7 +42,7 @@ def decode(code, bias, fmt):
 
 
 def encode(x, bias, fmt):
-    """Nearest code of each float, ties to the even code; clamps, and snaps below the smallest value."""
+    """Nearest code of each float, ties to the even code; clamps at both ends."""
     x = x.double()
     if not fmt.is_adaptivfloat:
         return torch.round(x * 2.0 ** -bias).clamp(-127, 127).long() & 0xFF
@@ -61,8 +62,8 @@ def encode(x, bias, fmt):
 def encode_fixed(v, frac, bias, fmt):
     """Code of the 16-bit integer v with `frac` fraction bits: equals encode(v * 2^-frac).
 
-    What the hardware does: position p of the leading one of |v|; L = E and the bits after the leading one
-    side by side, 15 of them after the point; code = L rounded to m of those, ties to even, clamped.
+    What the hardware does: position p of the leading one of |v|; L = E and the bits after the leading
+    one side by side, 15 of them after the point; code = L rounded to m of those, ties to even, clamped.
     """
     if not fmt.is_adaptivfloat:
         shift = min(frac + bias, 40)               # more leaves nothing of 16 bits

@@ -58,7 +58,7 @@ class Checkpoint:
 
     def __post_init__(self):
         shapes = tensor_shapes(self.model)
-        for name, shape in shapes.items():
+        for name in shapes:
             if name not in self.tensors:
                 raise ValueError(f"Checkpoint must have the tensor {name}, it is missing")
         for name, tensor in self.tensors.items():
@@ -74,7 +74,7 @@ class Checkpoint:
         return self.tensors[name]
 
     def dense(self):
-        """The uncompressed model: dense.NAME in place of NAME, every token kept, no exit, full spans."""
+        """The uncompressed model: dense.NAME for NAME, every token kept, no exit, full spans."""
         tensors = {name: t for name, t in self.tensors.items() if not name.startswith("dense.")}
         for name in list(tensors):
             tensors[name] = self.tensors.get("dense." + name, tensors[name])

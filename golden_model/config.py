@@ -21,8 +21,8 @@ def _check_integer(thing, value, low, high):
 class NumberFormat:
     """The format of weights and of array inputs: AdaptivFloat<bits,exponent>, or int8 when exponent is 0.
 
-    A code decodes to the integer d (`decoded_bits` wide, signed) and stands for d * 2^(b - mantissa),
-    b the tensor's bias. For int8 mantissa is 0, so b is the plain power-of-two scale of the byte.
+    A code decodes to the integer d (`decoded_bits` wide, signed) and stands for d * 2^(b - mantissa), b
+    the tensor's bias. For int8 mantissa is 0, so b is the plain power-of-two scale of the byte.
     """
 
     bits: int = 8
