@@ -1,0 +1,20 @@
+"""Signal shapes by their names in numerics.md; no block writes a width as a literal."""
+from amaranth import signed, unsigned
+
+ACT = signed(16)
+EXPONENTIAL = unsigned(17)  # Q1.16, 1.0 exact
+
+
+def code(config):
+    """A stored code of the config's number format."""
+    return unsigned(config.format.bits)
+
+
+def decoded(config):
+    """The integer that a code stands for."""
+    return signed(config.format.decoded_bits)
+
+
+def accumulator(config):
+    """The exact accumulator."""
+    return signed(config.accumulator_bits)
