@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The weight stream of one LINEAR (docs/design.md, section 2, Weight stream): packing, and the reader for tests and `show`.
+
+Columns are sorted by non-zeros so that the P lanes of a group end together; odd groups run through the lanes
+backwards, so that no lane's string gets longer than the others'.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from golden_model.bitmask import WORD_ROWS, decode_column
+from golden_model.hardware import ceil_div
+
+__all__ = ["BIAS_BITS", "HEADER_BYTES", "PADDING", "Column", "Columns", "encode_columns", "lane_strings", "order_columns",
+           "pack_columns", "unpack_columns"]
+
+BIAS_BITS = 40
+HEADER_BYTES = BIAS_BITS // 8 + 2
+PADDING = 0xFFFF        # destination of a column that is not stored
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column as the hardware reads it."""
+
+    bias: int
+    destination: int
+    codes: tuple
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A packed weight stream.
+
+    data: the bytes; lane_bytes: of one lane's string; slots: (groups, P) column numbers by group and lane, -1 padding;
+    nonzeros: (groups, P), what each lane multiplies in each group.
+    """
+
+    data: bytes
+    lane_bytes: int
+    slots: np.ndarray
+    nonzeros: np.ndarray
+
+    @property
+    def groups(self):
+        return len(self.slots)
+
+    @property
+    def cycles(self):
+        """Cycles of the array for one tile: each group takes as long as its longest column."""
+        return int(self.nonzeros.max(axis=1).sum())
+
+    def block(self, depth, most=32):
+        """Groups that the weight buffer holds: any that many in a row have at most `depth` entries in every lane."""
+        entries = np.maximum(self.nonzeros, 1)      # a column without weights still takes an entry
+        total = np.vstack([np.zeros((1, entries.shape[1]), int), entries.cumsum(axis=0)])
+        for size in range(min(most, self.groups), 1, -1):
+            if (total[size:] - total[:-size]).max() <= depth:
+                return size
+        return 1
+
+
+def encode_columns(codes):
+    """`golden_model.bitmask.encode_column` of each row of (columns, K) codes, at once."""
+    codes = np.asarray(codes, dtype=np.uint8)
+    count, rows = codes.shape
+    padded = np.zeros((count, ceil_div(rows, WORD_ROWS), WORD_ROWS), np.uint8)
+    padded.reshape(count, -1)[:, :rows] = codes
+    kept = padded != 0
+    mask = np.packbits(kept, axis=-1, bitorder="little")
+    both = np.concatenate([mask, padded], axis=-1)
+    valid = np.concatenate([np.ones_like(mask, dtype=bool), kept], axis=-1)
+    return [column[where].tobytes() for column, where in zip(both, valid, strict=True)]
+
+
+def order_columns(codes):
+    """Columns by number of non-zeros, descending, equal ones in their order."""
+    return np.argsort(-np.count_nonzero(codes, axis=1), kind="stable")
+
+
+def _slots(orders, columns):
+    """(groups, P) column numbers: each order cut into groups of P; odd groups reversed; -1 fills the last one."""
+    groups = []
+    for order in orders:
+        padded = np.full(ceil_div(len(order), columns) * columns, -1)
+        padded[:len(order)] = order
+        groups.append(padded.reshape(-1, columns))
+    slots = np.concatenate(groups)
+    slots[1::2] = slots[1::2, ::-1]
+    return slots
+
+
+def pack_columns(codes, bias, destinations, columns, bus_bytes, orders=None):
+    """Pack one tensor into its weight stream.
+
+    Parameters
+    ----------
+    codes : (N, K) codes, one row for each output column
+    bias : N integers at the accumulator's scale
+    destinations : N feature indices where the results are stored, below 0xFFFF
+    columns : P
+    bus_bytes : bytes of a bus word
+    orders : lists of column numbers; each starts a group. Default: all columns, sorted by `order_columns`
+    """
+    codes = np.asarray(codes, dtype=np.uint8)
+    slots = _slots([order_columns(codes)] if orders is None else orders, columns)
+    encoded = [_header(int(b), int(d)) + column
+               for b, d, column in zip(bias, destinations, encode_columns(codes), strict=True)]
+    encoded.append(_header(0, PADDING) + bytes(2 * ceil_div(codes.shape[1], WORD_ROWS)))
+    counts = np.append(np.count_nonzero(codes, axis=1), 0)
+    strings = [b"".join(encoded[column] for column in lane) for lane in slots.T]
+    lane_bytes = ceil_div(max(map(len, strings)), bus_bytes) * bus_bytes
+    lanes = np.frombuffer(b"".join(s.ljust(lane_bytes, b"\0") for s in strings), np.uint8)
+    words = lanes.reshape(columns, -1, bus_bytes).transpose(1, 0, 2)
+    return Columns(words.tobytes(), lane_bytes, slots, counts[slots])
+
+
+def _header(bias, destination):
+    if not -(1 << (BIAS_BITS - 1)) <= bias < 1 << (BIAS_BITS - 1):
+        raise ValueError(f"Bias must fit {BIAS_BITS} bits signed at the accumulator's scale, not {bias}")
+    if not 0 <= destination <= PADDING:
+        raise ValueError(f"Destination must be in 0..{PADDING}, not {destination}")
+    return bias.to_bytes(BIAS_BITS // 8, "little", signed=True) + destination.to_bytes(2, "little")
+
+
+def lane_strings(data, columns, bus_bytes):
+    """The P byte strings of a weight stream."""
+    words = np.frombuffer(data, np.uint8).reshape(-1, columns, bus_bytes)
+    return [lane.tobytes() for lane in words.transpose(1, 0, 2)]
+
+
+def unpack_columns(data, columns, bus_bytes, groups, rows):
+    """[[Column of each lane] of each group]: what the hardware reads from a weight stream.
+
+    Raises ValueError when a string ends early or has anything but zeros after its last column.
+    """
+    result = [[None] * columns for _ in range(groups)]
+    for lane, string in enumerate(lane_strings(data, columns, bus_bytes)):
+        at = 0
+        for group in range(groups):
+            header = string[at:at + HEADER_BYTES]
+            try:
+                codes, used = decode_column(string[at + HEADER_BYTES:], rows)
+            except IndexError:
+                used = len(string)
+            if at + HEADER_BYTES + used > len(string):
+                raise ValueError(f"Weight stream must have {groups} groups, lane {lane} ends in group {group}")
+            bias = int.from_bytes(header[:BIAS_BITS // 8], "little", signed=True)
+            result[group][lane] = Column(bias, int.from_bytes(header[BIAS_BITS // 8:], "little"), tuple(codes))
+            at += HEADER_BYTES + used
+        if any(string[at:]):
+            raise ValueError(f"Weight stream must have {groups} groups, lane {lane} has more")
+    return result
