@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The specification: number formats, function tables, every block on integers, the whole network."""
+"""The specification: formats, function tables, every block on integers, the whole network."""

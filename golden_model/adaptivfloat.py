@@ -2,8 +2,8 @@
 """AdaptivFloat<n,e> (arXiv 1909.13271, algorithm 1) and int8: encoders and decoders of codes.
 
 A code s|E|M is the integer d = (-1)^s (2^m + M) 2^E, times 2^(b - m); E = M = 0 is zero. int8 sits
-behind the same functions: d is the byte, times 2^b. The code with the sign alone (0x80) reads as zero
-in both.
+behind the same functions: d is the byte, times 2^b. The code with the sign alone (0x80) reads as
+zero in both.
 """
 
 import math
@@ -59,19 +59,20 @@ def encode(x, bias, fmt):
     return code + (((x < 0) & (code != 0)).long() << (fmt.bits - 1))
 
 
-def encode_fixed(v, frac, bias, fmt):
-    """Code of the 16-bit integer v with `frac` fraction bits: equals encode(v * 2^-frac).
+def encode_fixed(v, frac, bias, fmt, bits=ACT_BITS):
+    """Code of the integer v (|v| < 2^bits) with `frac` fraction bits: equals encode(v * 2^-frac).
 
-    What the hardware does: position p of the leading one of |v|; L = E and the bits after the leading
-    one side by side, 15 of them after the point; code = L rounded to m of those, ties to even, clamped.
+    What the hardware does: position p of the leading one of |v|; L = E and the bits after the
+    leading one side by side, bits - 1 of them after the point; code = L rounded to m of those, ties
+    to even, clamped. Clamping is not counted: a calibrated tensor loses at most its last step.
     """
     if not fmt.is_adaptivfloat:
-        shift = min(frac + bias, 40)               # more leaves nothing of 16 bits
-        if shift < -16:
+        shift = frac + bias
+        if shift < -bits:                          # any non-zero is far above the largest byte
             return torch.where(v == 0, 0, torch.where(v > 0, 127, 0x81))
-        return round_shift(v, shift).clamp(-127, 127) & 0xFF
-    m, point = fmt.mantissa, ACT_BITS - 1
-    magnitude = v.abs()                            # 0..2^15, 16 bits unsigned
+        return round_shift(v, min(shift, 40)).clamp(-127, 127) & 0xFF
+    m, point = fmt.mantissa, bits - 1
+    magnitude = v.abs()
     p = leading_one(magnitude).clamp(min=0)
     exponent = p - frac - bias                     # E
     linear = (exponent << point) + (magnitude << (point - p)) - (1 << point)

@@ -100,4 +100,5 @@ def load(path):
     config = json.loads((path / "config.json").read_text())
     return Checkpoint(ModelConfig(**config["model"]), load_file(path / "model.safetensors"),
                       config.get("ranges", {}), config.get("exit_threshold", 0.0),
-                      config.get("dvfs_table"), config.get("metrics", {}), config.get("command", ""))
+                      config.get("dvfs_table"), config.get("metrics", {}),
+                      config.get("command", ""))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Number formats of codes and sizes of models (shared/spec/numerics.md, docs/design.md section 1)."""
+"""Number formats of codes and sizes of models (docs/design.md section 1)."""
 
 from dataclasses import asdict, dataclass
 
@@ -19,10 +19,10 @@ def _check_integer(thing, value, low, high):
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """The format of weights and of array inputs: AdaptivFloat<bits,exponent>, or int8 when exponent is 0.
+    """Format of weights and array inputs: AdaptivFloat<bits,exponent>, or int8 if exponent is 0.
 
-    A code decodes to the integer d (`decoded_bits` wide, signed) and stands for d * 2^(b - mantissa), b
-    the tensor's bias. For int8 mantissa is 0, so b is the plain power-of-two scale of the byte.
+    A code decodes to the integer d (`decoded_bits` wide, signed), worth d * 2^(b - mantissa), b the
+    tensor's bias. For int8 mantissa is 0, so b is the plain power-of-two scale of the byte.
     """
 
     bits: int = 8

@@ -13,7 +13,8 @@ def tensors():
 
 
 def test_save_and_load(tmp_path):
-    checkpoint = Checkpoint(MODELS["nano"], tensors(), {"embed": 2.5}, 0.25, [1, 2, 3], {"a": 1}, "x")
+    checkpoint = Checkpoint(MODELS["nano"], tensors(), {"embed": 2.5}, 0.25, [1, 2, 3],
+                            {"a": 1}, "x")
     checkpoint.save(tmp_path)
     again = load(tmp_path)
     assert again.model == checkpoint.model and again.ranges == {"embed": 2.5}

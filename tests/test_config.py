@@ -3,8 +3,8 @@ import pytest
 
 from golden_model.config import AF8, INT8, MODELS, ModelConfig, NumberFormat
 
-NANO = dict(layers=3, embedding=16, hidden=32, heads=2, feed_forward=64, vocabulary=64, positions=16,
-            classes=3)
+NANO = dict(layers=3, embedding=16, hidden=32, heads=2, feed_forward=64, vocabulary=64,
+            positions=16, classes=3)
 
 
 def test_widths():
