@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The row table: which live token of which slot is in which physical row (system.md, Rows, slots and passes)."""
+
+from amaranth import Module, Mux, Signal, unsigned
+from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+__all__ = ["Command", "Rows", "command_layout", "entry_layout", "index", "slot_layout"]
+
+
+class Command(enum.Enum, shape=3):
+    """What the row table does."""
+
+    RESET = 0     # every row free, every slot empty (also done by itself after reset)
+    ADMIT = 1     # `slot` now holds queue entry `sentence`, at layer 0, fresh, without rows
+    ALLOCATE = 2  # append one row at `position` to `slot`, the slot that was admitted last
+    COMPACT = 3   # drop the rows of slots in `release`, and those without keep bit of slots in `mask`
+    ADVANCE = 4   # slots in `mask` are one layer further
+    SETTLE = 5    # no slot is fresh any more
+
+
+def index(count):
+    """Shape of a number in 0..count-1, at least one bit."""
+    return unsigned(max(1, ceil_log2(count)))
+
+
+def command_layout(config):
+    """What `Rows.i_command` takes; fields that a command does not name are ignored."""
+    return data.StructLayout({"command": Command, "slot": index(config.slots), "position": index(config.positions),
+                              "sentence": 32, "mask": config.slots, "release": config.slots})
+
+
+def entry_layout(config):
+    """One row: its physical row, its slot, the token's original position."""
+    return data.StructLayout({"physical": index(config.rows), "slot": index(config.slots),
+                              "position": index(config.positions)})
+
+
+def slot_layout(config):
+    """One slot. Its rows are the logical rows start .. start + count - 1."""
+    return data.StructLayout({"resident": 1, "fresh": 1, "sentence": 32, "layer": index(config.layers + 1),
+                              "start": index(config.rows), "count": index(config.positions + 1)})
+
+
+class Rows(wiring.Component):
+    """Row table, slot table and free list.
+
+    Logical rows 0 .. total-1 are live, in order of admission; the rows of a slot are contiguous. Rows never move in the
+    data memories: dropping edits the table, and the physical rows go back to the free list.
+
+    Latency, cycles from a command's transfer to `done`: 1 for ADMIT, ALLOCATE and SETTLE, `slots` + 1 for ADVANCE,
+    total + 2 for COMPACT, `rows` + 1 for RESET. The next command is taken in the cycle after `done`. ALLOCATE without a
+    free row does nothing.
+
+    Parameters
+    ----------
+    config : HardwareConfig
+
+    Members
+    -------
+    i_command : In(stream of command_layout)
+    done : Out(1), pulse: the command has taken effect in every output
+    keep_write : In({enable, row, keep}), keep bit of a logical row, read by COMPACT; complete before the command
+    read_row : In(index(rows)), logical row
+    read_data : Out(entry_layout), the entry one cycle later; undefined while a command runs and for rows >= total
+    slots : Out(array of slot_layout), registers
+    free, total : Out, physical rows that are free, logical rows that are live
+    changed : Out({valid, row, slot, position}), pulse: the table gets this entry (trace tap `row`)
+    slot_changed : Out({valid, slot, sentence, layer}), pulse (trace tap `slot`)
+    """
+
+    def __init__(self, config):
+        self._config = config
+        row, slot = index(config.rows), index(config.slots)
+        super().__init__({
+            "i_command": In(stream.Signature(command_layout(config))),
+            "done": Out(1),
+            "keep_write": In(data.StructLayout({"enable": 1, "row": row, "keep": 1})),
+            "read_row": In(row),
+            "read_data": Out(entry_layout(config)),
+            "slots": Out(data.ArrayLayout(slot_layout(config), config.slots)),
+            "free": Out(index(config.rows + 1)),
+            "total": Out(index(config.rows + 1)),
+            "changed": Out(data.StructLayout({"valid": 1, "row": row, "slot": slot, "position": index(config.positions)})),
+            "slot_changed": Out(data.StructLayout({"valid": 1, "slot": slot, "sentence": 32,
+                                                   "layer": index(config.layers + 1)})),
+        })
+        self._scan = Signal(index(config.rows + 1))     # counts rows (COMPACT) or slots (ADVANCE)
+        self._length = Signal.like(self.total)          # rows before the compaction
+        self._kept = Signal.like(self.total)            # rows that the compaction has kept so far
+        self._latched = Signal(command_layout(config))  # the command in progress
+        self._put = Signal(row)                         # physical row of the entry that `changed` describes
+        self._table_address = Signal(row)
+        self._keep = Signal()                           # keep bit of the row on `read_data`
+        self._freed = Signal(data.StructLayout({"enable": 1, "row": row}))  # push on the free list
+        self._top = Signal(row)                         # the free row that ALLOCATE takes
+
+    def elaborate(self, platform):
+        m = Module()
+        self._memories(m)
+        with m.FSM(init="Reset") as fsm:
+            with m.State("Reset"):    # fill the free list, lowest row on top
+                self._reset(m)
+            with m.State("Idle"):     # take a command
+                self._accept(m)
+            with m.State("Compact"):  # read one row, keep or free the one before
+                self._compact(m)
+            with m.State("Advance"):  # one slot in each cycle, for the trace
+                self._advance(m)
+            with m.State("Done"):     # the free list's read port catches up
+                m.d.comb += self.done.eq(1)
+                m.next = "Idle"
+            m.d.comb += self._table_address.eq(Mux(fsm.ongoing("Compact"), self._scan, self.read_row))
+        return m
+
+    def _memories(self, m):
+        """The table, the free list (a stack of `free` rows) and the keep bits."""
+        config = self._config
+        m.submodules.table = table = Memory(shape=entry_layout(config), depth=config.rows, init=[])
+        m.submodules.free_list = free_list = Memory(shape=index(config.rows), depth=config.rows, init=[])
+        m.submodules.keep = keep = Memory(shape=1, depth=config.rows, init=[])
+        table_read, table_write = table.read_port(), table.write_port()
+        free_read, free_write = free_list.read_port(), free_list.write_port()
+        keep_read, keep_write = keep.read_port(), keep.write_port()
+        m.d.comb += [
+            table_write.addr.eq(self.changed.row),
+            table_write.data.physical.eq(self._put),
+            table_write.data.slot.eq(self.changed.slot),
+            table_write.data.position.eq(self.changed.position),
+            table_write.en.eq(self.changed.valid),
+            table_read.addr.eq(self._table_address),
+            self.read_data.eq(table_read.data),
+            free_write.addr.eq(self.free),
+            free_write.data.eq(self._freed.row),
+            free_write.en.eq(self._freed.enable),
+            free_read.addr.eq(self.free - 1),  # valid from the second cycle after a change of `free`
+            self._top.eq(free_read.data),
+            keep_write.addr.eq(self.keep_write.row),
+            keep_write.data.eq(self.keep_write.keep),
+            keep_write.en.eq(self.keep_write.enable),
+            keep_read.addr.eq(self._scan),
+            self._keep.eq(keep_read.data),
+        ]
+
+    def _change(self, m, row, physical, slot, position):
+        """Write an entry of the table."""
+        m.d.comb += [
+            self.changed.valid.eq(1),
+            self.changed.row.eq(row),
+            self.changed.slot.eq(slot),
+            self.changed.position.eq(position),
+            self._put.eq(physical),
+        ]
+
+    def _show(self, m, slot, sentence, layer):
+        m.d.comb += [
+            self.slot_changed.valid.eq(1),
+            self.slot_changed.slot.eq(slot),
+            self.slot_changed.sentence.eq(sentence),
+            self.slot_changed.layer.eq(layer),
+        ]
+
+    def _free(self, m, row):
+        m.d.comb += [self._freed.enable.eq(1), self._freed.row.eq(row)]
+        m.d.sync += self.free.eq(self.free + 1)
+
+    def _reset(self, m):
+        self._free(m, self._config.rows - 1 - self.free)
+        m.d.sync += [self.total.eq(0), self.slots.as_value().eq(0)]
+        with m.If(self.free == self._config.rows - 1):
+            m.next = "Done"
+
+    def _accept(self, m):
+        command = self.i_command.payload
+        m.d.comb += self.i_command.ready.eq(1)
+        m.d.sync += [self._scan.eq(0), self._kept.eq(0), self._length.eq(self.total), self._latched.eq(command)]
+        with m.If(self.i_command.valid):
+            m.next = "Done"
+            with m.Switch(command.command):
+                with m.Case(Command.RESET):
+                    m.d.sync += self.free.eq(0)
+                    m.next = "Reset"
+                with m.Case(Command.ADMIT):
+                    self._admit(m, command)
+                with m.Case(Command.ALLOCATE), m.If(self.free != 0):
+                    self._allocate(m, command)
+                with m.Case(Command.COMPACT):
+                    for slot, release in zip(self.slots, command.release, strict=True):
+                        m.d.sync += [slot.count.eq(0), slot.resident.eq(slot.resident & ~release)]
+                    m.next = "Compact"
+                with m.Case(Command.ADVANCE):
+                    m.next = "Advance"
+                with m.Case(Command.SETTLE):
+                    m.d.sync += [slot.fresh.eq(0) for slot in self.slots]
+
+    def _admit(self, m, command):
+        self._show(m, command.slot, command.sentence, 0)
+        for i, slot in enumerate(self.slots):
+            with m.If(command.slot == i):
+                m.d.sync += [
+                    slot.resident.eq(1),
+                    slot.fresh.eq(1),
+                    slot.sentence.eq(command.sentence),
+                    slot.layer.eq(0),
+                    slot.start.eq(self.total),
+                    slot.count.eq(0),
+                ]
+
+    def _allocate(self, m, command):
+        self._change(m, self.total, self._top, command.slot, command.position)
+        m.d.sync += [self.total.eq(self.total + 1), self.free.eq(self.free - 1)]
+        for i, slot in enumerate(self.slots):
+            with m.If(command.slot == i):
+                m.d.sync += slot.count.eq(slot.count + 1)
+
+    def _compact(self, m):
+        entry = self.read_data
+        fetched = Signal()  # `read_data` is the entry of row scan - 1
+        release = self._latched.release.bit_select(entry.slot, 1)
+        dropped = self._latched.mask.bit_select(entry.slot, 1) & ~self._keep
+        more = self._scan != self._length
+        m.d.sync += [fetched.eq(more), self._scan.eq(self._scan + more)]
+        with m.If(fetched & (release | dropped)):
+            self._free(m, entry.physical)
+            m.d.sync += self.total.eq(self.total - 1)
+        with m.Elif(fetched):
+            self._change(m, self._kept, entry.physical, entry.slot, entry.position)
+            m.d.sync += self._kept.eq(self._kept + 1)
+            for i, slot in enumerate(self.slots):
+                with m.If(entry.slot == i):
+                    m.d.sync += slot.count.eq(slot.count + 1)
+                    with m.If(slot.count == 0):
+                        m.d.sync += slot.start.eq(self._kept)
+        with m.If(~more):
+            m.next = "Done"
+
+    def _advance(self, m):
+        for i, slot in enumerate(self.slots):
+            with m.If((self._scan == i) & self._latched.mask[i]):
+                m.d.sync += slot.layer.eq(slot.layer + 1)
+                self._show(m, i, slot.sentence, slot.layer + 1)
+        m.d.sync += self._scan.eq(self._scan + 1)
+        with m.If(self._scan == self._config.slots - 1):
+            m.next = "Done"

@@ -1,0 +1,262 @@
+# amaranth: UnusedElaboratable=no
+# SPDX-License-Identifier: Apache-2.0
+"""hw/rows.py against a list of rows, and hw/tiles.py against the rows' slots."""
+
+import random
+
+import cocotb
+import pytest
+from amaranth.lib import data
+from cocotb.triggers import FallingEdge, RisingEdge
+
+from hw.rows import Command, Rows, command_layout, entry_layout, index, slot_layout
+from hw.tiles import TileIterator, tile_layout
+from sim import bench
+
+
+class Model:
+    """The table as lists: rows of (physical, slot, position); slots as dictionaries."""
+
+    def __init__(self, config):
+        self.config, self.rows, self.events, self.slot_events = config, [], [], []
+        self.slots = [{"resident": 0, "fresh": 0, "sentence": 0, "layer": 0} for _ in range(config.slots)]
+        self.free = list(range(config.rows))[::-1]
+
+    def admit(self, slot, sentence):
+        self.slots[slot] = {"resident": 1, "fresh": 1, "sentence": sentence, "layer": 0}
+        self.slot_events.append((slot, sentence, 0))
+
+    def allocate(self, slot, position):
+        if self.free:
+            self.rows.append((self.free.pop(), slot, position))
+            self.events.append((len(self.rows) - 1, slot, position))
+
+    def compact(self, mask, release, keep):
+        old, self.rows = self.rows, []
+        for number, row in enumerate(old):
+            if release >> row[1] & 1 or (mask >> row[1] & 1 and not keep[number]):
+                self.free.append(row[0])
+            else:
+                self.rows.append(row)
+                self.events.append((len(self.rows) - 1, *row[1:]))
+        for number, slot in enumerate(self.slots):
+            slot["resident"] &= ~(release >> number) & 1
+
+    def advance(self, mask):
+        for number, slot in enumerate(self.slots):
+            if mask >> number & 1:
+                slot["layer"] += 1
+                self.slot_events.append((number, slot["sentence"], slot["layer"]))
+
+    def settle(self):
+        for slot in self.slots:
+            slot["fresh"] = 0
+
+
+class Bench:
+    """A Rows with its drivers, in step with a Model."""
+
+    def __init__(self, dut, config, idle):
+        self.dut, self.config, self.model = dut, config, Model(config)
+        self.source = bench.Source(dut, "i_command", command_layout(config), idle)
+        self.keep = data.StructLayout({"enable": 1, "row": index(config.rows), "keep": 1})
+        self.slots = data.ArrayLayout(slot_layout(config), config.slots)
+        self.events, self.slot_events = [], []
+        cocotb.start_soon(self._watch())
+
+    async def _watch(self):
+        ports = Rows(self.config).signature.members
+        changed, slot_changed = ports["changed"].shape, ports["slot_changed"].shape
+        while True:
+            await RisingEdge(self.dut.clk)
+            if self.dut.rst.value == 0 and (event := bench.read(self.dut, "changed", changed))["valid"]:
+                self.events.append((event["row"], event["slot"], event["position"]))
+            if self.dut.rst.value == 0 and (event := bench.read(self.dut, "slot_changed", slot_changed))["valid"]:
+                self.slot_events.append((event["slot"], event["sentence"], event["layer"]))
+
+    async def done(self):
+        """Cycles until `done`."""
+        for cycle in range(1, 1000):
+            await FallingEdge(self.dut.clk)
+            if self.dut.done.value == 1:
+                return cycle
+        raise AssertionError("no done")
+
+    async def command(self, command, **fields):
+        """Run one command; cycles from its transfer to `done`."""
+        self.source.send([{"command": command.value, **fields}])
+        await self.source.wait()
+        return await self.done()
+
+    async def write_keep(self, keep):
+        for row, bit in enumerate(keep):
+            bench.drive(self.dut, "keep_write", self.keep, {"enable": 1, "row": row, "keep": bit})
+            await RisingEdge(self.dut.clk)
+        bench.drive(self.dut, "keep_write", self.keep, {})
+
+    async def check(self):
+        """Counts, slots, every entry, events and the set of free rows."""
+        model, rows = self.model, []
+        assert (int(self.dut.total.value), int(self.dut.free.value)) == (len(model.rows), len(model.free))
+        for row in range(len(model.rows)):
+            bench.drive(self.dut, "read_row", index(self.config.rows), row)
+            await RisingEdge(self.dut.clk)
+            await FallingEdge(self.dut.clk)
+            rows.append(bench.read(self.dut, "read_data", entry_layout(self.config)))
+        bench.assert_same("rows", [tuple(row.values()) for row in rows], model.rows)
+        slots = bench.read(self.dut, "slots", self.slots)
+        for number, slot in enumerate(slots):
+            mine = [i for i, row in enumerate(model.rows) if row[1] == number]
+            start, count = slot.pop("start"), slot.pop("count")
+            assert count == len(mine) and (not mine or start == mine[0]), (number, start, count, mine)
+        bench.assert_same("slots", slots, model.slots)
+        bench.assert_same("events", self.events, model.events)
+        bench.assert_same("slot_events", self.slot_events, model.slot_events)
+
+
+async def begin(dut, pause):
+    config = bench.config()
+    table = Bench(dut, config, bench.pauses(pause)[0])
+    bench.drive(dut, "keep_write", table.keep, {})
+    bench.drive(dut, "read_row", index(config.rows), 0)
+    await bench.start(dut)
+    await table.done()
+    return config, table, random.Random(config.slots + config.tokens)
+
+
+async def fill(config, table, generator):
+    """Admit sentences while slots and rows are free."""
+    model = table.model
+    for slot in range(config.slots):
+        length = generator.choice([1, 2, config.positions, generator.randint(1, config.positions)])
+        if model.slots[slot]["resident"] or length > len(model.free):
+            continue
+        sentence = generator.getrandbits(32)
+        assert await table.command(Command.ADMIT, slot=slot, sentence=sentence) == 1
+        model.admit(slot, sentence)
+        for position in range(length):
+            assert await table.command(Command.ALLOCATE, slot=slot, position=position) == 1
+            model.allocate(slot, position)
+
+
+@cocotb.test()
+@cocotb.parametrize(pause=["none", "idle"])
+async def table(dut, pause):
+    """Passes with random drops and exits; every row comes back to the free list."""
+    config, table, generator = await begin(dut, pause)
+    model, everything = table.model, (1 << config.slots) - 1
+    for step in range(8):
+        await table.command(Command.SETTLE)
+        model.settle()
+        await fill(config, table, generator)
+        await table.check()
+        keep = [generator.random() < (0, 1, .5, .9)[step % 4] for _ in model.rows]
+        await table.write_keep(keep)
+        mask, release = generator.getrandbits(config.slots), generator.getrandbits(config.slots) & generator.getrandbits(config.slots)
+        live = len(model.rows)
+        assert await table.command(Command.COMPACT, mask=mask, release=release) == live + 2
+        model.compact(mask, release, keep)
+        await table.check()
+        mask = sum(1 << i for i, slot in enumerate(model.slots) if slot["layer"] < config.layers and generator.random() < .6)
+        assert await table.command(Command.ADVANCE, mask=mask) == config.slots + 1
+        model.advance(mask)
+        await table.check()
+    assert await table.command(Command.COMPACT, release=everything) == len(model.rows) + 2
+    model.compact(0, everything, [])
+    await table.check()
+
+
+@cocotb.test()
+async def full(dut):
+    """A full table takes no further row; RESET empties it."""
+    config, table, _ = await begin(dut, "none")
+    await table.command(Command.ADMIT, slot=config.slots - 1, sentence=7)
+    table.model.admit(config.slots - 1, 7)
+    for position in range(config.rows + 1):
+        await table.command(Command.ALLOCATE, slot=config.slots - 1, position=position % config.positions)
+    assert int(dut.free.value) == 0
+    assert int(dut.total.value) == config.rows
+    assert await table.command(Command.RESET) == config.rows + 1
+    empty = Model(config)
+    assert int(dut.total.value) == 0
+    assert int(dut.free.value) == config.rows
+    empty.events, empty.slot_events, table.model = table.events, table.slot_events, empty
+    await table.check()
+
+
+def tiles(config, slots, mask):
+    """What the iterator says."""
+    live = {row for i, slot in enumerate(slots) if mask >> i & 1 for row in range(slot["start"], slot["start"] + slot["count"])}
+    found = sorted({row // config.tokens for row in live})
+    return [{"tile": tile, "live": sum(1 << lane for lane in range(config.tokens) if tile * config.tokens + lane in live),
+             "last": int(tile == found[-1])} for tile in found]
+
+
+@cocotb.test()
+@cocotb.parametrize(pause=bench.PAUSES)
+async def iterator(dut, pause):
+    """Random slots, random masks, among them masks without rows."""
+    config = bench.config()
+    idle, stall = bench.pauses(pause)
+    generator = random.Random(config.tokens)
+    source = bench.Source(dut, "i", config.slots, idle)
+    sink = bench.Sink(dut, "o", tile_layout(config), stall)
+    layout = data.ArrayLayout(slot_layout(config), config.slots)
+    bench.drive(dut, "slots", layout, [{}] * config.slots)
+    await bench.start(dut)
+    for _ in range(20):
+        slots, start = [], 0
+        for _ in range(config.slots):
+            count = min(generator.choice([0, 1, config.tokens, generator.randint(0, config.positions)]), config.rows - start)
+            slots.append({"start": min(start, config.rows - 1), "count": count})
+            start += count
+        generator.shuffle(slots)
+        bench.drive(dut, "slots", layout, slots)
+        masks = [(1 << config.slots) - 1, 0, *(generator.getrandbits(config.slots) for _ in range(3))]
+        source.send(masks)
+        want = [tile for mask in masks for tile in tiles(config, slots, mask)]
+        bench.assert_same("tiles", await sink.receive(len(want)), want)
+        await source.wait()
+        for _ in range(config.tiles + 4):  # a last mask without rows gives nothing
+            await RisingEdge(dut.clk)
+    assert sink.empty()
+
+
+@cocotb.test()
+async def iterator_speed(dut):
+    """One tile per cycle, two cycles after the mask."""
+    config = bench.config()
+    source, sink = bench.Source(dut, "i", config.slots), bench.Sink(dut, "o", tile_layout(config))
+    layout = data.ArrayLayout(slot_layout(config), config.slots)
+    bench.drive(dut, "slots", layout, [{"start": 0, "count": config.positions}] + [{}] * (config.slots - 1))
+    await bench.start(dut)
+    source.send([1])
+    await source.wait()
+    taken = await cycles(dut)
+    await sink.receive(-(-config.positions // config.tokens))
+    assert taken == 1
+    assert sink.cycles == list(range(sink.cycles[0], sink.cycles[0] + len(sink.cycles)))
+
+
+async def cycles(dut):
+    """Cycles from the one after the mask to the first tile."""
+    for count in range(20):
+        await FallingEdge(dut.clk)
+        if dut.o__valid.value == 1:
+            return count
+    raise AssertionError("no tile")
+
+
+CONFIGS = [bench.small(), bench.small(tokens=3, slots=1), bench.small(slots=8, rows=40)]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.tokens}_{config.slots}")
+def test_rows(config):
+    for only in ("table", "full"):
+        bench.run(Rows(config), "sim.test_rows", f"rows_{config.tokens}_{config.slots}", config=config, only=only)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.tokens}_{config.slots}")
+def test_tiles(config):
+    for only in ("iterator", "iterator_speed"):
+        bench.run(TileIterator(config), "sim.test_rows", f"tiles_{config.tokens}_{config.slots}", config=config, only=only)
