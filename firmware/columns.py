@@ -12,7 +12,7 @@ import numpy as np
 from golden_model.bitmask import WORD_ROWS, decode_column
 from golden_model.hardware import ceil_div
 
-__all__ = ["BIAS_BITS", "HEADER_BYTES", "PADDING", "Column", "Columns", "encode_columns", "lane_strings", "order_columns",
+__all__ = ["BIAS_BITS", "HEADER_BYTES", "PADDING", "Column", "Columns", "count_nonzeros", "encode_columns", "lane_strings", "order_columns",
            "pack_columns", "unpack_columns"]
 
 BIAS_BITS = 40
@@ -152,3 +152,18 @@ def unpack_columns(data, columns, bus_bytes, groups, rows):
         if any(string[at:]):
             raise ValueError(f"Weight stream must have {groups} groups, lane {lane} has more")
     return result
+
+
+def count_nonzeros(data, columns, bus_bytes, groups, rows):
+    """(groups, P) non-zeros of a weight stream, from its masks alone."""
+    counts = np.zeros((groups, columns), int)
+    words = ceil_div(rows, WORD_ROWS)
+    for lane, string in enumerate(lane_strings(data, columns, bus_bytes)):
+        at = 0
+        for group in range(groups):
+            at += HEADER_BYTES
+            for _ in range(words):
+                count = (string[at] | string[at + 1] << 8).bit_count()
+                counts[group, lane] += count
+                at += 2 + count
+    return counts

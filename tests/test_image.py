@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+import struct
+import zlib
+
+import numpy as np
+import pytest
+
+from firmware import isa
+from firmware.columns import pack_columns
+from firmware.image import (
+    ImageError,
+    Layout,
+    Memory,
+    build_embedding,
+    build_image,
+    check,
+    crc8,
+    parse_embedding,
+    parse_image,
+    show,
+)
+from firmware.registers import Error
+from golden_model.hardware import HARDWARE, UNITS
+
+CI = HARDWARE["ci"]
+RANDOM = np.random.default_rng(0)
+CODES = RANDOM.integers(0, 3, (10, 32)).astype(np.uint8)
+TABLES = [RANDOM.integers(0, 3, (rows, 16)).astype(np.uint8) for rows in (50, 8, 2)]
+CONSTANTS = [(Memory.NORM, 5, 0x0001_FFFF), (Memory.SPAN, 3, 256), (Memory.ETA, 0, 65536)]
+
+
+def make(hardware=CI, units=0, embedding_hash=7, **sizes):
+    packed = pack_columns(CODES, [0] * 10, range(10), hardware.columns, hardware.bus_bytes)
+    layout = Layout(2, len(CONSTANTS), (len(packed.data), 12))
+    program = [isa.pack(opcode=isa.Opcode.LINEAR, reduction=32, groups=packed.groups, address=layout.streams[0],
+                        beats=len(packed.data) // hardware.bus_bytes), isa.pack(opcode=isa.Opcode.HALT)]
+    header = {"layers": 3, "classes": 3, "heads": 2, "positions": 8, "vocabulary": 50, "embedding_width": 16} | sizes
+    return build_image(layout, program, CONSTANTS, [packed.data, b"last stream."], config_hash=hardware.config_hash,
+                       embedding_hash=embedding_hash, exit_threshold=1, units=units, **header), packed
+
+
+def resigned(data):
+    return data[:-4] + struct.pack("<I", zlib.crc32(data[:-4]))
+
+
+def refused(error, text, action):
+    with pytest.raises(ImageError, match=text) as caught:
+        action()
+    assert caught.value.error == error
+
+
+def test_parse_gives_back_what_was_built():
+    data, packed = make()
+    image = parse_image(data)
+    assert len(data) % 32 == 0 and data[-4:] == struct.pack("<I", zlib.crc32(data[:-4]))
+    assert image.pairs == tuple(CONSTANTS)
+    assert image.stream(0, CI.bus_bytes) == packed.data
+    assert (image.layers, image.classes, image.heads, image.positions, image.exit_threshold) == (3, 3, 2, 8, 1)
+    assert data.rstrip(b"\0")[:-4].find(b"last stream.") % 32 == 0
+    check(image, CI)
+
+
+@pytest.mark.parametrize("length", [0, 63, 64, -32, -1])
+def test_wrong_length(length):
+    data, _ = make()
+    refused(Error.IMAGE_LENGTH, "Image must have", lambda: parse_image(data[:length]))
+
+
+def test_every_flipped_byte_is_refused():
+    data, _ = make()
+    for at in range(len(data)):
+        with pytest.raises(ImageError):
+            parse_image(data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1:])
+
+
+def test_wrong_magic():
+    data, _ = make()
+    refused(Error.IMAGE_MAGIC, r"Image must start with 0x45535254 \(TRSE\), not 0x45535258",
+            lambda: parse_image(b"X" + data[1:]))
+
+
+def test_wrong_version():
+    data, _ = make()
+    refused(Error.IMAGE_VERSION, "Image version must be 1, not 2", lambda: parse_image(data[:4] + b"\2" + data[5:]))
+
+
+def test_wrong_crc():
+    data, _ = make()
+    refused(Error.IMAGE_CRC, "it is damaged", lambda: parse_image(data[:200] + b"\xAA" + data[201:]))
+
+
+def test_wrong_program_size():
+    data, _ = make()
+    refused(Error.IMAGE_LENGTH, "Image instructions must lie inside it",
+            lambda: parse_image(resigned(data[:24] + struct.pack("<I", 1000) + data[28:])))
+
+
+def test_other_config():
+    data, _ = make(HARDWARE["ecp5"])
+    refused(Error.IMAGE_CONFIG, rf"hardware {CI.config_hash:#010x}, not for .*\(ecp5\)", lambda: check(parse_image(data), CI))
+
+
+def test_absent_unit():
+    bare = dataclasses.replace(CI, units={"span"})
+    data, _ = make(bare, units=1 << UNITS.index("span") | 1 << UNITS.index("exit"))
+    refused(Error.IMAGE_UNITS, r"those of the hardware \(span\), it needs exit too", lambda: check(parse_image(data), bare))
+
+
+@pytest.mark.parametrize(("name", "value"), [("layers", 13), ("classes", 17), ("heads", 5), ("positions", 65),
+                                             ("embedding_width", 65)])
+def test_model_too_large(name, value):
+    data, _ = make(**{name: value})
+    refused(Error.IMAGE_MODEL, f"{name.replace('_', ' ')} must be at most {value - 1} on this hardware, not {value}",
+            lambda: check(parse_image(data), CI))
+
+
+def test_embedding_gives_back_every_row():
+    embedding = parse_embedding(build_embedding(*TABLES))
+    assert (embedding.rows, embedding.vocabulary, embedding.positions, embedding.width) == (60, 50, 8, 16)
+    assert [embedding.row(i) for i in range(60)] == np.concatenate(TABLES).tolist()
+    assert all(offset % 4 == 0 for offset in embedding.offsets)
+
+
+def test_crc8_of_the_catalogue():
+    assert crc8(b"123456789") == 0xF4
+
+
+def test_every_flipped_embedding_byte_is_refused():
+    data = build_embedding(*TABLES)
+    for at in range(0, len(data), 3):
+        with pytest.raises(ImageError):
+            parse_embedding(data[:at] + bytes([data[at] ^ 1]) + data[at + 1:])
+
+
+def test_damaged_embedding_row():
+    embedding = parse_embedding(build_embedding(*TABLES))
+    start = embedding.offsets[3]
+    damaged = dataclasses.replace(embedding, data=embedding.data[:start + 2] + b"\x55" + embedding.data[start + 3:])
+    refused(Error.SENTENCE_CHECK, "Embedding row 3 must have check byte", lambda: damaged.row(3))
+
+
+def test_other_embedding_image():
+    embedding = parse_embedding(build_embedding(*TABLES))
+    image, _ = make(embedding_hash=embedding.hash)
+    check(parse_image(image), CI, embedding)
+    refused(Error.EMBEDDING_HASH, "Embedding image must be 0x00000007, which the image names",
+            lambda: check(parse_image(make()[0]), CI, embedding))
+    refused(Error.EMBEDDING_HEADER, "Embedding image vocabulary must be 40, not 50",
+            lambda: check(parse_image(make(vocabulary=40)[0]), CI, embedding))
+
+
+def test_show(tmp_path):
+    data, packed = make()
+    (tmp_path / "image").write_bytes(data)
+    text = show(tmp_path / "image")
+    assert "(ci)" in text and "LINEAR select=ALL source=STATE" in text and "1 NORM, 1 SPAN, 1 ETA, 0 DVFS" in text
+    assert f"{packed.nonzeros.sum()}" in text and f" {packed.cycles} " in text
+    odd = dataclasses.replace(CI, slots=1)
+    (tmp_path / "image").write_bytes(make(odd)[0])
+    assert "give the hardware configuration" in show(tmp_path / "image")
+    assert f" {packed.cycles} " in show(tmp_path / "image", odd)
