@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two functions that drop bits, as in golden_model/fixed.py, and the leading-one shifter.
+
+Each takes the module `m` first, adds combinational logic to it and returns a Value wide enough for every result.
+"""
+
+from amaranth import Const, Mux, Shape, Signal, Value, signed, unsigned
+
+from hw.shapes import ACT
+
+__all__ = ["align", "clamp", "count", "normalise", "round_shift", "saturate"]
+
+
+def _named(m, name, value):
+    """A Signal that is `value`: what is used more than once is built once."""
+    signal = Signal(value.shape(), name=name)
+    m.d.comb += signal.eq(value)
+    return signal
+
+
+def round_shift(m, value, shift, low=0, high=None):
+    """Arithmetic right shift of `value` by `shift`, round half to even; negative amounts shift left.
+
+    `shift` is an int, or a Value in `low`..`high` (`low` <= 0, default `high` its largest value): outside of those the result is undefined.
+    The result has the width of `value`, minus a constant `shift` (plus one for the carry), plus -`low`.
+    """
+    value = Value.cast(value)
+    if isinstance(shift, int):
+        return _round_shift_constant(m, value, shift)
+    if high is None:
+        high = (1 << (len(shift) - shift.shape().signed)) - 1
+    amount = Signal(range(high - low + 1), name="shift_amount")
+    m.d.comb += amount.eq(shift - low)
+    shifted = _named(m, "shift_in", value << (1 - low))     # one bit below the quotient tells halves
+    sticky = Const(0, 1)                                    # anything below that bit
+    for k, bit in enumerate(amount):
+        dropped = shifted[:1 << k].any()
+        sticky = _named(m, f"shift_sticky_{k}", sticky | (bit & dropped))
+        shifted = _named(m, f"shift_{k}", Mux(bit, shifted >> (1 << k), shifted))
+    quotient = shifted >> 1
+    shape = Shape(len(shifted) - 1, quotient.shape().signed)
+    result = Signal(shape, name="shift_result")
+    m.d.comb += result.eq(quotient + (shifted[0] & (sticky | shifted[1])))
+    return result
+
+
+def _round_shift_constant(m, value, shift):
+    if shift <= 0:
+        return value << -shift
+    if len(value) <= shift:
+        value = _named(m, "extended", Value.cast(value | Const(0, Shape(shift + 1, value.shape().signed))))
+    up = value[shift - 1] & (value[:shift - 1].any() | value[shift])
+    result = Signal(Shape(len(value) - shift + 1, value.shape().signed), name="shift_result")
+    m.d.comb += result.eq((value >> shift) + up)
+    return result
+
+
+def saturate(m, value, bits):
+    """(value clamped to the signed range of `bits`, whether that changed it)."""
+    value = _named(m, "saturate_in", Value.cast(value) + Const(0, signed(bits)))    # signed, at least `bits` wide
+    top = value[bits - 1:]
+    changed = _named(m, "saturated", top.any() & ~top.all())
+    limit = Mux(value[-1], -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+    result = Signal(signed(bits), name="saturate_out")
+    m.d.comb += result.eq(Mux(changed, limit, value))
+    return result, changed
+
+
+def clamp(m, value, low, high):
+    """`value` held inside `low`..`high` (ints)."""
+    result = Signal(range(low, high + 1), name="clamped")
+    m.d.comb += result.eq(Mux(value < low, low, Mux(value > high, high, value)))
+    return result
+
+
+def align(m, value, shift):
+    """(saturate(round_shift(value, shift), 16), whether it saturated) of an ACT, `shift` any signed Value.
+
+    From +-16 on all amounts give the same result, so the shifter has no more steps than that.
+    """
+    limit = ACT.width
+    return saturate(m, round_shift(m, value, clamp(m, shift, -limit, limit), -limit, limit), limit)
+
+
+def normalise(m, value):
+    """(`value` shifted left until its top bit is set, position of its leading one) of an unsigned value; zero gives (0, 0)."""
+    width = len(value)
+    shifted, position = value, Const(width - 1, range(width))
+    for k in reversed(range((width - 1).bit_length())):
+        step = 1 << k
+        empty = _named(m, f"normalise_empty_{k}", ~shifted[max(width - step, 0):].any())
+        shifted = _named(m, f"normalise_{k}", Mux(empty, shifted << step, shifted)[:width])
+        position = Mux(empty, position - step, position)
+    result = Signal(range(width), name="leading_one")
+    m.d.comb += result.eq(Mux(shifted[-1], position, 0))
+    return shifted, result
+
+
+def count(bits):
+    """How many of the `bits` (a list of 1-bit Values) are set."""
+    total = list(bits) or [Const(0, unsigned(1))]
+    while len(total) > 1:
+        total = [sum(total[i + 1:i + 2], total[i]) for i in range(0, len(total), 2)]
+    return total[0]
