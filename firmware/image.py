@@ -280,7 +280,7 @@ _SHOWN = {
     isa.Opcode.GROUP: ("target",),
     isa.Opcode.LINEAR: (*_LOAD, "encode", "cls", "reduction", "groups", "block", "address", "beats", "stride", "shift",
                         "function", "align", *_STORE, "store_encode"),
-    isa.Opcode.NORM: (*_LOAD, "reduction", "residual", "align", "normalize", "norm_set", "norm_shift", "beta_shift", *_STORE),
+    isa.Opcode.NORM: (*_LOAD, "reduction", "residual", "align", "normalize", "norm_set", "shift", *_STORE),
     isa.Opcode.DROP: ("select", "source_base", "source_stride", "score_align"),
     isa.Opcode.ATTEND: ("select", "groups", "reduction", "shift", "score_align", "context_shift", "source_base",
                         "source_stride", "target_base", "target_stride", "store_encode"),
