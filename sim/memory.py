@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A memory behind AXI4 ports of a bench: cocotbext-axi's subordinates with faults, pauses and a check of the manager's manners."""
-import logging
 import random
 import warnings
 
 import cocotb
-from cocotb.triggers import RisingEdge
+from cocotb.triggers import FallingEdge, RisingEdge
 
 warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"cocotbext\..*|cocotb_bus\..*")
 from cocotbext.axi import AxiReadBus, AxiResp, AxiSlaveRead, AxiSlaveWrite, AxiWriteBus  # noqa: E402
@@ -24,7 +23,6 @@ class Memory:
         self.base, self.data = base, bytearray(size)
         self.faults, self.strays, self.touched = {}, [], []
         self._answer = AxiResp.OKAY
-        self.ports = []
 
     def load(self, address, content):
         self.data[address - self.base:address - self.base + len(content)] = content
@@ -33,21 +31,34 @@ class Memory:
         return bytes(self.data[address - self.base:address - self.base + length])
 
     def serve_read(self, dut, prefix, pause=None):
-        """Answer the read port whose signals start with `prefix`; `pause` seeds random stalls of both channels."""
-        port = AxiSlaveRead(AxiReadBus.from_prefix(dut, prefix), dut.clk, dut.rst, target=self)
-        self._prepare(dut, prefix, port, [port.ar_channel, port.r_channel], port.r_channel, "rresp", pause, "ar")
+        """Answer the read port whose signals start with `prefix`, after reset; `pause` seeds random stalls of both channels."""
+        _quiet(dut, prefix, ("arready", "rvalid"))
+        cocotb.start_soon(self._serve_read(dut, prefix, pause))
 
     def serve_write(self, dut, prefix, pause=None):
         """The same for a write port."""
+        _quiet(dut, prefix, ("awready", "wready", "bvalid"))
+        cocotb.start_soon(self._serve_write(dut, prefix, pause))
+
+    async def _serve_read(self, dut, prefix, pause):
+        await FallingEdge(dut.rst)
+        port = AxiSlaveRead(AxiReadBus.from_prefix(dut, prefix), dut.clk, dut.rst, target=self)
+        self._prepare((port.ar_channel, port.r_channel), "rresp", pause)
+        cocotb.start_soon(_steady(dut, f"{prefix}_ar", ("addr", "len", "size", "burst")))
+
+    async def _serve_write(self, dut, prefix, pause):
+        await FallingEdge(dut.rst)
         port = AxiSlaveWrite(AxiWriteBus.from_prefix(dut, prefix), dut.clk, dut.rst, target=self)
-        self._prepare(dut, prefix, port, [port.aw_channel, port.w_channel, port.b_channel], port.b_channel, "bresp", pause, "aw")
+        self._prepare((port.aw_channel, port.w_channel, port.b_channel), "bresp", pause)
+        cocotb.start_soon(_steady(dut, f"{prefix}_aw", ("addr", "len", "size", "burst")))
         cocotb.start_soon(_steady(dut, f"{prefix}_w", ("data", "strb", "last")))
 
-    def _prepare(self, dut, prefix, port, channels, answers, field, pause, request):
-        logging.getLogger("cocotb").setLevel(logging.WARNING)
+    def _prepare(self, channels, field, pause):
+        """Pauses, and the response code of the fault instead of SLVERR."""
         for i, channel in enumerate(channels):
             if pause is not None:
                 channel.set_pause_generator(_pause(pause + i))
+        answers = channels[-1]
         send = answers.send
 
         async def send_answer(transaction):
@@ -56,8 +67,6 @@ class Memory:
             await send(transaction)
 
         answers.send = send_answer
-        self.ports.append(port)
-        cocotb.start_soon(_steady(dut, f"{prefix}_{request}", ("addr", "len", "size", "burst")))
 
     def _check(self, address, length):
         self.touched.append(address)
@@ -76,6 +85,11 @@ class Memory:
     async def write(self, address, content):
         self._check(address, len(content))
         self.load(address, content)
+
+
+def _quiet(dut, prefix, names):
+    for name in names:
+        getattr(dut, f"{prefix}_{name}").value = 0
 
 
 def _pause(seed):
