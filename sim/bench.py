@@ -23,6 +23,7 @@ import dataclasses
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from collections import deque
@@ -81,7 +82,7 @@ def run(component, module, name, config=None, only=None, seed=1, **values):
     folder = ROOT / "build" / "sim" / name
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / f"{name}.v"
-    source.write_text(verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True))
+    source.write_text(_kick(verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)))
     environment = {"BENCH": json.dumps(values), "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     if config is not None:
         environment["BENCH_CONFIG"] = json.dumps(dataclasses.asdict(config) | {"units": sorted(config.units)})
@@ -92,6 +93,12 @@ def run(component, module, name, config=None, only=None, seed=1, **values):
         waves = sorted([*folder.glob("waves/*.fst"), *folder.glob("waves/*.vcd")])
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-60:])
         raise AssertionError(f"{name}: {failed}\n{tail}\nlog: {log}\nwaves: {', '.join(map(str, waves)) or 'none'}")
+
+
+def _kick(text):
+    """Make the variable that yosys puts into every `always @*` change at time 0: else Icarus leaves the outputs of such a process X until
+    one of its inputs changes."""
+    return re.sub(r"^( *)reg (\\\$auto\$verilog_backend\S+) += 0;$", r"\1reg \2  = 0;\n\1initial \2  <= 1;", text, flags=re.MULTILINE)
 
 
 def _simulate(folder, source, name, module, only, seed, environment, waves):
