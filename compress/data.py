@@ -1,7 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labelled sentences from TSV files (plain or xz), and batches of like length from them.
 
-A split is `DIR/TASK/SPLIT.tsv[.xz]` or `DIR/SPLIT.tsv[.xz]`: one header line, tab-separated fields, no
-quoting. Every complaint names the file, the line and the rule that was broken.
+A split is `DIR/TASK/SPLIT.tsv[.xz]` or `DIR/SPLIT.tsv[.xz]`: one header line, tab-separated
+fields, no quoting. Every complaint names the file, the line and the rule that was broken.
 """
 
 import lzma
@@ -75,22 +76,23 @@ def find_split(data_dir, task, split):
     raise DataError(f"No {split} split of {task}: looked for {', '.join(map(str, tried))}")
 
 
-def read_split(data_dir, task, split):
-    """All rows of one split, in file order."""
+def read_split(data_dir, task, split, labelled=True):
+    """All rows of one split, in file order; unlabelled rows get the label -1."""
     path = find_split(data_dir, task, split)
     opener = lzma.open if path.suffix == ".xz" else open
     try:
         with opener(path, "rt", encoding="utf-8", newline="\n") as lines:
-            return list(_rows(lines, TASKS[task], path))
+            return list(_rows(lines, TASKS[task], path, labelled))
     except (lzma.LZMAError, EOFError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is damaged: {error}") from error
 
 
-def _rows(lines, task, path):
+def _rows(lines, task, path, labelled):
     header = next(lines, "").rstrip("\r\n").split("\t")
-    missing = [name for name in task.columns if name not in header]
+    needed = task.columns if labelled else task.columns[:-1]
+    missing = [name for name in needed if name not in header]
     if missing:
-        raise DataError(f"{path} line 1: header must name {', '.join(task.columns)}; "
+        raise DataError(f"{path} line 1: header must name {', '.join(needed)}; "
                         f"missing {', '.join(missing)}")
     empty = True
     for number, line in enumerate(lines, start=2):
@@ -99,26 +101,27 @@ def _rows(lines, task, path):
         if len(fields) != len(header):
             raise DataError(f"{path} line {number}: must have {len(header)} fields, "
                             f"not {len(fields)}")
-        yield _row(dict(zip(header, fields, strict=True)), task, f"{path} line {number}")
+        yield _row(dict(zip(header, fields, strict=True)), task, f"{path} line {number}",
+                   labelled)
     if empty:
         raise DataError(f"{path} holds no rows")
 
 
-def _row(fields, task, where):
+def _row(fields, task, where, labelled):
     sentences = [fields.pop(name) for name in task.columns[:-1]]
-    text = fields.pop("label")
-    if not (text.isdecimal() and int(text) < task.classes):
+    text = fields.pop("label") if labelled else None
+    if labelled and not (text.isdecimal() and int(text) < task.classes):
         raise DataError(f"{where}: label must be 0..{task.classes - 1}, not {text!r}")
     if not all(sentence.strip() for sentence in sentences):
         raise DataError(f"{where}: sentence must not be empty")
-    return Row(sentences[0], int(text), sentences[1] if task.pair else None, fields)
+    return Row(sentences[0], int(text) if labelled else -1, sentences[1] if task.pair else None, fields)
 
 
 def hold_out(rows, count, seed):
     """(rest, held): `count` rows for choosing thresholds, so that no held sentence is trained on.
 
-    SST-2's training rows are phrases of one another. The held rows are long ones (whole sentences, as
-    in dev), and every row whose text lies inside a held one is left out of the rest.
+    SST-2's training rows are phrases of one another. The held rows are long ones (whole sentences,
+    as in dev), and every row whose text lies inside a held one is left out of the rest.
     """
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
     lengths = sorted(len(row.sentence) for row in rows)
@@ -151,8 +154,8 @@ def _overlaps(sentence, shingles, whole):
 def batches(lengths, size, generator=None, pool=64):
     """Lists of row numbers, `size` or fewer each, of like length.
 
-    With a generator the rows are shuffled first and only `pool` batches are sorted together, so that
-    batches differ between epochs; without, all rows are sorted (for evaluation).
+    With a generator the rows are shuffled first and only `pool` batches are sorted together, so
+    that batches differ between epochs; without, all rows are sorted (for evaluation).
     """
     count = len(lengths)
     lengths = torch.as_tensor(lengths)

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is chosen after training, on rows held out of the training part: ranges and thresholds."""
+
+from dataclasses import dataclass
+
+import torch
+
+from compress.network import HARD, Mode
+from golden_model.adaptivfloat import bias_for
+from golden_model.config import AF8
+from golden_model.dvfs import BINS, entropy_bin_float
+from golden_model.entropy import entropy_float
+
+__all__ = ["CODES", "Measured", "activation_biases", "choose_threshold", "learn_dvfs_table",
+           "measure", "observe_ranges"]
+
+CODES = ("embed", "x", "predict_hidden", "q", "k", "v", "context", "attention_norm", "hidden",
+         "pooled")
+
+
+@dataclass
+class Measured:
+    """Rows of a data set through all layers: logits (L,N,C), live share (L,N), lengths, labels."""
+
+    logits: torch.Tensor
+    live: torch.Tensor
+    lengths: torch.Tensor
+    labels: torch.Tensor
+
+    @property
+    def entropies(self):
+        return entropy_float(self.logits)
+
+    def exits(self, threshold):
+        """(N,) layer, from 1, at which each row leaves: the first with entropy < threshold."""
+        sure = self.entropies < threshold
+        sure[-1] = True
+        return sure.int().argmax(0) + 1
+
+    def accuracy(self, exits=None):
+        """Percent right, at the last layer or at the given exits."""
+        if exits is None:
+            exits = torch.full_like(self.labels, len(self.logits))
+        chosen = self.logits[exits - 1, torch.arange(len(exits))]
+        return (chosen.argmax(-1) == self.labels).float().mean().item() * 100
+
+    def live_share(self, exits):
+        """Live token-layers over all token-layers of the executed layers."""
+        executed = torch.arange(len(self.live))[:, None] < exits[None, :]
+        return ((self.live * self.lengths * executed).sum()
+                / (self.lengths * executed).sum()).item()
+
+
+@torch.no_grad()
+def measure(network, examples, mode):
+    """Run all rows; every padded batch is one of like lengths."""
+    network.eval()
+    network.mode = mode
+    count, layers = len(examples), network.config.layers
+    logits = torch.zeros(layers, count, network.config.classes)
+    live = torch.ones(layers, count)
+    for index in examples.schedule(64):
+        batch = examples.batch(index)
+        out = network(*batch.inputs)
+        for layer in range(layers):
+            logits[layer, index] = out.logits[layer]
+            live[layer, index] = out.live[layer].sum(1) / batch.inputs[2].sum(1)
+    return Measured(logits, live, torch.tensor(examples.lengths).float(), examples.labels)
+
+
+@torch.no_grad()
+def observe_ranges(network, examples, biases=None, rows=2000):
+    """max |x| of every ACT tensor over sentences, all layers together: a checkpoint's `ranges`."""
+    network.eval()
+    network.mode = Mode(sharpness=HARD, spans=True, biases=biases)
+    network.observed = {}
+    for index in examples.schedule(64)[::max(1, len(examples) // rows)]:
+        network(*examples.batch(index).inputs)
+    ranges, network.observed = network.observed, None
+    return ranges
+
+
+def activation_biases(ranges):
+    """AdaptivFloat bias by the name of each activation that is encoded."""
+    biases = {name: bias_for(ranges[name], AF8) for name in CODES}
+    return {**biases, "numerator": -AF8.top}
+
+
+def choose_threshold(measured, loss=0.3, share=0.65):
+    """The largest exit threshold that costs at most `loss` points, or keeps exits within `share`.
+
+    The measure is that of the held-out rows: accuracy at exit against accuracy of the last layer.
+    """
+    layers, top = len(measured.logits), measured.accuracy()
+    best, wanted = 0.0, None
+    for threshold in torch.linspace(0.01, 0.69, 69).tolist():
+        exits = measured.exits(threshold)
+        if wanted is None and exits.float().mean() <= share * layers:
+            wanted = threshold
+        if measured.accuracy(exits) >= top - loss:
+            best = threshold
+    return round(max(best, wanted or 0.69), 3)
+
+
+def learn_dvfs_table(measured, threshold, quantile=0.75):
+    """Predicted exit layer by the bin of the entropy after layer 1, made monotone.
+
+    The given quantile of each bin's exit layers, so that most sentences are not underestimated; an
+    empty bin takes its predecessor's.
+    """
+    exits = measured.exits(threshold).float()
+    bins = torch.tensor([entropy_bin_float(e) for e in measured.entropies[0].tolist()])
+    table, last = [], 1
+    for index in range(BINS):
+        here = exits[bins == index]
+        if len(here):
+            last = max(last, int(torch.quantile(here, quantile).ceil()))
+        table.append(last)
+    return table

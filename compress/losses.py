@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What training minimises: task, distillation, predictor and length terms."""
+
+import torch
+import torch.nn.functional as F
+
+__all__ = ["distillation", "length_loss", "predictor_loss", "saliency", "task_loss"]
+
+
+def _layer_weights(count):
+    """Later layers count more; the last as much as all others together."""
+    weights = torch.arange(1, count + 1, dtype=torch.float32)
+    weights[-1] = max(weights[:-1].sum(), 1)
+    return weights / weights.sum()
+
+
+def task_loss(logits, labels, smoothing=0.0):
+    """Cross-entropy of every layer's exit (a list of (B,C)), so that any layer can be the last."""
+    weights = _layer_weights(len(logits))
+    losses = [F.cross_entropy(one, labels, label_smoothing=smoothing) for one in logits]
+    return sum(weight * loss for weight, loss in zip(weights, losses, strict=True))
+
+
+def distillation(logits, teacher, temperature=2.0):
+    """Cross-entropy against the softened teacher (B,C), for every layer's exit."""
+    target = F.softmax(teacher / temperature, dim=-1)
+    weights = _layer_weights(len(logits))
+    losses = [-(target * F.log_softmax(one / temperature, dim=-1)).sum(-1).mean()
+              for one in logits]
+    return temperature ** 2 * sum(w * loss for w, loss in zip(weights, losses, strict=True))
+
+
+def saliency(network, batch):
+    """(B,n) target of the predictors, which sums to one over a sentence: AdapLeR's saliency.
+
+    |gradient x input| of the true class at the first layer's input of the uncompressed network.
+    """
+    with torch.no_grad():
+        x = network(*batch.inputs).embedded
+    x.requires_grad_(True)
+    logits = network(*batch.inputs, embedded=x).logits[-1]
+    chosen = logits.gather(1, batch.labels[:, None]).sum()
+    gradient, = torch.autograd.grad(chosen, x)
+    size = (gradient * x).detach().norm(dim=-1) * batch.inputs[2]
+    return size / size.sum(1, keepdim=True).clamp(min=1e-9)
+
+
+def predictor_loss(output, target):
+    """Sum over layers of KL(target || share), the target renormalised over the tokens still alive.
+
+    Earlier predictors count more: what they drop is gone for all later layers.
+    """
+    total, layers = 0, len(output.shares)
+    alive = [torch.ones_like(target), *output.live[:-1]]
+    for layer, (share, live) in enumerate(zip(output.shares, alive, strict=True)):
+        wanted = target * live.detach()
+        wanted = wanted / wanted.sum(1, keepdim=True).clamp(min=1e-9)
+        ratio = torch.log(wanted.clamp(min=1e-9)) - torch.log(share.clamp(min=1e-9))
+        total = total + (layers - layer) / layers * (wanted * ratio).sum(1).mean()
+    return total
+
+
+def length_loss(output, live):
+    """Mean share of token-layers that stay. Its gradient reaches eta alone (network._predict)."""
+    tokens = live.sum(1)
+    return sum(length.sum(1) / tokens for length in output.length).mean() / len(output.length)

@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: Apache-2.0
+"""compress: data and its complaints, tokenizer, spans, token removal, pruning, resumable training."""
+
+import lzma
+
+import pytest
+import torch
+
+from compress import data
+from compress.calibrate import Measured, choose_threshold, learn_dvfs_table
+from compress.data import DataError, Row, batches, hold_out, pad, read_split
+from compress.export import network_of, tensors_of, write_samples
+from compress.fakequant import fake_quantise, quantise
+from compress.loop import Examples, Loop
+from compress.losses import length_loss
+from compress.network import FLOOR, HARD, RAMP, Mode, Network, soft_edit, span_table
+from compress.prune import PRUNED, cubic, magnitude_mask, sparsity, update_masks
+from compress.stages import Finetune, Prune, Reduce
+from compress.tokenizer import SPECIAL, SentenceTokenizer, load, train_tokenizer
+from golden_model.adaptivfloat import decode, encode
+from golden_model.checkpoint import Checkpoint, tensor_shapes
+from golden_model.config import AF8, MODELS
+from golden_model.dvfs import BINS
+
+NANO = MODELS["nano"]
+TEXTS = ["It's a charming film, and I do n't care!", "a dull , lifeless mess (really)",
+         "Amélie is très bien", "the film does n't work", "not a bad movie at all"] * 4
+
+
+# Data.
+def write_tsv(path, *lines):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("lines, message", [
+    (["sentence", "good"], "line 1: header must name sentence, label; missing label"),
+    (["sentence\tlabel", "good\t1", "bad"], "line 3: must have 2 fields, not 1"),
+    (["sentence\tlabel", "good\t2"], "line 2: label must be 0..1, not '2'"),
+    (["sentence\tlabel", "good\tyes"], "line 2: label must be 0..1, not 'yes'"),
+    (["sentence\tlabel", " \t1"], "line 2: sentence must not be empty"),
+    (["sentence\tlabel"], "holds no rows"),
+])
+def test_bad_rows_name_file_and_line(tmp_path, lines, message):
+    write_tsv(tmp_path / "sst2" / "dev.tsv", *lines)
+    with pytest.raises(DataError, match="dev.tsv") as error:
+        read_split(tmp_path, "sst2", "dev")
+    assert message in str(error.value)
+
+
+def test_missing_files_and_tasks(tmp_path):
+    with pytest.raises(DataError, match="No dev split of sst2: looked for .*dev.tsv.xz"):
+        read_split(tmp_path, "sst2", "dev")
+    with pytest.raises(DataError, match="Task must be one of sst2, .*, not 'sst3'"):
+        read_split(tmp_path, "sst3", "dev")
+    (tmp_path / "dev.tsv.xz").write_bytes(b"not xz at all")
+    with pytest.raises(DataError, match="dev.tsv.xz is damaged"):
+        read_split(tmp_path, "sst2", "dev")
+
+
+def test_plain_xz_pairs_and_unlabelled(tmp_path):
+    write_tsv(tmp_path / "dev.tsv", "sentence\tlabel\tid", "good\t1\t7")
+    assert read_split(tmp_path, "sst2", "dev") == [Row("good", 1, None, {"id": "7"})]
+    (tmp_path / "mrpc").mkdir()
+    with lzma.open(tmp_path / "mrpc" / "train.tsv.xz", "wt", encoding="utf-8") as file:
+        file.write("sentence1\tsentence2\tlabel\na b\tc d\t0\n")
+    assert read_split(tmp_path, "mrpc", "train") == [Row("a b", 0, "c d")]
+    write_tsv(tmp_path / "imdb" / "unsup.tsv", "sentence", "a review")
+    assert read_split(tmp_path, "imdb", "unsup", labelled=False) == [Row("a review", -1)]
+
+
+def test_hold_out_leaves_no_phrase_of_a_held_sentence():
+    words = [f"w{i}" for i in range(200)]
+    whole = [" ".join(words[i:i + 12]) for i in range(0, 180, 12)]
+    phrases = [" ".join(one.split()[2:6]) for one in whole] + ["fine film"] * 20
+    rows = [Row(text, 1) for text in whole + phrases]
+    rest, held = hold_out(rows, 3, seed=1)
+    assert len(held) == 3 and not any(row in rest for row in held)
+    assert not any(row.sentence in one.sentence for row in rest for one in held)
+
+
+def test_batches_cover_all_rows_once():
+    lengths = [i % 7 + 1 for i in range(103)]
+    for generator in (None, torch.Generator().manual_seed(1)):
+        groups = batches(lengths, 8, generator)
+        assert sorted(torch.cat(groups).tolist()) == list(range(103))
+        assert max(map(len, groups)) <= 8
+
+
+def test_pad_keeps_real_lengths():
+    tokens, segments, live = pad([([2, 9, 3], [0, 0, 0]), ([2, 3], [0, 1])], 16)
+    assert tokens.tolist() == [[2, 9, 3], [2, 3, 0]] and live.tolist() == [[1, 1, 1], [1, 1, 0]]
+    assert segments.tolist() == [[0, 0, 0], [0, 1, 0]]
+
+
+# Tokenizer.
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    train_tokenizer(TEXTS, 120).save(str(path))
+    return load(path.parent, 16)
+
+
+def test_tokenizer_round_trip_and_template(tokenizer):
+    one = tokenizer.encode("It's a charming film, and I do n't care!")
+    assert one.ids[0] == 2 and one.ids[-1] == 3 and set(one.segments) == {0}
+    assert tokenizer.decode(one.ids) == "it 's a charming film , and i do n't care !"
+    assert tokenizer.encode("doesn't").ids == tokenizer.encode("does n't").ids
+    assert tokenizer.encode("Amélie très").ids == tokenizer.encode("amelie tres").ids
+    assert [tokenizer.tokenizer.id_to_token(i) for i in range(5)] == list(SPECIAL)
+
+
+def test_tokenizer_pairs_and_truncation(tokenizer):
+    pair = tokenizer.encode("not a film", "a dull mess")
+    assert pair.ids.count(3) == 2 and pair.segments.index(1) == pair.ids.index(3) + 1
+    long = tokenizer.encode("dull film " * 40)
+    assert len(long.ids) == 16 and long.ids[0] == 2 and long.ids[-1] == 3
+    with pytest.raises(ValueError, match="Positions must be at least 4, not 3"):
+        SentenceTokenizer(tokenizer.tokenizer, 3)
+    with pytest.raises(FileNotFoundError, match="No tokenizer at"):
+        load("nowhere/tokenizer.json")
+
+
+# Formats.
+def test_fake_quantisation_is_the_golden_format():
+    x = torch.cat([torch.randn(4000) * torch.exp2(torch.randn(4000) * 4), torch.zeros(1),
+                   torch.tensor([1.0625, 2.0, 3.9]).repeat_interleave(3) * 2.0 ** -8])
+    ties = decode(torch.arange(128), -7, AF8).float()
+    x = torch.cat([x, ties, (ties[1:] + ties[:-1]) / 2, -(ties[1:] + ties[:-1]) / 2])
+    for bias in (-12, -7, -3):
+        expected = decode(encode(x, bias, AF8), bias, AF8).float()
+        assert torch.equal(quantise(x, bias) + 0.0, expected + 0.0)
+    x.requires_grad_(True)
+    fake_quantise(x).sum().backward()
+    assert torch.equal(x.grad, torch.ones_like(x))
+
+
+# Spans.
+def test_span_mask_reaches_zero():
+    table = span_table(torch.tensor([-RAMP, 0.0, 5.0, 64.0]), 64)
+    assert (table[0] == 0).all()
+    assert table[1, 0] == 1 and table[1, int(RAMP)] == 0
+    assert table[2, 5] == 1 and 0 < table[2, 7] < 1 and (table[2, 5 + int(RAMP):] == 0).all()
+    assert (table[3] == 1).all()
+    assert torch.equal((table[:3] * 256).round(), table[:3] * 256)
+
+
+def sentences(count=6, length=12, config=NANO, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    rows = [torch.randint(5, config.vocabulary, (3 + i % (length - 2),), generator=generator)
+            for i in range(count)]
+    return Examples([([2, *row.tolist(), 3], [0] * (len(row) + 2)) for row in rows],
+                    [int(row.sum()) % 2 for row in rows], config.positions)
+
+
+def test_dead_heads_do_not_matter():
+    network = make_network()
+    batch = sentences().batch(range(6))
+    network.mode = Mode(spans=True)
+    with torch.no_grad():
+        network.attention.reach.copy_(torch.tensor([-RAMP, 16.0]))
+        before = network(*batch.inputs).logits[-1]
+        network.attention.value.weight[:NANO.head] *= -3
+        assert torch.equal(before, network(*batch.inputs).logits[-1])
+        network.attention.value.weight[NANO.head:] *= -3
+        assert not torch.equal(before, network(*batch.inputs).logits[-1])
+
+
+# Token removal.
+def make_network(config=NANO, seed=0):
+    torch.manual_seed(seed)
+    network = Network(config)
+    with torch.no_grad():
+        network.predictor.score.weight.normal_(std=2)
+        network.eta.fill_(0.8)
+    return network.eval()
+
+
+def test_soft_edit_meets_the_hard_rule():
+    share = torch.tensor([[0.05, 0.199, 0.2, 0.3]])
+    threshold = torch.tensor([[0.2]])
+    assert soft_edit(share, threshold, HARD).tolist() == [[FLOOR, FLOOR, 0, 0]]
+    sharp = soft_edit(share, threshold, 1e7)
+    assert (sharp[0, :2] <= -1000).all() and (sharp[0, 2:] > -1e-6).all()
+    assert (soft_edit(share, threshold, 10.0) <= 0).all()
+
+
+def test_soft_removal_becomes_hard_drop():
+    network, batch = make_network(), sentences().batch(range(6))
+    with torch.no_grad():
+        network.mode = Mode(sharpness=1e9, spans=True)
+        soft = network(*batch.inputs)
+        network.mode = Mode(sharpness=HARD, spans=True)
+        hard = network(*batch.inputs)
+    assert 0 < sum((live < 1).sum() for live in hard.live) - (batch.inputs[2] < 1).sum() * 3
+    for a, b, live in zip(soft.logits, hard.logits, hard.live, strict=True):
+        assert torch.allclose(a, b, atol=1e-4) and set(live.unique().tolist()) <= {0.0, 1.0}
+        assert (live[:, 0] == 1).all()
+
+
+def test_dropping_equals_leaving_out():
+    """Masked tokens weigh nothing: a padded batch gives what each sentence gives alone."""
+    network, examples = make_network(), sentences()
+    network.mode = Mode(sharpness=HARD, spans=True)
+    with torch.no_grad():
+        together = network(*examples.batch(range(6)).inputs).logits[-1]
+        for row in range(6):
+            alone = network(*examples.batch([row]).inputs).logits[-1][0]
+            assert torch.allclose(together[row], alone, atol=1e-5)
+
+
+def eta_gradient(phi):
+    network, batch = make_network(), sentences().batch(range(6))
+    network.mode = Mode(sharpness=20.0)
+    output = network(*batch.inputs)
+    (phi * length_loss(output, batch.inputs[2])).backward()
+    others = [name for name, p in network.named_parameters()
+              if p.grad is not None and p.grad.abs().sum() > 0]
+    return network.eta.grad, others
+
+
+def test_length_moves_eta_alone_and_in_proportion_to_phi():
+    gradient, moved = eta_gradient(1.0)
+    assert moved == ["eta"] and (gradient < 0).all()
+    assert torch.allclose(eta_gradient(0.5)[0], gradient / 2)
+    assert (eta_gradient(0.0)[0] == 0).all()
+
+
+def even_targets(examples):
+    return {"logits": torch.zeros(len(examples), 3),
+            "saliency": [torch.ones(n) / n for n in examples.lengths]}
+
+
+def test_drop_rate_falls_without_a_price():
+    examples = sentences(48)
+    targets = even_targets(examples)
+    live = {}
+    for phi in (0.0, 3.0):
+        stage = Reduce(make_network(), targets)
+        stage.phi, stage.batch, stage.epochs = phi, 8, 6.0
+        for group in stage.optimisers[1].param_groups:
+            group["lr"] = 0.05
+        loop = Loop(stage, examples, "unused", seed=1)
+        for _ in range(loop.total):
+            loop._one()
+        live[phi] = stage.network.eta.detach().mean().item()
+    assert live[0.0] < live[3.0]
+
+
+# Pruning.
+def test_cubic_schedule_and_masks():
+    assert cubic(0, 0.6) == 0 and cubic(1, 0.6) == 0.6 and 0.4 < cubic(0.4, 0.6) < 0.6
+    weight = torch.arange(1, 11).float().view(2, 5)
+    assert magnitude_mask(weight, 0.55).sum() == 4
+    rare = magnitude_mask(weight, 0.5, torch.tensor([[10.0], [1.0]]))
+    assert rare[0, 1:].sum() == 4
+
+
+def test_pruning_keeps_its_zeros_through_training():
+    examples, network = sentences(32), make_network()
+    targets = even_targets(examples)
+    stage = Prune(network, targets)
+    stage.batch, stage.epochs, stage.every = 8, 3.0, 2
+    loop = Loop(stage, examples, "unused")
+    for _ in range(loop.total):
+        loop._one()
+    stage.finish()
+    for name in PRUNED:
+        assert sparsity(tensors_of(network), [name]) >= 0.6
+
+
+# Training.
+def test_training_learns_and_resumes_with_the_same_bits(tmp_path):
+    examples = sentences(80)
+
+    def loop(name):
+        stage = Finetune(make_network())
+        stage.batch, stage.epochs = 16, 4.0
+        for group in stage.optimisers[0].param_groups:
+            group["lr"] = 3e-3
+        return Loop(stage, examples, tmp_path / name, seed=3)
+
+    whole = loop("whole.pt")
+    first = whole.stage.loss(examples.batch(range(80)), 0).item()
+    assert whole.total == 20 and whole.run()
+    whole.stage.network.mode, last = Mode(), whole.stage
+    assert last.loss(examples.batch(range(80)), 1).item() < first
+    assert not loop("parts.pt").run(stop_after=7)
+    assert not loop("parts.pt").run(stop_after=6)
+    parts = loop("parts.pt")
+    assert parts.run()
+    other = parts.stage.network.state_dict()
+    for name, value in whole.stage.network.state_dict().items():
+        assert torch.equal(value, other[name]), name
+    assert all(torch.equal(value, parts.stage.average.weights[name])
+               for name, value in whole.stage.average.weights.items())
+
+
+def test_masks_survive_an_interruption(tmp_path):
+    network = make_network()
+    update_masks(network, 0.6)
+    loop = Loop(Finetune(network), sentences(16), tmp_path / "state.pt")
+    loop.run(stop_after=0)
+    other = Loop(Finetune(make_network(seed=1)), sentences(16), tmp_path / "state.pt")
+    other.resume()
+    assert all(torch.equal(network.masks[name], other.stage.network.masks[name]) for name in PRUNED)
+
+
+# After training.
+def test_checkpoint_round_trip(tmp_path):
+    network = make_network()
+    with torch.no_grad():
+        network.attention.reach.copy_(torch.tensor([-RAMP, 3.0]))
+    tensors = tensors_of(network)
+    assert {name: tuple(t.shape) for name, t in tensors.items()} == tensor_shapes(NANO)
+    again = network_of(Checkpoint(NANO, tensors))
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_threshold_and_dvfs_table():
+    torch.manual_seed(0)
+    labels = torch.randint(0, 2, (200,))
+    sure = torch.rand(200)
+    signs = (labels * 2 - 1).float()
+    logits = torch.stack([torch.stack([-signs, signs], 1) * (sure * k)[:, None] for k in (2, 4, 8)])
+    measured = Measured(logits, torch.ones(3, 200), torch.full((200,), 9.0), labels)
+    threshold = choose_threshold(measured, share=0.65)
+    exits = measured.exits(threshold)
+    assert exits.float().mean() <= 0.65 * 3 and measured.accuracy(exits) == 100
+    assert measured.live_share(exits) == 1
+    table = learn_dvfs_table(measured, threshold)
+    assert len(table) == BINS and table == sorted(table) and table[0] == 1
+
+
+def test_samples_are_mixed(tmp_path):
+    rows = [Row("word " * (i % 30 + 1), i % 2) for i in range(300)]
+    write_samples(rows, tmp_path / "samples.tsv", seed=1)
+    chosen = read_split(tmp_path, "sst2", "samples")
+    assert len(chosen) == 64 and 24 <= sum(row.label for row in chosen) <= 40
+    assert data.TASKS["sst2"].columns == ("sentence", "label")
