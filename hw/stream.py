@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Joining streams: a `connect` that checks shapes, and the valid bits of a pipeline."""
 
-from amaranth import Module, Signal
-from amaranth.hdl import Shape
-from amaranth.lib import fifo, stream, wiring
+from amaranth import Module, Shape, Signal, Value
+from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 __all__ = ["Fifo", "Pipeline", "connect"]
@@ -47,7 +46,8 @@ class Pipeline:
     def stage(self, **values):
         """One stage of registers that hold `values`; returns them as attributes of the same names.
 
-        A register has the shape of its value. With no values it is a stage for a memory's own read register.
+        A register has the shape of its value; a list of values gives a list of registers. With no values it is a stage for a
+        memory's own read register.
         """
         self.stages += 1
         valid = Signal(name=f"valid_{self.stages}")
@@ -55,12 +55,17 @@ class Pipeline:
         with self._m.If(self.enable):
             self._m.d.sync += valid.eq(self.valid)
             for name, value in values.items():
-                shape = value.shape()
-                register = Signal(shape, name=f"{name}_{self.stages}", reset_less=True)
-                self._m.d.sync += register.eq(value)
-                setattr(stage, name, register)
+                setattr(stage, name, self._registers(name, value))
         self.valid = valid
         return stage
+
+    def _registers(self, name, value):
+        if isinstance(value, (list, tuple)):
+            return [self._registers(f"{name}_{n}", item) for n, item in enumerate(value)]
+        value = value if isinstance(value, data.View) else Value.cast(value)
+        register = Signal(value.shape(), name=f"{name}_{self.stages}", reset_less=True)
+        self._m.d.sync += register.eq(value)
+        return register
 
     def output(self, *assignments):
         """The last stage is offered on `o`; `assignments` give its payload."""

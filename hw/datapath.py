@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Buffers, array and the engines that work on rows: LINEAR, NORM and ATTEND share one gather, one array and one store."""
+from amaranth import Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from firmware.isa import Opcode, Target
+from golden_model.hardware import ceil_div
+from hw.attention import Attention
+from hw.buffer import Buffer, request_layout
+from hw.gather import Gather, row_blocks
+from hw.instruction import fields
+from hw.linear import Linear
+from hw.mac_array import MacArray
+from hw.norm import Norm
+from hw.operand import Operand
+from hw.rows import slot_layout
+from hw.shapes import ACT, code
+from hw.store import Store, column_meta
+
+__all__ = ["Datapath", "buffer_words"]
+
+
+def buffer_words(config):
+    """Depth of every buffer, in its own words (`terse config` prints them)."""
+    widest = max(config.hidden, config.embedding)
+    cls_tiles = ceil_div(config.slots, config.tokens)
+    return {
+        "state": config.rows * row_blocks(config),
+        "sum": config.tiles * widest,
+        "normed": config.tiles * widest,
+        "codes": config.tiles * max(2 * config.hidden, config.feed_forward) + cls_tiles * config.hidden,
+        "keys": config.tiles * config.hidden,
+        "values": config.rows * (ceil_div(config.hidden, config.columns) + config.heads),
+        "scores": max(config.tiles, cls_tiles * config.classes),
+    }
+
+
+class Datapath(wiring.Component):
+    """One operation at a time; its parts run concurrently and hold each other by their streams.
+
+    Members
+    -------
+    start : {"linear", "norm", "attend"} pulses; done likewise
+    clear : pulse before each LINEAR and ATTEND: the array is empty again
+    mask, instruction, slots : stable while an operation runs
+    row_address, row_physical, row_position : read port of the row table
+    weights : stream of bus words
+    embed_valid, embed : {"address", "lane", "value"} write of embed_sum into SUM
+    scores_request, scores_words : read side of SCORES
+    param_write, span_write : parameters, see `LayerNorm`, `Softmax`
+    array : counters of `MacArray`; saturated : live values that saturated in this cycle
+    stored, result, score, numerator, denominator (with _valid) : trace taps
+    """
+
+    def __init__(self, config):
+        self.config = config
+        words = buffer_words(config)
+        t = config.tokens
+        self.state = Buffer(ACT, t, words["state"])
+        self.sum, self.normed = Buffer(ACT, t, words["sum"]), Buffer(ACT, t, words["normed"])
+        self.codes, self.keys = Buffer(code(config), t, words["codes"]), Buffer(code(config), t, words["keys"])
+        self.values = Buffer(code(config), config.columns, words["values"])
+        self.scores = Buffer(ACT, t, words["scores"])
+        self.gather, self.store = Gather(config), Store(config)
+        self.array = MacArray(config, meta=column_meta(config).size)
+        self.operand = Operand(config, self.gather.request)
+        self.linear, self.norm = Linear(config), Norm(config, self.gather.request)
+        self.attention = Attention(config, self.store.scores.payload.shape(), self.gather.request)
+        taps = {"stored": self.store.stored, "result": self.norm.result, "score": self.attention.score,
+                "numerator": self.attention.numerator, "denominator": self.attention.denominator}
+        engines = data.StructLayout({"linear": 1, "norm": 1, "attend": 1})
+        super().__init__({
+            "start": In(engines), "done": Out(engines), "clear": In(1), "mask": In(config.slots), "instruction": In(256),
+            "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
+            "row_address": Out(16), "row_physical": In(16), "row_position": In(16),
+            "weights": In(stream.Signature(config.bus_bits)), "columns": In(16),
+            "embed_valid": In(1), "embed": In(data.StructLayout({"address": 24, "lane": 8, "value": ACT})),
+            "scores_request": In(stream.Signature(request_layout())),
+            "scores_words": Out(self.scores.o.signature),
+            "param_write": In(self.norm.param_write.signature.flip()),
+            "span_write": In(self.attention.span_write.signature.flip()),
+            "saturated": Out(16), "idle": Out(1),
+            **{f"{name}_valid": Out(1) for name in taps}, **{name: Out(tap.shape()) for name, tap in taps.items()},
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        for name in ("state", "sum", "normed", "codes", "keys", "values", "scores", "gather", "store", "array",
+                     "operand", "linear", "norm", "attention"):
+            m.submodules[name] = getattr(self, name)
+        op = fields(self.instruction)
+        self._attending = op.opcode == Opcode.ATTEND
+        self._engines(m)
+        self._gather(m)
+        self._array(m, op)
+        self._store(m, op)
+        self._reads(m, op)
+        self._writes(m)
+        self._taps(m)
+        return m
+
+    def _engines(self, m):
+        for name, engine in (("linear", self.linear), ("norm", self.norm), ("attend", self.attention)):
+            m.d.comb += [
+                engine.start.eq(self.start[name]), self.done[name].eq(engine.done), engine.mask.eq(self.mask),
+                engine.instruction.eq(self.instruction), engine.slots.eq(self.slots),
+            ]
+        m.d.comb += [self.linear.retired.eq(self.store.retired), self.attention.retired.eq(self.store.retired)]
+        wiring.connect(m, self.norm.param_write, wiring.flipped(self.param_write))
+        wiring.connect(m, self.attention.span_write, wiring.flipped(self.span_write))
+
+    def _gather(self, m):
+        """Requests of the operand, of NORM and of ATTEND; the row table's port is the gather's until it has its pointers."""
+        gather, op = self.gather, fields(self.instruction)
+        m.d.comb += gather.starts.eq(data.Const(gather.starts.shape(), {}))
+        for i in range(self.config.slots):
+            m.d.comb += gather.starts[i].eq(self.slots[i].start)
+        normalizing = op.opcode == Opcode.NORM
+        for chosen, request in ((normalizing, self.norm.gather_request), (self._attending, self.attention.o_point),
+                                (~normalizing & ~self._attending, self.operand.gather_request)):
+            with m.If(chosen):
+                m.d.comb += [gather.i.valid.eq(request.valid), gather.i.payload.eq(request.payload),
+                             request.ready.eq(gather.i.ready)]
+        words = self.norm.gather_words, self.operand.gather_words
+        for stream_in, chosen in zip(words, (normalizing, ~normalizing)):
+            m.d.comb += [stream_in.valid.eq(gather.o.valid & chosen), stream_in.payload.eq(gather.o.payload)]
+        m.d.comb += [
+            gather.o.ready.eq(Mux(normalizing, words[0].ready, words[1].ready)),
+            gather.row_physical.eq(self.row_physical), gather.row_position.eq(self.row_position),
+            self.attention.row_position.eq(self.row_position),
+            self.row_address.eq(Mux(self._attending & gather.pointed, self.attention.row_address, gather.row_address)),
+            self.norm.pointed.eq(gather.pointed), self.norm.pointers.eq(gather.pointers),
+            self.attention.pointed.eq(gather.pointed), self.attention.positions.eq(gather.positions),
+        ]
+        wiring.connect(m, gather.state_request, self.state.i)
+        wiring.connect(m, self.state.o, gather.state_words)
+
+    def _array(self, m, op):
+        """Operands and commands from LINEAR or ATTEND; weights from the bus, dense entries from ATTEND."""
+        array, operand, attention = self.array, self.operand, self.attention
+        m.d.comb += [
+            operand.source.eq(op.source), operand.features.eq(op.reduction), operand.encode.eq(op.encode),
+            array.reduction.eq(op.reduction), array.groups.eq(op.groups), array.clear.eq(self.clear),
+            array.i_weights.valid.eq(self.weights.valid), array.i_weights.payload.eq(self.weights.payload),
+            self.weights.ready.eq(array.i_weights.ready), self.idle.eq(array.idle),
+        ]
+        for target, linear, attend in ((operand.i, self.linear.o_load, attention.o_load),
+                                       (array.i_command, self.linear.o_command, attention.o_command),
+                                       (array.i_load, operand.o, attention.o_numerators)):
+            # The query tile is complete before the first numerator exists, so the two never meet.
+            chosen = attend.valid if target is array.i_load else self._attending
+            m.d.comb += [
+                target.valid.eq(Mux(chosen, attend.valid, linear.valid)),
+                target.payload.eq(Mux(chosen, attend.payload.as_value(), linear.payload.as_value())),
+                attend.ready.eq(target.ready & chosen), linear.ready.eq(target.ready & ~chosen),
+            ]
+        wiring.connect(m, attention.o_dense, array.i_dense)
+        wiring.connect(m, attention.o_header, array.i_dense_header)
+
+    def _store(self, m, op):
+        store = self.store
+        m.d.comb += [
+            store.shift.eq(op.shift), store.align.eq(op.align), store.encode.eq(op.store_encode),
+            store.context_shift.eq(op.context_shift),
+            store.function.eq(Mux(self._attending, 0, op.function)),
+            store.target.eq(Mux(self._attending, Target.CODES, op.target_buffer)),
+            self.saturated.eq(store.saturated + self.norm.saturated),
+        ]
+        wiring.connect(m, self.array.o, store.columns)
+        wiring.connect(m, store.scores, self.attention.scores)
+        wiring.connect(m, self.attention.o_denominators, store.denominators)
+
+    def _reads(self, m, op):
+        """SUM and NORMED serve NORM, NORMED and CODES the operand, KEYS and VALUES the feeders, SCORES the control engines."""
+        for buffer, request, words in (
+                (self.sum, self.norm.sum_request, self.norm.sum_words),
+                (self.codes, self.operand.codes_request, self.operand.codes_words),
+                (self.keys, self.attention.key_request, self.attention.key_words),
+                (self.values, self.attention.value_request, self.attention.value_words),
+                (self.scores, wiring.flipped(self.scores_request), wiring.flipped(self.scores_words))):
+            wiring.connect(m, request, buffer.i)
+            wiring.connect(m, buffer.o, words)
+        normalizing = op.opcode == Opcode.NORM
+        users = (normalizing, self.norm.normed_request, self.norm.normed_words), \
+            (~normalizing, self.operand.normed_request, self.operand.normed_words)
+        for chosen, request, words in users:
+            m.d.comb += [request.ready.eq(self.normed.i.ready & chosen), words.payload.eq(self.normed.o.payload),
+                         words.valid.eq(self.normed.o.valid & chosen)]
+            with m.If(chosen):
+                m.d.comb += [self.normed.i.valid.eq(request.valid), self.normed.i.payload.eq(request.payload),
+                             self.normed.o.ready.eq(words.ready)]
+
+    def _writes(self, m):
+        store, norm = self.store, self.norm
+        for buffer, target, values in ((self.sum, Target.SUM, store.write.values), (self.scores, Target.SCORES, store.write.values),
+                                       (self.codes, Target.CODES, store.write.codes), (self.keys, Target.KEYS, store.write.codes)):
+            m.d.comb += [
+                buffer.write.eq(store.write_valid & (store.target == target)), buffer.write_address.eq(store.write.address),
+                buffer.write_lanes.eq(store.write.lanes), buffer.write_data.eq(values),
+            ]
+        with m.If(self.embed_valid):
+            m.d.comb += [self.sum.write.eq(1), self.sum.write_address.eq(self.embed.address),
+                         self.sum.write_lanes.eq(1 << self.embed.lane)]
+            for lane in range(self.config.tokens):
+                m.d.comb += self.sum.write_data[lane].eq(self.embed.value)
+        m.d.comb += [
+            self.values.write.eq(store.value_write_valid), self.values.write_address.eq(store.value_write.address),
+            self.values.write_data.eq(store.value_write.codes), self.values.write_lanes.eq(-1),
+            self.normed.write.eq(norm.normed_write_valid), self.normed.write_address.eq(norm.normed_write.address),
+            self.normed.write_data.eq(norm.normed_write.values), self.normed.write_lanes.eq(norm.normed_write.lanes),
+            self.state.write.eq(norm.state_write_valid), self.state.write_address.eq(norm.state_write.address),
+            self.state.write_data.eq(norm.state_write.values), self.state.write_lanes.eq(-1),
+        ]
+
+    def _taps(self, m):
+        for name, block in (("stored", self.store), ("result", self.norm), ("score", self.attention),
+                            ("numerator", self.attention), ("denominator", self.attention)):
+            m.d.comb += [getattr(self, name).eq(getattr(block, name)),
+                         getattr(self, f"{name}_valid").eq(getattr(block, f"{name}_valid"))]

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The dense second operands of attention, streamed from their buffers into the array's column lanes."""
+from amaranth import Array, Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.buffer import request_layout
+from hw.rows import slot_layout
+from hw.shapes import code
+from hw.store import NOWHERE
+from hw.tiles import TileIterator
+
+__all__ = ["KeyFeeder", "ValueFeeder", "dense_layout", "header_layout"]
+
+
+def dense_layout(config):
+    """What `MacArray.i_dense` takes: one entry for each of the lanes in `lanes`."""
+    return data.StructLayout({"lanes": config.columns, "k": 16, "codes": data.ArrayLayout(code(config), config.columns), "last": 1})
+
+
+def header_layout(config):
+    """What `MacArray.i_dense_header` takes: where the results of a group's columns belong."""
+    return data.StructLayout({"destinations": data.ArrayLayout(16, config.columns)})
+
+
+class _Feeder(wiring.Component):
+    """The members that both feeders have.
+
+    Members
+    -------
+    start : pulse; `slot` (its row range), `head` parameters stable until `done`
+    first_address : words before this head's in a tile (keys), or its first word group (values)
+    length : head dimension
+    request, words : read side of the buffer
+    o_dense, o_header : to the array
+    o_group : stream of {"last"}: one for each group of P columns fed
+    done : pulse
+    """
+
+    def __init__(self, config, lanes):
+        self.config = config
+        super().__init__({
+            "start": In(1), "done": Out(1), "slot": In(slot_layout(config)), "selected": In(config.slots),
+            "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
+            "first_address": In(32), "stride": In(16), "length": In(16), "destination": In(16),
+            "request": Out(stream.Signature(request_layout())),
+            "words": In(stream.Signature(data.StructLayout({"values": data.ArrayLayout(code(config), lanes), "last": 1}))),
+            "o_dense": Out(stream.Signature(dense_layout(config))),
+            "o_header": Out(stream.Signature(header_layout(config))),
+            "o_group": Out(stream.Signature(data.StructLayout({"last": 1}))),
+        })
+
+
+class KeyFeeder(_Feeder):
+    """Keys of one head of one slot: lane p takes the vector of one key, so a group's columns are the scores of P keys.
+
+    Where P >= T a group takes P // T whole tiles; else a tile is cut into ceil(T / P) groups. T (or P) codes a cycle. A column's destination
+    is its row number; rows of other slots in the edge tiles get 0xFFFF. Stalled by a full weight buffer.
+    """
+
+    def __init__(self, config):
+        self.members = max(1, config.columns // config.tokens)            # tiles in a group
+        self.parts = -(-config.tokens // config.columns) if config.columns < config.tokens else 1  # groups in a tile
+        super().__init__(config, config.tokens)
+
+    def elaborate(self, platform):
+        m = Module()
+        t, p = self.config.tokens, self.config.columns
+        m.submodules.tiles = tiles = TileIterator(self.config)
+        tile = Signal(tiles.o.payload.shape())
+        member, part, k = Signal(range(self.members + 1)), Signal(range(self.parts + 1)), Signal(16)
+        destinations = Signal(self.o_header.payload.destinations.shape())
+        covered, lanes = Signal(p), Signal(p)
+        closing = (member == self.members - 1) | tile.last      # the group ends with this tile
+        m.d.comb += [
+            tiles.slots.eq(self.slots), tiles.i.payload.eq(self.selected),
+            lanes.eq(Array(Const(((1 << min(t, p)) - 1) << (i * t), p) for i in range(self.members))[member]),
+            self.request.payload.address.eq(self.first_address + tile.tile * self.stride),
+            self.request.payload.count.eq(self.length),
+            self.o_header.payload.destinations.eq(destinations),
+            self.o_group.payload.last.eq(tile.last & (part == self.parts - 1)),
+        ]
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += tiles.i.valid.eq(self.start)
+                with m.If(self.start):
+                    m.d.sync += [member.eq(0), part.eq(0), covered.eq(0)]
+                    m.next = "TILE"
+            with m.State("TILE"):
+                m.d.comb += tiles.o.ready.eq(1)
+                with m.If(tiles.o.valid):
+                    m.d.sync += tile.eq(tiles.o.payload)
+                    m.next = "PLACE"
+            with m.State("PLACE"):
+                self._place(m, tile, member, part, destinations)
+                m.d.sync += [covered.eq(covered | lanes), k.eq(0)]
+                m.next = "REQUEST"
+            with m.State("REQUEST"):
+                m.d.comb += self.request.valid.eq(1)
+                with m.If(self.request.ready):
+                    m.next = "FEED"
+                    with m.If(closing):
+                        m.next = "HEADER"
+            with m.State("HEADER"):
+                m.d.comb += [self.o_header.valid.eq(self.o_group.ready), self.o_group.valid.eq(self.o_header.ready)]
+                with m.If(self.o_header.ready & self.o_group.ready):
+                    m.next = "FEED"
+            with m.State("FEED"):
+                self._feed(m, lanes, part, k)
+                with m.If(self.words.valid & self.words.ready):
+                    m.d.sync += k.eq(k + 1)
+                    with m.If(self.words.payload.last):
+                        m.next = "CLOSE"
+            with m.State("CLOSE"):  # lanes without a key take one zero, so that their column ends
+                m.d.comb += [
+                    self.o_dense.payload.lanes.eq(~covered), self.o_dense.payload.last.eq(1),
+                    self.o_dense.valid.eq(closing & ~covered.all()),
+                ]
+                with m.If(~self.o_dense.valid | self.o_dense.ready):
+                    self._advance(m, tile, member, part, covered, closing)
+        return m
+
+    def _place(self, m, tile, member, part, destinations):
+        """Row numbers of the tile's keys in their lanes."""
+        t, p = self.config.tokens, self.config.columns
+        with m.If(member == 0):
+            m.d.sync += destinations.eq(Const((1 << (16 * p)) - 1, 16 * p))
+        if self.parts > 1:
+            tokens = [Array(min(i * p + lane, t) for i in range(self.parts))[part] for lane in range(p)]
+            live = Cat(tile.live, 0)
+            for lane in range(p):
+                m.d.sync += destinations[lane].eq(Mux(live.bit_select(tokens[lane], 1), tile.tile * t + tokens[lane], NOWHERE))
+            return
+        for lane in range(self.members * t):
+            with m.If((member == lane // t)):
+                m.d.sync += destinations[lane].eq(Mux(tile.live[lane % t], tile.tile * t + lane % t, NOWHERE))
+
+    def _feed(self, m, lanes, part, k):
+        t, p = self.config.tokens, self.config.columns
+        word = self.words.payload.values
+        for lane in range(p):
+            if self.parts > 1:
+                value = Array(word[i * p + lane] if i * p + lane < t else Const(0) for i in range(self.parts))[part]
+            else:
+                value = word[lane % t]
+            m.d.comb += self.o_dense.payload.codes[lane].eq(value)
+        m.d.comb += [
+            self.o_dense.payload.k.eq(k), self.o_dense.payload.last.eq(self.words.payload.last),
+            self.o_dense.payload.lanes.eq(lanes),
+            self.o_dense.valid.eq(self.words.valid), self.words.ready.eq(self.o_dense.ready),
+        ]
+
+    def _advance(self, m, tile, member, part, covered, closing):
+        with m.If(part != self.parts - 1):
+            m.d.sync += part.eq(part + 1)
+            m.next = "PLACE"
+        with m.Else():
+            m.d.sync += part.eq(0)
+            with m.If(closing):
+                m.d.sync += [member.eq(0), covered.eq(0)]
+            with m.Else():
+                m.d.sync += member.eq(member + 1)
+            m.next = "TILE"
+            with m.If(tile.last):
+                m.d.comb += self.done.eq(1)
+                m.next = "IDLE"
+
+
+class ValueFeeder(_Feeder):
+    """Values of one head of one slot: lane p takes feature p of the group over all keys of the slot. P codes a cycle.
+
+    `first_address` is the number of the head's first word group; a group's words are the rows of the whole table. A column's destination is
+    `destination` + its feature in the head; lanes beyond the head's dimension get 0xFFFF. Stalled by a full weight buffer.
+    """
+
+    def __init__(self, config):
+        super().__init__(config, config.columns)
+        self.groups = Signal(16)  # the next head's first word group
+
+    def elaborate(self, platform):
+        m = Module()
+        p = self.config.columns
+        feature, k, group = Signal(16), Signal(16), self.groups
+        final = feature + p >= self.length
+        m.d.comb += [
+            self.request.payload.address.eq(group * self.config.rows + self.slot.start),
+            self.request.payload.count.eq(self.slot.count),
+            self.o_group.payload.last.eq(final),
+            self.o_dense.payload.codes.eq(self.words.payload.values), self.o_dense.payload.k.eq(k),
+            self.o_dense.payload.last.eq(self.words.payload.last),
+            self.o_dense.payload.lanes.eq(Const((1 << p) - 1, p)),
+        ]
+        for lane in range(p):
+            inside = feature + lane < self.length
+            m.d.comb += self.o_header.payload.destinations[lane].eq(Mux(inside, self.destination + feature + lane, NOWHERE))
+        with m.FSM():
+            with m.State("IDLE"):
+                with m.If(self.start):
+                    m.d.sync += [feature.eq(0), group.eq(self.first_address)]
+                    m.next = "REQUEST"
+            with m.State("REQUEST"):
+                m.d.comb += self.request.valid.eq(1)
+                m.d.sync += k.eq(0)
+                with m.If(self.request.ready):
+                    m.next = "HEADER"
+            with m.State("HEADER"):
+                m.d.comb += [self.o_header.valid.eq(self.o_group.ready), self.o_group.valid.eq(self.o_header.ready)]
+                with m.If(self.o_header.ready & self.o_group.ready):
+                    m.next = "FEED"
+            with m.State("FEED"):
+                m.d.comb += [self.o_dense.valid.eq(self.words.valid), self.words.ready.eq(self.o_dense.ready)]
+                with m.If(self.words.valid & self.words.ready):
+                    m.d.sync += k.eq(k + 1)
+                    with m.If(self.words.payload.last):
+                        m.d.sync += [feature.eq(feature + p), group.eq(group + 1)]
+                        m.next = "REQUEST"
+                        with m.If(final):
+                            m.d.comb += self.done.eq(1)
+                            m.next = "IDLE"
+        return m

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""LINEAR: one weight operation over the tiles of the selected rows."""
+from amaranth import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from firmware.isa import Target
+from hw.instruction import fields
+from hw.rows import slot_layout
+from hw.tiles import TileIterator
+from hw.store import Kind, column_meta
+
+__all__ = ["Linear", "Tiles", "command_layout", "load_layout"]
+
+
+def load_layout():
+    """A tile of activations to load into the array: `address` of its first word where the source is a tile buffer."""
+    return data.StructLayout({"tile": 16, "address": 32})
+
+
+def command_layout(config):
+    """What `MacArray.i_command` takes."""
+    return data.StructLayout({"groups": 8, "rewind": 1, "free": 1, "meta": column_meta(config).size})
+
+
+class Tiles(wiring.Component):
+    """Tiles of the selected slots: of their rows, or with `cls` of their [CLS] rows, lane l of tile t being slot t * T + l.
+
+    As `TileIterator`, whose stream it passes on; [CLS] tiles come one a cycle, those without a selected slot cost one cycle each.
+
+    Members
+    -------
+    cls : quasi-static
+    i : stream of a slot mask, not zero, taken when the last tile of the mask before has gone
+    slots : the slot table
+    o : stream of {"tile", "live", "last"}
+    """
+
+    def __init__(self, config):
+        self.config = config
+        self._rows = TileIterator(config)
+        super().__init__({
+            "cls": In(1), "i": In(stream.Signature(config.slots)),
+            "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
+            "o": Out(stream.Signature(data.StructLayout({"tile": 16, "live": config.tokens, "last": 1}))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.rows = rows = self._rows
+        left, tile = Signal(self.config.slots), Signal(16)  # slots of this [CLS] tile and the later ones
+        live = left[:self.config.tokens]
+        m.d.comb += [rows.slots.eq(self.slots), rows.i.payload.eq(self.i.payload)]
+        with m.If(self.cls):
+            later = left[self.config.tokens:]
+            m.d.comb += [
+                self.i.ready.eq(left == 0), self.o.valid.eq(live != 0), self.o.payload.tile.eq(tile),
+                self.o.payload.live.eq(live), self.o.payload.last.eq(later == 0),
+            ]
+            with m.If(self.i.ready & self.i.valid):
+                m.d.sync += [left.eq(self.i.payload), tile.eq(0)]
+            with m.Elif((left != 0) & (~self.o.valid | self.o.ready)):
+                m.d.sync += [left.eq(later), tile.eq(tile + 1)]
+        with m.Else():
+            m.d.comb += [
+                rows.i.valid.eq(self.i.valid), self.i.ready.eq(rows.i.ready), rows.o.ready.eq(self.o.ready),
+                self.o.valid.eq(rows.o.valid), self.o.payload.tile.eq(rows.o.payload.tile),
+                self.o.payload.live.eq(rows.o.payload.live), self.o.payload.last.eq(rows.o.payload.last),
+            ]
+        return m
+
+
+class Linear(wiring.Component):
+    """For each block of groups, for each selected tile: load the tile, run the block's groups on it.
+
+    The weights of a block stay in the array's weight buffer until its last tile; an operation on a single tile loads it once. Commands run
+    ahead of the array as far as its queues take them; `done` when the last column of the last command has been written.
+
+    Members
+    -------
+    start, mask, instruction : pulse; selected slots and instruction, stable until `done`
+    slots : the slot table, stable likewise
+    o_load : stream of `load_layout()`
+    o_command : stream of `command_layout(config)`
+    retired : a command's last column was written
+    done : pulse
+    """
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__({
+            "start": In(1), "mask": In(config.slots), "instruction": In(256),
+            "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
+            "o_load": Out(stream.Signature(load_layout())),
+            "o_command": Out(stream.Signature(command_layout(config))),
+            "retired": In(1), "done": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        op = fields(self.instruction)
+        m.submodules.tiles = tiles = Tiles(self.config)
+        m.d.comb += [tiles.slots.eq(self.slots), tiles.cls.eq(op.cls), tiles.i.payload.eq(self.mask)]
+        left, groups = Signal(16), Signal(8)     # groups after this block; of this block
+        first, single, tile = Signal(), Signal(), Signal(tiles.o.payload.shape())
+        source, target = Signal(32), Signal(24)  # word offsets of this tile
+        load, command = Signal(), Signal()       # still to be sent for this tile
+        pending = Signal(16)
+        meta = data.View(column_meta(self.config), self.o_command.payload.meta)
+        final = left == 0
+        m.d.comb += [
+            self.o_load.payload.tile.eq(tile.tile), self.o_load.payload.address.eq(source), self.o_load.valid.eq(load),
+            self.o_command.valid.eq(command), self.o_command.payload.groups.eq(groups),
+            self.o_command.payload.rewind.eq(~tile.last), self.o_command.payload.free.eq(~single | final),
+            meta.kind.eq(Kind.LINEAR), meta.tile.eq(tile.tile), meta.live.eq(tile.live), meta.offset.eq(target),
+        ]
+        sent = self.o_command.valid & self.o_command.ready
+        m.d.sync += pending.eq(pending + sent - self.retired)
+        with m.FSM():
+            with m.State("IDLE"):
+                with m.If(self.start):
+                    m.d.sync += [left.eq(op.groups), first.eq(1)]
+                    m.next = "BLOCK"
+            with m.State("BLOCK"):
+                block = Mux(left > op.block, op.block, left)
+                with m.If(left == 0):
+                    m.next = "DRAIN"
+                with m.Elif(tiles.i.ready):
+                    m.d.comb += tiles.i.valid.eq(1)
+                    m.d.sync += [groups.eq(block), left.eq(left - block)]
+                    m.next = "TILE"
+            with m.State("TILE"):
+                m.d.comb += tiles.o.ready.eq(1)
+                with m.If(tiles.o.valid):
+                    m.d.sync += [
+                        tile.eq(tiles.o.payload), command.eq(1),
+                        source.eq(op.source_base + tiles.o.payload.tile * op.source_stride),
+                        target.eq(op.target_base + Mux(op.target_buffer == Target.VALUES, 0,
+                                                       tiles.o.payload.tile * op.target_stride)),
+                    ]
+                    with m.If(first):
+                        m.d.sync += [single.eq(tiles.o.payload.last), first.eq(0), load.eq(1)]
+                    with m.Else():
+                        m.d.sync += load.eq(~single)
+                    m.next = "SEND"
+            with m.State("SEND"):
+                with m.If(self.o_load.ready):
+                    m.d.sync += load.eq(0)
+                with m.If(self.o_command.ready):
+                    m.d.sync += command.eq(0)
+                with m.If((self.o_load.ready | ~load) & (self.o_command.ready | ~command)):
+                    m.next = "TILE"
+                    with m.If(tile.last):
+                        m.next = "BLOCK"
+            with m.State("DRAIN"):
+                with m.If(pending == 0):
+                    m.d.comb += self.done.eq(1)
+                    m.next = "IDLE"
+        return m

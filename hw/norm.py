@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NORM: residual add and LayerNorm of the selected tiles, to a tile buffer or, turned, to the residual stream."""
+from amaranth import Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from firmware.isa import Source, Target
+from hw.buffer import Turn, request_layout
+from hw.fixed import round_shift, saturate
+from hw.gather import row_blocks
+from hw.instruction import fields
+from hw.layernorm import LayerNorm
+from hw.rows import slot_layout
+from hw.shapes import ACT
+from hw.tiles import TileIterator
+
+__all__ = ["Norm"]
+
+
+class Norm(wiring.Component):
+    """s = saturate(round_shift(residual, align) + sum, 16), then y = LayerNorm(s), or y = s where the instruction only moves.
+
+    Tile after tile: `features` words of SUM, and of the residual from the residual stream or NORMED, go through `LayerNorm`. Results go to NORMED as they
+    come, or through a T x T turn into the rows of the residual stream. One word a cycle each way; a tile ends before the next begins.
+
+    Members
+    -------
+    start, mask, instruction, slots, done : as `Linear`
+    gather_request, pointed, pointers, gather_words : the gather; asked for every tile, for its words only when the residual is there
+    sum_request, sum_words, normed_request, normed_words : read sides of the tile buffers
+    param_write : see `LayerNorm`
+    normed_write_valid, normed_write : {"address", "lanes", "values"} to NORMED
+    state_write_valid, state_write : {"address", "values"}: T features of one row
+    saturated : live values that saturated in this cycle
+    result_valid, result : trace tap
+    """
+
+    def __init__(self, config, point):
+        self.config = config
+        self.layernorm = LayerNorm(config)
+        t = config.tokens
+        act = data.ArrayLayout(ACT, t)
+        words = stream.Signature(data.StructLayout({"values": act, "last": 1}))
+        super().__init__({
+            "start": In(1), "mask": In(config.slots), "instruction": In(256), "done": Out(1),
+            "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
+            "gather_request": Out(stream.Signature(point)), "pointed": In(1),
+            "pointers": In(data.ArrayLayout(32, t)), "gather_words": In(words),
+            "sum_request": Out(stream.Signature(request_layout())), "sum_words": In(words),
+            "normed_request": Out(stream.Signature(request_layout())), "normed_words": In(words),
+            "param_write": In(self.layernorm.param_write.signature.flip()),
+            "normed_write_valid": Out(1), "normed_write": Out(data.StructLayout({"address": 24, "lanes": t, "values": act})),
+            "state_write_valid": Out(1), "state_write": Out(data.StructLayout({"address": 32, "values": act})),
+            "saturated": Out(range(2 * t + 1)),
+            "result_valid": Out(1),
+            "result": Out(data.StructLayout({"tile": 16, "live": t, "feature": 16, "values": act})),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.layernorm = self.layernorm
+        m.submodules.tiles = tiles = TileIterator(self.config)
+        op = fields(self.instruction)
+        tile, base, source, target = Signal(tiles.o.payload.shape()), Signal(32), Signal(32), Signal(24)
+        asked_sum, asked_residual, written = Signal(), Signal(), Signal()
+        self._requests(m, op, tile, base, source)
+        self._add(m, op, tile)
+        self._write(m, op, tile, target, written)
+        m.d.comb += [tiles.slots.eq(self.slots), tiles.i.payload.eq(self.mask)]
+        with m.FSM():
+            with m.State("IDLE"):
+                with m.If(self.start):
+                    m.d.comb += tiles.i.valid.eq(1)
+                    m.next = "TILE"
+            with m.State("TILE"):
+                m.d.comb += tiles.o.ready.eq(1)
+                with m.If(tiles.o.valid):
+                    m.d.sync += [
+                        tile.eq(tiles.o.payload), asked_sum.eq(0), asked_residual.eq(0),
+                        base.eq(tiles.o.payload.tile * op.reduction),
+                        source.eq(op.source_base + tiles.o.payload.tile * op.source_stride),
+                        target.eq(op.target_base + tiles.o.payload.tile * op.target_stride),
+                    ]
+                    m.next = "POINT"
+            with m.State("POINT"):
+                m.d.comb += self.gather_request.valid.eq(1)
+                with m.If(self.gather_request.ready):
+                    m.next = "POINTED"
+            with m.State("POINTED"):
+                with m.If(self.pointed):
+                    m.next = "ASK"
+            with m.State("ASK"):
+                normed = op.residual & (op.source == Source.NORMED)
+                m.d.comb += [self.sum_request.valid.eq(~asked_sum), self.normed_request.valid.eq(normed & ~asked_residual)]
+                with m.If(self.sum_request.ready):
+                    m.d.sync += asked_sum.eq(1)
+                with m.If(self.normed_request.ready):
+                    m.d.sync += asked_residual.eq(1)
+                with m.If((asked_sum | self.sum_request.ready) & (asked_residual | self.normed_request.ready | ~normed)):
+                    m.next = "RUN"
+            with m.State("RUN"):
+                with m.If(written):
+                    m.next = "TILE"
+                    with m.If(tile.last):
+                        m.d.comb += self.done.eq(1)
+                        m.next = "IDLE"
+        return m
+
+    def _requests(self, m, op, tile, base, source):
+        m.d.comb += [
+            self.gather_request.payload.tile.eq(tile.tile),
+            self.gather_request.payload.read.eq(op.residual & (op.source == Source.STATE)),
+            self.gather_request.payload.features.eq(op.reduction),
+            self.sum_request.payload.address.eq(base), self.sum_request.payload.count.eq(op.reduction),
+            self.normed_request.payload.address.eq(source), self.normed_request.payload.count.eq(op.reduction),
+        ]
+
+    def _add(self, m, op, tile):
+        """The words of the sum, with the residual where there is one, into the LayerNorm."""
+        norm, words = self.layernorm, Signal(self.sum_words.payload.shape())
+        valid, both = Signal(), Signal()
+        normed = op.source == Source.NORMED
+        m.d.comb += [
+            words.eq(Mux(normed, self.normed_words.payload, self.gather_words.payload)),
+            valid.eq(~op.residual | Mux(normed, self.normed_words.valid, self.gather_words.valid)),
+            both.eq(valid & self.sum_words.valid & norm.i.ready),
+            norm.i.valid.eq(valid & self.sum_words.valid), self.sum_words.ready.eq(both),
+            self.normed_words.ready.eq(both & op.residual & normed), self.gather_words.ready.eq(both & op.residual & ~normed),
+            norm.i.payload.live.eq(tile.live), norm.length.eq(op.reduction), norm.set.eq(op.norm_set),
+            norm.bypass.eq(~op.normalize), norm.shift.eq(op.shift),
+        ]
+        lost = []
+        for lane in range(self.config.tokens):
+            residual = Mux(op.residual, round_shift(words.values[lane], op.align[:4]), Const(0, ACT))
+            total, clipped = saturate(residual + self.sum_words.payload.values[lane], ACT.width)
+            m.d.comb += norm.i.payload.values[lane].eq(total)
+            lost.append(clipped & tile.live[lane] & both)
+        m.d.comb += self.saturated.eq(sum(lost) + norm.saturated)
+        wiring.connect(m, norm.param_write, wiring.flipped(self.param_write))
+
+    def _write(self, m, op, tile, target, written):
+        """To NORMED at once; to the residual stream through the turn, a short last block filled up with repeats."""
+        t = self.config.tokens
+        m.submodules.turn = turn = Turn(ACT, t, t)
+        result, feature = self.layernorm.o, Signal(16)
+        beat, filling, row, block = Signal(range(t)), Signal(), Signal(range(t)), Signal(16)
+        to_state = op.target_buffer == Target.STATE
+        moved = result.valid & result.ready
+        final = feature == op.reduction - 1
+        m.d.comb += [
+            result.ready.eq(Mux(to_state, turn.i.ready & ~filling, 1)),
+            turn.i.valid.eq(to_state & (result.valid | filling)), turn.i.payload.eq(result.payload.values),
+            turn.o.ready.eq(1),
+            self.normed_write_valid.eq(moved & ~to_state), self.normed_write.address.eq(target + feature),
+            self.normed_write.lanes.eq(tile.live), self.normed_write.values.eq(result.payload.values),
+            self.state_write_valid.eq(turn.o.valid & tile.live.bit_select(row, 1)),
+            self.state_write.address.eq(self.pointers[row] + block), self.state_write.values.eq(turn.o.payload.values),
+            self.result_valid.eq(moved), self.result.tile.eq(tile.tile), self.result.live.eq(tile.live),
+            self.result.feature.eq(feature), self.result.values.eq(result.payload.values),
+        ]
+        with m.If(moved):
+            m.d.sync += feature.eq(Mux(final, 0, feature + 1))
+        entered, complete = Signal(16), Signal()  # blocks that filled; the tile's last one has
+        full, emptied = turn.i.valid & turn.i.ready & (beat == t - 1), turn.o.valid & turn.o.payload.last
+        with m.If(turn.i.valid & turn.i.ready):
+            m.d.sync += [beat.eq(Mux(beat == t - 1, 0, beat + 1)), filling.eq((filling | final) & (beat != t - 1))]
+        with m.If(turn.o.valid):
+            m.d.sync += row.eq(Mux(turn.o.payload.last, 0, row + 1))
+        m.d.comb += written.eq(Mux(to_state, emptied & complete & (block + 1 == entered), moved & final))
+        with m.If(written):
+            m.d.sync += [entered.eq(0), block.eq(0), complete.eq(0)]
+        with m.Else():
+            m.d.sync += [entered.eq(entered + full), block.eq(block + emptied),
+                         complete.eq(complete | (full & (filling | final)))]

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the array's drained columns to the buffers: requantise, function, encode, write."""
+from amaranth import Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from firmware.isa import Target
+from hw.adaptivfloat import Encoder
+from hw.buffer import Turn
+from hw.gelu import Activation
+from hw.requantize import Requantize
+from hw.shapes import ACT, accumulator, code
+from hw.softmax import Normalize
+from hw.stream import Fifo
+
+__all__ = ["Kind", "NOWHERE", "Store", "column_meta"]
+
+NOWHERE = 0xFFFF  # destination of a padding column
+
+
+class Kind(enum.Enum, shape=2):
+    """What a drained column is, and so which way it goes."""
+    LINEAR = 0   # requantise, function, buffer
+    SCORE = 1    # requantise, to the softmax
+    CONTEXT = 2  # normalise, buffer
+
+
+def column_meta(config):
+    """What travels with a command through the array: `offset` = first word of the tile in the target buffer, `row` = its first row."""
+    return data.StructLayout({"kind": Kind, "tile": 16, "live": config.tokens, "offset": 24, "slot": 8, "head": 8})
+
+
+class Store(wiring.Component):
+    """Takes the array's columns, one of T accumulators a cycle, and writes T values a cycle to a buffer, or streams scores.
+
+    Latency: that of `Requantize` (or `Normalize`), `Activation` and `Encoder` together. Only the turn of VALUES and the score
+    stream can stall it; a stalled column is held in the array's drain chain. Columns with destination 0xFFFF are dropped;
+    of VALUES they keep their lane in the turned word.
+
+    Members
+    -------
+    columns : stream of the array's `o`
+    shift, align, function, encode, target : quasi-static fields of the instruction
+    context_shift, denominators : see `Normalize`
+    scores : stream of {"values", "destination", "meta"} of `Kind.SCORE` columns, padding dropped
+    write : {"target", "address", "lanes", "values", "codes"} with `write_valid`
+    value_write : {"address", "codes"} of a VALUES row, with `value_write_valid`
+    retired : pulse, a command's last column has been written
+    saturated : live values that saturated in this cycle
+    stored, stored_valid : trace tap
+    """
+
+    def __init__(self, config):
+        self.config = config
+        t, p = config.tokens, config.columns
+        act, codes = data.ArrayLayout(ACT, t), data.ArrayLayout(code(config), t)
+        self.meta = data.StructLayout({"column": column_meta(config), "destination": 16, "last": 1})
+        self.column = data.StructLayout({
+            "accumulators": data.ArrayLayout(accumulator(config), t), "bias": accumulator(config),
+            "destination": 16, "last": 1, "meta": column_meta(config)})
+        super().__init__({
+            "columns": In(stream.Signature(self.column)),
+            "shift": In(6), "align": In(signed(6)), "function": In(4), "encode": In(signed(8)), "target": In(4),
+            "context_shift": In(8),
+            "denominators": In(stream.Signature(data.ArrayLayout(unsigned(24), t))),
+            "scores": Out(stream.Signature(data.StructLayout({"values": act, "meta": self.meta}))),
+            "write_valid": Out(1),
+            "write": Out(data.StructLayout({"address": 24, "lanes": t, "values": act, "codes": codes})),
+            "value_write_valid": Out(1),
+            "value_write": Out(data.StructLayout({"address": 24, "codes": data.ArrayLayout(code(config), p)})),
+            "retired": Out(1), "saturated": Out(range(2 * t + 1)),
+            "stored_valid": Out(1), "stored": Out(data.StructLayout({"meta": self.meta, "values": act})),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        bits = self.meta.size
+        m.submodules.requantize = requantize = Requantize(self.config, meta=bits)
+        m.submodules.normalize = normalize = Normalize(self.config, meta=bits)
+        m.submodules.activation = activation = Activation(self.config, meta=bits)
+        m.submodules.encoder = encoder = Encoder(self.config, meta=bits)
+        m.d.comb += [
+            requantize.shift.eq(self.shift), normalize.shift.eq(self.context_shift),
+            activation.function.eq(self.function), activation.align.eq(self.align), encoder.offset.eq(self.encode),
+            normalize.i_denominators.payload.eq(self.denominators.payload),
+            normalize.i_denominators.valid.eq(self.denominators.valid),
+            self.denominators.ready.eq(normalize.i_denominators.ready),
+            self.saturated.eq(requantize.saturated + normalize.saturated),
+        ]
+        self._split(m, requantize, normalize)
+        self._merge(m, requantize, normalize, activation)
+        self._write(m, activation, encoder)
+        return m
+
+    def _split(self, m, requantize, normalize):
+        column = self.columns.payload
+        meta, live = Signal(self.meta), Signal(self.config.tokens)
+        m.d.comb += [
+            meta.column.eq(column.meta), meta.destination.eq(column.destination), meta.last.eq(column.last),
+            live.eq(Mux(column.destination == NOWHERE, 0, column.meta.live)),
+            requantize.i.payload.bias.eq(column.bias),
+        ]
+        context = column.meta.kind == Kind.CONTEXT
+        for block, chosen in ((requantize, ~context), (normalize, context)):
+            m.d.comb += [
+                block.i.payload.accumulators.eq(column.accumulators), block.i.payload.live.eq(live),
+                block.i.payload.meta.eq(meta), block.i.valid.eq(self.columns.valid & chosen),
+            ]
+        m.d.comb += self.columns.ready.eq(Mux(context, normalize.i.ready, requantize.i.ready))
+
+    def _merge(self, m, requantize, normalize, activation):
+        meta = data.View(self.meta, requantize.o.payload.meta)
+        score, padding = meta.column.kind == Kind.SCORE, meta.destination == NOWHERE
+        m.d.comb += [
+            self.scores.valid.eq(requantize.o.valid & score & ~padding),
+            self.scores.payload.values.eq(requantize.o.payload.values), self.scores.payload.meta.eq(meta),
+            activation.i.payload.eq(normalize.o.payload), activation.i.valid.eq(normalize.o.valid),
+            normalize.o.ready.eq(activation.i.ready),
+            requantize.o.ready.eq(self.scores.ready | padding),
+        ]
+        with m.If(requantize.o.valid & ~score):  # never at the same time as a context
+            m.d.comb += [
+                activation.i.payload.eq(requantize.o.payload), activation.i.valid.eq(1),
+                requantize.o.ready.eq(activation.i.ready), normalize.o.ready.eq(0),
+            ]
+
+    def _write(self, m, activation, encoder):
+        plain = (self.target == Target.SUM) | (self.target == Target.SCORES)
+        act, coded = data.View(self.meta, activation.o.payload.meta), data.View(self.meta, encoder.o.payload.meta)
+        moved = activation.o.valid & activation.o.ready
+        m.d.comb += [
+            encoder.i.payload.values.eq(activation.o.payload.values), encoder.i.payload.meta.eq(act),
+            encoder.i.valid.eq(activation.o.valid & ~plain),
+            activation.o.ready.eq(plain | encoder.i.ready),
+            self.stored_valid.eq(moved & (act.destination != NOWHERE)),
+            self.stored.meta.eq(act), self.stored.values.eq(activation.o.payload.values),
+            self.write.values.eq(activation.o.payload.values), self.write.codes.eq(encoder.o.payload.codes),
+        ]
+        with m.If(plain):
+            self._address(m, act, moved)
+        with m.Elif(self.target == Target.VALUES):
+            self._turn(m, encoder.o, coded)
+        with m.Else():
+            m.d.comb += encoder.o.ready.eq(1)
+            self._address(m, coded, encoder.o.valid)
+
+    def _address(self, m, meta, valid):
+        m.d.comb += [
+            self.write_valid.eq(valid), self.write.address.eq(meta.column.offset + meta.destination),
+            self.write.lanes.eq(Mux(meta.destination == NOWHERE, 0, meta.column.live)),
+            self.retired.eq(valid & meta.last),
+        ]
+
+    def _turn(self, m, coded, meta):
+        """VALUES: P columns of T tokens become T rows of P features; the word's number is the destination of its columns."""
+        t, p = self.config.tokens, self.config.columns
+        block = data.StructLayout({"word": 16, "tile": 16, "live": t, "offset": 24, "last": 1})
+        m.submodules.turn = turn = Turn(code(self.config), t, p)
+        m.submodules.blocks = blocks = Fifo(block, 4)
+        beat, row, word = Signal(range(p)), Signal(range(t)), Signal(16)
+        real = meta.destination != NOWHERE
+        final = beat == p - 1
+        m.d.comb += [
+            turn.i.payload.eq(coded.payload.codes), turn.i.valid.eq(coded.valid & blocks.i.ready),
+            coded.ready.eq(turn.i.ready & blocks.i.ready),
+            blocks.i.valid.eq(coded.valid & turn.i.ready & final),
+            blocks.i.payload.word.eq(Mux(real, meta.destination, word)), blocks.i.payload.tile.eq(meta.column.tile),
+            blocks.i.payload.live.eq(meta.column.live), blocks.i.payload.offset.eq(meta.column.offset),
+            blocks.i.payload.last.eq(meta.last),
+        ]
+        with m.If(coded.valid & coded.ready):
+            m.d.sync += beat.eq(Mux(final, 0, beat + 1))
+            with m.If(real):
+                m.d.sync += word.eq(meta.destination)
+        done, current = turn.o.valid & blocks.o.valid, blocks.o.payload
+        m.d.comb += [
+            turn.o.ready.eq(blocks.o.valid), blocks.o.ready.eq(turn.o.valid & turn.o.payload.last),
+            self.value_write_valid.eq(done & current.live.bit_select(row, 1)),
+            self.value_write.codes.eq(turn.o.payload.values),
+            self.value_write.address.eq(current.offset + current.word * self.config.rows + current.tile * t + row),
+            self.retired.eq(done & turn.o.payload.last & current.last),
+        ]
+        with m.If(done):
+            m.d.sync += row.eq(Mux(turn.o.payload.last, 0, row + 1))
