@@ -43,6 +43,7 @@ from golden_model.hardware import HardwareConfig
 
 __all__ = [
     "PAUSES",
+    "Counter",
     "Sink",
     "Source",
     "assert_same",
@@ -299,6 +300,25 @@ class Sink:
                 held = None
             ready = not (self._pause is not None and next(self._pause))
             self._ready.value = int(ready)
+
+
+class Counter:
+    """Adds up the output port `name` over all cycles, as the accelerator's counters do."""
+
+    def __init__(self, dut, name):
+        self._dut, self._port, self._total = dut, getattr(dut, name), 0
+        cocotb.start_soon(self._run())
+
+    async def _run(self):
+        while True:
+            await RisingEdge(self._dut.clk)
+            if self._dut.rst.value == 0:
+                self._total += self._port.value.to_unsigned()
+
+    async def total(self):
+        """The sum, when the last word has had time to be counted."""
+        await ClockCycles(self._dut.clk, 4)
+        return self._total
 
 
 def assert_same(name, got, want):
