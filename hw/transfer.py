@@ -47,8 +47,9 @@ class Run:
 
     @property
     def outside(self):
-        """Whether the transfer just taken must be refused."""
-        return self._refused | (self._end > self._limit)
+        """Whether the transfer just taken must be refused; a window that passes the end of the address space does not wrap."""
+        wraps = self._end[33:].any() | (self._end[32] & self._end[:32].any())
+        return self._refused | wraps | (self._end > self._limit)
 
     def plan(self):
         """Statement that sets the length of the next burst: up to the next multiple of the greatest length."""

@@ -32,7 +32,7 @@ def refused(step, unit=None):
     runs = [(address, words * step // (unit or step)) for address, words in runs]
     whole = [(BASE, 0xFFFFFFFC), (BASE, 0x40000000), (BASE, 0x80000000)]
     top = {"address": 0xFFFFFFF0, "words": 8, "base": 0xFFFFF000, "size": 0x1000}
-    return [top, *({"address": address, "words": words, "base": BASE, "size": SIZE} for address, words in runs + whole)]
+    return [top, top | {"size": 0x2000}, *({"address": address, "words": words, "base": BASE, "size": SIZE} for address, words in runs + whole)]
 
 
 def filled(seed=3):
