@@ -114,7 +114,8 @@ def _row(fields, task, where, labelled):
         raise DataError(f"{where}: label must be 0..{task.classes - 1}, not {text!r}")
     if not all(sentence.strip() for sentence in sentences):
         raise DataError(f"{where}: sentence must not be empty")
-    return Row(sentences[0], int(text) if labelled else -1, sentences[1] if task.pair else None, fields)
+    label = int(text) if labelled else -1
+    return Row(sentences[0], label, sentences[1] if task.pair else None, fields)
 
 
 def hold_out(rows, count, seed):

@@ -22,18 +22,18 @@ __all__ = ["checkpoint_metrics", "final_mode", "network_of", "tensors_of", "writ
            "write_samples"]
 
 SAMPLES = 64
-UNCODED = ("eta", "attention.reach")
+TABLES = ("embedding.word", "embedding.position", "embedding.segment")
 
 
 def tensors_of(network):
-    """The checkpoint's tensors of a network: masked, weights as AdaptivFloat values, spans as a table."""
+    """The checkpoint's tensors of a network: masked, as AdaptivFloat values, spans as a table."""
     tensors = {}
     with torch.no_grad():
         for name in network.state_dict():
             value = network.get_parameter(name)
             if name == "attention.reach":
                 tensors["attention.span"] = span_table(value, network.config.positions)
-            elif name.endswith(".weight") or name == "embedding.word":
+            elif name.endswith(".weight") or name in TABLES:
                 tensors[name] = _stored(network, name)
             else:
                 tensors[name] = value.detach().clone()

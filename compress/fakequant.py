@@ -16,7 +16,7 @@ __all__ = ["fake_quantise", "quantise"]
 
 
 def quantise(x, bias, fmt=AF8):
-    """Nearest representable float32 of each value: ties to even, clamped, snapped to the smallest."""
+    """Nearest representable float32: ties to even, clamped, snapped to the smallest value."""
     smallest = math.ldexp(1 + 2.0 ** -fmt.mantissa, bias)
     largest = math.ldexp(2 - 2.0 ** -fmt.mantissa, bias + fmt.top)
     drop = 23 - fmt.mantissa

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The network as it is trained: ALBERT with predictors, spans, pruning masks and fake quantisation.
 
-Parameters have the names of the checkpoint (docs/design.md section 1), except that a span is learned
+Parameters have the names of the checkpoint (docs/design.md section 1), but a span is learned
 as one reach per head (`attention.reach`) from which the checkpoint's table follows.
 """
 
@@ -123,6 +123,12 @@ class Network(nn.Module):
         self.mode = Mode()
         self.observed = None  # a dict collects max |x| by tensor name
 
+    def live_features(self):
+        """Which of the heads' features belong to heads that are not dead."""
+        live = (self.attention.reach > -RAMP).nonzero()[:, 0]
+        size = self.config.head
+        return (live[:, None] * size + torch.arange(size)).flatten()
+
     # Weights and activations as the machine will see them.
     def weight(self, name):
         """A weight as the machine sees it: masked, and as codes where these are switched on."""
@@ -177,7 +183,7 @@ class Network(nn.Module):
                 self._live = live
             out.live.append(live)
             x = self._attend(x, edits, spans)
-            x = self._feed_forward(x)
+            x = self._see("x", self._feed_forward(x))
             last = layer == self.config.layers - 1
             out.logits.append(self._exit("" if last else "exit.", x[:, 0]))
         return out
@@ -187,8 +193,9 @@ class Network(nn.Module):
             lost = (torch.rand(tokens.shape) < self.mode.word_dropout) & (tokens > 4)
             tokens = tokens.masked_fill(lost, 4)
         e = self.embedding
-        x = (F.embedding(tokens, self.weight("embedding.word")) + F.embedding(segments, e.segment)
-             + e.position[:tokens.shape[1]])
+        x = (F.embedding(tokens, self.weight("embedding.word"))
+             + F.embedding(segments, self.weight("embedding.segment"))
+             + self.weight("embedding.position")[:tokens.shape[1]])
         x = self._code("embed", self._dropout(e.norm(self._see("embed_sum", x))))
         return self._linear("embedding.project", x)
 
@@ -197,7 +204,7 @@ class Network(nn.Module):
         p, eta = self.predictor, self.eta[layer]
         hidden = F.linear(self._code("x", x.detach()), self._stacked("predictor.hidden")[layer],
                           p.hidden.bias[layer])
-        hidden = self._activation(self._see("predict_hidden_in", hidden))
+        hidden = self._activation(hidden)
         logits = self._code("predict_hidden", hidden) @ self._stacked("predictor.score")[layer]
         logits = self._see("predict", logits + p.score.bias[layer])
         logits = logits.masked_fill(edits <= FLOOR, FLOOR)
@@ -236,16 +243,16 @@ class Network(nn.Module):
             context = (score @ v) / score.sum(3, keepdim=True).clamp(min=1e-3)
         context = self._code("context", context.transpose(1, 2).reshape(b, n, h))
         output = self._see("attention", self._linear("attention.output", context))
-        return self.attention.norm(x + self._dropout(output))
+        return self.attention.norm(self._see("attention_sum", x + self._dropout(output)))
 
     def _feed_forward(self, x):
         hidden = self._linear("feed_forward.up", self._code("attention_norm", x))
-        hidden = self._activation(self._see("hidden_in", hidden))
+        hidden = self._activation(hidden)
         down = self._see("ffn", self._linear("feed_forward.down", self._code("hidden", hidden)))
-        return self.feed_forward.norm(x + self._dropout(down))
+        return self.feed_forward.norm(self._see("ffn_sum", x + self._dropout(down)))
 
     def _exit(self, ramp, cls):
-        pooled = self._see("pooled_in", self._linear(f"{ramp}pooler", self._code("x", cls)))
+        pooled = self._linear(f"{ramp}pooler", self._code("x", cls))
         pooled = self._code("pooled", self._dropout(torch.tanh(pooled)))
         return self._see("logits", self._linear(f"{ramp}classifier", pooled))
 

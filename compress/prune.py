@@ -10,12 +10,14 @@ ENCODER = ("attention.query.weight", "attention.key.weight", "attention.value.we
            "attention.output.weight", "feed_forward.up.weight", "feed_forward.down.weight",
            "pooler.weight", "exit.pooler.weight")
 EMBEDDING = ("embedding.word", "embedding.project.weight")
+HEADS = {"attention.query.weight": 0, "attention.key.weight": 0, "attention.value.weight": 0,
+         "attention.output.weight": 1}  # axis along which the heads lie
 PREDICTOR = ("predictor.hidden.weight",)
 PRUNED = ENCODER + EMBEDDING + PREDICTOR
 
 
 def cubic(progress, final, start=0.1, end=0.7):
-    """Share of zeros at `progress` of a stage (cubic schedule): 0 until `start`, `final` from `end` on."""
+    """Share of zeros at `progress` of a stage, cubic: 0 until `start`, `final` from `end` on."""
     done = min(max((progress - start) / (end - start), 0.0), 1.0)
     return final * (1 - (1 - done) ** 3)
 
@@ -34,10 +36,19 @@ def magnitude_mask(weight, zeros, importance=None):
 
 
 def update_masks(network, zeros, importance=None):
-    """Give the network masks with that share of zeros in every prunable matrix."""
+    """Give the network masks with that share of zeros in every prunable matrix.
+
+    Dead heads' weights are zero besides: the share is that of the live heads' part.
+    """
+    live = network.live_features()
     for name in PRUNED:
-        weighting = importance if name == "embedding.word" else None
-        network.masks[name] = magnitude_mask(network.get_parameter(name), zeros, weighting)
+        weight = network.get_parameter(name)
+        axis = HEADS.get(name)
+        part = weight if axis is None else weight.index_select(axis, live)
+        mask = magnitude_mask(part, zeros, importance if name == "embedding.word" else None)
+        if axis is not None:
+            mask = torch.zeros(weight.shape).index_copy(axis, live, mask)
+        network.masks[name] = mask
 
 
 def sparsity(tensors, names):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""compress: data and its complaints, tokenizer, spans, token removal, pruning, resumable training."""
+"""compress: data and its complaints, tokenizer, spans, token removal, pruning, resuming."""
 
 import lzma
 
