@@ -1,0 +1,93 @@
+# amaranth: UnusedElaboratable=no
+# SPDX-License-Identifier: Apache-2.0
+"""hw/contribution.py and hw/exponential.py against golden_model/softmax.py."""
+
+import random
+
+import cocotb
+import pytest
+import torch
+
+from golden_model.formats import EXP_IN_FRAC
+from golden_model.functions import exp
+from golden_model.softmax import distance, numerator
+from hw.contribution import Contribution
+from hw.exponential import ALIGN, Exponential
+from hw.rows import index
+from sim import bench
+
+LOW, HIGH = -32768, 32767
+
+
+def cases(config, seed=1):
+    """(values, fraction bits): corners, ties, lengths 1 and full, random."""
+    generator = random.Random(seed)
+    n = config.positions
+    yield [5], 8
+    yield [LOW], 11
+    yield [LOW, HIGH] * (n // 2), 11
+    yield [HIGH] + [LOW] * (n - 1), 5
+    yield [7] * n, 10
+    yield [-3, -2, -1, 0], 11
+    for _ in range(20):
+        spread = generator.choice([3, 200, 5000, HIGH])
+        yield [generator.randint(-spread, spread) for _ in range(generator.choice([1, 2, n - 1, n]))], generator.randint(-20, 42)
+
+
+@cocotb.test()
+@cocotb.parametrize(pause=bench.PAUSES)
+async def contribution(dut, pause):
+    config = bench.config()
+    block = Contribution(config)
+    idle, stall = bench.pauses(pause)
+    source = bench.Source(dut, "i", block.i.payload.shape(), idle)
+    sink = bench.Sink(dut, "o", block.o.payload.shape(), stall)
+    bench.drive(dut, "count", index(config.positions + 1), 1)
+    bench.drive(dut, "align", ALIGN, 0)
+    await bench.start(dut)
+    for values, frac in cases(config):
+        bench.drive(dut, "count", index(config.positions + 1), len(values))
+        bench.drive(dut, "align", ALIGN, frac - EXP_IN_FRAC)
+        source.send([{"value": value} for value in values])
+        want = numerator(torch.tensor(values), frac)
+        got = await sink.receive(len(values))
+        bench.assert_same("exponential", [word["exponential"] for word in got], want)
+        bench.assert_same("last", [word["last"] for word in got], [0] * (len(values) - 1) + [1])
+        bench.assert_same("sum", int(dut.sum.value), int(want.sum()))
+        if pause == "none":
+            assert sink.cycles[-1] - sink.cycles[-len(values)] == len(values) - 1, "not one per cycle"
+    assert sink.empty()
+
+
+@cocotb.test()
+@cocotb.parametrize(pause=bench.PAUSES)
+async def exponential(dut, pause):
+    """Every table entry, the clamp, ties of the rounding, shifts both ways and beyond the ends."""
+    block = Exponential()
+    idle, stall = bench.pauses(pause)
+    source = bench.Source(dut, "i", block.i.payload.shape(), idle)
+    sink = bench.Sink(dut, "o", block.o.payload.shape(), stall)
+    await bench.start(dut)
+    generator = random.Random(2)
+    for align in (0, 1, 3, 6, 16, 17, 18, 31, -1, -5, -16, -17, -32):
+        bench.drive(dut, "align", ALIGN, align)
+        count = 512 if align == 0 else 64
+        pairs = [(HIGH, HIGH - 257 * i // 2) if align == 0 else sorted(generator.choices(range(LOW, HIGH + 1), k=2), reverse=True)
+                 for i in range(count - 2)] + [(HIGH, LOW), (9, 9)]
+        source.send([{"value": value, "maximum": maximum} for maximum, value in pairs])
+        top, x = torch.tensor(pairs).T
+        d = distance(x, top, EXP_IN_FRAC + align)
+        want = [{"distance": int(a), "exponential": int(b)} for a, b in zip(d, exp(d), strict=True)]
+        bench.assert_same("exponential", await sink.receive(count), want)
+    assert sink.empty()
+
+
+@pytest.mark.parametrize("config", [bench.small(), bench.small(tokens=3, positions=15, rows=15)],
+                         ids=lambda config: str(config.positions))
+def test_contribution(config):
+    bench.run(Contribution(config), "sim.test_contribution", f"contribution_{config.positions}", config=config,
+              only="contribution")
+
+
+def test_exponential():
+    bench.run(Exponential(), "sim.test_contribution", "exponential", only="exponential")
