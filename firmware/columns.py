@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The weight stream of one LINEAR (docs/design.md, section 2, Weight stream): packing, and the reader for tests and `show`.
 
-Columns are sorted by non-zeros so that the P lanes of a group end together; odd groups run through the lanes
-backwards, so that no lane's string gets longer than the others'.
+Columns are sorted by non-zeros so that the P lanes of a group end together; every second group runs through the lanes
+backwards, so that no lane's string gets longer than the others'. Padding is in the highest lanes.
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ __all__ = ["BIAS_BITS", "HEADER_BYTES", "PADDING", "Column", "Columns", "count_n
 BIAS_BITS = 40
 HEADER_BYTES = BIAS_BITS // 8 + 2
 PADDING = 0xFFFF        # destination of a column that is not stored
+HEADERS = 128           # column headers that a lane of the array holds (hw/mac_lane.py)
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,13 @@ class Column:
 class Columns:
     """A packed weight stream.
 
-    data: the bytes; lane_bytes: of one lane's string; slots: (groups, P) column numbers by group and lane, -1 padding;
+    data: the bytes; lane_bytes: of one lane's string; rows: K; slots: (groups, P) column numbers by group and lane, -1 padding;
     nonzeros: (groups, P), what each lane multiplies in each group.
     """
 
     data: bytes
     lane_bytes: int
+    rows: int
     slots: np.ndarray
     nonzeros: np.ndarray
 
@@ -51,14 +53,41 @@ class Columns:
         """Cycles of the array for one tile: each group takes as long as its longest column."""
         return int(self.nonzeros.max(axis=1).sum())
 
-    def block(self, depth, most=32):
-        """Groups that the weight buffer holds: any that many in a row have at most `depth` entries in every lane."""
-        entries = np.maximum(self.nonzeros, 1)      # a column without weights still takes an entry
-        total = np.vstack([np.zeros((1, entries.shape[1]), int), entries.cumsum(axis=0)])
-        for size in range(min(most, self.groups), 1, -1):
-            if (total[size:] - total[:-size]).max() <= depth:
+    def block(self, bus_bytes, depth, most=32):
+        """Groups that the lanes' weight buffers of `depth` entries hold at once.
+
+        Half a buffer must take the block, so that the next one is read meanwhile. And from the block's first entry to the
+        word of the stream that completes it in the last lane, no lane may get more than a buffer of entries and `HEADERS`
+        columns, its share of the next block included: else the stream would wait for ever. Raises ValueError when no
+        block does.
+        """
+        entries = np.maximum(self.nonzeros, 1)      # a column without weights takes one
+        columns = entries.shape[1]
+        ends = np.vstack([np.zeros((1, columns), int), entries.cumsum(axis=0)])
+        overhead = HEADER_BYTES + 2 * ceil_div(self.rows, WORD_ROWS)
+        sizes = np.vstack([np.zeros((1, columns), int), (self.nonzeros + overhead).cumsum(axis=0)])
+        for size in range(min(most, self.groups), 0, -1):
+            starts = np.arange(0, self.groups, size)
+            stops = np.minimum(starts + size, self.groups)
+            if size > 1 and (ends[stops] - ends[starts]).max() > depth // 2:
+                continue
+            if all(self._is_safe(ends, sizes, bus_bytes, depth, *block) for block in zip(starts, stops, strict=True)):
                 return size
-        return 1
+        raise ValueError(f"Weight buffer must have more than {depth} entries in each lane: the lanes' columns are too uneven")
+
+    def _is_safe(self, ends, sizes, bus_bytes, depth, start, stop):
+        """Whether every lane can hold what it gets until the block start..stop is complete in all of them."""
+        received = ceil_div(int(sizes[stop].max()), bus_bytes) * bus_bytes
+        for lane in range(sizes.shape[1]):
+            whole = int(np.searchsorted(sizes[:, lane], received, side="right")) - 1     # groups that are complete
+            rest = max(0, received - int(sizes[whole, lane]) - HEADER_BYTES - 2)
+            if whole < self.groups:
+                rest = min(rest, int(ends[whole + 1, lane] - ends[whole, lane]))
+            else:
+                rest = 0
+            if ends[whole, lane] + rest - ends[start, lane] > depth or whole + 1 - start > HEADERS:
+                return False
+        return True
 
 
 def encode_columns(codes):
@@ -80,15 +109,16 @@ def order_columns(codes):
 
 
 def _slots(orders, columns):
-    """(groups, P) column numbers: each order cut into groups of P; odd groups reversed; -1 fills the last one."""
+    """(groups, P) column numbers: each order cut into groups of P, every second one reversed; -1 fills the highest lanes.
+
+    Every second order begins reversed, so that orders of an even number of groups do not all favour the same lanes.
+    """
     groups = []
-    for order in orders:
-        padded = np.full(ceil_div(len(order), columns) * columns, -1)
-        padded[:len(order)] = order
-        groups.append(padded.reshape(-1, columns))
-    slots = np.concatenate(groups)
-    slots[1::2] = slots[1::2, ::-1]
-    return slots
+    for start, order in enumerate(orders):
+        for number, at in enumerate(range(0, len(order), columns), start):
+            group = list(order[at:at + columns])
+            groups.append((group[::-1] if number % 2 else group) + [-1] * (columns - len(group)))
+    return np.array(groups)
 
 
 def pack_columns(codes, bias, destinations, columns, bus_bytes, orders=None):
@@ -113,7 +143,7 @@ def pack_columns(codes, bias, destinations, columns, bus_bytes, orders=None):
     lane_bytes = ceil_div(max(map(len, strings)), bus_bytes) * bus_bytes
     lanes = np.frombuffer(b"".join(s.ljust(lane_bytes, b"\0") for s in strings), np.uint8)
     words = lanes.reshape(columns, -1, bus_bytes).transpose(1, 0, 2)
-    return Columns(words.tobytes(), lane_bytes, slots, counts[slots])
+    return Columns(words.tobytes(), lane_bytes, codes.shape[1], slots, counts[slots])
 
 
 def _header(bias, destination):

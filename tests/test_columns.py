@@ -60,7 +60,7 @@ def test_equal_columns_keep_their_order():
 def test_orders_start_groups():
     codes = sparse(1, 6, 16)
     packed = pack_columns(codes, [0] * 6, range(6), 4, 4, orders=[[2, 0, 1], [5, 4, 3]])
-    assert packed.slots.tolist() == [[2, 0, 1, -1], [-1, 3, 4, 5]]
+    assert packed.slots.tolist() == [[2, 0, 1, -1], [3, 4, 5, -1]]
 
 
 def test_words_are_interleaved():
@@ -72,16 +72,50 @@ def test_words_are_interleaved():
         assert packed.data[8 * word:8 * word + 8] == strings[word % 4][start:start + 8]
 
 
-@pytest.mark.parametrize("depth", [20, 32, 64, 10_000])
+@pytest.mark.parametrize("depth", [40, 64, 128, 10_000])
 def test_block_is_the_most_that_fits(depth):
     packed = pack_columns(sparse(3, 160, 20), [0] * 160, range(160), 4, 4)
-    block = packed.block(depth)
+    block = packed.block(4, depth)
 
     def longest(size):
-        return max(packed.nonzeros[g:g + size].clip(1).sum(axis=0).max() for g in range(packed.groups - size + 1))
+        return max(packed.nonzeros[g:g + size].clip(1).sum(axis=0).max() for g in range(0, packed.groups, size))
 
-    assert block <= 32 and longest(block) <= depth
-    assert block == 32 or longest(block + 1) > depth
+    assert block <= 32 and longest(block) <= depth // 2
+    assert block == 32 or longest(block + 1) > depth // 2
+
+
+def most_entries(packed, bus_bytes, block):
+    """By walking the stream word by word: entries that a lane has got of the blocks that are not complete everywhere."""
+    walks = []
+    for lane in range(packed.slots.shape[1]):
+        arrivals, at = [], 0    # (word in which it arrives, group) of every entry
+        for group, count in enumerate(packed.nonzeros[:, lane]):
+            end = at + 7 + 2 * -(-packed.rows // 16) + count
+            arrivals += [((end - 1 - i) // bus_bytes, group) for i in range(max(count, 1))]   # as late as can be
+            at = end
+        walks.append(arrivals)
+    worst = 0
+    for start in range(0, packed.groups, block):
+        complete = max(word for walk in walks for word, group in walk if group < start + block)
+        worst = max(worst, *(sum(word <= complete and group >= start for word, group in walk) for walk in walks))
+    return worst
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_block_never_overfills_a_lane(seed):
+    codes = sparse(seed, 60, 40, 0.9)
+    orders = [start + order_columns(codes[start:start + 15]) for start in range(0, 60, 15)]
+    packed = pack_columns(codes, [0] * 60, range(60), 4, 8, orders)
+    for depth in (128, 256):
+        assert most_entries(packed, 8, packed.block(8, depth)) <= depth
+
+
+def test_block_too_uneven():
+    codes = np.zeros((64, 64), np.uint8)
+    codes[::8], codes[7::8] = 1, 1      # lane 0 gets the long columns, also in the groups that are reversed
+    packed = pack_columns(codes, [0] * 64, range(64), 4, 4, orders=[range(64)])
+    with pytest.raises(ValueError, match="Weight buffer must have more than 8 entries in each lane"):
+        packed.block(4, 8)
 
 
 def test_wrong_bias():
