@@ -11,8 +11,8 @@ from golden_model.config import AF8
 from golden_model.dvfs import BINS, entropy_bin_float
 from golden_model.entropy import entropy_float
 
-__all__ = ["CODES", "Measured", "activation_biases", "choose_threshold", "learn_dvfs_table",
-           "measure", "observe_ranges"]
+__all__ = ["CODES", "Measured", "activation_biases", "choose_threshold", "coded_mode",
+           "learn_dvfs_table", "measure", "observe_ranges"]
 
 CODES = ("embed", "x", "predict_hidden", "q", "k", "v", "context", "attention_norm", "hidden",
          "pooled")
@@ -69,7 +69,7 @@ def measure(network, examples, mode):
 
 
 @torch.no_grad()
-def observe_ranges(network, examples, biases=None, rows=2000):
+def observe_ranges(network, examples, biases=None, rows=8000):
     """max |x| of every ACT tensor over sentences, all layers together: a checkpoint's `ranges`."""
     network.eval()
     network.mode = Mode(sharpness=HARD, spans=True, biases=biases)
@@ -84,6 +84,11 @@ def activation_biases(ranges):
     """AdaptivFloat bias by the name of each activation that is encoded."""
     biases = {name: bias_for(ranges[name], AF8) for name in CODES}
     return {**biases, "numerator": -AF8.top}
+
+
+def coded_mode(ranges):
+    """All that compression does, as the machine does it."""
+    return Mode(sharpness=HARD, spans=True, biases=activation_biases(ranges))
 
 
 def choose_threshold(measured, loss=0.3, share=0.65):

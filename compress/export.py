@@ -5,21 +5,11 @@ import random
 
 import torch
 
-from compress.calibrate import (
-    activation_biases,
-    choose_threshold,
-    learn_dvfs_table,
-    measure,
-    observe_ranges,
-)
-from compress.network import HARD, RAMP, Mode, Network, span_table
-from compress.prune import EMBEDDING, ENCODER, PREDICTOR, sparsity
+from compress.network import RAMP, Network, span_table
 from golden_model.adaptivfloat import bias_for
-from golden_model.checkpoint import Checkpoint, load
 from golden_model.config import AF8
 
-__all__ = ["checkpoint_metrics", "final_mode", "network_of", "tensors_of", "write_checkpoint",
-           "write_samples"]
+__all__ = ["network_of", "tensors_of", "write_samples"]
 
 SAMPLES = 64
 TABLES = ("embedding.word", "embedding.position", "embedding.segment")
@@ -76,59 +66,6 @@ def _reach(table):
     if (distance.amin(1) > 1 / 256).any():
         raise ValueError(f"Spans must be ramps over {RAMP:g} tokens from a whole-token reach")
     return candidates[distance.argmin(1)]
-
-
-def final_mode(ranges):
-    """All that compression does, as the machine does it."""
-    return Mode(sharpness=HARD, spans=True, biases=activation_biases(ranges))
-
-
-def write_checkpoint(training, network, command):
-    """Write OUT: weights, ranges, thresholds and metrics; returns the metrics."""
-    tensors = tensors_of(network)
-    teacher = training.uncompressed()
-    dense = {f"dense.{name}": value for name, value in tensors_of(teacher).items()
-             if not name.startswith("predictor.") and name not in ("eta", "attention.span")}
-    ranges = observe_ranges(network, training.examples, network.mode.biases)
-    checkpoint = Checkpoint(training.config, {**tensors, **dense}, ranges, command=command)
-    checkpoint.save(training.out_dir, torch.float16)
-    checkpoint = load(training.out_dir)  # as rounded
-    held = measure(network_of(checkpoint), training.held, final_mode(ranges))
-    checkpoint.exit_threshold = choose_threshold(held)
-    checkpoint.dvfs_table = learn_dvfs_table(held, checkpoint.exit_threshold)
-    checkpoint.metrics = checkpoint_metrics(checkpoint, training.dev)
-    checkpoint.metrics["held_out_rows"] = len(training.held)
-    checkpoint.save(training.out_dir, torch.float16)
-    write_samples(training.dev_rows, training.out_dir / "samples.tsv", training.recipe.seed)
-    return checkpoint.metrics
-
-
-def checkpoint_metrics(checkpoint, examples):
-    """Accuracy, live share, exits, sparsity and spans, on the rows given (dev)."""
-    dense = measure(network_of(checkpoint, dense=True), examples, Mode())
-    network = network_of(checkpoint)
-    plain = measure(network, examples, Mode(sharpness=HARD, spans=True))
-    coded = measure(network, examples, final_mode(checkpoint.ranges))
-    exits = coded.exits(checkpoint.exit_threshold)
-    spans, tensors = checkpoint["attention.span"], checkpoint.tensors
-    dead = (spans == 0).all(1)
-    partial = ~dead & (spans == 0).any(1)
-    rounded = {
-        "rows": len(examples),
-        "dense_accuracy": dense.accuracy(),
-        "pruned_float_accuracy": plain.accuracy(plain.exits(checkpoint.exit_threshold)),
-        "compressed_accuracy": coded.accuracy(exits),
-        "compressed_accuracy_all_layers": coded.accuracy(),
-        "live_share": coded.live_share(exits),
-        "live_share_all_layers": coded.live_share(torch.full_like(exits, len(coded.logits))),
-        "mean_exit_layer": exits.float().mean().item(),
-        "encoder_sparsity": sparsity(tensors, ENCODER),
-        "embedding_sparsity": sparsity(tensors, EMBEDDING),
-        "predictor_sparsity": sparsity(tensors, PREDICTOR),
-        "dead_heads": int(dead.sum()),
-        "partial_heads": int(partial.sum()),
-    }
-    return {name: round(value, 4) for name, value in rounded.items()}
 
 
 def write_samples(rows, path, seed):

@@ -13,13 +13,22 @@ from pathlib import Path
 import torch
 
 from compress import data, tokenizer
-from compress.calibrate import activation_biases, measure, observe_ranges
-from compress.export import write_checkpoint
+from compress.calibrate import (
+    activation_biases,
+    choose_threshold,
+    coded_mode,
+    learn_dvfs_table,
+    measure,
+    observe_ranges,
+)
+from compress.evaluate import checkpoint_metrics
+from compress.export import network_of, tensors_of, write_samples
 from compress.loop import Examples, Loop
 from compress.losses import saliency
-from compress.network import HARD, Mode, Network
+from compress.network import Mode, Network
 from compress.stages import Finetune, Prune, Quantise, Reduce, Reviews
 from compress.vectors import word_vectors
+from golden_model.checkpoint import Checkpoint, load
 from golden_model.config import MODELS
 
 __all__ = ["Recipe", "Training", "train"]
@@ -225,7 +234,7 @@ class Training:
         ranges = observe_ranges(network, self.examples)
         stage = Quantise(network, targets, activation_biases(ranges))
         network = self.run(stage, self.examples)
-        network.mode = Mode(sharpness=HARD, spans=True, biases=stage.biases)
+        network.mode = coded_mode(ranges)
         return network
 
     def importance(self):
@@ -234,3 +243,24 @@ class Training:
         for ids, _ in self.examples.sequences:
             counts += torch.bincount(torch.tensor(ids), minlength=self.config.vocabulary)
         return (counts + 10)[:, None] ** 0.25
+
+
+def write_checkpoint(training, network, command):
+    """Write OUT: weights, ranges, thresholds and metrics; returns the metrics."""
+    tensors = tensors_of(network)
+    teacher = training.uncompressed()
+    dense = {f"dense.{name}": value for name, value in tensors_of(teacher).items()
+             if not name.startswith("predictor.") and name not in ("eta", "attention.span")}
+    ranges = observe_ranges(network, training.examples, network.mode.biases)
+    checkpoint = Checkpoint(training.config, {**tensors, **dense}, ranges, command=command)
+    checkpoint.save(training.out_dir, torch.float16)
+    checkpoint = load(training.out_dir)  # as rounded
+    held = measure(network_of(checkpoint), training.held, coded_mode(ranges))
+    checkpoint.exit_threshold = choose_threshold(held)
+    checkpoint.dvfs_table = learn_dvfs_table(held, checkpoint.exit_threshold)
+    training.log("Measuring on dev")
+    checkpoint.metrics = checkpoint_metrics(checkpoint, training.dev)
+    checkpoint.metrics["held_out_rows"] = len(training.held)
+    checkpoint.save(training.out_dir, torch.float16)
+    write_samples(training.dev_rows, training.out_dir / "samples.tsv", training.recipe.seed)
+    return checkpoint.metrics

@@ -4,8 +4,8 @@
 import pytest
 import torch
 
-from compress.calibrate import observe_ranges
-from compress.export import final_mode, network_of, tensors_of
+from compress.calibrate import coded_mode, observe_ranges
+from compress.export import network_of, tensors_of
 from compress.network import HARD, RAMP, Mode
 from golden_model.calibrate import calibrate
 from golden_model.checkpoint import Checkpoint
@@ -35,7 +35,7 @@ def together(network, examples, mode):
 @pytest.mark.parametrize("fmt", [None, AF8])
 def test_network_is_the_reference(checkpoint, fmt):
     examples, network = sentences(12), network_of(checkpoint)
-    mode = Mode(sharpness=HARD, spans=True) if fmt is None else final_mode(checkpoint.ranges)
+    mode = Mode(sharpness=HARD, spans=True) if fmt is None else coded_mode(checkpoint.ranges)
     output = together(network, examples, mode)
     for row, (ids, segments) in enumerate(examples.sequences):
         result = Reference(checkpoint, fmt=fmt, exit=False).run(ids, segments)

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a checkpoint is worth: accuracy before and after compression, in floats and on integers."""
+
+import torch
+
+from compress.calibrate import coded_mode, measure
+from compress.export import network_of
+from compress.network import HARD, Mode
+from compress.prune import EMBEDDING, ENCODER, PREDICTOR, sparsity
+from golden_model.config import AF8
+from golden_model.model import run
+from golden_model.quantize import quantize
+
+__all__ = ["checkpoint_metrics", "golden_metrics"]
+
+
+def golden_metrics(checkpoint, examples, fmt=AF8):
+    """The integer model on every row: accuracy, live share over executed layers, mean exit."""
+    network = quantize(checkpoint, fmt)
+    right, live, total, exits, saturations = 0, 0, 0, 0, 0
+    for (ids, segments), label in zip(examples.sequences, examples.labels.tolist(), strict=True):
+        result = run(network, ids, segments)
+        right += result.predicted_class == label
+        live += sum(result.tokens_per_layer)
+        total += len(ids) * result.exit_layer
+        exits += result.exit_layer
+        saturations += result.saturations
+    rows = len(examples)
+    return {"golden_accuracy": 100 * right / rows, "golden_live_share": live / total,
+            "golden_mean_exit_layer": exits / rows, "golden_saturations": saturations}
+
+
+def checkpoint_metrics(checkpoint, examples):
+    """Accuracy, live share, exits, sparsity and spans, on the rows given (dev)."""
+    dense = measure(network_of(checkpoint, dense=True), examples, Mode())
+    network = network_of(checkpoint)
+    plain = measure(network, examples, Mode(sharpness=HARD, spans=True))
+    coded = measure(network, examples, coded_mode(checkpoint.ranges))
+    exits = coded.exits(checkpoint.exit_threshold)
+    spans, tensors = checkpoint["attention.span"], checkpoint.tensors
+    dead = (spans == 0).all(1)
+    partial = ~dead & (spans == 0).any(1)
+    rounded = {
+        "rows": len(examples),
+        "dense_accuracy": dense.accuracy(),
+        "pruned_float_accuracy": plain.accuracy(plain.exits(checkpoint.exit_threshold)),
+        "compressed_accuracy": coded.accuracy(exits),
+        "compressed_accuracy_all_layers": coded.accuracy(),
+        "live_share": coded.live_share(exits),
+        "live_share_all_layers": coded.live_share(torch.full_like(exits, len(coded.logits))),
+        "mean_exit_layer": exits.float().mean().item(),
+        "encoder_sparsity": sparsity(tensors, ENCODER),
+        "embedding_sparsity": sparsity(tensors, EMBEDDING),
+        "predictor_sparsity": sparsity(tensors, PREDICTOR),
+        "dead_heads": int(dead.sum()),
+        "partial_heads": int(partial.sum()),
+    }
+    rounded |= golden_metrics(checkpoint, examples)
+    return {name: round(value, 4) for name, value in rounded.items()}
