@@ -6,13 +6,15 @@ behind the same functions: d is the byte, times 2^b. The code with the sign alon
 zero in both.
 """
 
+import functools
 import math
 
 import torch
 
 from golden_model.fixed import ACT_BITS, leading_one, round_shift
 
-__all__ = ["bias_for", "decode", "decode_integer", "encode", "encode_fixed"]
+__all__ = ["bias_for", "decode", "decode_integer", "decode_table", "encode", "encode_act",
+           "encode_fixed", "encode_table"]
 
 
 def bias_for(maximum, fmt):
@@ -80,3 +82,23 @@ def encode_fixed(v, frac, bias, fmt, bits=ACT_BITS):
     tiny = (1 << (point - m)) - (1 << point)       # L of vmin/2
     code = torch.where((magnitude == 0) | (linear <= tiny), 0, code)
     return code + (((v < 0) & (code != 0)).long() << (fmt.bits - 1))
+
+
+# The same as tables, for speed.
+
+@functools.cache
+def decode_table(fmt):
+    """decode_integer of every code, as float64."""
+    return decode_integer(torch.arange(2**fmt.bits), fmt).double()
+
+
+@functools.cache
+def encode_table(offset, fmt):
+    """encode_fixed of every ACT, by v + 2^15; only offset = frac + bias matters."""
+    v = torch.arange(-2**(ACT_BITS - 1), 2**(ACT_BITS - 1))
+    return encode_fixed(v, offset, 0, fmt)
+
+
+def encode_act(v, frac, bias, fmt):
+    """encode_fixed of an ACT tensor."""
+    return encode_table(frac + bias, fmt)[v + 2**(ACT_BITS - 1)]

@@ -3,7 +3,7 @@
 
 import torch
 
-from golden_model.adaptivfloat import encode_fixed
+from golden_model.adaptivfloat import encode_act
 from golden_model.fixed import ACT_BITS, round_shift, saturate
 from golden_model.formats import TANH_FRAC
 from golden_model.functions import tanh
@@ -15,7 +15,7 @@ def off_ramp(x, pooler, classifier, saturations=None):
     """(pooled (H,), logits (C,)) ACT from the [CLS] row's codes x (H,); two Linear."""
     pooled = saturate(round_shift(pooler(x, saturations), pooler.align), ACT_BITS, saturations)
     pooled = tanh(pooled)
-    codes = encode_fixed(pooled, TANH_FRAC, classifier.input_bias, classifier.fmt)
+    codes = encode_act(pooled, TANH_FRAC, classifier.input_bias, classifier.fmt)
     return pooled, classifier(codes, saturations)
 
 

@@ -24,18 +24,16 @@ class Saturations:
 def round_shift(x, s):
     """Arithmetic right shift by s, round half to even; s < 0 shifts left.
 
-    s may be a tensor. For tensors |x| < 2^62 and s <= 61 (the result of more is 0 or -0 anyway).
+    s may be a tensor. For tensors |x| < 2^62 and s <= 61.
     """
     if isinstance(s, torch.Tensor):
-        x, s = x << (-s).clamp(min=0), s.clamp(min=0)
-        unit = torch.ones_like(s) << s
-    elif s < 0:
+        left, s = (-s).clamp(min=0), s.clamp(min=0)
+        half = (torch.ones_like(s) << s) >> 1
+        x = x << left
+        return torch.where(s == 0, x, (x + half - 1 + ((x >> s) & 1)) >> s)
+    if s <= 0:
         return x << -s
-    else:
-        unit = 1 << s
-    quotient = x >> s
-    rest = x - (quotient << s)
-    return quotient + (2 * rest + (quotient & 1) > unit)
+    return (x + ((1 << (s - 1)) - 1) + ((x >> s) & 1)) >> s
 
 
 def saturate(x, bits, saturations=None):
@@ -56,10 +54,5 @@ def leading_one(x):
     """Position of the highest set bit of x > 0 (-1 for 0): what a priority encoder finds."""
     if not isinstance(x, torch.Tensor):
         return x.bit_length() - 1
-    position = torch.full_like(x, -1)
-    rest = x.clone()
-    for step in (32, 16, 8, 4, 2, 1):
-        large = rest >= (1 << step)
-        position += torch.where(large, step, 0)
-        rest = torch.where(large, rest >> step, rest)
-    return position + (rest > 0)
+    position = (torch.frexp(x.double()).exponent.long() - 1).clamp(min=0)
+    return position - ((torch.ones_like(x) << position) > x).long()    # float64 may round up

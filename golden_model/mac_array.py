@@ -7,7 +7,7 @@ order of the sum, the tiling and the skipping of zeros leave no trace in the bit
 
 import torch
 
-from golden_model.adaptivfloat import decode_integer
+from golden_model.adaptivfloat import decode_table
 
 __all__ = ["mac_array", "mac_array_float"]
 
@@ -18,8 +18,8 @@ def mac_array(a, w, fmt):
     w may be given already decoded, as float64 (weights are decoded once).
     """
     if w.dtype != torch.float64:
-        w = decode_integer(w, fmt).double()
-    return (decode_integer(a, fmt).double() @ w).long()
+        w = decode_table(fmt)[w]
+    return (decode_table(fmt)[a] @ w).long()
 
 
 def mac_array_float(a, w):

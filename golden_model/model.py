@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from golden_model.adaptivfloat import encode_fixed
+from golden_model.adaptivfloat import encode_act
 from golden_model.attention import attention
 from golden_model.contribution import contribution
 from golden_model.embedding import embedding_sum
@@ -96,7 +96,7 @@ class _Sentence:
     def code(self, name, act):
         """The array's input: an ACT tensor encoded with its own bias."""
         network = self.network
-        return encode_fixed(act, network.frac[name], network.code_bias[name], network.fmt)
+        return encode_act(act, network.frac[name], network.code_bias[name], network.fmt)
 
     def linear(self, name, codes):
         return self.network.linears[name](codes, self.saturations)

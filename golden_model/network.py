@@ -6,7 +6,7 @@ from functools import cached_property
 
 import torch
 
-from golden_model.adaptivfloat import decode_integer
+from golden_model.adaptivfloat import decode_table
 from golden_model.config import ModelConfig, NumberFormat
 from golden_model.layernorm import layernorm
 from golden_model.mac_array import mac_array
@@ -34,9 +34,9 @@ LINEARS = {
 
 @dataclass
 class Linear:
-    """codes (out, in), or (layers, out, in) for the predictors; all integers int64.
+    """codes (out, in), or (layers, out, in) for the predictors.
 
-    Accumulators have 2 m - input_bias - weight_bias fraction bits, and so has `bias` (out,); `shift`
+    Accumulators have 2 m - input_bias - weight_bias fraction bits, so has `bias` (out,); `shift`
     brings them to an ACT of `frac` fraction bits. When a function follows (GELU, tanh), `align` is
     frac - the function's input fraction: brings the ACT to its input; <= 0, nearly always 0.
     """
@@ -53,7 +53,7 @@ class Linear:
     @cached_property
     def decoded(self):
         """(…, in, out) float64, exact."""
-        return decode_integer(self.codes, self.fmt).double().transpose(-1, -2).contiguous()
+        return decode_table(self.fmt)[self.codes].transpose(-1, -2).contiguous()
 
     @cached_property
     def layers(self):
@@ -83,7 +83,7 @@ class Norm:
 
 @dataclass
 class Table:
-    """An embedding table: codes (rows, E), worth d * 2^(bias - m); `shift` brings d to embed_sum."""
+    """An embedding: codes (rows, E), worth d * 2^(bias - m); `shift` brings d to embed_sum."""
 
     codes: torch.Tensor
     bias: int

@@ -4,7 +4,15 @@ import pytest
 import torch
 from gfloat import Domain, FormatInfo, RoundMode, decode_ndarray, round_ndarray
 
-from golden_model.adaptivfloat import bias_for, decode, decode_integer, encode, encode_fixed
+from golden_model.adaptivfloat import (
+    bias_for,
+    decode,
+    decode_integer,
+    decode_table,
+    encode,
+    encode_act,
+    encode_fixed,
+)
 from golden_model.config import AF8, INT8, NumberFormat
 
 FORMATS = [NumberFormat(n, e) for n in range(4, 9) for e in (2, 3, 4) if n - 1 - e >= 0]
@@ -76,6 +84,13 @@ def test_encode_fixed_is_encode(fmt):
 def test_encode_fixed_far_away(fmt, frac, bias):
     v = torch.arange(-2**15, 2**15)
     assert torch.equal(encode_fixed(v, frac, bias, fmt), encode(v * 2.0**-frac, bias, fmt))
+
+
+@pytest.mark.parametrize("fmt", [AF8, INT8], ids=str)
+def test_tables(fmt):
+    v = torch.tensor([-32768, -3, 0, 1, 32767])
+    assert torch.equal(encode_act(v, 9, -4, fmt), encode_fixed(v, 9, -4, fmt))
+    assert torch.equal(decode_table(fmt).long(), decode_integer(codes(fmt), fmt))
 
 
 @pytest.mark.parametrize("fmt", ALL, ids=str)
