@@ -6,6 +6,7 @@ backwards, so that no lane's string gets longer than the others'. Padding is in 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -53,38 +54,54 @@ class Columns:
         """Cycles of the array for one tile: each group takes as long as its longest column."""
         return int(self.nonzeros.max(axis=1).sum())
 
-    def block(self, bus_bytes, depth, most=32):
-        """Groups that the lanes' weight buffers of `depth` entries hold at once.
+    def block(self, bus_bytes, depth, tiles, most=32):
+        """Groups to run on a tile before the next tile is loaded: the fastest of what the weight buffers hold.
 
-        Half a buffer must take the block, so that the next one is read meanwhile. And from the block's first entry to the
-        word of the stream that completes it in the last lane, no lane may get more than a buffer of entries and `HEADERS`
-        columns, its share of the next block included: else the stream would wait for ever. Raises ValueError when no
-        block does.
+        From a block's first entry to the word of the stream that completes it in the last lane, no lane may get more than its
+        buffer of `depth` entries and `HEADERS` columns, its share of the next block included: else the stream would wait
+        for ever. Raises ValueError when no size does. See `_cost` for what is fast.
         """
-        entries = np.maximum(self.nonzeros, 1)      # a column without weights takes one
-        columns = entries.shape[1]
-        ends = np.vstack([np.zeros((1, columns), int), entries.cumsum(axis=0)])
-        overhead = HEADER_BYTES + 2 * ceil_div(self.rows, WORD_ROWS)
-        sizes = np.vstack([np.zeros((1, columns), int), (self.nonzeros + overhead).cumsum(axis=0)])
-        for size in range(min(most, self.groups), 0, -1):
-            starts = np.arange(0, self.groups, size)
-            stops = np.minimum(starts + size, self.groups)
-            if size > 1 and (ends[stops] - ends[starts]).max() > depth // 2:
-                continue
-            if all(self._is_safe(ends, sizes, bus_bytes, depth, *block) for block in zip(starts, stops, strict=True)):
-                return size
-        raise ValueError(f"Weight buffer must have more than {depth} entries in each lane: the lanes' columns are too uneven")
+        sizes = [size for size in range(1, min(most, self.groups) + 1)
+                 if all(self._is_safe(bus_bytes, depth, *block) for block in self._blocks(size))]
+        if not sizes:
+            raise ValueError(f"Weight buffer must have more than {depth} entries in each lane: the lanes' columns are too uneven")
+        return min(reversed(sizes), key=lambda size: self._cost(size, bus_bytes, depth, tiles))
 
-    def _is_safe(self, ends, sizes, bus_bytes, depth, start, stop):
+    def _blocks(self, size):
+        return [(start, min(start + size, self.groups)) for start in range(0, self.groups, size)]
+
+    @cached_property
+    def _entries(self):
+        """(groups + 1, P) entries of each lane's buffer before each group; a column without weights takes one."""
+        return np.cumsum(np.vstack([np.zeros_like(self.nonzeros[:1]), np.maximum(self.nonzeros, 1)]), axis=0)
+
+    @cached_property
+    def _bytes(self):
+        """(groups + 1, P) bytes of each lane's string before each group."""
+        size = self.nonzeros + HEADER_BYTES + 2 * ceil_div(self.rows, WORD_ROWS)
+        return np.cumsum(np.vstack([np.zeros_like(self.nonzeros[:1]), size]), axis=0)
+
+    def _cost(self, size, bus_bytes, depth, tiles):
+        """Estimated cycles on `tiles` tiles. A tile is loaded, K words, behind the work on the one before: a small block waits for
+        that. Weights arrive behind the work on the block before as far as they fit beside it: a large block waits for the rest.
+        """
+        longest = self.nonzeros.max(axis=1)
+        total = 0
+        for start, stop in self._blocks(size):
+            work = max(int(longest[start:stop].sum()), self.rows)
+            entries = int((self._entries[stop] - self._entries[start]).max())
+            stream = int((self._bytes[stop] - self._bytes[start]).sum()) / bus_bytes
+            total += max(work, stream * max(0, 2 * entries - depth) / entries) + (tiles - 1) * work
+        return max(total, len(self.data) / bus_bytes)
+
+    def _is_safe(self, bus_bytes, depth, start, stop):
         """Whether every lane can hold what it gets until the block start..stop is complete in all of them."""
+        ends, sizes = self._entries, self._bytes
         received = ceil_div(int(sizes[stop].max()), bus_bytes) * bus_bytes
         for lane in range(sizes.shape[1]):
             whole = int(np.searchsorted(sizes[:, lane], received, side="right")) - 1     # groups that are complete
             rest = max(0, received - int(sizes[whole, lane]) - HEADER_BYTES - 2)
-            if whole < self.groups:
-                rest = min(rest, int(ends[whole + 1, lane] - ends[whole, lane]))
-            else:
-                rest = 0
+            rest = min(rest, int(ends[whole + 1, lane] - ends[whole, lane])) if whole < self.groups else 0
             if ends[whole, lane] + rest - ends[start, lane] > depth or whole + 1 - start > HEADERS:
                 return False
         return True

@@ -1,0 +1,383 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Network and hardware configuration -> program, image, embedding image, and what each instruction makes.
+
+The program is one pass (docs/design.md, section 3): admit and embed new sentences; predictor and drop by groups of slots at one
+layer; attention; feed forward; off-ramp; LOOP. Tile buffers have the address base + tile * stride + feature:
+
+    SUM, NORMED     base 0, stride = features
+    CODES           queries at 0, context after all tiles' queries; hidden, predict_hidden at 0, when those are no longer needed;
+                    pooled after the largest of them
+    KEYS            base 0, the queries' stride
+    VALUES          destination = number of the word of P features, counted over all live heads
+    SCORES          predictor: one word a tile; logits: stride = classes
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from firmware import isa
+from firmware.columns import Columns, order_columns, pack_columns
+from firmware.image import ALIGNMENT, Layout, Memory, build_embedding, build_image, parse_embedding
+from firmware.isa import Function, Opcode, Select, Source, Target
+from golden_model.adaptivfloat import decode_integer
+from golden_model.formats import EXP_IN_FRAC
+from golden_model.hardware import UNITS, ceil_div
+
+__all__ = ["CompileError", "Limit", "Program", "Symbol", "compile_network", "limit", "problems"]
+
+_GELU = {"gelu_new": Function.GELU_NEW, "gelu": Function.GELU}
+
+
+class CompileError(ValueError):
+    """The network cannot run on the hardware; the text lists every reason with what would fit."""
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """What an instruction makes.
+
+    tensor: name of docs/design.md, with "{l}" for the layer; frac: its fraction bits.
+    features: index in the tensor's flattened features of each stored destination; for `v` (words, P): of each lane of each word,
+    -1 for padding; for the context of each address in its tile. None where there is only one, or an identity.
+    """
+
+    tensor: str
+    frac: int | None = None
+    features: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled network.
+
+    instructions, symbols: field values and `Symbol` (or None) by pc; columns: by pc of a LINEAR, the `Columns` of its stream, one for
+    each layer for the predictor's; words: as in the image.
+    """
+
+    hardware: object
+    image: bytes
+    embedding: bytes
+    instructions: tuple
+    symbols: tuple
+    columns: dict
+    words: tuple
+    early_exit: bool
+
+
+def _units_needed(network):
+    return {"span": bool((network.span != 256).any()), "drop": bool((network.eta > 0).any()), "exit": network.exit_threshold > 0}
+
+
+def problems(network, hardware):
+    """Every reason why the network does not run on the hardware, as text; empty when it does."""
+    model = network.model
+    found = []
+    for name, value in (("hidden", model.hidden), ("feed_forward", model.feed_forward), ("embedding", model.embedding),
+                        ("positions", model.positions), ("heads", len(network.live_heads)), ("layers", model.layers),
+                        ("classes", model.classes)):
+        most = getattr(hardware, name)
+        if value > most:
+            found.append(f"{'live ' * (name == 'heads')}{name} must be at most {most}, not {value}; {name}={value} would fit")
+    if model.predictor > hardware.reduction:
+        found.append(f"predictor must be at most {hardware.reduction}, the longest reduction, not {model.predictor}")
+    if network.fmt != hardware.format:
+        found.append(f"format must be {hardware.format}, not {network.fmt}; format={network.fmt!r} would fit")
+    if model.segments > 2:
+        found.append(f"segments must be at most 2, not {model.segments}")
+    for unit, needed in _units_needed(network).items():
+        if needed and unit not in hardware.units:
+            found.append(f"unit {unit} must be present: {_UNIT_REASON[unit]}")
+    for name, linear in network.linears.items():
+        bits, worst = hardware.accumulator_bits, _worst_sum(linear)
+        if worst >= 2.0 ** (bits - 1):
+            found.append(f"sums of {name} must fit the accumulator's {bits} bits, not reach 2^{np.log2(worst):.1f}")
+    return found
+
+
+_UNIT_REASON = {"span": "a head's span is partial", "drop": "eta is above 0, so tokens are dropped",
+                "exit": "the exit threshold is above 0"}
+
+
+def _worst_sum(linear):
+    """Largest |dot product + bias| for any activations."""
+    dot = decode_integer(linear.codes, linear.fmt).abs().sum(-1) * linear.fmt.largest
+    return float((dot + linear.bias.abs()).max())
+
+
+def compile_network(network, hardware, early_exit=None):
+    """Compile a `golden_model.network.Network` for a `HardwareConfig`.
+
+    early_exit: whether the program has the off-ramp's operations; by default, whether the exit threshold is above 0. A threshold
+    that the host sets later only works with them. Raises CompileError.
+    """
+    reasons = problems(network, hardware)
+    early_exit = network.exit_threshold > 0 if early_exit is None else early_exit
+    if early_exit and "exit" not in hardware.units and network.exit_threshold == 0:
+        reasons.append("unit exit must be present for early_exit=True")
+    if reasons:
+        raise CompileError("Model does not fit the hardware:\n" + "\n".join(f"  {reason}" for reason in reasons))
+    return _Compiler(network, hardware, early_exit).program()
+
+
+class _Compiler:
+    """One compilation: the instructions so far, with their symbols and weight streams."""
+
+    def __init__(self, network, hardware, early_exit):
+        self.network, self.hardware, self.early_exit = network, hardware, early_exit
+        self.model = network.model
+        self.attention = len(network.live_heads) * self.model.head      # features of all live heads
+        self.instructions, self.symbols, self.columns = [], [], {}
+        self.streams = {}       # pc -> bytes
+        self._order_values()
+
+    def program(self):
+        self.embed()
+        if (self.network.eta > 0).any():
+            self.drop()
+        self.attend()
+        self.feed_forward()
+        self.exit()
+        self.emit("LOOP", None, opcode=Opcode.LOOP, target=0)
+        embedding = self.embedding_image()
+        words, image = self.image(parse_embedding(embedding).hash)
+        return Program(self.hardware, image, embedding, tuple(self.instructions), tuple(self.symbols), self.columns, words,
+                       self.early_exit)
+
+    # Emitting.
+
+    def emit(self, name, symbol, **values):
+        """Add an instruction; returns its number."""
+        try:
+            isa.pack(**values)
+        except ValueError as error:
+            raise CompileError(f"{name} does not fit an instruction: {error}") from None
+        self.instructions.append(values)
+        self.symbols.append(symbol)
+        return len(self.instructions) - 1
+
+    def encoder(self, tensor):
+        """The encoder's offset for an ACT tensor."""
+        return self.network.frac[tensor] + self.network.code_bias[tensor]
+
+    def linear(self, name, output, *, stacked=False, codes=None, orders=None, destinations=None, features=None, **values):
+        """LINEAR `name`; its stream is packed here. `values` are further instruction fields."""
+        linear = self.network.linears[name]
+        codes = linear.codes if codes is None else codes
+        parts = [(codes, linear.bias)] if not stacked else list(zip(codes, linear.bias, strict=True))
+        width, reduction = parts[0][0].shape
+        columns = [self.pack(name, *part, range(width) if destinations is None else destinations, orders) for part in parts]
+        beats = max(len(packed.data) for packed in columns) // self.hardware.bus_bytes
+        stride = ceil_div(beats * self.hardware.bus_bytes, ALIGNMENT) * ALIGNMENT
+        values = {"align": linear.align, **values}
+        if values["source"] != Source.CODES:
+            values["encode"] = self.encoder(_SOURCE_TENSOR[name])
+        if values["target_buffer"] in (Target.CODES, Target.KEYS, Target.VALUES):
+            values["store_encode"] = self.encoder(output)
+        if stacked:
+            values["stride"] = stride // self.hardware.bus_bytes
+        tiles = ceil_div(self.hardware.slots, self.hardware.tokens) if values.get("cls") else self.hardware.tiles
+        blocks = [packed.block(self.hardware.bus_bytes, self.hardware.weight_depth, tiles) for packed in columns]
+        pc = self.emit(name, Symbol(_tensor_name(output), self.network.frac[output], features), opcode=Opcode.LINEAR,
+                       beats=beats, reduction=reduction, groups=columns[0].groups, block=min(blocks),
+                       shift=linear.shift, **values)
+        self.columns[pc] = columns
+        self.streams[pc] = b"".join(packed.data.ljust(stride, b"\0") for packed in columns)
+
+    def pack(self, name, codes, bias, destinations, orders) -> Columns:
+        try:
+            return pack_columns(np.asarray(codes), bias.tolist(), destinations, self.hardware.columns, self.hardware.bus_bytes,
+                                orders)
+        except ValueError as error:
+            raise CompileError(f"{name}: {error}") from None
+
+    def norm(self, name, tensor, number, select, target, **values):
+        """NORM with LayerNorm `name`, parameter set `number`."""
+        norm = self.network.norms[name]
+        self.emit(name, Symbol(tensor, norm.frac), opcode=Opcode.NORM, select=select, normalize=1, norm_set=number,
+                  shift=norm.shift, reduction=len(norm.gamma), target_buffer=target,
+                  target_stride=len(norm.gamma) if target == Target.NORMED else 0, **values)
+
+    # The program, in its order.
+
+    def embed(self):
+        e, h, tables = self.model.embedding, self.model.hidden, self.network.tables
+        self.emit("ADMIT", Symbol("embed_sum", self.network.frac["embed_sum"]), opcode=Opcode.ADMIT, reduction=e,
+                  target_buffer=Target.SUM, target_stride=e, word_shift=tables["word"].shift,
+                  position_shift=tables["position"].shift, segment_shift=tables["segment"].shift)
+        self.norm("embedding.norm", "embed", 0, Select.NEW, Target.NORMED)
+        self.linear("embedding.project", "x", select=Select.NEW, source=Source.NORMED, source_stride=e,
+                    target_buffer=Target.SUM, target_stride=h)
+        self.emit("move", Symbol("layer{l}.x", self.network.frac["x"]), opcode=Opcode.NORM, select=Select.NEW, reduction=h,
+                  target_buffer=Target.STATE)
+
+    def drop(self):
+        model = self.model
+        group = self.emit("GROUP", None, opcode=Opcode.GROUP)
+        self.linear("predictor.hidden", "predict_hidden", stacked=True, select=Select.GROUP, source=Source.STATE,
+                    function=_GELU[model.activation], target_buffer=Target.CODES, target_stride=model.predictor)
+        self.linear("predictor.score", "predict", stacked=True, select=Select.GROUP, source=Source.CODES,
+                    source_stride=model.predictor, target_buffer=Target.SCORES, target_stride=1)
+        self.emit("DROP", Symbol("layer{l}.keep"), opcode=Opcode.DROP, select=Select.GROUP, source_stride=1,
+                  score_align=self.network.frac["predict"] - EXP_IN_FRAC)
+        loop = self.emit("LOOP", None, opcode=Opcode.LOOP, target=group)
+        self.instructions[group]["target"] = loop + 1
+
+    def attend(self):
+        network, a, h = self.network, self.attention, self.model.hidden
+        context = self.hardware.tiles * a
+        everything = {"select": Select.ALL, "source": Source.STATE}
+        self.linear("attention.query", "q", target_buffer=Target.CODES, target_stride=a, **everything)
+        self.linear("attention.key", "k", target_buffer=Target.KEYS, target_stride=a, **everything)
+        self.linear("attention.value", "v", target_buffer=Target.VALUES, orders=self.value_orders,
+                    destinations=self.value_words, features=self.value_features, **everything)
+        self.emit("ATTEND", Symbol("layer{l}.context", network.frac["context"], self.context_features), opcode=Opcode.ATTEND,
+                  select=Select.ALL, groups=len(network.live_heads), reduction=self.model.head, shift=network.score_shift,
+                  score_align=network.frac["score"] - EXP_IN_FRAC, context_shift=network.context_shift, source_stride=a,
+                  target_base=context, target_stride=a, store_encode=self.encoder("context"))
+        self.linear("attention.output", "attention", codes=network.linears["attention.output"].codes[:, self.context_features],
+                    select=Select.ALL, source=Source.CODES, source_base=context, source_stride=a, target_buffer=Target.SUM,
+                    target_stride=h)
+        self.norm("attention.norm", "layer{l}.attention_norm", 1, Select.ALL, Target.NORMED, source=Source.STATE, residual=1,
+                  align=network.residual_shift["attention"])
+
+    def feed_forward(self):
+        h, ff = self.model.hidden, self.model.feed_forward
+        self.linear("feed_forward.up", "hidden", select=Select.ALL, source=Source.NORMED, source_stride=h,
+                    function=_GELU[self.model.activation], target_buffer=Target.CODES, target_stride=ff)
+        self.linear("feed_forward.down", "ffn", select=Select.ALL, source=Source.CODES, source_stride=ff,
+                    target_buffer=Target.SUM, target_stride=h)
+        self.norm("feed_forward.norm", "layer{l}.feed_forward_norm", 2, Select.ALL, Target.STATE, source=Source.NORMED,
+                  source_stride=h, residual=1, align=self.network.residual_shift["ffn"])
+
+    def exit(self):
+        if self.early_exit:
+            self.off_ramp("exit.", Select.NOT_LAST)
+            self.decide(Select.NOT_LAST, groups=1)
+        else:
+            self.decide(Select.NOT_LAST, groups=0)
+        self.off_ramp("", Select.LAST)
+        self.decide(Select.LAST, groups=1, final=1)
+
+    def off_ramp(self, ramp, select):
+        """Pooler and classifier on the [CLS] rows; `pooled` lies behind everything else in CODES."""
+        h, classes = self.model.hidden, self.model.classes
+        base = self.hardware.tiles * max(2 * self.attention, self.model.feed_forward, self.model.predictor)
+        self.linear(f"{ramp}pooler", "pooled", select=select, source=Source.CLS, cls=1, function=Function.TANH,
+                    target_buffer=Target.CODES, target_base=base, target_stride=h)
+        self.linear(f"{ramp}classifier", "logits", select=select, source=Source.CODES, cls=1, source_base=base,
+                    source_stride=h, target_buffer=Target.SCORES, target_stride=classes)
+
+    def decide(self, select, groups, final=0):
+        self.emit("EXIT", Symbol("layer{l}.entropy") if groups else None, opcode=Opcode.EXIT, select=select, groups=groups,
+                  final=final, reduction=self.model.classes, source_stride=self.model.classes,
+                  score_align=self.network.frac["logits"] - EXP_IN_FRAC)
+
+    # Values, and with them the context, are permuted inside each live head.
+
+    def _order_values(self):
+        """Each live head starts a group of columns; its order is that of the lanes, so that a word of VALUES is a group."""
+        head, p = self.model.head, self.hardware.columns
+        codes = self.network.linears["attention.value"].codes
+        words = ceil_div(head, p)
+        self.value_orders = [start + order_columns(codes[start:start + head]) for start in range(0, self.attention, head)]
+        packed = pack_columns(np.asarray(codes), [0] * len(codes), range(len(codes)), p, self.hardware.bus_bytes, self.value_orders)
+        self.value_features = packed.slots                      # (words, P)
+        self.value_words = np.empty(self.attention, int)
+        for word, features in enumerate(packed.slots):
+            self.value_words[features[features >= 0]] = word
+        self.context_features = packed.slots.reshape(-1, words * p)[:, :head].flatten()
+
+    # Image.
+
+    def constants(self):
+        """(Memory, index, word) of LayerNorm parameters, spans, etas, DVFS table."""
+        network, hardware = self.network, self.hardware
+        width = max(hardware.hidden, hardware.embedding)
+        for number, name in enumerate(("embedding.norm", "attention.norm", "feed_forward.norm")):
+            norm = network.norms[name]
+            for feature, (gamma, beta) in enumerate(zip(norm.gamma.tolist(), norm.beta.tolist(), strict=True)):
+                yield Memory.NORM, number * width + feature, gamma & 0xFFFF | (beta & 0xFFFF) << 16
+        if "span" in hardware.units:
+            for head, span in enumerate(network.span.tolist()):
+                yield from ((Memory.SPAN, head * hardware.positions + distance, value) for distance, value in enumerate(span))
+        if "drop" in hardware.units:
+            yield from ((Memory.ETA, layer, eta) for layer, eta in enumerate(network.eta.tolist()))
+        if "dvfs" in hardware.units:
+            yield from ((Memory.DVFS, entry, layer) for entry, layer in enumerate(network.dvfs_table))
+
+    def image(self, embedding_hash):
+        constants = list(self.constants())
+        layout = Layout(len(self.instructions), len(constants), tuple(map(len, self.streams.values())))
+        for pc, address in zip(self.streams, layout.streams, strict=False):
+            self.instructions[pc]["address"] = address
+        words = tuple(tuple(isa.pack(**values)) for values in self.instructions)
+        needed = _units_needed(self.network) | {"exit": self.early_exit}
+        units = sum(1 << UNITS.index(name) for name, need in needed.items() if need)
+        image = build_image(
+            layout, words, constants, list(self.streams.values()), config_hash=self.hardware.config_hash,
+            embedding_hash=embedding_hash, layers=self.model.layers, classes=self.model.classes,
+            heads=len(self.network.live_heads), positions=self.model.positions, vocabulary=self.model.vocabulary,
+            exit_threshold=self.network.exit_threshold, units=units, embedding_width=self.model.embedding)
+        return words, image
+
+    def embedding_image(self):
+        word, position, segment = (np.asarray(self.network.tables[name].codes) for name in ("word", "position", "segment"))
+        spare = np.zeros((2 - len(segment), segment.shape[1]), segment.dtype)   # a model without segments has only the first
+        return build_embedding(word, position, np.concatenate([segment, spare]))
+
+
+_SOURCE_TENSOR = {"embedding.project": "embed", "predictor.hidden": "x", "attention.query": "x", "attention.key": "x",
+                  "attention.value": "x", "feed_forward.up": "attention_norm", "exit.pooler": "x", "pooler": "x"}
+
+
+def _tensor_name(output):
+    return f"layer{{l}}.{output}"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Lower limits of one operation, in cycles, and what the array's schedule makes of its columns.
+
+    compute: non-zeros x tiles / P (ATTEND: dense, per slot and live head); memory: its weights over the bus, once;
+    schedule: compute with every group as long as its longest column, which is what `Columns.cycles` knows.
+    """
+
+    pc: int
+    name: str
+    select: Select
+    tiles: int
+    nonzeros: float
+    compute: float
+    schedule: float
+    memory_bytes: int
+    memory: float
+
+
+def limit(program, lengths, slots=None):
+    """[Limit] of the weight operations and ATTEND of one pass (system.md, Limits).
+
+    lengths: live tokens of each resident sentence. Predictor operations count one group, with the layers' mean of non-zeros;
+    operations on new, last or not last sentences count all of them: take what applies by `Limit.select`.
+    """
+    hardware = program.hardware
+    rows, slots = sum(lengths), len(lengths) if slots is None else slots
+    result = []
+    for pc, (values, symbol) in enumerate(zip(program.instructions, program.symbols, strict=True)):
+        name = symbol.tensor.removeprefix("layer{l}.") if symbol else ""
+        if values["opcode"] == Opcode.LINEAR:
+            tiles = ceil_div(slots if values.get("cls") else rows, hardware.tokens)
+            columns = program.columns[pc]
+            nonzeros = float(np.mean([packed.nonzeros.sum() for packed in columns]))
+            schedule = float(np.mean([packed.cycles for packed in columns])) * tiles
+            size = values["beats"] * hardware.bus_bytes
+            result.append(Limit(pc, name, Select(values["select"]), tiles, nonzeros, nonzeros * tiles / hardware.columns,
+                                schedule, size, float(values["beats"])))
+        if values["opcode"] == Opcode.ATTEND:
+            tiles = sum(ceil_div(n, hardware.tokens) for n in lengths)
+            pairs = sum(ceil_div(n, hardware.tokens) * n for n in lengths)      # query tiles x keys
+            work = 2 * pairs * values["reduction"] * values["groups"] / hardware.columns
+            groups = sum(ceil_div(n, hardware.tokens) * (ceil_div(n, hardware.columns) * values["reduction"]
+                                                         + ceil_div(values["reduction"], hardware.columns) * n) for n in lengths)
+            result.append(Limit(pc, name, Select.ALL, tiles, 0.0, work, float(groups * values["groups"]), 0, 0.0))
+    return result
