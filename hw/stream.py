@@ -26,6 +26,7 @@ class Pipeline:
         pipeline = Pipeline(m, self.i, self.o)
         word = pipeline.stage(sum=a + b, meta=self.i.payload.meta)      # registers, as a namespace
         word = pipeline.stage(sum=word.sum + 1, meta=word.meta)
+        word = pipeline.stage(sum=word.sum * 3, **word.keep("meta"))
         pipeline.output(self.o.payload.sum.eq(word.sum), ...)
 
     Attributes
@@ -74,6 +75,10 @@ class Pipeline:
 
 class _Stage:
     """The registers of one stage, by name."""
+
+    def keep(self, *names):
+        """Arguments of the next `stage` for what goes on unchanged."""
+        return {name: getattr(self, name) for name in names}
 
 
 class Fifo(wiring.Component):
