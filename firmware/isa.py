@@ -77,9 +77,9 @@ FIELDS = {
     "address": Field(1, 0, 32),     # LINEAR: byte offset of the weight stream in the image
     "beats": Field(2, 0, 32),       # LINEAR: length of the weight stream in bus words
     "reduction": Field(3, 0, 16),   # LINEAR: K; NORM: features; ATTEND: head dimension; EXIT: classes
-    "groups": Field(3, 16, 16),     # LINEAR: groups of P columns; ATTEND: live heads
+    "groups": Field(3, 16, 16),     # LINEAR: groups of P columns; ATTEND: live heads; EXIT: 1 decide by entropy, 0 only move on one layer
     "block": Field(4, 0, 8),        # LINEAR: groups held in the weight buffer at once
-    "shift": Field(4, 8, 6),        # LINEAR: accumulator -> ACT; NORM: see norm_shift; ATTEND: score shift
+    "shift": Field(4, 8, 6),        # LINEAR: accumulator -> ACT; NORM: product with gamma -> ACT; ATTEND: accumulator -> score
     "align": Field(4, 14, 6, True),     # LINEAR: ACT -> function input; NORM: residual -> sum (round_shift amount)
     "encode": Field(4, 20, 8, True),    # offset given to the ACT encoder of the loaded operand, see `store_encode`
     "source_base": Field(5, 0, 16),     # word offset in the source buffer; address = base + tile * stride + feature
@@ -87,11 +87,9 @@ FIELDS = {
     "target_base": Field(6, 0, 16),
     "target_stride": Field(6, 16, 16),
     "store_encode": Field(7, 0, 8, True),   # offset of the encoder before a code buffer
-    "stride": Field(7, 8, 24),      # LINEAR: bytes between the weight streams of successive layers (predictor), in bus words
+    "stride": Field(7, 8, 24),      # LINEAR: bus words between the weight streams of successive layers (predictor); else 0
     # Overlays, for opcodes that leave the LINEAR words unused.
     "target": Field(1, 0, 16),          # GROUP, LOOP: instruction number
-    "norm_shift": Field(1, 0, 8),       # NORM: product with gamma -> ACT (see golden_model.layernorm)
-    "beta_shift": Field(1, 8, 8, True),  # NORM: beta -> the product's scale
     "score_align": Field(1, 0, 6, True),    # ATTEND: ACT score -> exp input; DROP: predictor value; EXIT: logit
     "context_shift": Field(1, 8, 8),        # ATTEND: accumulator * reciprocal -> ACT
     "word_shift": Field(1, 0, 6, True),     # ADMIT: decoded word, position, segment -> embed_sum
