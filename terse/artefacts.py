@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verilog, images, and what fits where."""
+import pathlib
+
+from golden_model.hardware import ceil_div
+from golden_model.quantize import quantize
+from terse import catalog
+from terse.errors import UserError
+
+__all__ = ["buffers", "compile_images", "fits", "show_image", "verilog_text"]
+
+
+def verilog_text(hw, settings=()):
+    """The accelerator as Verilog-2001."""
+    from hw.accelerator import Accelerator
+    from hw.verilog import verilog
+    return verilog(Accelerator(catalog.hardware(hw, settings)), "terse")
+
+
+def compile_images(model, hw):
+    """(image, embedding image) as bytes."""
+    from firmware.compiler import compile_network
+    config = catalog.hardware(hw)
+    program = compile_network(_network(model, config), config)
+    return program.image, program.embedding
+
+
+def _network(model, config):
+    try:
+        return quantize(catalog.checkpoint(model), config.format)
+    except ValueError as error:
+        raise UserError(f"Model {model} cannot be quantised to {config.format}: {error}") from error
+
+
+def show_image(path):
+    """What is in an image or embedding image, as text."""
+    from firmware.image import EMBEDDING_MAGIC, parse_embedding, show
+    data = pathlib.Path(path).read_bytes()
+    if int.from_bytes(data[:4], "little") != EMBEDDING_MAGIC:
+        return show(path)
+    image = parse_embedding(data)
+    names = ("rows", "vocabulary", "positions", "width")
+    lines = [f"{path}: embedding image", f"  hash {image.hash:#010x}", *(f"  {name} {getattr(image, name)}" for name in names)]
+    dense = image.rows * image.width
+    return "\n".join([*lines, f"  {len(data):,} bytes, {len(data) / dense:.2f} of {dense:,} codes"])
+
+
+LIMITS = ("hidden", "feed_forward", "embedding", "heads", "layers", "classes", "positions")
+
+
+def fits(hw, model, settings=()):
+    """([(item, needs, has, fits)], [reasons of the compiler]) of a model on a hardware configuration."""
+    config, sizes = catalog.hardware(hw, settings), catalog.model_config(model)
+    rows = [(name, str(getattr(sizes, name)), str(getattr(config, name)), getattr(sizes, name) <= getattr(config, name)) for name in LIMITS]
+    rows.append(("longest reduction", str(sizes.longest_reduction), str(config.reduction), sizes.longest_reduction <= config.reduction))
+    try:
+        network = _network(model, config)
+    except UserError:
+        return rows, []
+    from firmware.compiler import problems
+    return rows, problems(network, config)
+
+
+def buffers(hw, settings=()):
+    """[(buffer, words, bits of a word, bytes)] of a hardware configuration."""
+    config = catalog.hardware(hw, settings)
+    t, p, code = config.tokens, config.columns, config.format.bits
+    live = config.heads * ceil_div(config.hidden, config.heads)
+    wide = max(config.hidden, config.embedding)
+    sizes = [
+        ("residual stream", config.rows * ceil_div(config.hidden, t), 16 * t),
+        ("sums", config.tiles * wide, 16 * t), ("normalised", config.tiles * wide, 16 * t),
+        ("codes", config.tiles * (max(2 * live, config.feed_forward) + config.hidden), code * t),
+        ("keys", config.tiles * live, code * t), ("values", config.rows * ceil_div(live, p), code * p),
+        ("activation copies", 2 * config.reduction * p, config.format.decoded_bits * t),
+        ("weights", config.weight_depth * p, code + config.reduction.bit_length()),
+    ]
+    return [(name, words, bits, ceil_div(words * bits, 8)) for name, words, bits in sizes]

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line. Every command is a call of a function of this package; exit status 2 for bad input, 1 for a difference."""
+import json
+import pathlib
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from terse.errors import UserError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(help="ALBERT that drops tokens and exits early, on hardware that you can simulate bit for bit.", no_args_is_help=True,
+                  add_completion=False, pretty_exceptions_enable=False)
+image_app = typer.Typer(help="Look into images.", no_args_is_help=True)
+app.add_typer(image_app, name="image")
+
+Texts = Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Sentences; without any, the samples that travel with the model.")]
+Model = Annotated[str, typer.Option(help="Name of a model in examples/, or the folder of a checkpoint.")]
+Hw = Annotated[str, typer.Option("--hw", help="Hardware configuration: ci, ecp5 or edgebert.")]
+Pair = Annotated[bool, typer.Option("--pair", help="Take texts two by two, the second with segment 1.")]
+Count = Annotated[int | None, typer.Option("--sentences", help="Only the first N.")]
+Json = Annotated[pathlib.Path | None, typer.Option("--json", help="Write the figures to this file.")]
+Truncate = Annotated[bool, typer.Option("--truncate", help="Cut texts that are too long instead of refusing them.")]
+Output = Annotated[pathlib.Path, typer.Option("--out", "-o", help="File to write.")]
+Data = Annotated[pathlib.Path, typer.Option("--data", help="Folder with TASK/SPLIT.tsv or .tsv.xz.")]
+
+
+def _write_json(path, value):
+    if path is not None:
+        _parent(path).write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _parent(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _say(*lines):
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
+@app.command()
+def run(texts: Texts = None, model: Model = "tiny", hw: Hw = "ci", pair: Pair = False, sentences: Count = None,
+        slots: Annotated[int | None, typer.Option(help="Sentences resident at once, at most the hardware's.")] = None,
+        json_file: Json = None, truncate: Truncate = False,
+        trace: Annotated[pathlib.Path | None, typer.Option(help="Write the waveform (VCD) of a single sentence to this folder.")] = None):
+    """Take sentences through golden model and RTL and compare every tensor."""
+    from terse import report
+    from terse.run import run as run_sentences
+    result = run_sentences(texts or (), model, hw, pair, sentences, slots, trace, truncate)
+    _say(*result.notes)
+    console = Console()
+    console.print(report.run_table(result))
+    for line in report.summary(result):
+        console.print(line)
+    _write_json(json_file, result.to_json())
+    raise typer.Exit(0 if result.bit_exact else 1)
+
+
+@app.command()
+def golden(out: Output, texts: Texts = None, model: Model = "tiny", pair: Pair = False, sentences: Count = None, truncate: Truncate = False):
+    """Write every named tensor of the golden model, with its format, as .npz."""
+    import numpy
+
+    from terse.run import golden_tensors
+    arrays, notes = golden_tensors(texts or (), model, pair, sentences, truncate)
+    _say(*notes)
+    with open(_parent(out), "wb") as file:
+        numpy.savez_compressed(file, **arrays)
+    print(f"{out}: {sum('/' in name and not name.endswith('.format') for name in arrays)} arrays")
+
+
+@app.command()
+def compare(first: Annotated[pathlib.Path, typer.Argument(metavar="A")], second: Annotated[pathlib.Path, typer.Argument(metavar="B")]):
+    """Compare two files of `terse golden`; the first difference of each tensor is shown."""
+    from terse.npz import compare as compare_files
+    differences, count = compare_files(first, second)
+    for line in differences[:20]:
+        print(line)
+    if differences:
+        print(f"{len(differences)} of {count} arrays differ")
+        raise typer.Exit(1)
+    print(f"{count} arrays are equal")
+
+
+@app.command("eval")
+def evaluate(data: Data, model: Model = "tiny", task: Annotated[str, typer.Option()] = "sst2",
+             split: Annotated[str, typer.Option()] = "dev", json_file: Json = None):
+    """Accuracy and cost of three models: uncompressed float, compressed float, golden integer."""
+    from terse import report
+    from terse.evaluate import evaluate as evaluate_models
+    result = evaluate_models(model, task, split, data)
+    Console().print(report.evaluation(result))
+    _write_json(json_file, result)
+
+
+@app.command()
+def verilog(out: Output, hw: Hw = "ci", settings: Annotated[list[str] | None, typer.Option("--set", help="Change a parameter, as T=8.")] = None):
+    """Write the accelerator as one self-contained Verilog-2001 file."""
+    from terse.artefacts import verilog_text
+    text = verilog_text(hw, settings or ())
+    _parent(out).write_text(text)
+    print(f"{out}: {text.count(chr(10)):,} lines")
+
+
+@app.command()
+def config(hw: Hw = "ci", model: Model = "tiny", settings: Annotated[list[str] | None, typer.Option("--set")] = None):
+    """Show buffer sizes, what of a model fits, what does not, and why."""
+    from terse import report
+    from terse.artefacts import buffers, fits
+    console = Console()
+    rows, problems = fits(hw, model, settings or ())
+    console.print(report.fits(rows, f"{model} on {hw}"))
+    console.print(report.buffers(buffers(hw, settings or ())))
+    for line in problems:
+        print(line)
+    print("does not fit" if problems or not all(good is not False for *_, good in rows) else "fits")
+
+
+@app.command()
+def train(task: Annotated[str, typer.Option()], data: Data, out: Annotated[pathlib.Path, typer.Option(help="Folder for the checkpoint.")]):
+    """Train and compress a model."""
+    from compress.train import train as train_model
+    metrics = train_model(task, data, out)
+    Console().print(metrics)
+
+
+@app.command("compile")
+def compile_model(out: Output, model: Model = "tiny", hw: Hw = "ci"):
+    """Write the image of a model for a hardware configuration, and beside it the embedding image (.emb)."""
+    from terse.artefacts import compile_images
+    image, embedding = compile_images(model, hw)
+    beside = out.with_name(out.name + ".emb")
+    _parent(out).write_bytes(image)
+    beside.write_bytes(embedding)
+    print(f"{out}: {len(image):,} bytes\n{beside}: {len(embedding):,} bytes")
+
+
+@image_app.command("show")
+def image_show(file: pathlib.Path):
+    """Print what is in an image or an embedding image."""
+    from terse.artefacts import show_image
+    print(show_image(file))
+
+
+def _bad_input():
+    """Exceptions that tell a user about their input."""
+    from compress.data import DataError
+    from firmware.compiler import CompileError
+    from firmware.image import ImageError
+    return UserError, DataError, CompileError, ImageError
+
+
+def main():
+    """Entry point of the console script `terse`."""
+    try:
+        app()
+    except OSError as error:
+        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+    except Exception as error:
+        if not isinstance(error, _bad_input()):
+            raise
+        _fail(str(error))
+
+
+def _fail(text):
+    Console(stderr=True).print(f"terse: {escape(text)}", soft_wrap=True, highlight=False)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

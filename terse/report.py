@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reports for people: rich tables of what the functions return."""
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["buffers", "evaluation", "fits", "run_table", "summary"]
+
+SPECIAL = ("[CLS]", "[SEP]", "<pad>")
+
+
+def _words(sentence):
+    """The text of the tokens; dropped ones are dim, with the layer they left at when the next one stayed or left elsewhere."""
+    text = Text()
+    shown = [(piece, layer) for piece, layer in zip(sentence.tokens, sentence.dropped_at_layer, strict=True) if piece not in SPECIAL]
+    for i, (piece, layer) in enumerate(shown):
+        word = piece.replace("▁", " ")
+        text.append(word.lstrip() if i == 0 else word, style="dim strike" if layer else "bold")
+        following = shown[i + 1] if i + 1 < len(shown) else ("▁", None)
+        if layer and (following[1] != layer or not following[0].startswith("▁")) and following[0].startswith("▁"):
+            text.append(f"₍{layer}₎", style="dim cyan")
+    return text
+
+
+def run_table(report):
+    """One row a sentence."""
+    table = Table(title=f"{report.model} on {report.hw}", caption="dim: dropped words, with the layer they left at")
+    table.add_column("sentence", ratio=1)
+    for name in ("label", "prediction", "confidence", "exit", "cycles"):
+        table.add_column(name, justify="right")
+    table.add_column("match", justify="center")
+    for sentence in report.sentences:
+        match = Text("yes", style="green") if sentence.match else Text("NO", style="bold red")
+        if sentence.cycles is None:
+            match = Text("not run" if report.failures and not sentence.match else "-", style="yellow")
+        table.add_row(_words(sentence), "" if sentence.label is None else str(sentence.label), str(sentence.prediction),
+                      f"{sentence.confidence:.3f}", str(sentence.exit_layer), "" if sentence.cycles is None else f"{sentence.cycles:,}", match)
+    return table
+
+
+def summary(report):
+    """The lines under the table."""
+    yield f"Tensors: {', '.join(report.names)}"
+    yield (f"{report.tensors_compared:,} tensors, {report.elements_compared:,} values compared; "
+           f"{report.total_cycles:,} cycles, {report.cycles_per_second:,.0f} cycles/s")
+    good = sum(sentence.match for sentence in report.sentences)
+    for failure in report.failures[:10]:
+        yield f"[bold red]{failure}[/]" if "[" not in failure else Text(failure, style="bold red")
+    yield f"{good} of {len(report.sentences)} sentences bit-exact"
+
+
+def evaluation(result):
+    """Figures of `terse eval`."""
+    table = Table(title=f"{result['count']} sentences, {result['seconds']:.0f} s", show_header=False)
+    for name in ("float", "compressed", "golden"):
+        table.add_row(f"accuracy, {name}", f"{100 * result[name]['accuracy']:.2f} %")
+    for name in ("agreement", "live_token_fraction", "encoder_sparsity", "embedding_sparsity"):
+        table.add_row(name.replace("_", " "), f"{100 * result[name]:.1f} %")
+    table.add_row("mean exit layer", f"{result['mean_exit_layer']:.2f} of {result['layers']}")
+    table.add_row("FLOPs speed-up, dense", f"{result['flops_speedup_dense']:.2f} x")
+    table.add_row("FLOPs speed-up, non-zero weights", f"{result['flops_speedup_nnz']:.2f} x")
+    table.add_row("dead heads", str(result["dead_heads"]))
+    return table
+
+
+def fits(rows, title):
+    """(item, needs, has, fits) of `terse config`."""
+    table = Table(title=title)
+    for name in ("", "model", "hardware", ""):
+        table.add_column(name, justify="left" if not name else "right")
+    for item, needs, has, good in rows:
+        mark = Text("") if good is None else Text("fits", style="green") if good else Text("too small", style="bold red")
+        table.add_row(item, needs, has, mark)
+    return table
+
+
+def buffers(rows):
+    """(buffer, words, bits of a word, bytes) of `terse config`."""
+    table = Table(title="buffers")
+    for name in ("", "words", "bits", "bytes"):
+        table.add_column(name, justify="left" if not name else "right")
+    for name, *numbers in rows:
+        table.add_row(name, *(f"{number:,}" for number in numbers))
+    table.add_section()
+    table.add_row("together", "", "", f"{sum(row[3] for row in rows):,}")
+    return table
