@@ -12,9 +12,10 @@ __all__ = ["buffers", "compile_images", "fits", "show_image", "verilog_text"]
 
 def verilog_text(hw, settings=()):
     """The accelerator as Verilog-2001."""
+    config = catalog.hardware(hw, settings)
     from hw.accelerator import Accelerator
     from hw.verilog import verilog
-    return verilog(Accelerator(catalog.hardware(hw, settings)), "terse")
+    return verilog(Accelerator(config), "terse")
 
 
 def compile_images(model, hw):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from firmware.compiler import CompileError
 from golden_model.model import NEVER
 from golden_model.model import run as run_golden
 from golden_model.quantize import quantize
@@ -71,20 +72,19 @@ def prepare(model, texts, pair=False, count=None, positions=None, truncate=False
 
 def run(texts=(), model="tiny", hw="ci", pair=False, count=None, slots=None, trace=None, truncate=False):
     """Sentences through golden model and RTL -> Report."""
-    from firmware.image import ImageError
-    from sim.check import check
     config = catalog.hardware(hw)
     if slots is not None and not 1 <= slots <= config.slots:
         raise UserError(f"--slots must be in 1..{config.slots}, the slots of {hw}, not {slots}")
     checkpoint, sentences, notes = prepare(model, texts, pair, count, config.positions, truncate)
     if trace is not None and len(sentences) != 1:
         raise UserError(f"--trace writes the waveform of a single sentence, not of {len(sentences)}; give one TEXT or --sentences 1")
-    network = quantize(checkpoint, config.format)
+    from sim.check import check
     wave = None if trace is None else pathlib.Path(trace) / f"{pathlib.Path(model).name}_{hw}.vcd"
     try:
+        network = quantize(checkpoint, config.format)
         outcome = check(network, config, [(s.ids, s.segments) for s in sentences], slots, trace=wave)
-    except (ImageError, ValueError) as error:
-        raise UserError(f"Model {model} does not fit hardware {hw}: {error}") from error
+    except CompileError as error:
+        raise UserError(f"Model {model}, hardware {hw}: {error}") from error
     if wave:
         notes.append(f"Waveform: {wave}")
     rows = [_row(sentence, outcome, i, network) for i, sentence in enumerate(sentences)]

@@ -55,7 +55,7 @@ def _encode(tokenizer, texts, label, positions, truncate, number):
     if length > positions and not truncate:
         raise UserError(f"Text {number} has {length} tokens, the longest sentence has {positions}; --truncate cuts it")
     if length == len(texts) + 1:
-        raise UserError(f"Text {number} holds nothing but spaces and control characters")
+        raise UserError(f"Text {number} holds nothing that the vocabulary could take")
     tokenizer.enable_truncation(positions, strategy="longest_first")
     one = tokenizer.encode(*texts)
     unknown = tokenizer.token_to_id("<unk>")
