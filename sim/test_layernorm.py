@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""LayerNorm against golden_model.layernorm: values, bypass, and the count of saturations."""
+
+import random
+
+import cocotb
+import pytest
+import torch
+
+from golden_model.fixed import Saturations
+from golden_model.layernorm import layernorm
+from hw.layernorm import LayerNorm, parameter_layout
+from sim import bench
+
+
+def cases(lanes, length):
+    """Tiles of rows: constant (N = 0), extremes, one spike, seeded rows of every magnitude."""
+    generator = random.Random(length)
+    rows = [[5] * length, [0] * length, [32767] * length, [32767, -32768] * (length // 2) + [0] * (length % 2),
+            [32767] + [0] * (length - 1), [1] + [0] * (length - 1)]
+    for _ in range(6 * lanes):
+        size = 2**generator.uniform(1, 15)
+        rows.append([int(generator.gauss(0, size / 3)) % 65536 - 32768 if size > 2**14 else int(generator.gauss(0, size)) % 20000 for _ in range(length)])
+    rows = rows[:len(rows) // lanes * lanes]
+    return [rows[i:i + lanes] for i in range(0, len(rows), lanes)], generator
+
+
+@cocotb.test()
+@cocotb.parametrize((("pause", "length", "shift", "bypass"),
+                     [("none", 32, 14, 0), ("both", 16, 12, 0), ("stall", 7, 20, 0), ("idle", 32, 5, 0), ("both", 9, 3, 1)]))
+async def values(dut, pause, length, shift, bypass):
+    config = bench.config()
+    block, (tiles, generator) = LayerNorm(config), cases(config.tokens, length)
+    parameters = [(generator.randrange(-32768, 32768), generator.randrange(-32768, 32768)) for _ in range(length)]
+    idle, stall = bench.pauses(pause)
+    source, sink = bench.Source(dut, "i", block.i.payload.shape(), idle), bench.Sink(dut, "o", block.o.payload.shape(), stall)
+    writer, counter = bench.Source(dut, "param_write", parameter_layout()), bench.Counter(dut, "saturated")
+    for name, value in (("length", length), ("set", 2), ("shift", shift), ("bypass", bypass)):
+        bench.drive(dut, name, getattr(block, name).shape(), value)
+    await bench.start(dut)
+    writer.send([{"address": 2 * max(config.hidden, config.embedding) + i, "gamma": g, "beta": b} for i, (g, b) in enumerate(parameters)])
+    await writer.wait()
+    gamma, beta = (torch.tensor(column) for column in zip(*parameters, strict=True))
+    want, saturations = [], Saturations()
+    for tile in tiles:
+        live = generator.randrange(1 << config.tokens)
+        x = torch.tensor(tile)
+        chosen = torch.tensor([bool(live >> n & 1) for n in range(config.tokens)])
+        y = x if bypass else layernorm(x, gamma, beta, shift)
+        if not bypass:
+            layernorm(x[chosen], gamma, beta, shift, saturations)
+        source.send([{"values": x[:, i].tolist(), "live": live} for i in range(length)])
+        want += [{"values": y[:, i].tolist(), "live": live, "feature": i} for i in range(length)]
+    bench.assert_same("layernorm", await sink.receive(len(want)), want)
+    bench.assert_same("saturated", await counter.total(), saturations.count)
+    assert sink.empty()
+
+
+@pytest.mark.parametrize("lanes", [4, 3])
+def test_layernorm(lanes):
+    config = bench.small(tokens=lanes)
+    bench.run(LayerNorm(config), "sim.test_layernorm", f"layernorm_{lanes}", config=config)
