@@ -131,8 +131,9 @@ _PLAIN = [
         _flag("SPAN", 0, "attention span mask"), _flag("DROP", 1, "token drop"), _flag("EXIT", 2, "early exit"),
         _flag("DVFS", 3, "voltage and frequency requests"), _flag("COUNTERS", 4, "performance counters"),
         _flag("EMBEDDING_CHECK", 5, "check byte of embedding rows"))),
-    Register("FORMAT", 0x18, "ro", "Number format of codes.", reset=None, fields=(
-        Bits("BITS", 0, 8, "bits of a code"), Bits("EXPONENT", 8, 8, "exponent bits; 0 is int8"))),
+    Register("FORMAT", 0x18, "ro", "Number format of codes, and of result records.", reset=None, fields=(
+        Bits("BITS", 0, 8, "bits of a code"), Bits("EXPONENT", 8, 8, "exponent bits; 0 is int8"),
+        Bits("LAYERS", 16, 8, "layers that a result record has words for"))),
     Register("RESULT_WORDS", 0x1C, "ro", "32-bit words of a result record.", reset=None),
     Register("CONTROL", 0x20, "pulse", "Commands; ignored while busy, except RESET.", width=3, fields=(
         _flag("LOAD", 0, "load and check the image and the embedding image's header"),
@@ -200,7 +201,7 @@ def constants(config):
         "SHAPE": config.tokens | config.columns << 8 | config.slots << 16 | config.bus_bytes << 24,
         "ROWS": config.rows | config.positions << 16,
         "UNITS": config.unit_bits,
-        "FORMAT": config.format.bits | config.format.exponent << 8,
+        "FORMAT": config.format.bits | config.format.exponent << 8 | config.layers << 16,
         "RESULT_WORDS": config.result_words,
         "SLOT_LIMIT": config.slots,
     }

@@ -50,6 +50,7 @@ enum terse_result terse_init(struct terse *t, volatile void *base)
     t->base = base;
     t->result_words = get(t, TERSE_RESULT_WORDS);
     t->positions = TERSE_ROWS_POSITIONS(get(t, TERSE_ROWS));
+    t->layers = TERSE_FORMAT_LAYERS(get(t, TERSE_FORMAT));
     return TERSE_OK;
 }
 
@@ -178,9 +179,9 @@ enum terse_result terse_counter(struct terse *t, uint32_t low_offset, uint64_t *
     return TERSE_OK;
 }
 
-enum terse_result terse_sentence(const uint32_t *record, uint32_t layers, struct terse_sentence *sentence)
+enum terse_result terse_sentence(const struct terse *t, const uint32_t *record, struct terse_sentence *sentence)
 {
-    if (record == NULL || sentence == NULL || layers == 0)
+    if (!is_ready(t) || record == NULL || sentence == NULL)
         return TERSE_ARGUMENT;
     sentence->status = record[0];
     sentence->tag = record[1];
@@ -193,7 +194,7 @@ enum terse_result terse_sentence(const uint32_t *record, uint32_t layers, struct
     sentence->predicted_exit_layer = record[6];
     sentence->logits = record + 8;
     sentence->entropy = sentence->logits + TERSE_MAX_CLASSES;
-    sentence->tokens_per_layer = sentence->entropy + layers;
-    sentence->dropped_at = (const uint8_t *)(sentence->tokens_per_layer + layers);
+    sentence->tokens_per_layer = sentence->entropy + t->layers;
+    sentence->dropped_at = (const uint8_t *)(sentence->tokens_per_layer + t->layers);
     return TERSE_OK;
 }

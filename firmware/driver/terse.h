@@ -7,7 +7,7 @@
  *     terse_load(&t, &memory, polls);           once per image
  *     terse_describe(queue, tokens, count, 0, tag);
  *     terse_run(&t, queue_address, 1, polls);   or terse_start, then the interrupt
- *     terse_sentence(record, layers, &sentence);
+ *     terse_sentence(&t, record, &sentence);
  *
  * Every wait ends after `polls` reads of STATUS. Addresses are the accelerator's bus addresses. Keeping caches
  * coherent is the caller's task: write back queue and tokens before start, invalidate results after the end.
@@ -41,6 +41,7 @@ struct terse {
     volatile void *base;
     uint32_t result_words;
     uint32_t positions;
+    uint32_t layers; /* of the hardware: what a result record has words for */
 };
 
 /* A window: first byte and size. Base is a multiple of 32. */
@@ -121,7 +122,8 @@ TERSE_CHECKED enum terse_result terse_fault(struct terse *t, struct terse_fault 
 /* A 64-bit counter by the offset of its low word, for instance TERSE_CYCLES_LO. */
 TERSE_CHECKED enum terse_result terse_counter(struct terse *t, uint32_t low_offset, uint64_t *value);
 
-/* Read a result record (4-byte aligned) of a model of `layers` layers. */
-TERSE_CHECKED enum terse_result terse_sentence(const uint32_t *record, uint32_t layers, struct terse_sentence *sentence);
+/* Read a result record (4-byte aligned). */
+TERSE_CHECKED enum terse_result terse_sentence(const struct terse *t, const uint32_t *record,
+                                               struct terse_sentence *sentence);
 
 #endif

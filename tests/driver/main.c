@@ -24,6 +24,7 @@ static int prepare(void)
     fake.words[TERSE_VERSION / 4] = TERSE_VERSION_VALUE;
     fake.words[TERSE_ROWS / 4] = 64u | 48u << 16;
     fake.words[TERSE_RESULT_WORDS / 4] = 64;
+    fake.words[TERSE_FORMAT / 4] = 8u | 3u << 8 | 6u << 16;
     fake.delay = 3;
     return terse_init(&t, &fake) == TERSE_OK && fake.writes == 0;
 }
@@ -149,11 +150,11 @@ static int test_sentence(void)
     record[24] = 65536;
     record[30] = 20u | 12u << 16;
     record[36] = 0xFF00FFu;
-    EXPECT(terse_sentence(record, 6, &s) == TERSE_OK);
+    EXPECT(terse_sentence(&t, record, &s) == TERSE_OK);
     EXPECT(s.status == TERSE_ERROR_NONE && s.tag == 77 && s.class_index == 1 && s.exit_layer == 3 && s.tokens == 20);
     EXPECT(s.cycles == 1234 && s.passes == 4 && s.predicted_exit_layer == 5 && (int32_t)s.logits[1] == -6);
     EXPECT(s.entropy[0] == 65536 && s.tokens_per_layer[0] >> 16 == 12 && s.dropped_at[1] == 0);
-    EXPECT(terse_sentence(record, 0, &s) == TERSE_ARGUMENT && terse_sentence(NULL, 6, &s) == TERSE_ARGUMENT);
+    EXPECT(terse_sentence(&t, NULL, &s) == TERSE_ARGUMENT && terse_sentence(NULL, record, &s) == TERSE_ARGUMENT);
     return 0;
 }
 
