@@ -31,18 +31,19 @@ def distillation(logits, teacher, temperature=2.0):
 
 
 def saliency(network, batch):
-    """(B,n) target of the predictors, which sums to one over a sentence: AdapLeR's saliency.
+    """(logits (B,C), target of the predictors (B,n)) of the uncompressed network.
 
-    |gradient x input| of the true class at the first layer's input of the uncompressed network.
+    AdapLeR's saliency: |gradient x input| of the true class at the first layer's input, summing to
+    one over a sentence.
     """
+    tokens, segments, live = batch.inputs
     with torch.no_grad():
-        x = network(*batch.inputs).embedded
+        x = network.embed(tokens, segments)
     x.requires_grad_(True)
     logits = network(*batch.inputs, embedded=x).logits[-1]
-    chosen = logits.gather(1, batch.labels[:, None]).sum()
-    gradient, = torch.autograd.grad(chosen, x)
-    size = (gradient * x).detach().norm(dim=-1) * batch.inputs[2]
-    return size / size.sum(1, keepdim=True).clamp(min=1e-9)
+    gradient, = torch.autograd.grad(logits.gather(1, batch.labels[:, None]).sum(), x)
+    size = (gradient * x).detach().norm(dim=-1) * live
+    return logits.detach(), size / size.sum(1, keepdim=True).clamp(min=1e-9)
 
 
 def predictor_loss(output, target):

@@ -47,14 +47,13 @@ class Mode:
 class Output:
     """Of every layer: logits (B,C), live tokens (B,n), the predictor's shares (B,n).
 
-    `length` is `live` as a function of eta alone; `embedded` is the first layer's input.
+    `length` is `live` as a function of eta alone.
     """
 
     logits: list = field(default_factory=list)
     live: list = field(default_factory=list)
     shares: list = field(default_factory=list)
     length: list = field(default_factory=list)
-    embedded: torch.Tensor | None = None
 
 
 class Norm(nn.Module):
@@ -166,11 +165,13 @@ class Network(nn.Module):
         return F.dropout(x, self.mode.dropout, self.training)
 
     def forward(self, tokens, segments, live, embedded=None):
-        """Output for right-padded (B,n) tokens; `live` is 1 for real tokens, 0 for padding."""
-        self._cache, out, mode = {}, Output(), self.mode
-        self._live = live
-        x = self._embed(tokens, segments, live) if embedded is None else embedded
-        out.embedded = x
+        """Output for right-padded (B,n) tokens; `live` is 1 for real tokens, 0 for padding.
+
+        `embedded` (B,n,H), where given, takes the place of what `embed` makes.
+        """
+        out, mode = Output(), self.mode
+        self._cache, self._live = {}, live
+        x = self.embed(tokens, segments) if embedded is None else embedded
         edits = torch.zeros_like(live).masked_fill(live == 0, FLOOR)
         positions = torch.arange(tokens.shape[1])
         distance = (positions[:, None] - positions[None, :]).abs()
@@ -188,7 +189,9 @@ class Network(nn.Module):
             out.logits.append(self._exit("" if last else "exit.", x[:, 0]))
         return out
 
-    def _embed(self, tokens, segments, live):
+    def embed(self, tokens, segments):
+        """The first layer's input (B,n,H)."""
+        self._cache = {}
         if self.training and self.mode.word_dropout:
             lost = (torch.rand(tokens.shape) < self.mode.word_dropout) & (tokens > 4)
             tokens = tokens.masked_fill(lost, 4)

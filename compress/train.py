@@ -217,9 +217,8 @@ class Training:
             marks = [None] * len(self.examples)
             for index in self.examples.schedule(64):
                 batch = self.examples.batch(index)
-                with torch.no_grad():
-                    logits[index] = teacher(*batch.inputs).logits[-1]
-                for row, values in zip(index.tolist(), saliency(teacher, batch), strict=True):
+                logits[index], shares = saliency(teacher, batch)
+                for row, values in zip(index.tolist(), shares, strict=True):
                     marks[row] = values[:self.examples.lengths[row]].half().clone()
             return {"logits": logits, "saliency": marks}
 
