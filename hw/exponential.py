@@ -23,18 +23,22 @@ class Exponential(wiring.Component):
 
     Latency 5 cycles, one value per cycle; all stages hold when the output is stalled.
 
+    Parameters
+    ----------
+    meta : width of what passes along unchanged
+
     Members
     -------
     align : In(ALIGN), stable while values are in flight
-    i : In(stream of {value: ACT, maximum: ACT}), value <= maximum
-    o : Out(stream of {distance: DISTANCE, exponential: EXPONENTIAL})
+    i : In(stream of {value: ACT, maximum: ACT, meta}), value <= maximum
+    o : Out(stream of {distance: DISTANCE, exponential: EXPONENTIAL, meta})
     """
 
-    def __init__(self):
+    def __init__(self, *, meta=0):
         super().__init__({
             "align": In(ALIGN),
-            "i": In(stream.Signature(data.StructLayout({"value": ACT, "maximum": ACT}))),
-            "o": Out(stream.Signature(data.StructLayout({"distance": DISTANCE, "exponential": EXPONENTIAL}))),
+            "i": In(stream.Signature(data.StructLayout({"value": ACT, "maximum": ACT, "meta": meta}))),
+            "o": Out(stream.Signature(data.StructLayout({"distance": DISTANCE, "exponential": EXPONENTIAL, "meta": meta}))),
         })
 
     def elaborate(self, platform):
@@ -46,21 +50,22 @@ class Exponential(wiring.Component):
         pipeline = Pipeline(m, self.i, self.o)
         difference = Signal(unsigned(ACT.width + 1))
         m.d.comb += difference.eq(self.i.payload.maximum - self.i.payload.value)
-        word = pipeline.stage(difference=difference)
-        word = pipeline.stage(distance=self._distance(m, word.difference))
+        word = pipeline.stage(difference=difference, meta=self.i.payload.meta)
+        word = pipeline.stage(distance=self._distance(m, word.difference), **word.keep("meta"))
         m.d.comb += [
             high.addr.eq(word.distance >> EXP_LOW_BITS),
             low.addr.eq(word.distance[:EXP_LOW_BITS]),
             high.en.eq(pipeline.enable),
             low.en.eq(pipeline.enable),
         ]
-        word = pipeline.stage(distance=word.distance)  # the tables' registers
-        word = pipeline.stage(distance=word.distance, product=high.data * low.data)
+        word = pipeline.stage(**word.keep("distance", "meta"))  # the tables' registers
+        word = pipeline.stage(product=high.data * low.data, **word.keep("distance", "meta"))
         result = round_shift(m, word.product, 2 * EXP_TABLE_FRAC - EXP_FRAC)
-        word = pipeline.stage(distance=word.distance, exponential=result[:EXPONENTIAL.width])
+        word = pipeline.stage(exponential=result[:EXPONENTIAL.width], **word.keep("distance", "meta"))
         pipeline.output(
             self.o.payload.distance.eq(word.distance),
             self.o.payload.exponential.eq(word.exponential),
+            self.o.payload.meta.eq(word.meta),
         )
         return m
 

@@ -17,10 +17,10 @@ MANTISSA = unsigned(MANTISSA_FRAC + 1)   # 2^15 .. 2^16, and 0 for the function 
 
 
 def table_memory(tables):
-    """(ROM of {base, slope} with the entries of golden-model `tables` one after another, its word layout)."""
+    """ROM of {base, slope} with the entries of golden-model `tables` one after another."""
     base, slope = [x for table in tables for x in table.base], [x for table in tables for x in table.slope]
     layout = data.StructLayout({"base": _range_shape(base), "slope": _range_shape(slope)})
-    return Memory(shape=layout, depth=len(base), init=[{"base": b, "slope": s} for b, s in zip(base, slope, strict=True)]), layout
+    return Memory(shape=layout, depth=len(base), init=[{"base": b, "slope": s} for b, s in zip(base, slope, strict=True)])
 
 
 def _range_shape(values):
@@ -54,7 +54,7 @@ class _Normalised(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        table, (memory, layout) = self.table(), table_memory([self.table()])
+        table, memory = self.table(), table_memory([self.table()])
         m.submodules.table = memory
         read, bits = memory.read_port(), table.fraction_bits
         pipeline = Pipeline(m, self.i, self.o)

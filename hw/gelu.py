@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The functions after a linear layer: gelu_new, gelu and tanh (golden_model/gelu.py, golden_model/functions.py)."""
 
-from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -76,7 +76,7 @@ class Activation(wiring.Component):
     def _table(self, m, pipeline, lane):
         """Read port of a lane's ROM: tanh, gelu_new, gelu, without their last entries, which no argument here reaches."""
         tables = [self._without_end(table) for table in (tanh_table(), gelu_table("gelu_new"), gelu_table("gelu"))]
-        memory, _ = table_memory(tables)
+        memory = table_memory(tables)
         m.submodules[f"table_{lane}"] = memory
         port = memory.read_port()
         m.d.comb += port.en.eq(pipeline.enable)

@@ -27,8 +27,8 @@ def parameter_layout():
 class LayerNorm(wiring.Component):
     """N = H sum(x^2) - (sum x)^2; y = (H x - sum x) / sqrt(N) * gamma + beta, with the three bit drops of the golden model; N = 0 gives beta.
 
-    `length` words of T rows are taken while the sums are made, then the roots of the rows one a cycle, then the results leave in order. Latency from the
-    last word to the first result T + 18 cycles; one word a cycle in and out; the next row block is taken when the last result has gone.
+    `length` words of T rows are taken while the sums are made, then the roots of the rows one a cycle, then the results leave in order. Latency
+    from the last word to the first result T + 18 cycles; one word a cycle in and out; the next row block is taken when the last result has gone.
     With `bypass` the words leave as they came. Stalled: holds all words.
 
     Parameters
@@ -138,8 +138,8 @@ class LayerNorm(wiring.Component):
         m.d.comb += [features.valid.eq(give), features.payload.eq(number)]
         pipeline = Pipeline(m, features, self.o)
         row, parameter = words.read_port(), parameters.read_port()
-        m.d.comb += [row.addr.eq(number), parameter.addr.eq(self.set * self._most + number), row.en.eq(pipeline.enable),
-                     parameter.en.eq(pipeline.enable)]
+        m.d.comb += [row.addr.eq(number), parameter.addr.eq(self.set * self._most + number), row.en.eq(pipeline.accepted),
+                     parameter.en.eq(pipeline.accepted)]
         word = pipeline.stage(feature=features.payload)     # the memories' registers
         word = pipeline.stage(x=[row.data[n] for n in lanes], gamma=parameter.data.gamma, beta=parameter.data.beta, feature=word.feature)
         keep = ("gamma", "beta", "feature")

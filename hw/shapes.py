@@ -18,3 +18,10 @@ def decoded(config):
 def accumulator(config):
     """The exact accumulator."""
     return signed(config.accumulator_bits)
+
+
+def denominator(config):
+    """The sum of a row's decoded numerators; 24 bits hold it for all but the widest formats."""
+    fmt = config.format
+    one = 1 << (fmt.top + fmt.mantissa)  # decoded 1.0
+    return unsigned(max(24, (one * config.positions).bit_length()))

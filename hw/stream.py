@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Joining streams: a `connect` that checks shapes, and the valid bits of a pipeline."""
 
-from amaranth import Module, Shape, Signal, Value
+from amaranth import Cat, Module, Shape, Signal, Value
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -42,6 +42,7 @@ class Pipeline:
         self.accepted = Signal(name="pipeline_accepted")
         self.valid = i.valid
         self.stages = 0
+        self._valids = []
         m.d.comb += [i.ready.eq(self.enable), self.accepted.eq(i.valid & self.enable)]
 
     def stage(self, **values):
@@ -58,6 +59,7 @@ class Pipeline:
             for name, value in values.items():
                 setattr(stage, name, self._registers(name, value))
         self.valid = valid
+        self._valids.append(valid)
         return stage
 
     def _registers(self, name, value):
@@ -71,6 +73,11 @@ class Pipeline:
     def output(self, *assignments):
         """The last stage is offered on `o`; `assignments` give its payload."""
         self._m.d.comb += [self._o.valid.eq(self.valid), self.enable.eq(self._o.ready | ~self.valid), *assignments]
+
+
+    def empty(self):
+        """No word is inside; call it after the last stage."""
+        return ~Cat(*self._valids).any()
 
 
 class _Stage:

@@ -77,7 +77,7 @@ async def exponential(dut, pause):
         source.send([{"value": value, "maximum": maximum} for maximum, value in pairs])
         top, x = torch.tensor(pairs).T
         d = distance(x, top, EXP_IN_FRAC + align)
-        want = [{"distance": int(a), "exponential": int(b)} for a, b in zip(d, exp(d), strict=True)]
+        want = [{"distance": int(a), "exponential": int(b), "meta": 0} for a, b in zip(d, exp(d), strict=True)]
         bench.assert_same("exponential", await sink.receive(count), want)
     assert sink.empty()
 

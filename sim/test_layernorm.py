@@ -20,7 +20,9 @@ def cases(lanes, length):
             [32767] + [0] * (length - 1), [1] + [0] * (length - 1)]
     for _ in range(6 * lanes):
         size = 2**generator.uniform(1, 15)
-        rows.append([int(generator.gauss(0, size / 3)) % 65536 - 32768 if size > 2**14 else int(generator.gauss(0, size)) % 20000 for _ in range(length)])
+        wide, deviation = size > 2**14, size / 3
+        rows.append([int(generator.gauss(0, deviation)) % 65536 - 32768 if wide else int(generator.gauss(0, size)) % 20000
+                     for _ in range(length)])
     rows = rows[:len(rows) // lanes * lanes]
     return [rows[i:i + lanes] for i in range(0, len(rows), lanes)], generator
 
@@ -56,7 +58,7 @@ async def values(dut, pause, length, shift, bypass):
     assert sink.empty()
 
 
-@pytest.mark.parametrize("lanes", [4, 3])
-def test_layernorm(lanes):
-    config = bench.small(tokens=lanes)
+@pytest.mark.parametrize(("lanes", "hidden"), [(4, 32), (3, 48)])
+def test_layernorm(lanes, hidden):
+    config = bench.small(tokens=lanes, hidden=hidden)
     bench.run(LayerNorm(config), "sim.test_layernorm", f"layernorm_{lanes}", config=config)
