@@ -41,7 +41,7 @@ class ColumnDecoder(wiring.Component):
     reduction, groups : In(range(config.reduction + 1)), In(16), K and number of columns, quasi-static
     clear : In(1), back to the start of a string
     o : Out(stream of entry_layout)
-    o_header : Out(stream of header_layout)
+    o_header : Out(stream of header_layout); its payload is zero between `clear` and the first byte
     """
 
     def __init__(self, config):
@@ -113,7 +113,7 @@ class ColumnDecoder(wiring.Component):
 
     def _header(self, m):
         """Shift in the header's bytes; returns how a byte is taken."""
-        content, count = Signal(8 * HEADER_BYTES, reset_less=True), Signal(range(HEADER_BYTES))
+        content, count = Signal(8 * HEADER_BYTES), Signal(range(HEADER_BYTES))
         pending, self._header_ends = Signal(), Signal()
         payload = self.o_header.payload
         m.d.comb += [self.o_header.valid.eq(pending), payload.bias.eq(content[:BIAS_BITS].as_signed()),

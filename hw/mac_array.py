@@ -2,15 +2,14 @@
 """The MAC array: T token lanes x P column lanes, where zero weights cost no cycles."""
 
 from functools import reduce
-from operator import and_
+from operator import and_, or_
 
 from amaranth import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from hw.bitmask import header_layout
-from hw.mac_lane import MacLane, group_layout, result_layout, unpack, write_layout
+from hw.mac_lane import WINDOW, MacLane, group_layout, result_layout, unpack, write_layout
 from hw.shapes import code
 
 __all__ = ["MacArray", "column_layout", "command_layout", "dense_layout", "load_layout"]
@@ -89,14 +88,17 @@ class MacArray(wiring.Component):
         for index, lane in enumerate(self._lanes):
             m.submodules[f"lane_{index}"] = lane
             m.d.comb += [lane.reduction.eq(self.reduction), lane.groups.eq(self.groups)]
+        bank, advance = Signal(), Signal()                  # the bank of the next command; the first group of the window has left
+        ready, sent, release = Signal(2), Signal(2), Signal(2)  # banks that hold a tile; whose last command was sent; whose use has ended
+        no_tile = self.i_command.valid & ~ready.bit_select(bank, 1)
         self._distribute(m)
         self._dense(m)
-        ready, release, bank = Signal(2), Signal(2), Signal()   # banks that hold a tile; given up; the bank of the next group
-        self._load(m, ready, release)
-        current, waiting, advance = self._sequence(m, ready, release, bank)
-        draining = self._drain(m, current, advance)
-        self._count(m, waiting & ~ready.bit_select(bank, 1))
-        m.d.comb += self.idle.eq(~waiting & ~self._current_valid & ~draining)
+        self._load(m, ready, sent, release)
+        window = self._sequence(m, ready, sent, bank, advance)
+        m.d.comb += release.eq(_bank(window[0].bank, advance & window[0].end & window[0].free))
+        self._drain(m, window[0], advance)
+        self._count(m, no_tile)
+        m.d.comb += self.idle.eq(~self.i_command.valid & ~Cat(group.valid for group in window).any() & ~self.o.valid)
         return ResetInserter(self.clear)(m)
 
     def _distribute(self, m):
@@ -113,75 +115,70 @@ class MacArray(wiring.Component):
         entry, headers = self.i_dense, self.i_dense_header
         m.d.comb += [
             entry.ready.eq((~entry.payload.lanes | Cat(lane.i_dense.ready for lane in self._lanes)).all()),
-            headers.ready.eq(reduce(and_, (lane.i_header.ready for lane in self._lanes))),
+            headers.ready.eq(reduce(and_, (lane.i_destination.ready for lane in self._lanes))),
         ]
         for index, lane in enumerate(self._lanes):
-            header = Signal(header_layout(self.config), name=f"header_{index}")
             m.d.comb += [
                 lane.i_dense.valid.eq(entry.valid & entry.ready & entry.payload.lanes[index]),
                 lane.i_dense.payload.k.eq(entry.payload.k), lane.i_dense.payload.code.eq(entry.payload.codes[index]),
-                lane.i_dense.payload.last.eq(entry.payload.last), header.destination.eq(headers.payload.destinations[index]),
-                lane.i_header.valid.eq(headers.valid & headers.ready), lane.i_header.payload.eq(header),
+                lane.i_dense.payload.last.eq(entry.payload.last),
+                lane.i_destination.valid.eq(headers.valid & headers.ready),
+                lane.i_destination.payload.eq(headers.payload.destinations[index]),
             ]
 
-    def _load(self, m, ready, release):
+    def _load(self, m, ready, sent, release):
         """Take activations apart and write them into all lanes' copies; `ready` follows the last write."""
         bank, row = Signal(), Signal(range(self.config.reduction))
-        write, last = Signal(write_layout(self.config)), Signal()
-        m.d.comb += self.i_load.ready.eq(~ready.bit_select(bank, 1))
-        m.d.sync += [write.enable.eq(self.i_load.valid & self.i_load.ready), write.address.eq(Cat(bank, row)),
+        write, last, used = Signal(write_layout(self.config)), Signal(), Signal(2)
+        m.d.comb += self.i_load.ready.eq(~used.bit_select(bank, 1))
+        write_row = self.i_load.valid & self.i_load.ready
+        m.d.sync += [write.enable.eq(write_row), write.address.eq(Cat(bank, row)),
                      last.eq(self.i_load.payload.last)]
         m.d.sync += [write.operands[token].eq(unpack(self.config, value)) for token, value in enumerate(self.i_load.payload.codes)]
-        with m.If(self.i_load.valid & self.i_load.ready):
-            m.d.sync += row.eq(Mux(self.i_load.payload.last, 0, row + 1))
-            m.d.sync += bank.eq(bank ^ self.i_load.payload.last)
-        written = write.enable & last
-        m.d.sync += ready.eq((ready | Cat(written & ~write.address[0], written & write.address[0])) & ~release)
+        with m.If(write_row):
+            m.d.sync += [row.eq(Mux(self.i_load.payload.last, 0, row + 1)), bank.eq(bank ^ self.i_load.payload.last)]
+        m.d.sync += [
+            used.eq(used & ~release | _bank(bank, write_row & self.i_load.payload.last)),
+            ready.eq(ready & ~sent | _bank(write.address[0], write.enable & last)),
+        ]
         m.d.comb += [lane.write.eq(write) for lane in self._lanes]
 
-    def _sequence(self, m, ready, release, bank):
-        """Commands to groups: the current one and the one after it; returns (current, a command waits, the current group ends)."""
-        command, count = self.i_command.payload, Signal(8)
-        current, following = Signal(group_layout(self.meta)), Signal(group_layout(self.meta))
-        self._current_valid, following_valid, advance = Signal(), Signal(), Signal()
-        next_current, next_following, end = Signal(), Signal(), Signal()
+    def _sequence(self, m, ready, sent, bank, advance):
+        """Commands to a window of groups, the first one being drained; returns it."""
+        command, count, end = self.i_command.payload, Signal(8), Signal()
+        window = [Signal(group_layout(self.meta), name=f"group_{index}") for index in range(WINDOW)]
         valid = self.i_command.valid & ready.bit_select(bank, 1)
+        fresh = Signal(group_layout(self.meta))
         m.d.comb += [
-            advance.eq(reduce(and_, (lane.arrived for lane in self._lanes))), end.eq(count + 1 == command.groups),
-            next_current.eq(~self._current_valid | advance), next_following.eq(~following_valid | next_current),
-            self.i_command.ready.eq(next_following & valid & end),
-            release.eq(Mux(advance & current.end & current.free, Cat(~current.bank, current.bank), 0)),
+            end.eq(count + 1 == command.groups), fresh.valid.eq(valid), fresh.bank.eq(bank), fresh.end.eq(end),
+            fresh.rewind.eq(command.rewind), fresh.free.eq(command.free), fresh.meta.eq(command.meta),
         ]
-        with m.If(next_current):
-            m.d.sync += [self._current_valid.eq(following_valid), current.eq(following)]
-        with m.If(next_following):
-            m.d.sync += [following_valid.eq(valid), following.bank.eq(bank), following.end.eq(end), following.rewind.eq(command.rewind),
-                         following.free.eq(command.free), following.meta.eq(command.meta)]
-            with m.If(valid):
-                m.d.sync += [count.eq(Mux(end, 0, count + 1)), bank.eq(bank ^ (end & command.free))]
+        move = advance      # place i is given up, filled from place i + 1
+        for group, after in zip(window, [*window[1:], fresh], strict=True):
+            move = ~group.valid | move
+            with m.If(move):
+                m.d.sync += group.eq(after)
+        m.d.comb += [self.i_command.ready.eq(move & valid & end), sent.eq(_bank(bank, self.i_command.ready & command.free))]
+        with m.If(move & valid):
+            m.d.sync += [count.eq(Mux(end, 0, count + 1)), bank.eq(bank ^ (end & command.free))]
         for lane in self._lanes:
-            m.d.comb += [lane.current_valid.eq(self._current_valid), lane.following_valid.eq(following_valid), lane.advance.eq(advance)]
-            for name in ("bank", "end", "rewind"):
-                m.d.comb += [lane.current[name].eq(current[name]), lane.following[name].eq(following[name])]
-        return current, self.i_command.valid | following_valid, advance
+            m.d.comb += lane.advance.eq(advance)
+            m.d.comb += [place[name].eq(group[name]) for place, group in zip(lane.window, window, strict=True)
+                         for name in ("valid", "bank", "end", "rewind")]
+        return window
 
-    def _drain(self, m, current, advance):
-        """When a group has arrived in the chain, move it out, a column a cycle."""
-        draining, left = Signal(), Signal(range(self.config.columns))
-        last, meta = Signal(), Signal(self.meta)
-        shift = self.o.valid & self.o.ready
-        with m.If(advance):
-            m.d.sync += [draining.eq(1), left.eq(self.config.columns - 1), last.eq(current.end), meta.eq(current.meta)]
-        with m.Elif(shift):
-            m.d.sync += [draining.eq(left != 0), left.eq(left - 1)]
-        for lane, neighbour in zip(self._lanes, [*self._lanes[1:], None], strict=True):
-            m.d.comb += [lane.draining.eq(draining), lane.shift.eq(shift)]
-            if neighbour is not None:
-                m.d.comb += lane.neighbour.eq(neighbour.result)
-        first, o = self._lanes[0].result, self.o.payload
-        m.d.comb += [self.o.valid.eq(draining), o.accumulators.eq(first.accumulators), o.bias.eq(first.bias),
-                     o.destination.eq(first.destination), o.last.eq(last & (left == 0)), o.meta.eq(meta)]
-        return draining
+    def _drain(self, m, group, advance):
+        """Results in the order of the lanes, through one register; `advance` with the last lane's."""
+        turn, move = Signal(self.config.columns, init=1), Signal()
+        column = Signal(column_layout(self.config, self.meta), reset_less=True)
+        chosen = reduce(or_, (Mux(bit, lane.o.payload.as_value(), 0) for bit, lane in zip(turn, self._lanes, strict=True)))
+        valid = (turn & Cat(lane.o.valid for lane in self._lanes)).any()
+        m.d.comb += [move.eq(~self.o.valid | self.o.ready), self.o.p.eq(column), advance.eq(valid & move & turn[-1])]
+        m.d.comb += [lane.o.ready.eq(bit & move) for bit, lane in zip(turn, self._lanes, strict=True)]
+        with m.If(move):
+            m.d.sync += [self.o.valid.eq(valid), column.eq(Cat(chosen, group.end & turn[-1], group.meta))]
+            with m.If(valid):
+                m.d.sync += turn.eq(turn.rotate_left(1))
 
     def _count(self, m, no_tile):
         """Pulses of the counters, one cycle late."""
@@ -192,3 +189,8 @@ class MacArray(wiring.Component):
             self.stall_weights.eq(~multiplies.any() & starved), self.stall_drain.eq(~multiplies.any() & ~starved & blocked),
             self.stall_load.eq(~multiplies.any() & ~starved & ~blocked & no_tile),
         ]
+
+
+def _bank(bank, condition):
+    """One bit for each bank: this one's, on a condition."""
+    return Cat(~bank & condition, bank & condition)

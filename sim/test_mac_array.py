@@ -1,0 +1,185 @@
+# amaranth: UnusedElaboratable=no
+# SPDX-License-Identifier: Apache-2.0
+"""hw/mac_array.py against the exact product of the golden model: sparse and dense columns, several tiles, and how many cycles it takes."""
+
+import random
+
+import cocotb
+import numpy as np
+import pytest
+import torch
+from cocotb.triggers import ClockCycles, RisingEdge
+
+from firmware.columns import BIAS_BITS, PADDING, pack_columns
+from golden_model.config import NumberFormat
+from golden_model.hardware import HardwareConfig
+from golden_model.mac_array import mac_array
+from hw.mac_array import MacArray
+from sim import bench
+
+META = 6
+DENSITIES = (0, 1, 0.4, 0.2, 0.05)
+
+
+class Array:
+    """The array and its streams, and the columns that are expected of it."""
+
+    def __init__(self, dut, pause, seed=1):
+        self.config, self.dut, block = bench.config(), dut, MacArray(bench.config(), meta=META)
+        self.random = np.random.default_rng(seed)
+        self.inputs = {name: bench.Source(dut, name, getattr(block, name).payload.shape(), bench.pauses(pause, seed=index)[0])
+                       for index, name in enumerate(("i_weights", "i_dense", "i_dense_header", "i_load", "i_command"))}
+        self.sink = bench.Sink(dut, "o", block.o.payload.shape(), bench.pauses(pause, seed=9)[1])
+        self.want, self.commands = [], 0
+        dut.clear.value = 0
+
+    def send(self, name, words):
+        self.inputs[name].send(words)
+
+    def codes(self, shape, density=1.0):
+        codes = self.random.integers(0, 1 << self.config.format.bits, shape)
+        return np.where(self.random.random(shape) < density, codes, 0)
+
+    def load(self, tile):
+        """Load a (T, K) tile of codes."""
+        rows = tile.T.tolist()
+        self.send("i_load", [{"codes": row, "last": k == len(rows) - 1} for k, row in enumerate(rows)])
+
+    def command(self, tile, columns, rewind, free):
+        """Run the groups of `columns`, rows of P (bias, destination, codes), on a (T, K) tile that was loaded."""
+        meta = self.commands = (self.commands + 1) % (1 << META)
+        self.send("i_command", [{"groups": len(columns), "rewind": rewind, "free": free, "meta": meta}])
+        for index, group in enumerate(columns):
+            weights = torch.tensor(np.array([codes for _, _, codes in group]))
+            products = mac_array(torch.tensor(tile), weights.T, self.config.format).T.tolist()      # (P, T)
+            for lane, (bias, destination, _) in enumerate(group):
+                last = index == len(columns) - 1 and lane == len(group) - 1
+                self.want.append({"accumulators": products[lane], "bias": bias, "destination": destination, "last": int(last), "meta": meta})
+
+    def linear(self, codes, tiles, block=None):
+        """A LINEAR of (N, K) weights on (T, K) tiles, block by block as hw/linear.py does it."""
+        largest = (1 << min(BIAS_BITS, self.config.accumulator_bits) - 1) - 1
+        biases = [int(b) for b in self.random.integers(-largest - 1, largest, len(codes), endpoint=True)]
+        destinations = self.random.permutation(len(codes)).tolist()
+        packed = pack_columns(codes, biases, destinations, self.config.columns, self.config.bus_bytes)
+        columns = [*zip(biases, destinations, codes, strict=True), (0, PADDING, 0 * codes[0])]
+        groups = [[columns[slot] for slot in group] for group in packed.slots.tolist()]
+        self.dut.reduction.value, self.dut.groups.value = codes.shape[1], packed.groups
+        step = block or packed.block(self.config.bus_bytes, self.config.weight_depth, len(tiles))
+        words = np.frombuffer(packed.data, np.uint8).reshape(-1, self.config.bus_bytes)
+        self.send("i_weights", [{"data": int.from_bytes(word.tobytes(), "little")} for word in words])
+        for start in range(0, packed.groups, step):
+            final = start + step >= packed.groups
+            for index, tile in enumerate(tiles):
+                if start == 0 or len(tiles) > 1:
+                    self.load(tile)
+                self.command(tile, groups[start:start + step], rewind=index < len(tiles) - 1, free=len(tiles) > 1 or final)
+        return packed
+
+    def dense(self, codes, tiles, by_lane):
+        """An attention product of (N, K) operands: token by token into one lane after the other, or feature by feature into all at once."""
+        lanes, reduction = self.config.columns, codes.shape[1]
+        groups = []
+        for start in range(0, len(codes), lanes):
+            part = np.zeros((lanes, reduction), int)
+            count = len(codes[start:start + lanes])
+            part[:count] = codes[start:start + lanes]
+            groups.append([(0, start + lane if lane < count else PADDING, part[lane]) for lane in range(lanes)])
+            self.send("i_dense_header", [{"destinations": [destination for _, destination, _ in groups[-1]]}])
+            turns = [1 << lane for lane in range(lanes)] if by_lane else [(1 << lanes) - 1]
+            self.send("i_dense", [{"lanes": turn, "k": k, "codes": part[:, k].tolist(), "last": k == reduction - 1}
+                                  for turn in turns for k in range(reduction)])
+        for index, tile in enumerate(tiles):
+            self.load(tile)
+            self.command(tile, groups, rewind=index < len(tiles) - 1, free=1)
+
+    async def check(self):
+        """Every column in order, then the array is empty; clear it."""
+        bench.assert_same("columns", await self.sink.receive(len(self.want)), self.want)
+        self.want = []
+        await ClockCycles(self.dut.clk, 20)
+        assert self.sink.empty() and self.dut.idle.value == 1
+        self.dut.clear.value = 1
+        await ClockCycles(self.dut.clk, 1)
+        self.dut.clear.value = 0
+
+    def tiles(self, count, reduction):
+        return [self.codes((self.config.tokens, reduction)) for _ in range(count)]
+
+
+@cocotb.test()
+@cocotb.parametrize(pause=bench.PAUSES)
+async def products(dut, pause):
+    array = Array(dut, pause)
+    await bench.start(dut, cycles=30_000)
+    for reduction, count, tiles, block in ((16, 9, 1, 2), (33, 13, 3, 2), (64, 14, 2, None), (5, 20, 2, 3), (1, 7, 4, 1), (64, 10, 1, 1)):
+        codes = np.stack([array.codes(reduction, density) for _, density in zip(range(count), 4 * DENSITIES, strict=False)])
+        array.linear(codes, array.tiles(tiles, reduction), block)
+        await array.check()
+        if reduction <= 33:
+            array.dense(codes[:9], array.tiles(tiles, reduction), by_lane=bool(reduction % 2))
+            await array.check()
+    array.linear(np.full((8, 64), 1 << (array.config.format.bits - 1)), [np.full((array.config.tokens, 64), 1 << (array.config.format.bits - 1))])
+    await array.check()
+
+
+@cocotb.test()
+async def largest(dut):
+    """The largest products of the longest reduction, of either sign, fit the accumulator."""
+    array = Array(dut, "none")
+    await bench.start(dut, cycles=30_000)
+    fmt, reduction = array.config.format, array.config.reduction
+    top = (1 << (fmt.bits - 1)) - 1
+    negative = top | 1 << (fmt.bits - 1) if fmt.is_adaptivfloat else 0x81
+    codes = np.array([[top] * reduction, [negative] * reduction] * 2)
+    array.linear(codes, [np.full((array.config.tokens, reduction), top), np.full((array.config.tokens, reduction), negative)], 1)
+    await array.check()
+
+
+async def count(dut, name, until):
+    """Cycles with `name` up to the event, and all cycles from the first to the last of them."""
+    total, first, last, cycle = 0, None, None, 0
+    while not until.done():
+        await RisingEdge(dut.clk)
+        cycle += 1
+        if getattr(dut, name).value == 1:
+            total, first, last = total + 1, first or cycle, cycle
+    return total, last - first + 1
+
+
+@cocotb.test()
+async def cycles(dut):
+    """From the second tile on, whose weights are in the rings, the array takes nnz / P cycles, a tenth more at most."""
+    array = Array(dut, "none")
+    await bench.start(dut, cycles=30_000)
+    config, tiles, reduction = array.config, 3, 128
+    for density in (0.4, 0.2):
+        codes = array.codes((64, reduction), density)
+        packed = array.linear(codes, array.tiles(tiles, reduction), block=64)
+        ideal = packed.nonzeros.sum() / config.columns
+        for tile in range(tiles):
+            task = cocotb.start_soon(array.sink.receive(len(array.want) // tiles))
+            busy, span = await count(dut, "busy", task)
+            bench.assert_same("columns", await task, array.want[tile * 64:(tile + 1) * 64])
+            dut._log.info("P %d density %.1f tile %d: ideal %.1f, busy %d, span %d, groups' longest %d", config.columns, density, tile, ideal, busy, span,
+                          packed.cycles)
+            assert tile == 0 or busy <= 1.1 * ideal
+        array.want = []
+        await array.check()
+
+
+FORMATS = {"af8": (8, 3), "af6": (6, 2), "af84": (8, 4), "int8": (8, 0)}
+
+
+@pytest.mark.parametrize(("tokens", "columns", "fmt", "multiplier"), [
+    (4, 4, "af8", "dsp"), (3, 5, "af6", "dsp"), (2, 8, "int8", "dsp"), (2, 3, "af84", "dsp"), (2, 4, "af8", "fabric"), (2, 4, "int8", "fabric")])
+def test_mac_array(tokens, columns, fmt, multiplier):
+    config = bench.small(tokens=tokens, columns=columns, format=NumberFormat(*FORMATS[fmt]), multiplier=multiplier)
+    for only in ("products", "largest"):
+        bench.run(MacArray(config, meta=META), "sim.test_mac_array", f"mac_array_{tokens}_{columns}_{fmt}_{multiplier}", config=config, only=only)
+
+
+@pytest.mark.parametrize("columns", [4, 8])
+def test_cycles(columns):
+    config = HardwareConfig(tokens=2, columns=columns, feed_forward=128, weight_depth=1024)
+    bench.run(MacArray(config, meta=META), "sim.test_mac_array", f"mac_array_cycles_{columns}", config=config, only="cycles")
