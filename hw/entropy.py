@@ -122,9 +122,7 @@ class Entropy(wiring.Component):
 
     def _multiply(self, m, a, b, following):
         """a * b; `following` is the state after the one cycle in which `_product` is complete."""
-        multiplier = self._multiplier
-        m.d.comb += [multiplier.a.eq(a), multiplier.b.eq(b), multiplier.start.eq(~multiplier.done)]
-        with m.If(multiplier.done):
+        with m.If(self._multiplier.multiply(m, a, b)):
             m.next = following
 
     def _between(self, m):

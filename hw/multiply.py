@@ -44,3 +44,8 @@ class SerialMultiplier(wiring.Component):
         with m.Elif(self.start):
             m.d.sync += [factor.eq(self.a), self.product.eq(self.b), left.eq(self._b_width)]
         return m
+
+    def multiply(self, m, a, b):
+        """Inside a state of an FSM: start a * b on entering it; returns `done`, in whose cycle the state must end or a, b change."""
+        m.d.comb += [self.a.eq(a), self.b.eq(b), self.start.eq(~self.done)]
+        return self.done
