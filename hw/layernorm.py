@@ -28,7 +28,7 @@ class LayerNorm(wiring.Component):
     """N = H sum(x^2) - (sum x)^2; y = (H x - sum x) / sqrt(N) * gamma + beta, with the three bit drops of the golden model; N = 0 gives beta.
 
     `length` words of T rows are taken while the sums are made, then the roots of the rows one a cycle, then the results leave in order. Latency
-    from the last word to the first result T + 18 cycles; one word a cycle in and out; the next row block is taken when the last result has gone.
+    from the last word to the first result T + 19 cycles; one word a cycle in and out; the next row block is taken when the last result has gone.
     With `bypass` the words leave as they came. Stalled: holds all words.
 
     Parameters

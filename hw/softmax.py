@@ -90,8 +90,8 @@ class SpanMask(wiring.Component):
 class Softmax(wiring.Component):
     """Numerators of one tile of T queries: e = exp(score - row maximum), times the span mask, encoded; and their decoded sums.
 
-    First `length` scores come in (one key per cycle) and are stored; then as many numerators go out, in the same order, the first 12 cycles after
-    the last score (17 with the span mask), one per cycle; then the denominators, once. Takes no score from a tile's last one until its
+    First `length` scores come in (one key per cycle) and are stored; then as many numerators go out, in the same order, the first 11 cycles after
+    the last score (16 with the span mask), one per cycle; then the denominators, once. Takes no score from a tile's last one until its
     denominators are taken. Holds all when `o` or `o_denominator` is stalled.
 
     Members
@@ -204,7 +204,7 @@ class Softmax(wiring.Component):
 class Normalize(wiring.Component):
     """Context: values = saturate(round_shift(factor * w, shift), 16), factor = round_shift(accumulator, p - g), (w, p) = reciprocal(denominator).
 
-    A set of T denominators is taken when no word is inside; T + 8 cycles later (one shared `Reciprocal`) words go through, with a latency of 4
+    A set of T denominators is taken when no word is inside; T + 7 cycles later (one shared `Reciprocal`) words go through, with a latency of 4
     cycles, one per cycle, until the next set is offered. When `o` is stalled it holds all words. g = golden_model.softmax.factor_guard.
 
     Parameters

@@ -84,7 +84,7 @@ def run(component, module, name, config=None, only=None, seed=1, **values):
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / f"{name}.v"
     source.write_text(_kick(verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)))
-    environment = {"BENCH": json.dumps(values), "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    environment = {"BENCH": json.dumps(values), "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     if config is not None:
         environment["BENCH_CONFIG"] = json.dumps(dataclasses.asdict(config) | {"units": sorted(config.units)})
     arguments = dict(source=source, name=name, module=module, only=only, seed=seed, environment=environment)
