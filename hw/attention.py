@@ -4,9 +4,10 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.feed import KeyFeeder, ValueFeeder, dense_layout, header_layout
+from hw.feed import KeyFeeder, ValueFeeder
 from hw.instruction import fields
-from hw.linear import command_layout, load_layout
+from hw.linear import load_layout
+from hw.mac_array import command_layout
 from hw.rows import slot_layout
 from hw.shapes import ACT, code
 from hw.softmax import Softmax
@@ -51,9 +52,9 @@ class Attention(wiring.Component):
             "o_point": Out(stream.Signature(point)), "pointed": In(1), "positions": In(data.ArrayLayout(16, t)),
             "row_address": Out(16), "row_position": In(16),
             "o_load": Out(stream.Signature(load_layout())),
-            "o_command": Out(stream.Signature(command_layout(config))),
-            "o_dense": Out(stream.Signature(dense_layout(config))),
-            "o_header": Out(stream.Signature(header_layout(config))),
+            "o_command": Out(stream.Signature(command_layout(column_meta(config)))),
+            "o_dense": Out(self.keys.o_dense.signature),
+            "o_header": Out(self.keys.o_header.signature),
             "key_request": Out(self.keys.request.signature), "key_words": In(self.keys.words.signature.flip()),
             "value_request": Out(self.values.request.signature), "value_words": In(self.values.words.signature.flip()),
             "scores": In(stream.Signature(scores)),
@@ -154,8 +155,7 @@ class Attention(wiring.Component):
         wiring.connect(m, keys.words, wiring.flipped(self.key_words))
         wiring.connect(m, values.request, wiring.flipped(self.value_request))
         wiring.connect(m, values.words, wiring.flipped(self.value_words))
-        scoring = self.o_command.payload.meta
-        meta = data.View(column_meta(self.config), scoring)
+        meta = self.o_command.payload.meta
         context = Signal()
         with m.If(keys.start):
             m.d.sync += context.eq(0)

@@ -63,7 +63,7 @@ class Datapath(wiring.Component):
         self.values = Buffer(code(config), config.columns, words["values"])
         self.scores = Buffer(ACT, t, words["scores"])
         self.gather, self.store = Gather(config), Store(config)
-        self.array = MacArray(config, meta=column_meta(config).size)
+        self.array = MacArray(config, meta=column_meta(config))
         self.operand = Operand(config, self.gather.request)
         self.linear, self.norm = Linear(config), Norm(config, self.gather.request)
         self.attention = Attention(config, self.store.scores.payload.shape(), self.gather.request)
@@ -113,7 +113,6 @@ class Datapath(wiring.Component):
     def _gather(self, m):
         """Requests of the operand, of NORM and of ATTEND; the row table's port is the gather's until it has its pointers."""
         gather, op = self.gather, fields(self.instruction)
-        m.d.comb += gather.starts.eq(data.Const(gather.starts.shape(), {}))
         for i in range(self.config.slots):
             m.d.comb += gather.starts[i].eq(self.slots[i].start)
         normalizing = op.opcode == Opcode.NORM
@@ -142,7 +141,7 @@ class Datapath(wiring.Component):
         m.d.comb += [
             operand.source.eq(op.source), operand.features.eq(op.reduction), operand.encode.eq(op.encode),
             array.reduction.eq(op.reduction), array.groups.eq(op.groups), array.clear.eq(self.clear),
-            array.i_weights.valid.eq(self.weights.valid), array.i_weights.payload.eq(self.weights.payload),
+            array.i_weights.valid.eq(self.weights.valid), array.i_weights.payload.data.eq(self.weights.payload),
             self.weights.ready.eq(array.i_weights.ready), self.idle.eq(array.idle),
         ]
         for target, linear, attend in ((operand.i, self.linear.o_load, attention.o_load),

@@ -34,7 +34,7 @@ class Reader(wiring.Component):
     Members
     -------
     i_request : stream of `request()`
-    o : stream of `bus_word(config)`; may be withdrawn by `abort`
+    o : stream of `bus_word(config)`, from registers; withdrawn after a cycle with `abort`
     abort : forget the request, drop what is buffered or still arrives, forget the error; pulse or level
     error : code of the first failure since `abort`
     idle : nothing requested, in flight or buffered, and no abort is going on; not affected by `error`
@@ -54,7 +54,7 @@ class Reader(wiring.Component):
         run = Run(self._config.bus_bytes, self._burst)
         free, aborting = Signal(range(self._depth + 1), init=self._depth), Signal()
         asked, freed = Signal(), Signal(2)
-        quiet = free == self._depth
+        quiet = (free == self._depth) & ~self.o.valid
         m.d.sync += free.eq(free + freed - Mux(asked, run.length, 0))
         finals = self._receive(m, aborting, freed)
         m.d.comb += [self.bus.araddr.eq(run.address), self.bus.arlen.eq(run.length - 1),
@@ -103,15 +103,17 @@ class Reader(wiring.Component):
         m.submodules.finals = finals = SyncFIFO(width=1, depth=8)
         m.submodules.buffer = buffer = SyncFIFOBuffered(width=self._config.bus_bits + 1, depth=self._depth)
         beat, bad = Signal(), Signal()
-        drop = aborting | self.abort | (self.error != 0)
+        discard = aborting | self.abort
+        drop = discard | (self.error != 0)
         m.d.comb += [
             bus.rready.eq(1), beat.eq(bus.rvalid), bad.eq(beat & bus.rresp[1]),
             finals.r_en.eq(beat & bus.rlast),
             buffer.w_data.eq(Cat(bus.rdata, bus.rlast & finals.r_data)), buffer.w_en.eq(beat & ~bad & ~drop),
-            self.o.payload.eq(buffer.r_data), self.o.valid.eq(buffer.r_rdy & ~aborting),
-            buffer.r_en.eq(self.o.ready | aborting),
+            buffer.r_en.eq(self.o.ready | ~self.o.valid | discard),
             freed.eq((buffer.r_rdy & buffer.r_en) + (beat & ~buffer.w_en)),
         ]
+        with m.If(buffer.r_en):     # a block RAM needs a register behind it
+            m.d.sync += [self.o.payload.eq(buffer.r_data), self.o.valid.eq(buffer.r_rdy & ~discard)]
         with m.If(bad & ~drop):
             m.d.sync += self.error.eq(Mux(bus.rresp[0], Error.READ_DECERR, Error.READ_SLVERR))
         return finals

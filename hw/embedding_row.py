@@ -27,7 +27,7 @@ def longest_row(features):
 class RowReader(wiring.Component):
     """Reads row `number` of the embedding image: its two offsets in the row table, then its bytes.
 
-    Costs two latencies of the port and about 9/8 cycles a feature: one for each, two for each mask word. Features come in order; zeros, too.
+    Costs two latencies of the port and about 9/8 cycles a feature: one for each, two for each mask word. All features come, in order.
     The table is not covered by a check that the hardware makes, so a row that lies outside the image, is empty, too long, not aligned or
     ends before its last feature counts as a failed check, as a wrong check byte does (if the config has "embedding_check").
     After a failure the reader of the port must be aborted.

@@ -5,22 +5,13 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.buffer import request_layout
+from hw.mac_array import dense_layout
 from hw.rows import slot_layout
 from hw.shapes import code
 from hw.store import NOWHERE
 from hw.tiles import TileIterator
 
-__all__ = ["KeyFeeder", "ValueFeeder", "dense_layout", "header_layout"]
-
-
-def dense_layout(config):
-    """What `MacArray.i_dense` takes: one entry for each of the lanes in `lanes`."""
-    return data.StructLayout({"lanes": config.columns, "k": 16, "codes": data.ArrayLayout(code(config), config.columns), "last": 1})
-
-
-def header_layout(config):
-    """What `MacArray.i_dense_header` takes: where the results of a group's columns belong."""
-    return data.StructLayout({"destinations": data.ArrayLayout(16, config.columns)})
+__all__ = ["KeyFeeder", "ValueFeeder"]
 
 
 class _Feeder(wiring.Component):
@@ -46,7 +37,7 @@ class _Feeder(wiring.Component):
             "request": Out(stream.Signature(request_layout())),
             "words": In(stream.Signature(data.StructLayout({"values": data.ArrayLayout(code(config), lanes), "last": 1}))),
             "o_dense": Out(stream.Signature(dense_layout(config))),
-            "o_header": Out(stream.Signature(header_layout(config))),
+            "o_header": Out(stream.Signature(data.StructLayout({"destinations": data.ArrayLayout(16, config.columns)}))),
             "o_group": Out(stream.Signature(data.StructLayout({"last": 1}))),
         })
 

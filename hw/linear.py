@@ -6,21 +6,17 @@ from amaranth.lib.wiring import In, Out
 
 from firmware.isa import Target
 from hw.instruction import fields
+from hw.mac_array import command_layout
 from hw.rows import slot_layout
 from hw.tiles import TileIterator
 from hw.store import Kind, column_meta
 
-__all__ = ["Linear", "Tiles", "command_layout", "load_layout"]
+__all__ = ["Linear", "Tiles", "load_layout"]
 
 
 def load_layout():
     """A tile of activations to load into the array: `address` of its first word where the source is a tile buffer."""
     return data.StructLayout({"tile": 16, "address": 32})
-
-
-def command_layout(config):
-    """What `MacArray.i_command` takes."""
-    return data.StructLayout({"groups": 8, "rewind": 1, "free": 1, "meta": column_meta(config).size})
 
 
 class Tiles(wiring.Component):
@@ -81,7 +77,7 @@ class Linear(wiring.Component):
     start, mask, instruction : pulse; selected slots and instruction, stable until `done`
     slots : the slot table, stable likewise
     o_load : stream of `load_layout()`
-    o_command : stream of `command_layout(config)`
+    o_command : stream of `command_layout(column_meta(config))`
     retired : a command's last column was written
     done : pulse
     """
@@ -92,7 +88,7 @@ class Linear(wiring.Component):
             "start": In(1), "mask": In(config.slots), "instruction": In(256),
             "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
             "o_load": Out(stream.Signature(load_layout())),
-            "o_command": Out(stream.Signature(command_layout(config))),
+            "o_command": Out(stream.Signature(command_layout(column_meta(config)))),
             "retired": In(1), "done": Out(1),
         })
 
@@ -106,7 +102,7 @@ class Linear(wiring.Component):
         source, target = Signal(32), Signal(24)  # word offsets of this tile
         load, command = Signal(), Signal()       # still to be sent for this tile
         pending = Signal(16)
-        meta = data.View(column_meta(self.config), self.o_command.payload.meta)
+        meta = self.o_command.payload.meta
         final = left == 0
         m.d.comb += [
             self.o_load.payload.tile.eq(tile.tile), self.o_load.payload.address.eq(source), self.o_load.valid.eq(load),

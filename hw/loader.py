@@ -218,14 +218,16 @@ class Loader(wiring.Component):
         with m.State("Ask constants"):
             m.d.sync += [self._pairs.eq(0), self._count.eq(0)]
             words = (header["constants"] * 8 + bus_bytes - 1) // bus_bytes
-            self._ask(m, self.o_request, self.image_base + header["constants_offset"], words, (self.image_base, self.image_size), "Constants")
+            window = self.image_base, self.image_size
+            self._ask(m, self.o_request, self.image_base + header["constants_offset"], words, window, "Constants")
             with m.If(header["constants"] == 0):
                 m.d.comb += self.o_request.valid.eq(0)
                 m.next = "Loaded"
         with m.State("Constants"):  # padding after the last pair, within its bus word, is taken and ignored
             self._feed(m, self.i_data)
             m.d.comb += [
-                self.o_constant.valid.eq(word.valid & self._count[0] & ~done), word.ready.eq(~self._count[0] | self.o_constant.ready | done),
+                self.o_constant.valid.eq(word.valid & self._count[0] & ~done),
+                word.ready.eq(~self._count[0] | self.o_constant.ready | done),
                 self.o_constant.payload.address.eq(self._pair_first), self.o_constant.payload.data.eq(word.payload.data),
             ]
             with m.If(word.valid & word.ready):

@@ -51,7 +51,7 @@ class Norm(wiring.Component):
             "param_write": In(self.layernorm.param_write.signature.flip()),
             "normed_write_valid": Out(1), "normed_write": Out(data.StructLayout({"address": 24, "lanes": t, "values": act})),
             "state_write_valid": Out(1), "state_write": Out(data.StructLayout({"address": 32, "values": act})),
-            "saturated": Out(range(2 * t + 1)),
+            "saturated": Out(range(4 * t + 1)),
             "result_valid": Out(1),
             "result": Out(data.StructLayout({"tile": 16, "live": t, "feature": 16, "values": act})),
         })
@@ -131,8 +131,8 @@ class Norm(wiring.Component):
         ]
         lost = []
         for lane in range(self.config.tokens):
-            residual = Mux(op.residual, round_shift(words.values[lane], op.align[:4]), Const(0, ACT))
-            total, clipped = saturate(residual + self.sum_words.payload.values[lane], ACT.width)
+            residual = Mux(op.residual, round_shift(m, words.values[lane], op.align[:4]), Const(0, ACT))
+            total, clipped = saturate(m, residual + self.sum_words.payload.values[lane], ACT.width)
             m.d.comb += norm.i.payload.values[lane].eq(total)
             lost.append(clipped & tile.live[lane] & both)
         m.d.comb += self.saturated.eq(sum(lost) + norm.saturated)

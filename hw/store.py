@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the array's drained columns to the buffers: requantise, function, encode, write."""
-from amaranth import Module, Mux, Signal, signed, unsigned
+from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,8 +8,9 @@ from firmware.isa import Target
 from hw.adaptivfloat import Encoder
 from hw.buffer import Turn
 from hw.gelu import Activation
+from hw.mac_array import column_layout
 from hw.requantize import Requantize
-from hw.shapes import ACT, accumulator, code
+from hw.shapes import ACT, code, denominator
 from hw.softmax import Normalize
 from hw.stream import Fifo
 
@@ -55,20 +56,17 @@ class Store(wiring.Component):
         t, p = config.tokens, config.columns
         act, codes = data.ArrayLayout(ACT, t), data.ArrayLayout(code(config), t)
         self.meta = data.StructLayout({"column": column_meta(config), "destination": 16, "last": 1})
-        self.column = data.StructLayout({
-            "accumulators": data.ArrayLayout(accumulator(config), t), "bias": accumulator(config),
-            "destination": 16, "last": 1, "meta": column_meta(config)})
         super().__init__({
-            "columns": In(stream.Signature(self.column)),
+            "columns": In(stream.Signature(column_layout(config, column_meta(config)))),
             "shift": In(6), "align": In(signed(6)), "function": In(4), "encode": In(signed(8)), "target": In(4),
             "context_shift": In(8),
-            "denominators": In(stream.Signature(data.ArrayLayout(unsigned(24), t))),
+            "denominators": In(stream.Signature(data.ArrayLayout(denominator(config), t))),
             "scores": Out(stream.Signature(data.StructLayout({"values": act, "meta": self.meta}))),
             "write_valid": Out(1),
             "write": Out(data.StructLayout({"address": 24, "lanes": t, "values": act, "codes": codes})),
             "value_write_valid": Out(1),
             "value_write": Out(data.StructLayout({"address": 24, "codes": data.ArrayLayout(code(config), p)})),
-            "retired": Out(1), "saturated": Out(range(2 * t + 1)),
+            "retired": Out(1), "saturated": Out(range(3 * t + 1)),
             "stored_valid": Out(1), "stored": Out(data.StructLayout({"meta": self.meta, "values": act})),
         })
 
@@ -85,7 +83,7 @@ class Store(wiring.Component):
             normalize.i_denominators.payload.eq(self.denominators.payload),
             normalize.i_denominators.valid.eq(self.denominators.valid),
             self.denominators.ready.eq(normalize.i_denominators.ready),
-            self.saturated.eq(requantize.saturated + normalize.saturated),
+            self.saturated.eq(requantize.saturated + normalize.saturated + activation.saturated),
         ]
         self._split(m, requantize, normalize)
         self._merge(m, requantize, normalize, activation)

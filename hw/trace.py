@@ -5,7 +5,7 @@ They only observe: the design without them is otherwise the same.
 """
 from amaranth.lib import data
 
-from hw.shapes import ACT
+from hw.shapes import ACT, denominator
 
 
 def taps(config):
@@ -35,6 +35,6 @@ def taps(config):
         "predict": data.StructLayout({"row": 16, "exponential": 17, "keep": 1}),
         "score": data.StructLayout({**where, "key": 16, "values": act}),
         "numerator": data.StructLayout({**where, "key": 16, "codes": data.ArrayLayout(8, lanes)}),
-        "denominator": data.StructLayout({**where, "values": data.ArrayLayout(24, lanes)}),
+        "denominator": data.StructLayout({**where, "values": data.ArrayLayout(denominator(config), lanes)}),
         "exit": data.StructLayout({"slot": 8, "entropy": 18, "exits": 1}),
     }

@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything between the buses and the registers: row table, sequencer, engines, datapath, results."""
+from amaranth import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from firmware.image import Memory
+from firmware.isa import WORDS, Opcode
+from hw.admission import Admission
+from hw.datapath import Datapath
+from hw.dma import request
+from hw.dropping import Dropping
+from hw.dvfs import Dvfs, dvfs_ports
+from hw.exiting import Exiting
+from hw.fetch import Fetch
+from hw.instruction import fields
+from hw.loader import constant_layout, image_layout
+from hw.results import Results
+from hw.rows import Command, Rows
+from hw.sequencer import ENGINES, Sequencer
+from hw.trace import taps
+from hw.transfer import bus_word
+
+__all__ = ["Core", "counters_layout", "queue_layout"]
+
+MEMORY_SHIFT = 28  # constants: address = memory << 28 | index
+
+
+def queue_layout():
+    """What the core knows of the queue: see the registers of the same names."""
+    return data.StructLayout({
+        "image_base": 32, "image_size": 32, "input_base": 32, "input_size": 32, "result_base": 32, "result_size": 32,
+        "embedding_base": 32, "embedding_size": 32, "queue_base": 32, "queue_count": 16, "slot_limit": 8, "exit_threshold": 18})
+
+
+def counters_layout(config):
+    """What happened in this cycle, by the counters' names."""
+    return data.StructLayout({
+        "array_busy": 1, "macs": range(config.tokens * config.columns + 1), "stall_weights": 1, "stall_load": 1, "stall_drain": 1,
+        "saturations": 16, "passes": 1})
+
+
+class Core(wiring.Component):
+    """Runs a queue of sentences from a loaded image; stops for good at a fault, until it is reset.
+
+    Members
+    -------
+    start : pulse: run the queue; busy; done : pulse
+    image, queue : stable while busy
+    constant_valid, constant : {"address", "data"}: constants of the image, written before `start`
+    o_request, words : runs of bus words on the memory port
+    o_token, features, token_done : the embedder
+    o_result, result_data, result_done : the writer
+    fault, pc : code of an internal fault (0: none), the instruction's number
+    dvfs_* : see `Dvfs`, when the unit is present
+    counters : what happened in this cycle, see `counters_layout`
+    finished : results written since `start`
+    progress : something has moved
+    trace_NAME_valid, trace_NAME : see hw/trace.py
+    """
+
+    def __init__(self, config):
+        self.config = config
+        self.rows, self.sequencer, self.datapath = Rows(config), Sequencer(config), Datapath(config)
+        self.admission, self.exiting = Admission(config), Exiting(config)
+        self.dropping = Dropping(config) if "drop" in config.units else None
+        self.fetch = Fetch(config)
+        begin, failure, success = (stream_.payload.shape() for stream_ in (
+            self.admission.o_begin, self.admission.o_finish, self.exiting.o_finish))
+        self.results = Results(config, begin, failure, success, self.exiting.logit.shape(), self.exiting.verdict.shape())
+        self.dvfs = Dvfs(config) if "dvfs" in config.units else None
+        trace = {f"trace_{name}": Out(layout) for name, layout in taps(config).items()}
+        trace |= {f"{name}_valid": Out(1) for name in trace}
+        super().__init__({
+            "start": In(1), "busy": Out(1), "done": Out(1), "image": In(image_layout()),
+            "queue": In(queue_layout()), "constant_valid": In(1), "constant": In(constant_layout()),
+            "o_request": Out(stream.Signature(request())), "words": In(stream.Signature(bus_word(config))),
+            "o_token": Out(self.admission.o_token.signature), "features": In(self.admission.features.signature.flip()),
+            "token_done": In(self.admission.token_done.signature.flip()),
+            "o_result": Out(stream.Signature(request())), "result_data": Out(stream.Signature(32)), "result_done": In(1),
+            "fault": Out(8), "pc": Out(16), "finished": Out(16), "progress": Out(1),
+            "counters": Out(counters_layout(config)), **trace, **(dvfs_ports() if self.dvfs is not None else {}),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        self.compact = Signal()
+        for name in ("rows", "sequencer", "datapath", "admission", "exiting", "results", "fetch"):
+            m.submodules[name] = getattr(self, name)
+        if self.dropping is not None:
+            m.submodules.dropping = self.dropping
+        if self.dvfs is not None:
+            m.submodules.dvfs = self.dvfs
+            self._voltage(m)
+        self._sequence(m)
+        self._engines(m)
+        self._row_commands(m)
+        self._row_reads(m)
+        self._reads(m)
+        self._results(m)
+        self._constants(m)
+        self._count(m)
+        self._trace(m)
+        return m
+
+    def _sequence(self, m):
+        """The sequencer and its engines; ADMIT and DROP end when the row table has followed."""
+        sequencer, datapath = self.sequencer, self.datapath
+        engines = {Opcode.ADMIT: self.admission, Opcode.DROP: self.dropping, Opcode.EXIT: self.exiting}
+        m.d.comb += [
+            sequencer.start.eq(self.start), self.busy.eq(sequencer.busy), self.done.eq(sequencer.done),
+            sequencer.program.eq(self.queue.image_base + self.image.program_offset), sequencer.instructions.eq(self.image.instructions),
+            sequencer.layers.eq(self.image.layers), sequencer.slots.eq(self.rows.slots),
+            sequencer.empty.eq(self.admission.empty), self.fault.eq(sequencer.fault), self.pc.eq(sequencer.pc),
+        ]
+        for index, opcode in enumerate(ENGINES):
+            start, done = sequencer.engine_start[index], sequencer.engine_done[index]
+            if opcode in engines:
+                engine = engines[opcode]
+                m.d.comb += sequencer.present[index].eq(engine is not None)
+                if engine is not None:
+                    m.d.comb += [engine.start.eq(start), engine.instruction.eq(sequencer.instruction), engine.slots.eq(self.rows.slots)]
+                    m.d.comb += done.eq(self._dropped(m) if opcode == Opcode.DROP else engine.done)
+            else:
+                name = opcode.name.lower()
+                m.d.comb += [sequencer.present[index].eq(1), done.eq(datapath.done[name])]
+                m.d.sync += datapath.start[name].eq(start)  # the array is cleared in the cycle before
+        m.d.comb += datapath.clear.eq(sequencer.engine_start.any())
+
+    def _dropped(self, m):
+        """DROP is done when the row table has been compacted."""
+        compacting, requested = Signal(), Signal()
+        with m.If(self.dropping.done):
+            m.d.sync += requested.eq(1)
+        m.d.comb += self.compact.eq(requested)
+        with m.If(requested & self.rows.i_command.ready):
+            m.d.sync += [requested.eq(0), compacting.eq(1)]
+        with m.If(compacting & self.rows.done):
+            m.d.sync += compacting.eq(0)
+        return compacting & self.rows.done
+
+    def _engines(self, m):
+        """What the engines work on."""
+        sequencer, datapath, exiting, admission = self.sequencer, self.datapath, self.exiting, self.admission
+        m.d.comb += [
+            datapath.instruction.eq(sequencer.instruction), datapath.mask.eq(sequencer.mask), datapath.slots.eq(self.rows.slots),
+            exiting.mask.eq(sequencer.mask), exiting.threshold.eq(self.queue.exit_threshold),
+            admission.restart.eq(self.start), admission.queue.eq(self.queue.queue_base), admission.count.eq(self.queue.queue_count),
+            admission.slot_limit.eq(self.queue.slot_limit), admission.positions.eq(self.image.positions),
+            admission.free.eq(self.rows.free), admission.total.eq(self.rows.total), admission.rows_done.eq(self.rows.done),
+            exiting.rows_done.eq(self.rows.done),
+            datapath.embed_valid.eq(admission.embed_valid), datapath.embed.eq(admission.embed),
+        ]
+        wiring.connect(m, admission.o_token, wiring.flipped(self.o_token))
+        wiring.connect(m, admission.features, wiring.flipped(self.features))
+        wiring.connect(m, admission.token_done, wiring.flipped(self.token_done))
+        users = [(exiting, sequencer_op(sequencer) == Opcode.EXIT)]
+        if self.dropping is not None:
+            m.d.comb += [self.dropping.mask.eq(sequencer.mask), self.dropping.layer.eq(sequencer.layer)]
+            users.append((self.dropping, sequencer_op(sequencer) == Opcode.DROP))
+        for engine, chosen in users:  # SCORES serves DROP and EXIT
+            m.d.comb += [engine.scores_request.ready.eq(datapath.scores_request.ready & chosen),
+                         engine.scores_words.valid.eq(datapath.scores_words.valid & chosen),
+                         engine.scores_words.payload.eq(datapath.scores_words.payload)]
+            with m.If(chosen):
+                m.d.comb += [datapath.scores_request.valid.eq(engine.scores_request.valid),
+                             datapath.scores_request.payload.eq(engine.scores_request.payload),
+                             datapath.scores_words.ready.eq(engine.scores_words.ready)]
+
+    def _row_commands(self, m):
+        """The row table obeys ADMIT's engine, DROP's verdicts and EXIT's engine, of which only one is at work."""
+        rows = self.rows
+        with m.If(self.compact):
+            m.d.comb += [rows.i_command.valid.eq(1), rows.i_command.payload.command.eq(Command.COMPACT),
+                         rows.i_command.payload.mask.eq(self.sequencer.mask)]
+        for engine in (self.admission, self.exiting):
+            m.d.comb += engine.o_rows.ready.eq(rows.i_command.ready)
+            with m.If(engine.o_rows.valid):
+                m.d.comb += [rows.i_command.valid.eq(1), rows.i_command.payload.eq(engine.o_rows.payload)]
+
+    def _row_reads(self, m):
+        rows, datapath = self.rows, self.datapath
+        m.d.comb += [
+            rows.read_row.eq(datapath.row_address), datapath.row_physical.eq(rows.read_data.physical),
+            datapath.row_position.eq(rows.read_data.position),
+        ]
+        if self.dropping is None:
+            return
+        verdict = self.dropping.verdict
+        m.d.comb += [
+            self.dropping.row_position.eq(rows.read_data.position), rows.keep_write.enable.eq(self.dropping.verdict_valid),
+            rows.keep_write.row.eq(verdict.row), rows.keep_write.keep.eq(verdict.keep),
+        ]
+        with m.If(sequencer_op(self.sequencer) == Opcode.DROP):
+            m.d.comb += rows.read_row.eq(self.dropping.row_address)
+
+    def _reads(self, m):
+        """Instructions and tokens as 32-bit words, weights as bus words; a run ends before the next one begins."""
+        sequencer, fetch, admission, queue = self.sequencer, self.fetch, self.admission, self.queue
+        op, run = fields(sequencer.instruction), fetch.i.payload
+        asked, streaming = Signal(), Signal()  # a weight stream is to be asked for; is arriving
+        with m.If(sequencer.engine_start[ENGINES.index(Opcode.LINEAR)]):
+            m.d.sync += asked.eq(1)
+        with m.If(asked):
+            m.d.comb += [
+                self.o_request.valid.eq(1), self.o_request.payload.words.eq(op.beats),
+                self.o_request.payload.address.eq(
+                    queue.image_base + op.address + sequencer.layer * op.stride * self.config.bus_bytes),
+                self.o_request.payload.base.eq(queue.image_base), self.o_request.payload.size.eq(queue.image_size),
+            ]
+            with m.If(self.o_request.ready):
+                m.d.sync += [asked.eq(0), streaming.eq(1)]
+        with m.Elif(~streaming):
+            m.d.comb += [self.o_request.valid.eq(fetch.o_request.valid), self.o_request.payload.eq(fetch.o_request.payload),
+                         fetch.o_request.ready.eq(self.o_request.ready)]
+        weights = self.datapath.weights
+        m.d.comb += [
+            weights.valid.eq(self.words.valid & streaming), weights.payload.eq(self.words.payload.data),
+            fetch.data.valid.eq(self.words.valid & ~streaming), fetch.data.payload.eq(self.words.payload),
+            self.words.ready.eq(Mux(streaming, weights.ready, fetch.data.ready)),
+        ]
+        with m.If(streaming & self.words.valid & self.words.ready & self.words.payload.last):
+            m.d.sync += streaming.eq(0)
+        fetching = sequencer.o_fetch.valid
+        m.d.comb += [
+            fetch.i.valid.eq((fetching | admission.o_read.valid) & ~asked & ~streaming),
+            run.address.eq(Mux(fetching, sequencer.o_fetch.payload.address, admission.o_read.payload.address)),
+            run.words.eq(Mux(fetching, WORDS, admission.o_read.payload.words)),
+            run.base.eq(Mux(fetching, queue.image_base, queue.input_base)),
+            run.size.eq(Mux(fetching, queue.image_size, queue.input_size)),
+            sequencer.o_fetch.ready.eq(fetch.i.ready & ~asked & ~streaming),
+            admission.o_read.ready.eq(fetch.i.ready & ~fetching),
+            sequencer.words.valid.eq(fetch.o.valid), sequencer.words.payload.eq(fetch.o.payload),
+            admission.words.valid.eq(fetch.o.valid), admission.words.payload.eq(fetch.o.payload),
+            fetch.o.ready.eq(sequencer.words.ready | admission.words.ready),
+        ]
+
+    def _results(self, m):
+        results, admission, exiting = self.results, self.admission, self.exiting
+        for target, source in ((results.begin, admission.o_begin), (results.failure, admission.o_finish),
+                               (results.success, exiting.o_finish)):
+            wiring.connect(m, source, target)
+        m.d.comb += [
+            results.logit_valid.eq(exiting.logit_valid), results.logit.eq(exiting.logit),
+            results.verdict_valid.eq(exiting.verdict_valid), results.verdict.eq(exiting.verdict),
+            results.passes.eq(self.sequencer.passes), results.clear.eq(self.start),
+            results.base.eq(self.queue.result_base), results.size.eq(self.queue.result_size),
+            results.written.eq(self.result_done), self.finished.eq(results.finished),
+        ]
+        for target, source in ((self.o_result, results.o_request), (self.result_data, results.o_data)):
+            m.d.comb += [target.valid.eq(source.valid), target.payload.eq(source.payload), source.ready.eq(target.ready)]
+        if self.dropping is None:
+            return
+        tally, verdict = self.dropping.tally, self.dropping.verdict
+        m.d.comb += [
+            results.tokens_valid.eq(self.dropping.tally_valid), results.tokens.slot.eq(tally.slot),
+            results.tokens.layer.eq(self.sequencer.layer), results.tokens.entering.eq(tally.count), results.tokens.kept.eq(tally.kept),
+            results.dropped_valid.eq(self.dropping.verdict_valid & ~verdict.keep), results.dropped.slot.eq(verdict.slot),
+            results.dropped.layer.eq(self.sequencer.layer), results.dropped.position.eq(verdict.position),
+        ]
+
+    def _constants(self, m):
+        """Constants of the image into the parameter memories."""
+        index, value = self.constant.address[:MEMORY_SHIFT], self.constant.data
+        memory = self.constant.address[MEMORY_SHIFT:]
+        norm, span = self.datapath.param_write, self.datapath.span_write
+        m.d.comb += [
+            norm.valid.eq(self.constant_valid & (memory == Memory.NORM)), norm.payload.address.eq(index),
+            norm.payload.gamma.eq(value[:16].as_signed()), norm.payload.beta.eq(value[16:].as_signed()),
+            span.valid.eq(self.constant_valid & (memory == Memory.SPAN)), span.payload.address.eq(index), span.payload.data.eq(value),
+        ]
+        if self.dropping is not None:
+            m.d.comb += [
+                self.dropping.eta_write_valid.eq(self.constant_valid & (memory == Memory.ETA)),
+                self.dropping.eta_write.address.eq(index), self.dropping.eta_write.data.eq(value),
+            ]
+        if self.dvfs is not None:
+            m.d.comb += [
+                self.dvfs.table_write_valid.eq(self.constant_valid & (memory == Memory.DVFS)),
+                self.dvfs.table_write.address.eq(index), self.dvfs.table_write.data.eq(value),
+            ]
+
+    def _voltage(self, m):
+        """A pass begins when ADMIT is done, its rows are worked on when EXIT starts, it is over when ADMIT starts again."""
+        dvfs, sequencer, begin, verdict = self.dvfs, self.sequencer, self.admission.o_begin, self.exiting.verdict
+        admit, leave = (sequencer.engine_start[ENGINES.index(opcode)] for opcode in (Opcode.ADMIT, Opcode.EXIT))
+        m.d.comb += [
+            dvfs.admit_valid.eq(begin.valid & begin.ready), dvfs.admit.slot.eq(begin.payload.slot),
+            dvfs.admit.deadline.eq(begin.payload.deadline),
+            dvfs.verdict_valid.eq(self.exiting.verdict_valid), dvfs.verdict.slot.eq(verdict.slot),
+            dvfs.verdict.entropy.eq(verdict.entropy),
+            dvfs.slots.eq(self.rows.slots), dvfs.total.eq(self.rows.total), dvfs.layers.eq(self.image.layers),
+            dvfs.begin.eq(self.counters.passes), dvfs.through.eq(leave), dvfs.end.eq(admit & (sequencer.passes != 0)),
+            self.results.predicted.eq(dvfs.predicted),
+            self.dvfs_code.eq(dvfs.dvfs_code), self.dvfs_request.eq(dvfs.dvfs_request),
+            dvfs.dvfs_acknowledge.eq(self.dvfs_acknowledge),
+        ]
+
+    def _count(self, m):
+        array, datapath = self.datapath.array, self.datapath
+        moved = self.words.valid & self.words.ready | self.token_done.valid & self.token_done.ready
+        m.d.comb += [
+            self.counters.array_busy.eq(array.busy), self.counters.macs.eq(array.macs * self.config.tokens),
+            self.counters.stall_weights.eq(array.stall_weights), self.counters.stall_load.eq(array.stall_load),
+            self.counters.stall_drain.eq(array.stall_drain),
+            self.counters.saturations.eq(datapath.saturated),
+            self.counters.passes.eq(self.sequencer.ended & (sequencer_op(self.sequencer) == Opcode.ADMIT) & ~self.admission.empty),
+            self.progress.eq(moved | self.sequencer.ended | datapath.stored_valid | datapath.score_valid),
+        ]
+
+    def _trace(self, m):
+        """hw/trace.py's taps, from where the values are."""
+        datapath, rows, sequencer = self.datapath, self.rows, self.sequencer
+        stored = datapath.stored.meta
+        exits = self.exiting.verdict
+        values = {
+            "op": (sequencer.ended, {"pc": sequencer.pc, "skipped": sequencer.skipped}),
+            "row": (rows.changed.valid, {name: rows.changed[name] for name in ("row", "slot", "position")}),
+            "slot": (rows.slot_changed.valid, {name: rows.slot_changed[name] for name in ("slot", "sentence", "layer")}),
+            "embed": (self.admission.embedded_valid, {name: self.admission.embedded[name] for name in ("row", "feature", "value")}),
+            "store": (datapath.stored_valid, {"feature": stored.destination, "values": datapath.stored.values, **{
+                name: stored.column[name] for name in ("slot", "head", "tile", "live")}}),
+            "norm": (datapath.result_valid, {name: datapath.result[name] for name in ("tile", "live", "feature", "values")}),
+            "exit": (self.exiting.verdict_valid, {name: exits[name] for name in ("slot", "entropy", "exits")}),
+        }
+        for name in ("score", "numerator", "denominator"):
+            tap = getattr(datapath, name)
+            values[name] = getattr(datapath, f"{name}_valid"), {key: tap[key] for key in taps(self.config)[name].members}
+        if self.dropping is not None:
+            verdict = self.dropping.verdict
+            values["predict"] = self.dropping.verdict_valid, {name: verdict[name] for name in ("row", "exponential", "keep")}
+        for name, (valid, members) in values.items():
+            tap = getattr(self, f"trace_{name}")
+            m.d.comb += getattr(self, f"trace_{name}_valid").eq(valid)
+            for key, value in members.items():
+                if isinstance(tap[key], data.View):
+                    m.d.comb += [tap[key][lane].eq(value[lane]) for lane in range(self.config.tokens)]
+                else:
+                    m.d.comb += tap[key].eq(value)
+
+
+def sequencer_op(sequencer):
+    """The running instruction's opcode."""
+    return fields(sequencer.instruction).opcode
