@@ -72,7 +72,7 @@ class Finetune(Stage):
     """The task's own sentences through all layers: the uncompressed model."""
 
     name = "finetune"
-    epochs = 5.0
+    epochs = 1.5
     rate = 3e-4
     averaging = 0.999
     smoothing = 0.05
@@ -115,10 +115,10 @@ class Reduce(Student):
     """
 
     name = "reduce"
-    epochs = 3.0
+    epochs = 0.6
     rate = 3e-4
-    phi = 0.5           # price of keeping all tokens in all layers
-    span_price = 0.02   # price of a token of reach, mean over heads
+    phi = 0.12          # price of keeping all tokens in all layers
+    span_price = 0.004  # price of a token of reach, mean over heads
     sharpness = (10.0, 1000.0)
     longest = 24.0      # reach at the start: most sentences are shorter
     freeze = 0.6        # share of the stage after which spans stay and near-dead heads die
@@ -128,7 +128,7 @@ class Reduce(Student):
         with torch.no_grad():
             network.attention.reach.clamp_(max=self.longest)
         return [*super().make_optimisers(),
-                torch.optim.Adam([network.eta], lr=2e-3),
+                torch.optim.Adam([network.eta], lr=1e-3),
                 torch.optim.Adam([network.attention.reach], lr=5e-2)]
 
     def mode(self, progress):
@@ -166,7 +166,7 @@ class Prune(Student):
     """Zero more and more of the smallest weights; tokens are dropped by the hard rule."""
 
     name = "prune"
-    epochs = 3.0
+    epochs = 0.75
     rate = 4e-4
     zeros = 0.61
     every = 50     # steps between new masks
@@ -196,7 +196,7 @@ class Quantise(Student):
     """Weights and activations as AdaptivFloat<8,3>; masks stay."""
 
     name = "quantise"
-    epochs = 1.5
+    epochs = 0.4
     rate = 1.5e-4
 
     def __init__(self, network, targets=None, biases=None):
