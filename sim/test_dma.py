@@ -32,7 +32,8 @@ def refused(step, unit=None):
     runs = [(address, words * step // (unit or step)) for address, words in runs]
     whole = [(BASE, 0xFFFFFFFC), (BASE, 0x40000000), (BASE, 0x80000000)]
     top = {"address": 0xFFFFFFF0, "words": 8, "base": 0xFFFFF000, "size": 0x1000}
-    return [top, top | {"size": 0x2000}, *({"address": address, "words": words, "base": BASE, "size": SIZE} for address, words in runs + whole)]
+    inside = [{"address": address, "words": words, "base": BASE, "size": SIZE} for address, words in runs + whole]
+    return [top, top | {"size": 0x2000}, *inside]
 
 
 def filled(seed=3):
@@ -152,7 +153,8 @@ async def split(dut, pause):
     generator, parts = random.Random(5), config.bus_bits // 32
     words = [{"data": generator.getrandbits(config.bus_bits), "last": generator.randrange(2)} for _ in range(40)]
     source.send(words)
-    want = [{"data": (one["data"] >> 32 * i) & 0xFFFFFFFF, "last": int(one["last"] and i == parts - 1)} for one in words for i in range(parts)]
+    want = [{"data": (one["data"] >> 32 * i) & 0xFFFFFFFF, "last": int(one["last"] and i == parts - 1)}
+            for one in words for i in range(parts)]
     bench.assert_same("words", await sink.receive(len(want)), want)
 
 

@@ -31,8 +31,9 @@ class Harness(wiring.Component):
         self._config, self._loader = config, Loader(config)
         ports = {name: member for name, member in self._loader.signature.members.items()
                  if not name.startswith(("i_", "o_")) or name == "o_constant"}
-        bus = Out(axi.read(config.bus_bits))
-        super().__init__({**ports, "bus": bus, "bus_embedding": bus, "idle": Out(1)})
+        self._direct = [*ports]
+        bus = axi.read(config.bus_bits)
+        super().__init__({**ports, **axi.flat("m_axi", bus), **axi.flat("m_axi_emb", bus), "idle": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -44,12 +45,12 @@ class Harness(wiring.Component):
         for a, b in ((loader.o_request, reader.i_request), (reader.o, loader.i_data),
                      (loader.o_embedding_request, embedding.i_request), (embedding.o, loader.i_embedding_data)):
             connect(m, a, b)
-        for outer, inner in ((self.bus, reader.bus), (self.bus_embedding, embedding.bus)):
-            wiring.connect(m, wiring.flipped(outer), inner)
-        for name, member in self.signature.members.items():
-            if name not in ("bus", "bus_embedding", "idle", "o_constant"):
+        axi.attach(m, self, "m_axi", reader.bus)
+        axi.attach(m, self, "m_axi_emb", embedding.bus)
+        for name in self._direct:
+            if name != "o_constant":
                 inner, outer = getattr(loader, name), getattr(self, name)
-                m.d.comb += outer.eq(inner) if member.flow == Out else inner.eq(outer)
+                m.d.comb += outer.eq(inner) if self.signature.members[name].flow == Out else inner.eq(outer)
         wiring.connect(m, wiring.flipped(self.o_constant), loader.o_constant)
         return m
 
@@ -106,8 +107,8 @@ class Bench:
         self.dut, self.config = dut, bench.config()
         self.sink = bench.Sink(dut, "o_constant", constant_layout(), pause=bench.pauses(pause)[1])
         self.memory, self.embedding = Memory(0x2000, BASE), Memory(0x2000, EMBEDDING_BASE)
-        self.memory.serve_read(dut, "bus_", stall)
-        self.embedding.serve_read(dut, "bus_embedding_", stall and stall + 5)
+        self.memory.serve_read(dut, "m_axi", stall)
+        self.embedding.serve_read(dut, "m_axi_emb", stall and stall + 5)
         self.codes = {}
         for name in ("start", "abort"):
             getattr(dut, name).value = 0
