@@ -12,7 +12,7 @@ from golden_model.dvfs import BINS, entropy_bin_float
 from golden_model.entropy import entropy_float
 
 __all__ = ["CODES", "Measured", "activation_biases", "choose_threshold", "coded_mode",
-           "learn_dvfs_table", "measure", "observe_ranges"]
+           "learn_dvfs_table", "measure", "observe_ranges", "settle_eta"]
 
 CODES = ("embed", "x", "predict_hidden", "q", "k", "v", "context", "attention_norm", "hidden",
          "pooled")
@@ -105,6 +105,19 @@ def choose_threshold(measured, loss=0.3, share=0.65):
         if measured.accuracy(exits) >= top - loss:
             best = threshold
     return round(max(best, wanted or 0.69), 3)
+
+
+def settle_eta(network, examples, mode, live):
+    """Scale eta so that at most a share of `live` tokens stay, mean over the first half's layers.
+
+    Training finds how the layers compare, this how much is dropped; the smallest of the factors.
+    """
+    eta, half = network.eta.detach().clone(), (network.config.layers + 1) // 2
+    for factor in torch.arange(0.5, 4.0, 0.05).tolist():
+        network.eta.data = (eta * factor).clamp(max=1.0)
+        if measure(network, examples, mode).live[:half].mean() <= live:
+            break
+    return network
 
 
 def learn_dvfs_table(measured, threshold, quantile=0.75):

@@ -33,12 +33,14 @@ class Stage:
         self.average = Average(network, self.averaging) if self.averaging else None
 
     def parameters(self):
-        """Parameters of the main optimiser: all but the thresholds and spans."""
+        """What learns at the stage's rate: all but thresholds, spans and (faster) predictors."""
         return [p for name, p in self.network.named_parameters()
-                if name not in ("eta", "attention.reach")]
+                if name not in ("eta", "attention.reach") and not name.startswith("predictor.")]
 
     def make_optimisers(self):
-        return [torch.optim.AdamW(self.parameters(), lr=self.rate, weight_decay=self.decay)]
+        groups = [{"params": self.parameters()},
+                  {"params": [*self.network.predictor.parameters()], "lr": 5 * self.rate}]
+        return [torch.optim.AdamW(groups, lr=self.rate, weight_decay=self.decay)]
 
     def mode(self, progress):
         return Mode()
@@ -89,7 +91,7 @@ class Student(Stage):
 
     averaging = 0.998
     from_teacher = 0.8  # share of the distillation term
-    predictor = 0.1     # gamma: weight of the predictors' KL
+    predictor = 0.3     # gamma: weight of the predictors' KL
 
     def task(self, output, batch):
         hard = task_loss(output.logits, batch.labels)
@@ -117,8 +119,8 @@ class Reduce(Student):
     name = "reduce"
     epochs = 0.6
     rate = 3e-4
-    phi = 0.12          # price of keeping all tokens in all layers
-    span_price = 0.004  # price of a token of reach, mean over heads
+    phi = 0.3           # price of keeping all tokens in all layers
+    span_price = 0.0015  # price of a token of reach, mean over heads
     sharpness = (10.0, 1000.0)
     longest = 24.0      # reach at the start: most sentences are shorter
     freeze = 0.6        # share of the stage after which spans stay and near-dead heads die
@@ -166,7 +168,7 @@ class Prune(Student):
     """Zero more and more of the smallest weights; tokens are dropped by the hard rule."""
 
     name = "prune"
-    epochs = 0.75
+    epochs = 1.2
     rate = 4e-4
     zeros = 0.61
     every = 50     # steps between new masks
@@ -196,7 +198,7 @@ class Quantise(Student):
     """Weights and activations as AdaptivFloat<8,3>; masks stay."""
 
     name = "quantise"
-    epochs = 0.4
+    epochs = 0.6
     rate = 1.5e-4
 
     def __init__(self, network, targets=None, biases=None):

@@ -20,12 +20,13 @@ from compress.calibrate import (
     learn_dvfs_table,
     measure,
     observe_ranges,
+    settle_eta,
 )
 from compress.evaluate import checkpoint_metrics
 from compress.export import network_of, tensors_of, write_samples
 from compress.loop import Examples, Loop
 from compress.losses import saliency
-from compress.network import Mode, Network
+from compress.network import HARD, Mode, Network
 from compress.stages import Finetune, Prune, Quantise, Reduce, Reviews
 from compress.vectors import word_vectors
 from golden_model.checkpoint import Checkpoint, load
@@ -48,12 +49,14 @@ class Recipe:
     held : rows of the training part kept for choosing thresholds
     scale : factor on every stage's epochs
     first_pass_rows : most reviews of the first pass, None for all
+    live : share of tokens that may stay, mean over the first half's layers
     """
 
     seed: int = 0
     held: int = 600
     scale: float = 1.0
     first_pass_rows: int | None = None
+    live: float = 0.55
 
 
 def train(task, data_dir, out_dir, *, model="tiny", recipe=None, command="", log=print):
@@ -229,12 +232,12 @@ class Training:
         network = self.uncompressed()
         targets = self.targets(network)
         network = self.run(Reduce(network, targets), self.examples)
+        settle_eta(network, self.held, Mode(sharpness=HARD, spans=True), self.recipe.live)
         network = self.run(Prune(network, targets, self.importance()), self.examples)
         ranges = observe_ranges(network, self.examples)
         stage = Quantise(network, targets, activation_biases(ranges))
         network = self.run(stage, self.examples)
-        network.mode = coded_mode(ranges)
-        return network
+        return settle_eta(network, self.held, coded_mode(ranges), self.recipe.live)
 
     def importance(self):
         """(V,1) weight of a word's magnitudes in pruning: fourth root of its count."""
