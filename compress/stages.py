@@ -154,8 +154,10 @@ class Reduce(Student):
                 self.settle(reach)
 
     def settle(self, reach):
-        """Heads that nearly died are dead (the shortest one in any case), the others stay."""
-        dead = (reach < DEAD) | (reach == reach.min())
+        """Heads that nearly died are dead: the shortest in any case, but never the longest."""
+        order = reach.argsort(stable=True)
+        dead = reach < DEAD
+        dead[order[0]], dead[order[-1]] = True, False
         reach.copy_(torch.where(dead, -RAMP, reach.round()))
 
     def finish(self):
