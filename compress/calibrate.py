@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from compress.network import HARD, Mode
 from golden_model.adaptivfloat import bias_for
@@ -11,8 +12,8 @@ from golden_model.config import AF8
 from golden_model.dvfs import BINS, entropy_bin_float
 from golden_model.entropy import entropy_float
 
-__all__ = ["CODES", "Measured", "activation_biases", "choose_threshold", "coded_mode",
-           "learn_dvfs_table", "measure", "observe_ranges", "settle_eta"]
+__all__ = ["CODES", "Measured", "activation_biases", "choose_point", "choose_threshold",
+           "coded_mode", "learn_dvfs_table", "measure", "observe_ranges", "settle_eta"]
 
 CODES = ("embed", "x", "predict_hidden", "q", "k", "v", "context", "attention_norm", "hidden",
          "pooled")
@@ -43,6 +44,10 @@ class Measured:
             exits = torch.full_like(self.labels, len(self.logits))
         chosen = self.logits[exits - 1, torch.arange(len(exits))]
         return (chosen.argmax(-1) == self.labels).float().mean().item() * 100
+
+    def cross_entropy(self, exits):
+        chosen = self.logits[exits - 1, torch.arange(len(exits))]
+        return F.cross_entropy(chosen, self.labels).item()
 
     def live_share(self, exits):
         """Live token-layers over all token-layers of the executed layers."""
@@ -91,20 +96,40 @@ def coded_mode(ranges):
     return Mode(sharpness=HARD, spans=True, biases=activation_biases(ranges))
 
 
-def choose_threshold(measured, loss=0.3, share=0.65):
-    """The largest exit threshold that costs at most `loss` points, or keeps exits within `share`.
+def choose_threshold(measured, live, share):
+    """(cross-entropy, exit threshold): the least of the thresholds that keep within the budgets.
 
-    The measure is that of the held-out rows: accuracy at exit against accuracy of the last layer.
+    `live` is the most of the executed token-layers that may be alive, `share` the most of all
+    layers that may be executed. None where no threshold does.
     """
-    layers, top = len(measured.logits), measured.accuracy()
-    best, wanted = 0.0, None
+    best = None
     for threshold in torch.linspace(0.01, 0.69, 69).tolist():
         exits = measured.exits(threshold)
-        if wanted is None and exits.float().mean() <= share * layers:
-            wanted = threshold
-        if measured.accuracy(exits) >= top - loss:
-            best = threshold
-    return round(max(best, wanted or 0.69), 3)
+        if (measured.live_share(exits) <= live
+                and exits.float().mean() <= share * len(measured.logits)):
+            found = (measured.cross_entropy(exits), round(threshold, 3))
+            best = min(best or found, found)
+    return best
+
+
+def choose_point(network, examples, mode, live=0.58, share=0.62):
+    """Scale eta and choose the exit threshold together, on held-out rows; returns the threshold.
+
+    The least cross-entropy within both budgets wins. With none in them: the smallest eta factor that
+    keeps the live share over all layers, and no early exit.
+    """
+    eta, points = network.eta.detach().clone(), []
+    for factor in torch.arange(0.7, 2.0, 0.1).tolist():
+        network.eta.data = (eta * factor).clamp(max=1.0)
+        found = choose_threshold(measure(network, examples, mode), live, share)
+        points += [(*found, factor)] if found else []
+    if not points:
+        network.eta.data = eta
+        settle_eta(network, examples, mode, live)
+        return 0.0
+    _, threshold, factor = min(points)
+    network.eta.data = (eta * factor).clamp(max=1.0)
+    return threshold
 
 
 def settle_eta(network, examples, mode, live):

@@ -15,7 +15,7 @@ import torch
 from compress import data, tokenizer
 from compress.calibrate import (
     activation_biases,
-    choose_threshold,
+    choose_point,
     coded_mode,
     learn_dvfs_table,
     measure,
@@ -237,7 +237,8 @@ class Training:
         ranges = observe_ranges(network, self.examples)
         stage = Quantise(network, targets, activation_biases(ranges))
         network = self.run(stage, self.examples)
-        return settle_eta(network, self.held, coded_mode(ranges), self.recipe.live)
+        network.mode = coded_mode(ranges)
+        return network
 
     def importance(self):
         """(V,1) weight of a word's magnitudes in pruning: fourth root of its count."""
@@ -257,8 +258,10 @@ def write_checkpoint(training, network, command):
     checkpoint = Checkpoint(training.config, {**tensors, **dense}, ranges, command=command)
     checkpoint.save(training.out_dir, torch.float16)
     checkpoint = load(training.out_dir)  # as rounded
-    held = measure(network_of(checkpoint), training.held, coded_mode(ranges))
-    checkpoint.exit_threshold = choose_threshold(held)
+    network, mode = network_of(checkpoint), coded_mode(ranges)
+    checkpoint.exit_threshold = choose_point(network, training.held, mode)
+    checkpoint.tensors["eta"] = network.eta.detach().half().float()
+    held = measure(network_of(checkpoint), training.held, mode)
     checkpoint.dvfs_table = learn_dvfs_table(held, checkpoint.exit_threshold)
     training.log("Measuring on dev")
     checkpoint.metrics = checkpoint_metrics(checkpoint, training.dev)

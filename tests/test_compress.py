@@ -325,7 +325,8 @@ def test_threshold_and_dvfs_table():
     signs = (labels * 2 - 1).float()
     logits = torch.stack([torch.stack([-signs, signs], 1) * (sure * k)[:, None] for k in (2, 4, 8)])
     measured = Measured(logits, torch.ones(3, 200), torch.full((200,), 9.0), labels)
-    threshold = choose_threshold(measured, share=0.65)
+    assert choose_threshold(measured, live=0.5, share=0.65) is None
+    _, threshold = choose_threshold(measured, live=1.0, share=0.65)
     exits = measured.exits(threshold)
     assert exits.float().mean() <= 0.65 * 3 and measured.accuracy(exits) == 100
     assert measured.live_share(exits) == 1
