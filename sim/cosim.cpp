@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The compiled co-simulation: clock loop and C interface around the CXXRTL model of the accelerator.
+// The compiled co-simulation: clock loop and C interface around the model that Verilator makes of the accelerator.
 //
-// Compiled with -DDESIGN="file made by write_cxxrtl" and -DTOP=its class. Python (sim/cosim.py) calls the functions below
-// at most once per operation; every cycle runs here.
-#include DESIGN
-#include <fstream>
+// Python (sim/cosim.py) calls the functions below at most once per operation; every cycle runs here. "pins.inc" lists the ports.
 #include <memory>
 
-#include <cxxrtl/cxxrtl_vcd.h>
-
+#include "Vtop.h"
 #include "cosim_axi.h"
+#include "verilated.h"
+#ifdef WAVEFORM
+#include "verilated_vcd_c.h"
+#endif
 
 namespace {
 
@@ -19,32 +19,20 @@ struct Tap {  // everything one `trace_NAME` port showed while its valid was hig
     std::vector<uint64_t> cycles;
 };
 
-struct Waveform {
-    std::ofstream file;
-    cxxrtl::vcd_writer writer;
-
-    explicit Waveform(const char *path, const cxxrtl::debug_items &items) : file(path, std::ios::binary) {
-        writer.timescale(1, "ns");
-        writer.add_without_memories(items);
-    }
-    void sample(uint64_t time) {
-        writer.sample(time);
-        file << writer.buffer;
-        writer.buffer.clear();
-    }
-};
-
 enum Reason { TAP = 1, IRQ = 2, LIMIT = 4 };
 
 struct Simulation {
-    TOP top;
+    VerilatedContext context;
+    Vtop top{&context};
     Pins pins;
     Memory main, embedding;
     std::unique_ptr<ReadPort> read, embedding_read;
     std::unique_ptr<WritePort> write;
     std::unique_ptr<LiteMaster> lite;
     std::unique_ptr<DvfsPort> dvfs;
-    std::unique_ptr<Waveform> waveform;
+#ifdef WAVEFORM
+    std::unique_ptr<VerilatedVcdC> waveform;
+#endif
     std::vector<Tap> taps;
     Random random;
     Pin clk, rst, irq;
@@ -53,7 +41,12 @@ struct Simulation {
     bool tap_fired = false;
 
     Simulation(uint64_t main_bytes, uint64_t embedding_bytes) {
-        top.debug_info(&pins.items, nullptr, "");
+#ifdef WAVEFORM
+        context.traceEverOn(true);
+#endif
+        pins.table = {
+#include "pins.inc"
+        };
         main.bytes.resize(main_bytes);
         embedding.bytes.resize(embedding_bytes);
         clk = pins.find("clk"); rst = pins.find("rst"); irq = pins.find("irq");
@@ -68,11 +61,21 @@ struct Simulation {
     void record() {
         for (size_t i = 0; i < taps.size(); i++) {
             Tap &tap = taps[i];
-            if (!(tap.valid.read[0] & 1)) continue;
-            tap.records.insert(tap.records.end(), tap.value.read, tap.value.read + tap.value.words());
+            if (!tap.valid.get()) continue;
+            size_t end = tap.records.size();
+            tap.records.resize(end + tap.value.words());
+            memcpy(&tap.records[end], tap.value.data, tap.value.bytes());
             tap.cycles.push_back(cycle);
             if (int(i) == stop_tap) tap_fired = true;
         }
+    }
+
+    void edge(int level) {
+        clk.set(level);
+        top.eval();
+#ifdef WAVEFORM
+        if (waveform) waveform->dump(10 * cycle + 5 * level);
+#endif
     }
 
     void step() {
@@ -81,9 +84,7 @@ struct Simulation {
         read->drive(cycle, random);
         write->drive(cycle, random);
         embedding_read->drive(cycle, random);
-        clk.set(0);
-        top.step();
-        if (waveform) waveform->sample(cycle * 10);
+        edge(0);
         if (!rst.get()) {
             lite->sample();
             dvfs->sample(cycle);
@@ -92,9 +93,7 @@ struct Simulation {
             embedding_read->sample(cycle);
             record();
         }
-        clk.set(1);
-        top.step();
-        if (waveform) waveform->sample(cycle * 10 + 5);
+        edge(1);
         cycle++;
     }
 
@@ -125,17 +124,11 @@ struct Simulation {
     Memory &memory(uint32_t port) { return port ? embedding : main; }
 };
 
-std::string message;  // of the last failure in sim_create
-
 }  // namespace
 
 extern "C" {
 
-Simulation *sim_create(uint64_t main_bytes, uint64_t embedding_bytes) {
-    try { return new Simulation(main_bytes, embedding_bytes); }
-    catch (const std::exception &error) { message = error.what(); return nullptr; }
-}
-const char *sim_message() { return message.c_str(); }
+Simulation *sim_create(uint64_t main_bytes, uint64_t embedding_bytes) { return new Simulation(main_bytes, embedding_bytes); }
 void sim_destroy(Simulation *sim) { delete sim; }
 void sim_reset(Simulation *sim) { sim->reset(); }
 uint64_t sim_cycle(Simulation *sim) { return sim->cycle; }
@@ -190,11 +183,18 @@ void sim_dvfs_delay(Simulation *sim, uint32_t cycles) { sim->dvfs->delay = cycle
 uint64_t sim_dvfs_count(Simulation *sim) { return sim->dvfs->log.size() / 2; }
 const uint64_t *sim_dvfs_log(Simulation *sim) { return sim->dvfs->log.data(); }
 
-int sim_trace(Simulation *sim, const char *path) {
+int sim_trace(Simulation *sim, const char *path) {  // null closes the waveform; -1: not possible
+#ifdef WAVEFORM
+    if (sim->waveform) sim->waveform->close();
     sim->waveform.reset();
     if (!path) return 0;
-    sim->waveform = std::make_unique<Waveform>(path, sim->pins.items);
-    return sim->waveform->file.good() ? 0 : -1;
+    sim->waveform = std::make_unique<VerilatedVcdC>();
+    sim->top.trace(sim->waveform.get(), 99);
+    sim->waveform->open(path);
+    return sim->waveform->isOpen() ? 0 : -1;
+#else
+    return path ? -1 : 0;
+#endif
 }
 
 }  // extern "C"

@@ -22,7 +22,7 @@ MAIN, EMBEDDING = 0, 1     # memories: behind m_axi, behind m_axi_emb
 SLVERR, DECERR = 2, 3
 
 _SIGNATURES = {
-    "sim_create": (c_void_p, c_uint64, c_uint64), "sim_message": (c_char_p,), "sim_destroy": (None, c_void_p),
+    "sim_create": (c_void_p, c_uint64, c_uint64), "sim_destroy": (None, c_void_p),
     "sim_reset": (None, c_void_p), "sim_cycle": (c_uint64, c_void_p), "sim_run": (c_uint32, c_void_p, c_uint32, c_uint64),
     "sim_memory": (c_void_p, c_void_p, c_uint32), "sim_port": (c_uint64, c_void_p, c_char_p),
     "sim_port_width": (c_uint32, c_void_p, c_char_p),
@@ -77,8 +77,6 @@ class Cosim:
     def __init__(self, library, layouts, memory=1 << 20, embedding=1 << 16):
         self._lib = _load(library)
         self._sim = self._lib.sim_create(memory, embedding)
-        if not self._sim:
-            raise CosimError(self._lib.sim_message().decode())
         self._layouts = layouts
         self._taps = {name: self._tap(name, layout) for name, layout in layouts.items()}
         self._lib.sim_stop_tap(self._sim, self._taps.get("op", -1))
@@ -195,7 +193,7 @@ class Cosim:
         return [tuple(map(int, row)) for row in _array(self._lib.sim_dvfs_log(self._sim), 2 * count, np.uint64).reshape(-1, 2)]
 
     def trace(self, path):
-        """Write a VCD waveform from here on; None ends it."""
+        """Write a VCD waveform from here on; None ends it. Only libraries built with `debug` can."""
         if path is not None:
             pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
         if self._lib.sim_trace(self._sim, None if path is None else str(path).encode()):

@@ -4,46 +4,39 @@
 // Every model has `drive`, called before the combinational logic settles (sets what the design sees), and `sample`,
 // called after it has settled (takes the handshakes that the clock edge will complete).
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <deque>
-#include <stdexcept>
+#include <map>
 #include <string>
 #include <vector>
 
-#include <cxxrtl/cxxrtl.h>
-
-struct Pin {  // a port of the design, by name; absent pins read 0 and ignore writes
-    uint32_t *read = nullptr, *write = nullptr;
+struct Pin {  // a port of the design, as Verilator stores it; absent pins read 0 and ignore writes
+    void *data = nullptr;
     size_t width = 0;
 
+    size_t words() const { return (width + 31) / 32; }
+    size_t bytes() const { return width <= 8 ? 1 : width <= 16 ? 2 : width <= 32 ? 4 : 4 * words(); }
     uint64_t get() const {
-        if (!read) return 0;
-        return width > 32 ? read[0] | uint64_t(read[1]) << 32 : read[0];
+        uint64_t value = 0;
+        if (data) memcpy(&value, data, std::min<size_t>(bytes(), 8));
+        return value;
     }
     void set(uint64_t value) const {
-        if (!write) return;
         if (width < 64) value &= (uint64_t(1) << width) - 1;
-        write[0] = uint32_t(value);
-        if (width > 32) write[1] = uint32_t(value >> 32);
+        if (data) memcpy(data, &value, std::min<size_t>(bytes(), 8));
     }
-    size_t words() const { return (width + 31) / 32; }
 };
 
 struct Pins {
-    cxxrtl::debug_items items;
+    std::map<std::string, Pin> table;
 
     Pin find(const std::string &name) const {
-        if (!items.count(name)) return {};
-        const auto &item = items[name];
-        if (item.type == cxxrtl::debug_item::OUTLINE) throw std::runtime_error("port was optimised out: " + name);
-        return {item.curr, item.next ? item.next : item.curr, item.width};
+        auto found = table.find(name);
+        return found == table.end() ? Pin{} : found->second;
     }
-    // A member of an interface: flat (`m_axi_arvalid`) or nested (`m_axi__arvalid`).
-    Pin member(const std::string &bus, const std::string &name) const {
-        Pin pin = find(bus + "_" + name);
-        return pin.width ? pin : find(bus + "__" + name);
-    }
+    Pin member(const std::string &bus, const std::string &name) const { return find(bus + "_" + name); }
 };
 
 struct Random {  // xorshift64*; the same stalls from the same seed
@@ -81,13 +74,12 @@ struct Burst { uint64_t address, id; uint32_t beats, done; uint64_t ready_at; ui
 // Reports payloads that change, or valids that fall, while the receiver is not ready.
 struct Holder {
     bool waiting = false;
-    std::vector<uint32_t> held;
+    std::vector<uint8_t> held;
 
     void check(Memory &memory, const char *channel, bool valid, bool ready, const std::vector<Pin> &payload) {
-        std::vector<uint32_t> now;
-        if (valid)
-            for (const auto &pin : payload)
-                if (pin.read) now.insert(now.end(), pin.read, pin.read + pin.words());
+        std::vector<uint8_t> now;
+        for (const auto &pin : payload)
+            if (valid && pin.data) now.insert(now.end(), (uint8_t *)pin.data, (uint8_t *)pin.data + pin.bytes());
         if (waiting && (!valid || now != held)) memory.violation(std::string(channel) + " changed before it was accepted");
         waiting = valid && !ready;
         if (waiting) held = std::move(now);
@@ -128,8 +120,8 @@ struct ReadPort {
             Burst &burst = bursts[0];
             uint64_t address = burst.address + uint64_t(burst.done) * bus;
             uint32_t response = memory.response(address, bus, false);
-            if (response) memset(rdata.write, 0xA5, bus);
-            else memcpy(rdata.write, &memory.bytes[address], bus);
+            if (response) memset(rdata.data, 0xA5, bus);
+            else memcpy(rdata.data, &memory.bytes[address], bus);
             rresp.set(response); rid.set(burst.id); rlast.set(burst.done + 1 == burst.beats);
             offering = true;
             credit -= bus;
@@ -192,7 +184,7 @@ struct WritePort {
         bool inside = memory.writable.empty();
         for (const auto &window : memory.writable) inside |= address >= window.low && address + bus <= window.high;
         if (!inside) memory.violation("write outside its window at " + std::to_string(address));
-        auto data = reinterpret_cast<const uint8_t *>(wdata.read);
+        auto data = static_cast<const uint8_t *>(wdata.data);
         for (uint32_t i = 0; i < bus && !response; i++)
             if (strobe >> i & 1) memory.bytes[address + i] = data[i];
         burst.response = std::max(burst.response, response);
