@@ -17,6 +17,7 @@ PAGE = 4096
 LOAD, START, RESET = 1, 2, 4    # bits of CONTROL
 CAUSES = 7                      # all bits of IRQ_ENABLE and IRQ_CAUSE
 DESCRIPTOR_BYTES = 16
+STUCK = 100_000                 # cycles without progress after which the machine should give up
 PATIENCE = 200_000_000          # cycles that a queue may take
 
 
@@ -93,6 +94,7 @@ class Session:
             self.write(f"{name}_SIZE", size)
         self.write("QUEUE_BASE", self.input_base)
         self.write("IRQ_ENABLE", CAUSES)
+        self.write("WATCHDOG", STUCK)
 
     def reset(self):
         """Soft reset."""
