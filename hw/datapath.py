@@ -4,7 +4,7 @@ from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from firmware.isa import Opcode, Target
+from firmware.isa import Opcode, Source, Target
 from golden_model.hardware import ceil_div
 from hw.attention import Attention
 from hw.buffer import Buffer, request_layout
@@ -139,7 +139,7 @@ class Datapath(wiring.Component):
         """Operands and commands from LINEAR or ATTEND; weights from the bus, dense entries from ATTEND."""
         array, operand, attention = self.array, self.operand, self.attention
         m.d.comb += [
-            operand.source.eq(op.source), operand.features.eq(op.reduction), operand.encode.eq(op.encode),
+            operand.source.eq(Mux(self._attending, Source.CODES, op.source)), operand.features.eq(op.reduction), operand.encode.eq(op.encode),
             array.reduction.eq(op.reduction), array.groups.eq(op.groups), array.clear.eq(self.clear),
             array.i_weights.valid.eq(self.weights.valid), array.i_weights.payload.data.eq(self.weights.payload),
             self.weights.ready.eq(array.i_weights.ready), self.idle.eq(array.idle),
