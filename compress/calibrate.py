@@ -119,7 +119,7 @@ def choose_point(network, examples, mode, live=0.58, share=0.62):
     keeps the live share over all layers, and no early exit.
     """
     eta, points = network.eta.detach().clone(), []
-    for factor in torch.arange(0.7, 2.0, 0.1).tolist():
+    for factor in torch.arange(0.8, 1.7, 0.1).tolist():
         network.eta.data = (eta * factor).clamp(max=1.0)
         found = choose_threshold(measure(network, examples, mode), live, share)
         points += [(*found, factor)] if found else []
@@ -133,14 +133,14 @@ def choose_point(network, examples, mode, live=0.58, share=0.62):
 
 
 def settle_eta(network, examples, mode, live):
-    """Scale eta so that at most a share of `live` tokens stay, mean over the first half's layers.
+    """Scale eta so that at most a share of `live` tokens stay, mean over the layers.
 
     Training finds how the layers compare, this how much is dropped; the smallest of the factors.
     """
-    eta, half = network.eta.detach().clone(), (network.config.layers + 1) // 2
-    for factor in torch.arange(0.5, 4.0, 0.05).tolist():
+    eta = network.eta.detach().clone()
+    for factor in torch.arange(0.8, 4.0, 0.1).tolist():
         network.eta.data = (eta * factor).clamp(max=1.0)
-        if measure(network, examples, mode).live[:half].mean() <= live:
+        if measure(network, examples, mode).live.mean() <= live:
             break
     return network
 

@@ -170,7 +170,7 @@ class Prune(Student):
     """Zero more and more of the smallest weights; tokens are dropped by the hard rule."""
 
     name = "prune"
-    epochs = 1.2
+    epochs = 0.7
     rate = 4e-4
     zeros = 0.61
     every = 50     # steps between new masks
@@ -200,7 +200,7 @@ class Quantise(Student):
     """Weights and activations as AdaptivFloat<8,3>; masks stay."""
 
     name = "quantise"
-    epochs = 0.6
+    epochs = 0.4
     rate = 1.5e-4
 
     def __init__(self, network, targets=None, biases=None):

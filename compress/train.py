@@ -49,14 +49,14 @@ class Recipe:
     held : rows of the training part kept for choosing thresholds
     scale : factor on every stage's epochs
     first_pass_rows : most reviews of the first pass, None for all
-    live : share of tokens that may stay, mean over the first half's layers
+    live : share of tokens that may stay when weights are pruned, mean over the layers
     """
 
     seed: int = 0
     held: int = 600
     scale: float = 1.0
     first_pass_rows: int | None = None
-    live: float = 0.55
+    live: float = 0.5
 
 
 def train(task, data_dir, out_dir, *, model="tiny", recipe=None, command="", log=print):
