@@ -88,9 +88,11 @@ class Attention(wiring.Component):
         return m
 
     def _sequence(self, m, op, tiles):
-        live_retired = Signal()
-        with m.If(self.retired):
-            m.d.sync += live_retired.eq(1)
+        pending, fed = Signal(8), Signal()  # groups of values under way; all have been given to the array
+        given = self.o_command.valid & self.o_command.ready & (self.o_command.payload.meta.kind == Kind.CONTEXT)
+        m.d.sync += pending.eq(pending + given - self.retired)
+        with m.If(self.values.done):
+            m.d.sync += fed.eq(1)
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(self.start):
@@ -127,7 +129,7 @@ class Attention(wiring.Component):
                     m.next = "QUERY"
             with m.State("QUERY"):
                 m.d.comb += self.o_load.valid.eq(1)
-                m.d.sync += live_retired.eq(0)
+                m.d.sync += fed.eq(0)
                 with m.If(self.o_load.ready):
                     m.d.comb += self.keys.start.eq(1)
                     m.next = "SCORES"
@@ -136,7 +138,7 @@ class Attention(wiring.Component):
                     m.d.comb += self.values.start.eq(1)
                     m.next = "CONTEXT"
             with m.State("CONTEXT"):
-                with m.If(live_retired):
+                with m.If(fed & (pending == 0)):
                     self._next_head(m, op)
 
     def _next_head(self, m, op):

@@ -48,7 +48,7 @@ class Buffer(wiring.Component):
         write = memory.write_port(granularity=self._bits)
         read = memory.read_port()
         m.d.comb += [
-            write.addr.eq(self.write_address), write.data.eq(self.write_data.as_value()),
+            write.addr.eq(Mux(self.write, self.write_address, 0)), write.data.eq(self.write_data.as_value()),
             write.en.eq(Mux(self.write, self.write_lanes, 0)),
         ]
         advance, remaining, address = Signal(), Signal(16), Signal(32)
@@ -59,7 +59,7 @@ class Buffer(wiring.Component):
             issue.eq(advance & (~first | self.i.valid)),
             self.i.ready.eq(advance & first),
             read.addr.eq(Mux(first, self.i.payload.address, address)),
-            read.en.eq(advance),
+            read.en.eq(issue),
         ]
         with m.If(issue):
             m.d.sync += [

@@ -22,7 +22,7 @@ class Contribution(wiring.Component):
     """e_i = exp(x_i - max x), sum = sum of e_i, for i = 0 .. count-1.
 
     Three passes over one memory: store and find the maximum; replace each value by its numerator and add up; give them.
-    Latency count + 8 cycles from the last value to the first numerator, then one per cycle. Takes no value from the last
+    Latency count + 9 cycles from the last value to the first numerator, then one per cycle. Takes no value from the last
     one of a sentence until its last numerator has gone. Holds its output when stalled.
 
     Parameters
@@ -57,7 +57,7 @@ class Contribution(wiring.Component):
         maximum, fetched = Signal(ACT), Signal()
         more = asked != self.count
         m.d.comb += [
-            read.addr.eq(asked),
+            read.addr.eq(Mux(more, asked, 0)),
             read.en.eq(~self.o.valid | self.o.ready),
             write.addr.eq(done),
             write.data.eq(Mux(exponential.o.valid, exponential.o.payload.exponential, self.i.payload.value)),

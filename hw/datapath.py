@@ -106,7 +106,8 @@ class Datapath(wiring.Component):
                 engine.start.eq(self.start[name]), self.done[name].eq(engine.done), engine.mask.eq(self.mask),
                 engine.instruction.eq(self.instruction), engine.slots.eq(self.slots),
             ]
-        m.d.comb += [self.linear.retired.eq(self.store.retired), self.attention.retired.eq(self.store.retired)]
+        m.d.comb += [self.linear.retired.eq(self.store.retired & ~self._attending),
+                     self.attention.retired.eq(self.store.retired & self._attending)]
         wiring.connect(m, self.norm.param_write, wiring.flipped(self.param_write))
         wiring.connect(m, self.attention.span_write, wiring.flipped(self.span_write))
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """DROP: the contribution softmax and the drop rule for each selected slot, then one edit of the row table."""
-from amaranth import Array, Module, Signal
+from amaranth import Array, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -60,7 +60,7 @@ class Dropping(wiring.Component):
         lane, kept = Signal(range(self.config.tokens)), Signal(16)
         word = self.scores_words.payload.values
         m.d.comb += [
-            eta_read.addr.eq(self.layer), eta_write.addr.eq(self.eta_write.address), eta_write.data.eq(self.eta_write.data),
+            eta_read.addr.eq(self.layer), eta_write.addr.eq(Mux(self.eta_write_valid, self.eta_write.address, 0)), eta_write.data.eq(self.eta_write.data),
             eta_write.en.eq(self.eta_write_valid), rule.eta.eq(eta_read.data),
             tiles.slots.eq(self.slots), tiles.i.payload.eq(selected),
             contribution.count.eq(slot.count), rule.count.eq(slot.count), contribution.align.eq(op.score_align),

@@ -34,7 +34,7 @@ class Entropy(wiring.Component):
     """With d = max - x, e = exp(-d), z = sum e, s = sum d e:  entropy = ln z + s / z; exits = z (threshold - ln z) > s.
 
     `exits` is exact and strict (the same inequality as z ln z + s < threshold z); `entropy` is rounded and only reported.
-    One serial multiplier does it all. Latency 26 cycles for each class and 82 more; the next logits are taken
+    One serial multiplier does it all. Latency 27 cycles for each class and 83 more; the next logits are taken
     when the result has gone. Holds its output when stalled.
 
     Parameters
@@ -84,7 +84,8 @@ class Entropy(wiring.Component):
             exponential.i.payload.value.eq(read.data),
             exponential.i.payload.maximum.eq(self._maximum),
         ]
-        with m.FSM():
+        with m.FSM() as fsm:
+            m.d.comb += entry.en.eq(fsm.ongoing("Look"))  # only then `_u` is in the table's range
             with m.State("Store"):     # keep the logits, find the largest
                 m.d.comb += [self.i.ready.eq(1), write.en.eq(self.i.valid)]
                 self._store(m)
@@ -151,7 +152,7 @@ class Entropy(wiring.Component):
             m.d.sync += [
                 self._z.eq(self._z + o.payload.exponential),
                 self._s.eq(self._s + self._product),
-                self._number.eq(self._number - 1),
+                self._number.eq(Mux(self._number == 0, 0, self._number - 1)),
             ]
             m.next = "Settle"
             with m.If(self._number == 0):

@@ -39,7 +39,7 @@ def field_layout(config):
 class Exit(wiring.Component):
     """One record of `result_words` words for each slot.
 
-    A write takes one cycle; BEGIN `result_words` + 1, CYCLES and PASSES 3, during which `i` is not ready. A record is read as
+    A write takes one cycle; BEGIN `result_words` + 1, CYCLES and PASSES 4, during which `i` is not ready. A record is read as
     one word per cycle from 2 cycles after the request; it shows every write accepted before. Writes go on meanwhile, except
     that CYCLES and PASSES wait; `i_read` is not ready while one of the three long writes runs. Holds its output when stalled.
 
@@ -83,7 +83,6 @@ class Exit(wiring.Component):
             write.addr.eq(self._write.address),
             write.data.eq(self._write.data),
             write.en.eq(self._write.enable),
-            self._stored.eq(read.data),
         ]
         self._read(m, read)
         with m.FSM():
@@ -92,6 +91,9 @@ class Exit(wiring.Component):
             with m.State("Clear"):    # the whole record, one word per cycle
                 self._clear(m)
             with m.State("Fetch"):    # the value at BEGIN
+                m.next = "Stored"
+            with m.State("Stored"):   # from the slow port of a block RAM
+                m.d.sync += self._stored.eq(read.data)
                 m.next = "Elapsed"
             with m.State("Elapsed"):  # the difference
                 self._put(m, self._slot, self._word, self._data - self._stored)
@@ -113,7 +115,8 @@ class Exit(wiring.Component):
             self.i.ready.eq(~(late & self._reading)),
             self._readable.eq(~(late & self.i.valid)),
         ]
-        m.d.sync += [self._slot.eq(field.slot), self._word.eq(0), self._data.eq(field.data)]
+        with m.If(self.i.valid):
+            m.d.sync += [self._slot.eq(field.slot), self._word.eq(0), self._data.eq(field.data)]
         with m.If(self.i.valid & self.i.ready), m.Switch(field.field):
             with m.Case(Field.BEGIN):
                 m.next = "Clear"

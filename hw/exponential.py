@@ -21,7 +21,7 @@ DISTANCE = unsigned(EXP_IN_BITS)  # 11 fraction bits
 class Exponential(wiring.Component):
     """distance = min(round_shift(maximum - value, align), 2^16 - 1); exponential = exp(-distance) by two tables.
 
-    Latency 5 cycles, one value per cycle; all stages hold when the output is stalled.
+    Latency 6 cycles, one value per cycle; all stages hold when the output is stalled.
 
     Parameters
     ----------
@@ -58,8 +58,9 @@ class Exponential(wiring.Component):
             high.en.eq(pipeline.enable),
             low.en.eq(pipeline.enable),
         ]
-        word = pipeline.stage(**word.keep("distance", "meta"))  # the tables' registers
-        word = pipeline.stage(product=high.data * low.data, **word.keep("distance", "meta"))
+        word = pipeline.stage(**word.keep("distance", "meta"))  # the tables' read registers, slow in a block RAM
+        word = pipeline.stage(high=high.data, low=low.data, **word.keep("distance", "meta"))
+        word = pipeline.stage(product=word.high * word.low, **word.keep("distance", "meta"))
         result = round_shift(m, word.product, 2 * EXP_TABLE_FRAC - EXP_FRAC)
         word = pipeline.stage(exponential=result[:EXPONENTIAL.width], **word.keep("distance", "meta"))
         pipeline.output(

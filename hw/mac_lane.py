@@ -84,14 +84,16 @@ class Ring(wiring.Component):
         write, read = memory.write_port(), memory.read_port()
         written, fetched, base = (Signal(range(2 * self._depth), name=name) for name in ("written", "fetched", "base"))
         middle, move, fetch = Signal(), Signal(), Signal()     # the read port holds a word; it goes to `o`; the next is read
+        full, following = Signal(), Signal.like(written)       # seen a cycle late when words are released
         output = Signal(self._shape, reset_less=True)
         m.d.comb += [
-            self.i.ready.eq((written ^ base) != self._depth), write.en.eq(self.i.valid & self.i.ready),
+            self.i.ready.eq(~full), following.eq(written + 1), write.en.eq(self.i.valid & self.i.ready),
             write.addr.eq(written), write.data.eq(self.i.payload), read.addr.eq(fetched),
             move.eq(~self.o.valid | self.o.ready), fetch.eq(~middle | move), read.en.eq(fetch), self.o.p.eq(output),
         ]
+        m.d.sync += full.eq((written ^ base) == self._depth)
         with m.If(write.en):
-            m.d.sync += written.eq(written + 1)
+            m.d.sync += [written.eq(following), full.eq((following ^ base) == self._depth)]
         with m.If(fetch):
             m.d.sync += middle.eq(fetched != written)
             with m.If(fetched != written):

@@ -89,6 +89,7 @@ class Rows(wiring.Component):
         })
         self._scan = Signal(index(config.rows + 1))     # counts rows (COMPACT) or slots (ADVANCE)
         self._length = Signal.like(self.total)          # rows before the compaction
+        self._more = Signal()                           # the compaction has rows to read
         self._kept = Signal.like(self.total)            # rows that the compaction has kept so far
         self._latched = Signal(command_layout(config))  # the command in progress
         self._put = Signal(row)                         # physical row of the entry that `changed` describes
@@ -112,7 +113,7 @@ class Rows(wiring.Component):
             with m.State("Done"):     # the free list's read port catches up
                 m.d.comb += self.done.eq(1)
                 m.next = "Idle"
-            m.d.comb += self._table_address.eq(Mux(fsm.ongoing("Compact"), self._scan, self.read_row))
+            m.d.comb += self._table_address.eq(Mux(fsm.ongoing("Compact") & self._more, self._scan, self.read_row))
         return m
 
     def _memories(self, m):
@@ -132,15 +133,16 @@ class Rows(wiring.Component):
             table_write.en.eq(self.changed.valid),
             table_read.addr.eq(self._table_address),
             self.read_data.eq(table_read.data),
-            free_write.addr.eq(self.free),
+            free_write.addr.eq(Mux(self._freed.enable, self.free, 0)),
             free_write.data.eq(self._freed.row),
             free_write.en.eq(self._freed.enable),
-            free_read.addr.eq(self.free - 1),  # valid from the second cycle after a change of `free`
+            free_read.addr.eq(Mux(self.free == 0, 0, self.free - 1)),  # valid from the second cycle after a change of `free`
             self._top.eq(free_read.data),
             keep_write.addr.eq(self.keep_write.row),
             keep_write.data.eq(self.keep_write.keep),
             keep_write.en.eq(self.keep_write.enable),
-            keep_read.addr.eq(self._scan),
+            keep_read.addr.eq(Mux(self._more, self._scan, 0)),
+            self._more.eq(self._scan != self._length),
             self._keep.eq(keep_read.data),
         ]
 
@@ -220,8 +222,7 @@ class Rows(wiring.Component):
         fetched = Signal()  # `read_data` is the entry of row scan - 1
         release = self._latched.release.bit_select(entry.slot, 1)
         dropped = self._latched.mask.bit_select(entry.slot, 1) & ~self._keep
-        more = self._scan != self._length
-        m.d.sync += [fetched.eq(more), self._scan.eq(self._scan + more)]
+        m.d.sync += [fetched.eq(self._more), self._scan.eq(self._scan + self._more)]
         with m.If(fetched & (release | dropped)):
             self._free(m, entry.physical)
             m.d.sync += self.total.eq(self.total - 1)
@@ -233,7 +234,7 @@ class Rows(wiring.Component):
                     m.d.sync += slot.count.eq(slot.count + 1)
                     with m.If(slot.count == 0):
                         m.d.sync += slot.start.eq(self._kept)
-        with m.If(~more):
+        with m.If(~self._more):
             m.next = "Done"
 
     def _advance(self, m):

@@ -82,7 +82,7 @@ class SpanMask(wiring.Component):
         read, write = memory.read_port(), memory.write_port()
         m.d.comb += [
             read.addr.eq(address), read.en.eq(pipeline.enable & pipeline.valid), write.en.eq(self.span_write.valid),
-            write.addr.eq(self.span_write.payload.address), write.data.eq(self.span_write.payload.data),
+            write.addr.eq(Mux(self.span_write.valid, self.span_write.payload.address, 0)), write.data.eq(self.span_write.payload.data),
         ]
         return read.data
 
@@ -90,7 +90,7 @@ class SpanMask(wiring.Component):
 class Softmax(wiring.Component):
     """Numerators of one tile of T queries: e = exp(score - row maximum), times the span mask, encoded; and their decoded sums.
 
-    First `length` scores come in (one key per cycle) and are stored; then as many numerators go out, in the same order, the first 11 cycles after
+    First `length` scores come in (one key per cycle) and are stored; then as many numerators go out, in the same order, the first 12 cycles after
     the last score (16 with the span mask), one per cycle; then the denominators, once. Takes no score from a tile's last one until its
     denominators are taken. Holds all when `o` or `o_denominator` is stalled.
 
