@@ -43,6 +43,8 @@ struct Simulation {
     Simulation(uint64_t main_bytes, uint64_t embedding_bytes) {
 #ifdef WAVEFORM
         context.traceEverOn(true);
+        context.timeunit(-9);
+        context.timeprecision(-9);
 #endif
         pins.table = {
 #include "pins.inc"

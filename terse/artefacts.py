@@ -2,6 +2,7 @@
 """Verilog, images, and what fits where."""
 import pathlib
 
+from golden_model.fixed import ACT_BITS
 from golden_model.hardware import ceil_div
 from golden_model.quantize import quantize
 from terse import catalog
@@ -65,15 +66,11 @@ def fits(hw, model, settings=()):
 def buffers(hw, settings=()):
     """[(buffer, words, bits of a word, bytes)] of a hardware configuration."""
     config = catalog.hardware(hw, settings)
-    t, p, code = config.tokens, config.columns, config.format.bits
-    live = config.heads * ceil_div(config.hidden, config.heads)
-    wide = max(config.hidden, config.embedding)
-    sizes = [
-        ("residual stream", config.rows * ceil_div(config.hidden, t), 16 * t),
-        ("sums", config.tiles * wide, 16 * t), ("normalised", config.tiles * wide, 16 * t),
-        ("codes", config.tiles * (max(2 * live, config.feed_forward) + config.hidden), code * t),
-        ("keys", config.tiles * live, code * t), ("values", config.rows * ceil_div(live, p), code * p),
-        ("activation copies", 2 * config.reduction * p, config.format.decoded_bits * t),
-        ("weights", config.weight_depth * p, code + config.reduction.bit_length()),
-    ]
+    from hw.datapath import buffer_words
+    from hw.mac_lane import entry_layout, operand_layout
+    tokens, columns, code = config.tokens, config.columns, config.format.bits
+    widths = {"codes": code * tokens, "keys": code * tokens, "values": code * columns}
+    sizes = [(name, words, widths.get(name, ACT_BITS * tokens)) for name, words in buffer_words(config).items()]
+    sizes += [("activation copies", 2 * config.reduction * columns, operand_layout(config).size * tokens),
+              ("weights", config.weight_depth * columns, entry_layout(config).size)]
     return [(name, words, bits, ceil_div(words * bits, 8)) for name, words, bits in sizes]
