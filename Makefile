@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# The CPU build of PyTorch: the default one for Linux brings gigabytes of CUDA.
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# pip's option for an index with the CPU build of PyTorch; the default build for Linux brings gigabytes of CUDA.
+TORCH_OPTIONS ?=
 SEED ?= 1
 DATA ?= ../shared/data
 PYTEST_ARGS ?=
@@ -20,7 +20,7 @@ setup: tools $(VENV)/.ready
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Terse needs Python 3.11 or later, not %s" % sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --retries 1 --timeout 30 --index-url $(TORCH_INDEX) torch==2.13.0 || $(BIN)/pip install -q torch==2.13.0
+	$(BIN)/pip install -q $(TORCH_OPTIONS) torch==2.13.0
 	$(BIN)/pip install -q -e .
 	touch $@
 
