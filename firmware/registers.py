@@ -168,7 +168,7 @@ _PLAIN = [
 _COUNTERS = {
     "CYCLES": "Cycles busy.",
     "ARRAY_BUSY": "Cycles in which at least one lane of the array multiplied.",
-    "MACS": "Multiplications done for live rows (T lanes of a tile count its rows).",
+    "MACS": "Multiplications done: T for each entry that a column lane takes.",
     "STALL_WEIGHTS": "Cycles the array waited for weights.",
     "STALL_LOAD": "Cycles the array waited for activations.",
     "STALL_DRAIN": "Cycles the array waited for its results to leave.",

@@ -54,7 +54,7 @@ def run(texts: Texts = None, model: Model = "tiny", hw: Hw = "ci", pair: Pair = 
     from terse.run import run as run_sentences
     result = run_sentences(texts or (), model, hw, pair, sentences, slots, trace, truncate)
     _say(*result.notes)
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     console.print(report.run_table(result))
     for line in report.summary(result):
         console.print(line)

@@ -6,24 +6,25 @@ from rich.text import Text
 __all__ = ["buffers", "evaluation", "fits", "run_table", "summary"]
 
 SPECIAL = ("[CLS]", "[SEP]", "<pad>")
+SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 def _words(sentence):
-    """The text of the tokens; dropped ones are dim, with the layer they left at when the next one stayed or left elsewhere."""
+    """The text of the tokens; a word that was dropped is dim and carries the layer that it left at."""
     text = Text()
     shown = [(piece, layer) for piece, layer in zip(sentence.tokens, sentence.dropped_at_layer, strict=True) if piece not in SPECIAL]
     for i, (piece, layer) in enumerate(shown):
         word = piece.replace("▁", " ")
-        text.append(word.lstrip() if i == 0 else word, style="dim strike" if layer else "bold")
-        following = shown[i + 1] if i + 1 < len(shown) else ("▁", None)
-        if layer and (following[1] != layer or not following[0].startswith("▁")) and following[0].startswith("▁"):
-            text.append(f"₍{layer}₎", style="dim cyan")
+        text.append(word.lstrip() if i == 0 else word, style="dim" if layer else "bold")
+        inside = i + 1 < len(shown) and shown[i + 1][1] == layer and not shown[i + 1][0].startswith("▁")
+        if layer and not inside:
+            text.append(str(layer).translate(SUBSCRIPT), style="dim cyan")
     return text
 
 
 def run_table(report):
     """One row a sentence."""
-    table = Table(title=f"{report.model} on {report.hw}", caption="dim: dropped words, with the layer they left at")
+    table = Table(title=f"{report.model} on {report.hw}", caption="dim, with a number: dropped, and the layer at which")
     table.add_column("sentence", ratio=1)
     for name in ("label", "prediction", "confidence", "exit", "cycles"):
         table.add_column(name, justify="right")
