@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bits of every named tensor, pinned. `python -m tests.test_hashes` writes hashes.json anew,
+"""The bits of every named tensor, pinned: of seeded random models, and of the shipped one on real sentences. `python -m tests.test_hashes` writes hashes.json anew,
 which is right only when a rounding was changed on purpose.
 """
 import hashlib
@@ -8,13 +8,16 @@ import pathlib
 
 import pytest
 
+from compress import tokenizer
+from golden_model.checkpoint import load
 from golden_model.config import AF8, INT8, MODELS
 from golden_model.model import run
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
 
 HASHES = pathlib.Path(__file__).with_name("hashes.json")
-CASES = {"nano-af8": ("nano", AF8, "gelu_new"), "nano-int8": ("nano", INT8, "gelu")}
+TINY = pathlib.Path(__file__).parents[1] / "examples" / "tiny"
+CASES = {"nano-af8": ("nano", AF8, "gelu_new"), "nano-int8": ("nano", INT8, "gelu"), "tiny": None}
 
 
 def digest(tensor):
@@ -24,13 +27,26 @@ def digest(tensor):
 
 def hashes(case):
     """{"sentence.tensor": sha256 of its shape and int64 values}."""
+    network, sentences = _tiny() if case == "tiny" else _random(case)
+    return {f"{index}.{key}": digest(tensor)
+            for index, (tokens, segments) in enumerate(sentences)
+            for key, tensor in run(network, tokens, segments).tensors.items()}
+
+
+def _tiny():
+    """The shipped model, and three of its sample sentences of different lengths."""
+    lines = (TINY / "samples.tsv").read_text().splitlines()[1:]
+    encode = tokenizer.load(TINY / "tokenizer.json").encode
+    texts = sorted((line.split("\t")[0] for line in lines), key=len)[::24]
+    return quantize(load(TINY), AF8), [encode(text)[:2] for text in texts]
+
+
+def _random(case):
     name, fmt, activation = CASES[case]
     model = MODELS[name]
     model = type(model)(**(model.to_json() | {"activation": activation}))
     network = quantize(random_checkpoint(model, seed=11, dead_heads=1, exit_threshold=0.6), fmt)
-    return {f"{index}.{key}": digest(tensor)
-            for index, (tokens, segments) in enumerate(random_sentences(model, 3, seed=12))
-            for key, tensor in run(network, tokens, segments).tensors.items()}
+    return network, random_sentences(model, 3, seed=12)
 
 
 @pytest.mark.parametrize("case", CASES)
