@@ -36,14 +36,17 @@ class Mirror:
         first = np.array([np.argmax(self.slot == slot) for slot in range(len(self.sentence))])
         return slots, np.where(inside, rows - first[slots], -1)
 
-    def admit(self, slots, rows):
-        """New sentences and their rows, after those that are there."""
-        self.show(slots)
-        size = max(len(self.table), int(rows["row"].max()) + 1) if len(rows["row"]) else len(self.table)
-        table = np.full((size, 2), -1)
-        table[:len(self.table)] = self.table
-        table[rows["row"]] = np.stack([rows["slot"], rows["position"]], axis=1)
-        self.table = table
+    def admit(self, slot, sentence, rows, positions):
+        """A new sentence in a slot, in rows behind those that are there; returns the first, or None when they are others."""
+        base = len(self.table)
+        if not np.array_equal(rows, base + np.arange(len(rows))):
+            return None
+        self.sentence[slot], self.layer[slot] = sentence, 0
+        self.table = np.concatenate([self.table, np.stack([np.full(len(rows), slot), positions], axis=1)])
+        return base
+
+    def begin_pass(self):
+        """Count the tiles that hold rows of sentences at different layers."""
         layers = self.layer[self.slot]
         self.mixed_tiles += sum(len(set(layers[i:i + self.lanes])) > 1 for i in range(0, len(layers), self.lanes))
 
