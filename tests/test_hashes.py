@@ -38,7 +38,8 @@ def _tiny():
     lines = (TINY / "samples.tsv").read_text().splitlines()[1:]
     encode = tokenizer.load(TINY / "tokenizer.json").encode
     texts = sorted((line.split("\t")[0] for line in lines), key=len)[::24]
-    return quantize(load(TINY), AF8), [encode(text)[:2] for text in texts]
+    encoded = [encode(text) for text in texts]
+    return quantize(load(TINY), AF8), [(one.ids, one.segments) for one in encoded]
 
 
 def _random(case):
