@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hw/sequencer.py: programs with every opcode, against an interpreter in Python; the engines are Python too."""
+import random
+
+import cocotb
+import pytest
+from amaranth import unsigned
+from cocotb.triggers import ClockCycles, RisingEdge
+
+from firmware import isa
+from firmware.isa import Opcode, Select
+from firmware.registers import Error
+from hw.sequencer import ENGINES, Sequencer
+from sim import bench
+from sim.engine import pulse, pulses, quiet, slot_table, until
+
+PROGRAM = 0x1240
+LAYERS = 3
+EVERY = [  # every opcode and selection; a layer for each group, then the last layer, then all that is left
+    (Opcode.ADMIT, {}),
+    (Opcode.NORM, {"select": Select.NEW}),
+    (Opcode.GROUP, {"target": 7}),
+    (Opcode.LINEAR, {"select": Select.GROUP}),
+    (Opcode.ATTEND, {"select": Select.GROUP}),
+    (Opcode.EXIT, {"select": Select.GROUP}),
+    (Opcode.LOOP, {"target": 2}),
+    (Opcode.DROP, {"select": Select.NOT_LAST}),
+    (Opcode.LINEAR, {"select": Select.LAST}),
+    (Opcode.NORM, {"select": Select.ALL}),
+    (Opcode.LOOP, {"target": 0}),
+    (Opcode.HALT, {}),
+]
+
+
+class Machine:
+    """The engines' effect on the slots: ADMIT fills free ones from a queue of {slot: rows}, EXIT moves on and releases."""
+
+    def __init__(self, config, queue):
+        self.config, self.queue = config, list(queue)
+        self.table = slot_table(config)
+        self.empty = 0
+
+    def apply(self, opcode, mask):
+        if opcode == Opcode.ADMIT:
+            arrivals = self.queue.pop(0) if self.queue else ()
+            for i, slot in enumerate(self.table):
+                slot["fresh"] = int(i in arrivals and not slot["resident"])
+                if slot["fresh"]:
+                    slot.update(resident=1, layer=0, count=2)
+            self.empty = int(not any(slot["resident"] for slot in self.table))
+        if opcode == Opcode.EXIT:
+            for i, slot in enumerate(self.table):
+                if mask >> i & 1:
+                    slot["layer"] += 1
+                    slot["resident"] = int(slot["layer"] < LAYERS)
+
+    def mask(self, select, group, last):
+        """The slots that an operation works on."""
+        every = set(range(len(self.table)))
+        chosen = {Select.ALL: every, Select.NEW: {i for i in every if self.table[i]["fresh"]}, Select.GROUP: group,
+                  Select.NOT_LAST: every - last, Select.LAST: last}[select]
+        return sum(1 << i for i in chosen if self.table[i]["resident"])
+
+
+def interpret(machine, program, present=frozenset(ENGINES), limit=500):
+    """([(pc, opcode, mask, layer of the group or None)], skipped operations, passes, fault) of a run."""
+    events, skipped, passes, pc, pending, group, last, layer = [], 0, 0, 0, set(), set(), set(), None
+    while len(events) + skipped < limit:
+        if pc >= len(program):
+            return events, skipped, passes, Error.ILLEGAL_OPCODE
+        opcode, values = program[pc]
+        if opcode == Opcode.HALT:
+            return events, skipped, passes, 0
+        if opcode == Opcode.LOOP:
+            pc = values["target"]
+            continue
+        if opcode == Opcode.GROUP:
+            if pending:
+                layer = machine.table[min(pending)]["layer"]
+                group = {i for i in pending if machine.table[i]["layer"] == layer}
+            else:
+                group = set()
+            pc = pc + 1 if pending else values["target"]
+            pending = pending - group
+            continue
+        if opcode not in present:
+            return events, skipped, passes, Error.ILLEGAL_OPCODE
+        mask = machine.mask(values.get("select", Select.ALL), group, last)
+        if opcode != Opcode.ADMIT and not mask:
+            skipped, pc = skipped + 1, pc + 1
+            continue
+        events.append((pc, opcode, mask, layer if values.get("select") == Select.GROUP else None))
+        machine.apply(opcode, mask)
+        if opcode == Opcode.ADMIT:
+            pending = {i for i, slot in enumerate(machine.table) if slot["resident"]}
+            last = {i for i in pending if machine.table[i]["layer"] + 1 == LAYERS}
+            passes += 1
+            if machine.empty:
+                return events, skipped, passes, 0
+        pc += 1
+    raise AssertionError("the program does not end")
+
+
+class Bench:
+    def __init__(self, dut, pause):
+        self.dut, self.config, self.generator = dut, bench.config(), random.Random(8)
+        self.block = Sequencer(self.config)
+        idle, stall = bench.pauses(pause)
+        self.requests = bench.Sink(dut, "o_fetch", self.block.o_fetch.payload.shape(), stall)
+        self.words = bench.Source(dut, "words", unsigned(32), idle)
+        quiet(dut, self.block)
+        self.done, self.ended, self.skipped = (pulses(dut, name) for name in ("done", "ended", "skipped"))
+        self.program, self.machine, self.events = [], None, []
+        for task in (self._fetch(), self._engines()):
+            cocotb.start_soon(task)
+
+    async def _fetch(self):
+        while True:
+            request, = await self.requests.receive(1)
+            number, rest = divmod(request["address"] - PROGRAM, isa.BYTES)
+            assert rest == 0 and number < len(self.program), f"fetch of {request['address']:#x}"
+            opcode, values = self.program[number]
+            self.words.send(isa.pack(opcode=opcode, **values))
+
+    async def _engines(self):
+        dut = self.dut
+        while True:
+            await RisingEdge(dut.clk)
+            if dut.rst.value == 1 or dut.engine_start.value == 0:
+                continue
+            started = dut.engine_start.value.to_unsigned()
+            assert started & started - 1 == 0, "two engines at once"
+            opcode = ENGINES[started.bit_length() - 1]
+            word, pc, mask = (getattr(dut, name).value.to_unsigned() for name in ("instruction", "pc", "mask"))
+            assert word & 255 == opcode, "the wrong engine"
+            values = self.program[pc][1]
+            self.events.append((pc, opcode, mask, dut.layer.value.to_unsigned() if values.get("select") == Select.GROUP else None))
+            ended = len(self.ended)
+            await ClockCycles(dut.clk, self.generator.choice([1, 2, 9]))
+            for name, value in (("instruction", word), ("pc", pc), ("mask", mask)):
+                assert getattr(dut, name).value.to_unsigned() == value, f"{name} moved under the engine"
+            assert len(self.ended) == ended, "ended before the engine was done"
+            self.machine.apply(opcode, mask)
+            bench.drive(dut, "slots", self.block.slots.shape(), self.machine.table)
+            dut.empty.value = self.machine.empty
+            await pulse(dut, "engine_done", started)
+
+    async def run(self, program, queue=(), present=frozenset(ENGINES)):
+        """Run to the end; compare with the interpreter."""
+        dut = self.dut
+        self.program, self.machine = program, Machine(self.config, queue)
+        for found in (self.done, self.ended, self.skipped, self.events):
+            found.clear()
+        bench.drive(dut, "slots", self.block.slots.shape(), self.machine.table)
+        for name, value in (("program", PROGRAM), ("instructions", len(program)), ("layers", LAYERS), ("empty", 0),
+                            ("present", sum(1 << i for i, opcode in enumerate(ENGINES) if opcode in present))):
+            getattr(dut, name).value = value
+        events, skipped, passes, fault = interpret(Machine(self.config, queue), program, present)
+        await pulse(dut, "start")
+        await RisingEdge(dut.clk)
+        assert dut.busy.value == 1
+        if fault:
+            while dut.fault.value == 0:
+                await RisingEdge(dut.clk)
+            await ClockCycles(dut.clk, 20)
+            assert dut.busy.value == 1 and not self.done, "a fault stays until reset"
+        elif not self.done:
+            await until(dut, "done")
+        await ClockCycles(dut.clk, 3)
+        bench.assert_same("operations", self.events, events)
+        bench.assert_same("skipped", len(self.skipped), skipped)
+        bench.assert_same("ended", len(self.ended), len(events) + skipped)
+        bench.assert_same("passes", dut.passes.value.to_unsigned(), passes)
+        bench.assert_same("fault", dut.fault.value.to_unsigned(), int(fault))
+        if not fault:
+            assert dut.busy.value == 0 and len(self.done) == 1
+
+
+@cocotb.test()
+@cocotb.parametrize(pause=bench.PAUSES)
+async def programs(dut, pause):
+    test = Bench(dut, pause)
+    await bench.start(dut)
+    last = test.config.slots - 1
+    for queue in ([(0, last)], [(0,), (1, last), (), (0,)], [(1,), range(last + 1), range(last + 1)], []):
+        await test.run(EVERY, queue)
+    await test.run([(Opcode.HALT, {})])
+    await test.run([(Opcode.LOOP, {"target": 2}), (15, {}), (Opcode.ADMIT, {}), (Opcode.NORM, {}), (Opcode.HALT, {})], [(0,)])
+    await test.run(EVERY, [(last,)])
+
+
+FAULTS = {
+    "opcode": ([(Opcode.ADMIT, {}), (9, {})], ENGINES),
+    "end": ([(Opcode.ADMIT, {}), (Opcode.NORM, {})], ENGINES),
+    "jump": ([(Opcode.ADMIT, {}), (Opcode.LOOP, {"target": 99})], ENGINES),
+    "no_program": ([], ENGINES),
+    "absent": ([(Opcode.ADMIT, {}), (Opcode.NORM, {}), (Opcode.DROP, {})], [opcode for opcode in ENGINES if opcode != Opcode.DROP]),
+}
+
+
+@cocotb.test()
+@cocotb.parametrize(kind=list(FAULTS))
+async def faults(dut, kind):
+    test = Bench(dut, "both")
+    await bench.start(dut)
+    program, present = FAULTS[kind]
+    await test.run(program, [(0,)], frozenset(present))
+    if kind != "no_program":
+        bench.assert_same("pc", dut.pc.value.to_unsigned(), 99 if kind == "jump" else program.index(program[-1]) + (kind == "end"))
+
+
+@pytest.mark.parametrize("slots", [2, 5])
+def test_sequencer(slots):
+    config = bench.small(slots=slots)
+    bench.run(Sequencer(config), "sim.test_sequencer", f"sequencer_{slots}", config=config)
