@@ -98,7 +98,7 @@ class MacArray(wiring.Component):
         m.d.comb += release.eq(_bank(window[0].bank, advance & window[0].end & window[0].free))
         self._drain(m, window[0], advance)
         self._count(m, no_tile)
-        m.d.comb += self.idle.eq(~self.i_command.valid & ~Cat(group.valid for group in window).any() & ~self.o.valid)
+        m.d.comb += self.idle.eq(~self.i_command.valid & ~Cat(group.valid for group in window).any() & ~self._draining)
         return ResetInserter(self.clear)(m)
 
     def _distribute(self, m):
@@ -168,17 +168,24 @@ class MacArray(wiring.Component):
         return window
 
     def _drain(self, m, group, advance):
-        """Results in the order of the lanes, through one register; `advance` with the last lane's."""
-        turn, move = Signal(self.config.columns, init=1), Signal()
-        column = Signal(column_layout(self.config, self.meta), reset_less=True)
-        chosen = reduce(or_, (Mux(bit, lane.o.payload.as_value(), 0) for bit, lane in zip(turn, self._lanes, strict=True)))
+        """Results in the order of the lanes; `advance` with the last lane's. Two stages: all but one lane's are zero, then or.
+
+        Registers that are cleared route better, and take less, than a wide multiplexer."""
+        turn, move, chosen, end = Signal(self.config.columns, init=1), Signal(), Signal(), Signal()
+        gated = [Signal(result_layout(self.config), name=f"gated_{index}", reset_less=True) for index in range(self.config.columns)]
+        meta, column = Signal(self.meta, reset_less=True), Signal(column_layout(self.config, self.meta), reset_less=True)
         valid = (turn & Cat(lane.o.valid for lane in self._lanes)).any()
         m.d.comb += [move.eq(~self.o.valid | self.o.ready), self.o.p.eq(column), advance.eq(valid & move & turn[-1])]
-        m.d.comb += [lane.o.ready.eq(bit & move) for bit, lane in zip(turn, self._lanes, strict=True)]
         with m.If(move):
-            m.d.sync += [self.o.valid.eq(valid), column.eq(Cat(chosen, group.end & turn[-1], group.meta))]
+            m.d.sync += [chosen.eq(valid), end.eq(group.end & turn[-1]), meta.eq(group.meta)]
+            m.d.sync += [self.o.valid.eq(chosen), column.eq(Cat(reduce(or_, (gate.as_value() for gate in gated)), end, meta))]
             with m.If(valid):
                 m.d.sync += turn.eq(turn.rotate_left(1))
+        for bit, gate, lane in zip(turn, gated, self._lanes, strict=True):
+            m.d.comb += lane.o.ready.eq(bit & move)
+            with m.If(move):
+                m.d.sync += gate.eq(Mux(bit, lane.o.payload.as_value(), 0))
+        self._draining = chosen | self.o.valid
 
     def _count(self, m, no_tile):
         """Pulses of the counters, one cycle late."""
