@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hw/norm.py: residual from the residual stream, from NORMED, or none; LayerNorm or move; results to NORMED or turned into rows."""
+import random
+
+import cocotb
+import pytest
+import torch
+from amaranth.lib import data
+from cocotb.triggers import ClockCycles
+
+from firmware.isa import Source, Target
+from golden_model.fixed import ACT_BITS, Saturations, round_shift, saturate
+from golden_model.hardware import ceil_div
+from golden_model.layernorm import layernorm
+from hw.gather import Gather
+from hw.layernorm import parameter_layout
+from hw.norm import Norm
+from sim import bench
+from sim.engine import Words, instruction, pulse, pulses, quiet, rows_of, slot_table, tiles_of, until
+
+SET, SHIFT, ALIGN = 1, 13, 2
+CASES = [  # residual from (or None), normalize, target, features, slots
+    (Source.STATE, 1, Target.NORMED, 8, 0b101),
+    (Source.NORMED, 1, Target.STATE, 8, 0b101),
+    (Source.STATE, 1, Target.STATE, 7, 0b111),
+    (None, 0, Target.STATE, 10, 0b010),
+    (None, 1, Target.STATE, 1, 0b100),
+    (None, 0, Target.NORMED, 5, 0b111),
+    (Source.NORMED, 0, Target.NORMED, 9, 0b001),
+    (Source.NORMED, 1, Target.STATE, 11, 0b110),
+]
+
+
+class Bench:
+    def __init__(self, dut, pause):
+        self.dut, self.config, self.pause, generator = dut, bench.config(), pause, random.Random(9)
+        config, self.generator = self.config, generator
+        self.block = Norm(config, Gather(config).request)
+        self.t, self.longest = config.tokens, max(case[3] for case in CASES)
+        self.table = slot_table(config, 5, 3, config.rows - 9)
+        self.values = {name: [[generator.choice([generator.randint(-9000, 9000), generator.randint(-32768, 32767)]) for _ in range(self.longest)]
+                              for _ in range(config.rows)] for name in ("sum", "state", "normed")}
+        self.pointers = [row * 16 for row in generator.sample(range(config.rows), config.rows)]
+        self.features, self.source, self.stride = 1, 40, 23
+        self.gather = bench.Sink(dut, "gather_request", self.block.gather_request.payload.shape(), bench.pauses(pause, 3)[1])
+        self.gathered = bench.Source(dut, "gather_words", self.block.gather_words.payload.shape(), bench.pauses(pause, 5)[0])
+        self.parameters = bench.Source(dut, "param_write", parameter_layout())
+        quiet(dut, self.block)
+        Words(dut, self.block, "sum", lambda address: self._word("sum", address, 0, self.features), pause)
+        Words(dut, self.block, "normed", lambda address: self._word("normed", address, self.source, self.stride), pause)
+        self.done = pulses(dut, "done")
+        self.normed, self.state = (pulses(dut, f"{name}_valid", name, getattr(self.block, name).shape()) for name in ("normed_write", "state_write"))
+        self.counter = bench.Counter(dut, "saturated")
+        self.saturations = Saturations()
+        cocotb.start_soon(self._points())
+
+    def _word(self, name, address, base, stride):
+        tile, feature = divmod(address - base, stride)
+        return [self.values[name][tile * self.t + n][feature] for n in range(self.t)]
+
+    async def _points(self):
+        while True:
+            request, = await self.gather.receive(1)
+            self.dut.pointed.value = 0
+            await ClockCycles(self.dut.clk, self.generator.choice([1, 6]))
+            first = request["tile"] * self.t
+            bench.drive(self.dut, "pointers", data.ArrayLayout(32, self.t), self.pointers[first:first + self.t])
+            self.dut.pointed.value = 1
+            if request["read"]:
+                count = request["features"]
+                self.gathered.send([{"values": [self.values["state"][first + n][i] for n in range(self.t)], "last": int(i == count - 1)}
+                                    for i in range(count)])
+
+    async def start(self):
+        await bench.start(self.dut)
+        base = SET * max(self.config.hidden, self.config.embedding)
+        self.gamma, self.beta = ([self.generator.randint(-9000, 9000) for _ in range(self.longest)] for _ in range(2))
+        self.parameters.send([{"address": base + i, "gamma": g, "beta": b} for i, (g, b) in enumerate(zip(self.gamma, self.beta, strict=True))])
+        await self.parameters.wait()
+
+    def expected(self, source, normalize, features, mask):
+        """(rows, features) of the selected rows; counts their saturations."""
+        rows = sorted(rows_of(self.table, mask))
+        chosen = {name: torch.tensor(values)[rows, :features] for name, values in self.values.items()}
+        residual = round_shift(chosen["normed" if source == Source.NORMED else "state"], ALIGN) if source is not None else 0
+        total = saturate(chosen["sum"] + residual, ACT_BITS, self.saturations)
+        if normalize:
+            total = layernorm(total, torch.tensor(self.gamma[:features]), torch.tensor(self.beta[:features]), SHIFT, self.saturations)
+        return dict(zip(rows, total.tolist(), strict=True))
+
+    async def run(self, source, normalize, target, features, mask):
+        dut, self.features = self.dut, features
+        word = instruction(source=source or 0, residual=int(source is not None), normalize=normalize, target_buffer=target, reduction=features,
+                           source_base=self.source, source_stride=self.stride, target_base=70, target_stride=29, norm_set=SET,
+                           shift=SHIFT, align=ALIGN)
+        for name, value in (("slots", self.table), ("mask", mask), ("instruction", word)):
+            bench.drive(dut, name, getattr(self.block, name).shape(), value)
+        await pulse(dut, "start")
+        await until(dut, "done")
+        written = len(self.normed), len(self.state)
+        want = self.expected(source, normalize, features, mask)
+        await ClockCycles(dut.clk, 20)
+        assert len(self.done) == 1 and (len(self.normed), len(self.state)) == written, "writes after done"
+        if target == Target.NORMED:
+            self._check_normed(want, features, mask)
+        else:
+            self._check_state(want, features)
+        for found in (self.done, self.normed, self.state):
+            found.clear()
+
+    def _check_normed(self, want, features, mask):
+        tiles = [(tile, live, i) for tile, live in tiles_of(self.config, rows_of(self.table, mask)) for i in range(features)]
+        bench.assert_same("addresses", [(word["address"], word["lanes"]) for word in self.normed],
+                          [(70 + tile * 29 + i, live) for tile, live, i in tiles])
+        for (tile, live, i), word in zip(tiles, self.normed, strict=True):
+            for lane in range(self.t):
+                if live >> lane & 1:
+                    bench.assert_same(f"row {tile * self.t + lane} feature {i}", word["values"][lane], want[tile * self.t + lane][i])
+        assert not self.state
+
+    def _check_state(self, want, features):
+        blocks = ceil_div(features, self.t)
+        bench.assert_same("addresses", sorted(word["address"] for word in self.state),
+                          sorted(self.pointers[row] + i for row in want for i in range(blocks)))
+        memory = {word["address"]: word["values"] for word in self.state}
+        for row, values in want.items():
+            got = [value for i in range(blocks) for value in memory[self.pointers[row] + i]]
+            bench.assert_same(f"row {row}", got[:features], values)  # what follows the last feature is filling
+        assert not self.normed
+
+
+@cocotb.test()
+@cocotb.parametrize(pause=bench.PAUSES)
+async def norm(dut, pause):
+    test = Bench(dut, pause)
+    await test.start()
+    for case in CASES:
+        await test.run(*case)
+    assert test.saturations.count > 0
+    bench.assert_same("saturated", await test.counter.total(), test.saturations.count)
+    assert test.gather.empty()
+
+
+@pytest.mark.parametrize("tokens", [4, 3])
+def test_norm(tokens):
+    config = bench.small(tokens=tokens, slots=3)
+    bench.run(Norm(config, Gather(config).request), "sim.test_norm", f"norm_{tokens}", config=config)
