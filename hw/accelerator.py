@@ -99,7 +99,7 @@ class Accelerator(wiring.Component):
         self.abort = Signal()
         error, idle = self._error(m), self._masters(m)
         m.d.comb += [
-            registers.status.busy.eq(self.loading | self.running), registers.status.loaded.eq(loader.loaded),
+            registers.status.busy.eq(self.loading | self.running | self.reset), registers.status.loaded.eq(loader.loaded),
             registers.status.error.eq(self.failed), loader.abort.eq(self.reset),
         ]
         with m.FSM():
@@ -160,7 +160,9 @@ class Accelerator(wiring.Component):
         limit, embedding = self.registers.watchdog, self.embedder.error
         # A row that points outside the embedding image is that sentence's fault, a bus that answers with an error everybody's.
         bus_error = (embedding != 0) & (embedding != Error.WINDOW) & self.running
-        m.d.sync += waited.eq(Mux(self.running & ~self.core.progress, waited + 1, 0))
+        words = self.reader.o, self.embedder.o_data  # that a load waits for
+        progress = Mux(self.running, self.core.progress, (words[0].valid & words[0].ready) | (words[1].valid & words[1].ready))
+        m.d.sync += waited.eq(Mux((self.loading | self.running) & ~progress, waited + 1, 0))
         causes = (
             (self.core.fault != 0, self.core.fault), (self.reader.error != 0, self.reader.error),
             (self.writer.error != 0, self.writer.error), (bus_error, Error.EMBEDDING_BUS),

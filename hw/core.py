@@ -55,7 +55,7 @@ class Core(wiring.Component):
     dvfs_* : see `Dvfs`, when the unit is present
     counters : what happened in this cycle, see `counters_layout`
     finished : results written since `start`
-    progress : something has moved
+    progress : something has moved, other than instructions
     trace_NAME_valid, trace_NAME : see hw/trace.py
     """
 
@@ -297,15 +297,17 @@ class Core(wiring.Component):
         ]
 
     def _count(self, m):
-        array, datapath = self.datapath.array, self.datapath
-        moved = self.words.valid & self.words.ready | self.token_done.valid & self.token_done.ready
+        array, datapath, sequencer = self.datapath.array, self.datapath, self.sequencer
+        # A program that only runs in a circle makes no progress: neither its instructions nor what they skip count.
+        moved = self.words.valid & self.words.ready & ~sequencer.words.ready | self.token_done.valid & self.token_done.ready
+        worked = sequencer.ended & ~sequencer.skipped & (sequencer_op(sequencer) != Opcode.ADMIT)
         m.d.comb += [
             self.counters.array_busy.eq(array.busy), self.counters.macs.eq(array.macs * self.config.tokens),
             self.counters.stall_weights.eq(array.stall_weights), self.counters.stall_load.eq(array.stall_load),
             self.counters.stall_drain.eq(array.stall_drain),
             self.counters.saturations.eq(datapath.saturated),
-            self.counters.passes.eq(self.sequencer.ended & (sequencer_op(self.sequencer) == Opcode.ADMIT) & ~self.admission.empty),
-            self.progress.eq(moved | self.sequencer.ended | datapath.stored_valid | datapath.score_valid),
+            self.counters.passes.eq(sequencer.ended & (sequencer_op(sequencer) == Opcode.ADMIT) & ~self.admission.empty),
+            self.progress.eq(moved | worked | datapath.stored_valid | datapath.score_valid),
         ]
 
     def _trace(self, m):

@@ -11,7 +11,7 @@ from sim.compare import Comparison, DifferenceError, visible
 from sim.cosim_build import build
 from sim.session import Session, SessionError
 
-__all__ = ["Outcome", "check", "traced", "untraced"]
+__all__ = ["Outcome", "check", "fields", "judge", "traced", "untraced"]
 
 
 def traced(config):
@@ -66,22 +66,28 @@ def check(network, config, sentences, slots=None, expect=None, embedding=None, b
     expect = expect or {}
     program = compile_network(network, config)
     goldens = [None if i in expect else run_golden(network, *sentence) for i, sentence in enumerate(sentences)]
-    outcome = Outcome(goldens)
     session = Session(build(config, traced, debug=trace is not None), config, taps(config), program.image, embedding or program.embedding,
                       len(sentences))
     for port in (0, 1):
         session.sim.behave(port, **(behave or {}))
-    comparison = Comparison(config, program, [None if golden is None else visible(golden, program) for golden in goldens])
     if trace:
         session.sim.trace(trace)
-    _run(session, comparison, sentences, slots, outcome)
+    outcome = judge(session, program, goldens, sentences, slots, expect)
     if trace:
         session.sim.trace(None)
+    return outcome
+
+
+def judge(session, program, goldens, sentences, slots=None, expect=None):
+    """Load and run one queue on a `Session` with taps -> Outcome; `goldens` as in there, the others as in `check`."""
+    outcome = Outcome(goldens)
+    comparison = Comparison(session.config, program, [None if golden is None else visible(golden, program) for golden in goldens])
+    _run(session, comparison, sentences, slots, outcome)
     outcome.tensors, outcome.elements = comparison.tensors, comparison.elements
     outcome.names = comparison.names
     outcome.mixed_tiles = comparison.mirror.mixed_tiles
     if not outcome.failures:
-        _finish(session, comparison, outcome, expect, program.early_exit)
+        _finish(session, comparison, outcome, expect or {}, program.early_exit)
     return outcome
 
 
@@ -109,14 +115,14 @@ def _finish(session, comparison, outcome, expect, early_exit):
             if record.status != expect[i]:
                 outcome.fail(i, f"status of sentence {i} must be {expect[i].name}, not {record.status.name}")
             continue
-        for name, wanted, found in _fields(golden, record, early_exit):
+        for name, wanted, found in fields(golden, record, early_exit):
             if wanted != found:
                 outcome.fail(i, f"{name} in the result of sentence {i} must be {wanted}, not {found}")
     for text in session.sim.violations:
         outcome.fail(-1, text)
 
 
-def _fields(golden, record, early_exit):
+def fields(golden, record, early_exit):
     """(name, golden, found) of everything in a result record that golden knows."""
     live = tuple(golden.tokens_per_layer)
     dropped = tuple(golden.dropped_at_layer)

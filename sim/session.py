@@ -11,7 +11,7 @@ import numpy as np
 from firmware.registers import BY_NAME, Error
 from sim.cosim import IRQ, LIMIT, OP, Cosim
 
-__all__ = ["Record", "Session", "SessionError"]
+__all__ = ["Record", "Session", "SessionError", "parse_record"]
 
 PAGE = 4096
 LOAD, START, RESET = 1, 2, 4    # bits of CONTROL
@@ -156,15 +156,20 @@ class Session:
 
     def _record(self, i):
         start = self.result_base + i * self.record_bytes
-        words = self.sim.memory[start:start + self.record_bytes].view(np.uint32)
-        layers, classes = self.config.layers, 16
-        shape = words[8 + classes + layers:8 + classes + 2 * layers]
-        count = int(words[2]) >> 16
-        layer = int(words[2]) >> 8 & 0xFF
-        dropped = words[8 + classes + 2 * layers:].view(np.uint8)[:count]
-        return Record(
-            status=Error(int(words[0])), tag=int(words[1]), predicted_class=int(words[2]) & 0xFF, exit_layer=layer, tokens=count,
-            cycles=int(words[3]), detail=int(words[4]), passes=int(words[5]), predicted_exit=int(words[6]),
-            logits=tuple(words[8:24].view(np.int32).tolist()), entropies=tuple(words[24:24 + layer].tolist()),
-            entering=tuple((shape[:layer] & 0xFFFF).tolist()), live=tuple((shape[:layer] >> 16).tolist()),
-            dropped_at_layer=tuple(dropped.tolist()))
+        return parse_record(self.config, self.sim.memory[start:start + self.record_bytes])
+
+
+def parse_record(config, data):
+    """`Record` from the bytes (uint8 array) of one result record."""
+    words = data.view(np.uint32)
+    layers, classes = config.layers, 16
+    shape = words[8 + classes + layers:8 + classes + 2 * layers]
+    count = int(words[2]) >> 16
+    layer = int(words[2]) >> 8 & 0xFF
+    dropped = words[8 + classes + 2 * layers:].view(np.uint8)[:count]
+    return Record(
+        status=Error(int(words[0])), tag=int(words[1]), predicted_class=int(words[2]) & 0xFF, exit_layer=layer, tokens=count,
+        cycles=int(words[3]), detail=int(words[4]), passes=int(words[5]), predicted_exit=int(words[6]),
+        logits=tuple(words[8:24].view(np.int32).tolist()), entropies=tuple(words[24:24 + layer].tolist()),
+        entering=tuple((shape[:layer] & 0xFFFF).tolist()), live=tuple((shape[:layer] >> 16).tolist()),
+        dropped_at_layer=tuple(dropped.tolist()))
