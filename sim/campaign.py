@@ -177,7 +177,11 @@ def _corners(hardware, network, sentences, outcome, stall):
     return counts + Counter({f"without {unit}": unit not in hardware.units for unit in UNITS})
 
 
-def campaign(seed, configs=20, models=5, only=None, workers=2, log=print):
+def _print(text):
+    print(text, flush=True)
+
+
+def campaign(seed, configs=20, models=5, only=None, workers=2, log=_print):
     """Run it; returns whether nothing differed and every corner occurred."""
     numbers = range(configs) if only is None else [only]
     corners, failures, totals = Counter(), [], Counter()
