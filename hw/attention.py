@@ -178,7 +178,7 @@ class Attention(wiring.Component):
                     self.o_command.payload.free.eq(feeder.o_group.payload.last),
                 ]
         m.d.comb += [
-            keys.first_address.eq(self.offset), self.o_command.payload.groups.eq(1),
+            keys.first_address.eq(self.offset), self.o_command.payload.groups.eq(1), self.o_command.payload.rewind.eq(0),
             meta.kind.eq(Mux(context, Kind.CONTEXT, Kind.SCORE)), meta.tile.eq(self.tile.tile), meta.live.eq(self.tile.live),
             meta.offset.eq(self.target), meta.slot.eq(self.slot_number), meta.head.eq(self.head),
         ]

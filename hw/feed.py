@@ -41,6 +41,16 @@ class _Feeder(wiring.Component):
             "o_group": Out(stream.Signature(data.StructLayout({"last": 1}))),
         })
 
+    def _announce(self, m, following):
+        """A group's header and command; each is offered until it is taken."""
+        sent = [Signal(name=f"{name}_sent") for name in ("header", "group")]
+        done = [flag | port.ready for flag, port in zip(sent, (self.o_header, self.o_group), strict=True)]
+        m.d.comb += [port.valid.eq(~flag) for flag, port in zip(sent, (self.o_header, self.o_group), strict=True)]
+        m.d.sync += [flag.eq(after) for flag, after in zip(sent, done, strict=True)]
+        with m.If(done[0] & done[1]):
+            m.d.sync += [flag.eq(0) for flag in sent]
+            m.next = following
+
 
 class KeyFeeder(_Feeder):
     """Keys of one head of one slot: lane p takes the vector of one key, so a group's columns are the scores of P keys.
@@ -93,9 +103,7 @@ class KeyFeeder(_Feeder):
                     with m.If(closing):
                         m.next = "HEADER"
             with m.State("HEADER"):
-                m.d.comb += [self.o_header.valid.eq(self.o_group.ready), self.o_group.valid.eq(self.o_header.ready)]
-                with m.If(self.o_header.ready & self.o_group.ready):
-                    m.next = "FEED"
+                self._announce(m, "FEED")
             with m.State("FEED"):
                 self._feed(m, lanes, part, k)
                 with m.If(self.words.valid & self.words.ready):
@@ -123,7 +131,7 @@ class KeyFeeder(_Feeder):
                 m.d.sync += destinations[lane].eq(Mux(live.bit_select(tokens[lane], 1), tile.tile * t + tokens[lane], NOWHERE))
             return
         for lane in range(self.members * t):
-            with m.If((member == lane // t)):
+            with m.If(member == lane // t):
                 m.d.sync += destinations[lane].eq(Mux(tile.live[lane % t], tile.tile * t + lane % t, NOWHERE))
 
     def _feed(self, m, lanes, part, k):
@@ -195,9 +203,7 @@ class ValueFeeder(_Feeder):
                 with m.If(self.request.ready):
                     m.next = "HEADER"
             with m.State("HEADER"):
-                m.d.comb += [self.o_header.valid.eq(self.o_group.ready), self.o_group.valid.eq(self.o_header.ready)]
-                with m.If(self.o_header.ready & self.o_group.ready):
-                    m.next = "FEED"
+                self._announce(m, "FEED")
             with m.State("FEED"):
                 m.d.comb += [self.o_dense.valid.eq(self.words.valid), self.words.ready.eq(self.o_dense.ready)]
                 with m.If(self.words.valid & self.words.ready):
