@@ -62,9 +62,7 @@ class Admission(wiring.Component):
         self._slot, self._status, self._detail = Signal(8), Signal(8), Signal(16)
         self._asked, self._embedded = Signal(16), Signal(16)  # tokens given to the embedder; tokens it is done with
         self._tile, self._lane = Signal(16), Signal(16)       # where the sentence's next embedded row is
-        word = Signal(range(DESCRIPTOR_WORDS))
         resident = Cat(self.slots[i].resident for i in range(self.config.slots))
-        address, length = self._descriptor[:32], self._descriptor[32:48]
         self._embeddings(m, op)
         with m.If(self.restart):
             m.d.sync += [self._sentence.eq(0), self._held.eq(0)]
@@ -72,77 +70,96 @@ class Admission(wiring.Component):
             with m.State("IDLE"):
                 with m.If(self.start):
                     self._rows(m, Command.SETTLE, "SEEK")
-            with m.State("SEEK"):
-                self._free_slot(m)
-                with m.If((self._sentence == self.count) | (sum(resident) >= self.slot_limit)):
-                    m.d.comb += [self.done.eq(1), self.empty.eq(resident == 0)]
-                    m.next = "IDLE"
-                with m.Elif(self._held):
-                    m.next = "CHECK"
-                with m.Else():
-                    self._read(m, self.queue + 4 * DESCRIPTOR_WORDS * self._sentence, DESCRIPTOR_WORDS, "DESCRIPTOR")
-            with m.State("DESCRIPTOR"):
-                m.d.comb += self.words.ready.eq(1)
-                with m.If(self.words.valid):
-                    m.d.sync += [self._descriptor.eq(Cat(self._descriptor[32:], self.words.payload)), word.eq(word + 1)]
-                    with m.If(word == DESCRIPTOR_WORDS - 1):
-                        m.d.sync += self._held.eq(1)
-                        m.next = "CHECK"
-            with m.State("CHECK"):
-                count = self._descriptor[32:64]
-                m.d.sync += [self._status.eq(Error.NONE), self._detail.eq(0), self._asked.eq(0), self._embedded.eq(0),
-                             self._tile.eq(0), self._lane.eq(self.total)]
-                m.next = "BEGIN"
-                with m.If(count == 0):
-                    m.d.sync += self._status.eq(Error.SENTENCE_EMPTY)
-                with m.Elif(count > self.positions):
-                    m.d.sync += self._status.eq(Error.SENTENCE_LENGTH)
-                with m.Elif(count > self.free):
-                    m.d.comb += [self.done.eq(1), self.empty.eq(resident == 0)]
-                    m.next = "IDLE"
-            with m.State("BEGIN"):
-                m.d.comb += self.o_begin.valid.eq(1)
-                with m.If(self.o_begin.ready):
-                    m.d.sync += [self._held.eq(0), self._sentence.eq(self._sentence + 1)]
-                    m.next = "PLACE"
-                    with m.If(self._status != Error.NONE):
-                        m.next = "FINISH"
-            with m.State("PLACE"):  # tile and lane of the first free logical row
-                with m.If(self._lane >= self.config.tokens):
-                    m.d.sync += [self._lane.eq(self._lane - self.config.tokens), self._tile.eq(self._tile + 1)]
-                with m.Else():
-                    self._rows(m, Command.ADMIT, "TOKENS")
-            with m.State("TOKENS"):
-                self._read(m, address, length, "TOKEN")
-            with m.State("TOKEN"):
-                m.d.comb += [self.o_token.valid.eq(self.words.valid)]
-                with m.If(self.words.valid & self.o_token.ready):
-                    m.next = "ALLOCATE"
-                with m.If(self._asked == length):
-                    m.d.comb += self.o_token.valid.eq(0)
-                    m.next = "EMBED"
-            with m.State("ALLOCATE"):
-                m.d.comb += self.words.ready.eq(self.o_rows.ready)
-                self._rows(m, Command.ALLOCATE, "ALLOCATED")
-            with m.State("ALLOCATED"):
-                with m.If(self.rows_done):
-                    m.d.sync += self._asked.eq(self._asked + 1)
-                    m.next = "TOKEN"
-            with m.State("EMBED"):
-                with m.If(self._embedded == length):
-                    m.next = "SEEK"
-                    with m.If(self._status != Error.NONE):
-                        m.next = "RELEASE"
-            with m.State("RELEASE"):
-                self._rows(m, Command.COMPACT, "RELEASED")
-            with m.State("RELEASED"):
-                with m.If(self.rows_done):
-                    m.next = "FINISH"
-            with m.State("FINISH"):
-                m.d.comb += self.o_finish.valid.eq(1)
-                with m.If(self.o_finish.ready):
-                    m.next = "SEEK"
+            self._seek(m, resident)
+            self._check(m, resident)
+            self._tokens(m)
+            self._end(m)
         return m
+
+    def _seek(self, m, resident):
+        """The next sentence of the queue, while a slot is free: its descriptor."""
+        word = Signal(range(DESCRIPTOR_WORDS))
+        with m.State("SEEK"):
+            self._free_slot(m)
+            with m.If((self._sentence == self.count) | (sum(resident) >= self.slot_limit)):
+                m.d.comb += [self.done.eq(1), self.empty.eq(resident == 0)]
+                m.next = "IDLE"
+            with m.Elif(self._held):
+                m.next = "CHECK"
+            with m.Else():
+                self._read(m, self.queue + 4 * DESCRIPTOR_WORDS * self._sentence, DESCRIPTOR_WORDS, "DESCRIPTOR")
+        with m.State("DESCRIPTOR"):
+            m.d.comb += self.words.ready.eq(1)
+            with m.If(self.words.valid):
+                m.d.sync += [self._descriptor.eq(Cat(self._descriptor[32:], self.words.payload)), word.eq(word + 1)]
+                with m.If(word == DESCRIPTOR_WORDS - 1):
+                    m.d.sync += self._held.eq(1)
+                    m.next = "CHECK"
+
+    def _check(self, m, resident):
+        """Its length; a bad one begins too, so that its record has its tag."""
+        with m.State("CHECK"):
+            count = self._descriptor[32:64]
+            m.d.sync += [self._status.eq(Error.NONE), self._detail.eq(0), self._asked.eq(0), self._embedded.eq(0),
+                         self._tile.eq(0), self._lane.eq(self.total)]
+            m.next = "BEGIN"
+            with m.If(count == 0):
+                m.d.sync += self._status.eq(Error.SENTENCE_EMPTY)
+            with m.Elif(count > self.positions):
+                m.d.sync += self._status.eq(Error.SENTENCE_LENGTH)
+            with m.Elif(count > self.free):
+                m.d.comb += [self.done.eq(1), self.empty.eq(resident == 0)]
+                m.next = "IDLE"
+        with m.State("BEGIN"):
+            m.d.comb += self.o_begin.valid.eq(1)
+            with m.If(self.o_begin.ready):
+                m.d.sync += [self._held.eq(0), self._sentence.eq(self._sentence + 1)]
+                m.next = "PLACE"
+                with m.If(self._status != Error.NONE):
+                    m.next = "FINISH"
+
+    def _tokens(self, m):
+        """Its slot, and for each token a row and its embedding."""
+        address, length = self._descriptor[:32], self._descriptor[32:48]
+        with m.State("PLACE"):  # tile and lane of the first free logical row
+            with m.If(self._lane >= self.config.tokens):
+                m.d.sync += [self._lane.eq(self._lane - self.config.tokens), self._tile.eq(self._tile + 1)]
+            with m.Else():
+                self._rows(m, Command.ADMIT, "TOKENS")
+        with m.State("TOKENS"):
+            self._read(m, address, length, "TOKEN")
+        with m.State("TOKEN"):
+            m.d.comb += [self.o_token.valid.eq(self.words.valid)]
+            with m.If(self.words.valid & self.o_token.ready):
+                m.next = "ALLOCATE"
+            with m.If(self._asked == length):
+                m.d.comb += self.o_token.valid.eq(0)
+                m.next = "EMBED"
+        with m.State("ALLOCATE"):
+            m.d.comb += self.words.ready.eq(self.o_rows.ready)
+            self._rows(m, Command.ALLOCATE, "ALLOCATED")
+        with m.State("ALLOCATED"):
+            with m.If(self.rows_done):
+                m.d.sync += self._asked.eq(self._asked + 1)
+                m.next = "TOKEN"
+
+    def _end(self, m):
+        """When all are embedded: the next sentence, or its failure."""
+        length = self._descriptor[32:48]
+        with m.State("EMBED"):
+            with m.If(self._embedded == length):
+                m.next = "SEEK"
+                with m.If(self._status != Error.NONE):
+                    m.next = "RELEASE"
+        with m.State("RELEASE"):
+            self._rows(m, Command.COMPACT, "RELEASED")
+        with m.State("RELEASED"):
+            with m.If(self.rows_done):
+                m.next = "FINISH"
+        with m.State("FINISH"):
+            m.d.comb += self.o_finish.valid.eq(1)
+            with m.If(self.o_finish.ready):
+                m.next = "SEEK"
 
     def _free_slot(self, m):
         for i in reversed(range(self.config.slots)):

@@ -52,21 +52,14 @@ class Dropping(wiring.Component):
         m.submodules.contribution = contribution = Contribution(self.config)
         m.submodules.rule = rule = TokenDrop(self.config)
         m.submodules.tiles = tiles = TileIterator(self.config)
-        m.submodules.eta = eta = Memory(shape=ETA, depth=self.config.layers, init=[])
-        eta_read, eta_write = eta.read_port(), eta.write_port()
         op = fields(self.instruction)
         pending, selected = Signal(self.config.slots), Signal(self.config.slots)
         slot, number, tile = Signal(slot_layout(self.config)), Signal(8), Signal(tiles.o.payload.shape())
         lane, kept = Signal(range(self.config.tokens)), Signal(16)
-        word = self.scores_words.payload.values
+        self._rule(m, op, contribution, rule, slot)
         m.d.comb += [
-            eta_read.addr.eq(self.layer), eta_write.addr.eq(Mux(self.eta_write_valid, self.eta_write.address, 0)), eta_write.data.eq(self.eta_write.data),
-            eta_write.en.eq(self.eta_write_valid), rule.eta.eq(eta_read.data),
             tiles.slots.eq(self.slots), tiles.i.payload.eq(selected),
-            contribution.count.eq(slot.count), rule.count.eq(slot.count), contribution.align.eq(op.score_align),
-            contribution.i.payload.value.eq(Array(word)[lane]),
-            rule.sum.eq(contribution.sum), rule.i.payload.exponential.eq(contribution.o.payload.exponential),
-            rule.i.valid.eq(contribution.o.valid), contribution.o.ready.eq(rule.i.ready),
+            contribution.i.payload.value.eq(Array(self.scores_words.payload.values)[lane]),
             self.scores_request.payload.address.eq(op.source_base + tile.tile * op.source_stride),
             self.scores_request.payload.count.eq(1),
             self.tally.slot.eq(number), self.tally.count.eq(slot.count), self.tally.kept.eq(kept),
@@ -103,15 +96,7 @@ class Dropping(wiring.Component):
                 with m.If(self.scores_request.ready):
                     m.next = "LANES"
             with m.State("LANES"):
-                live, final = tile.live.bit_select(lane, 1), lane == self.config.tokens - 1
-                m.d.comb += contribution.i.valid.eq(self.scores_words.valid & live)
-                with m.If(self.scores_words.valid & (contribution.i.ready | ~live)):
-                    m.d.sync += lane.eq(lane + 1)
-                    with m.If(final):
-                        m.d.comb += self.scores_words.ready.eq(1)
-                        m.next = "TILE"
-                        with m.If(tile.last):
-                            m.next = "VERDICTS"
+                self._lanes(m, contribution, tile, lane)
             with m.State("VERDICTS"):
                 with m.If(complete):
                     m.next = "TALLY"
@@ -119,6 +104,30 @@ class Dropping(wiring.Component):
                 m.d.comb += self.tally_valid.eq(1)
                 m.next = "SLOT"
         return m
+
+    def _rule(self, m, op, contribution, rule, slot):
+        """The exponentials of the slot into the drop rule, with the layer's eta."""
+        m.submodules.eta = eta = Memory(shape=ETA, depth=self.config.layers, init=[])
+        eta_read, eta_write = eta.read_port(), eta.write_port()
+        m.d.comb += [
+            eta_read.addr.eq(self.layer), rule.eta.eq(eta_read.data), eta_write.en.eq(self.eta_write_valid),
+            eta_write.addr.eq(Mux(self.eta_write_valid, self.eta_write.address, 0)), eta_write.data.eq(self.eta_write.data),
+            contribution.count.eq(slot.count), rule.count.eq(slot.count), contribution.align.eq(op.score_align),
+            rule.sum.eq(contribution.sum), rule.i.payload.exponential.eq(contribution.o.payload.exponential),
+            rule.i.valid.eq(contribution.o.valid), contribution.o.ready.eq(rule.i.ready),
+        ]
+
+    def _lanes(self, m, contribution, tile, lane):
+        """A word's values, lane after lane, those of other slots' rows left out."""
+        live, final = tile.live.bit_select(lane, 1), lane == self.config.tokens - 1
+        m.d.comb += contribution.i.valid.eq(self.scores_words.valid & live)
+        with m.If(self.scores_words.valid & (contribution.i.ready | ~live)):
+            m.d.sync += lane.eq(lane + 1)
+            with m.If(final):
+                m.d.comb += self.scores_words.ready.eq(1)
+                m.next = "TILE"
+                with m.If(tile.last):
+                    m.next = "VERDICTS"
 
     def _verdict(self, m, rule, slot, number, kept):
         """Verdicts, two cycles each, the first of them to read the position of its row; returns the pulse of a slot's last one."""

@@ -16,8 +16,8 @@ __all__ = ["Exiting"]
 class Exiting(wiring.Component):
     """Slot after slot: logits from its lane of the [CLS] tile, through `Entropy`; then one edit of the row table.
 
-    About 2 classes + 60 cycles for a slot, and the time its result takes to be written. An instruction with `groups` = 0 decides nothing: its slots only
-    move on one layer.
+    About 2 classes + 60 cycles for a slot, and the time its result takes to be written. Stalled: waits in the slot until its result is taken, and
+    for each command of the row table. An instruction with `groups` = 0 decides nothing: its slots only move on one layer.
 
     Members
     -------
@@ -50,26 +50,10 @@ class Exiting(wiring.Component):
         m = Module()
         m.submodules.entropy = entropy = self.entropy
         op = fields(self.instruction)
-        slots, lanes = range(self.config.slots), self.config.tokens
+        slots = range(self.config.slots)
         pending, release = Signal(self.config.slots), Signal(self.config.slots)
         number, layer, count = Signal(range(self.config.slots)), Signal(index(self.config.layers + 1)), Signal(8)
-        lane, tile = Array(i % lanes for i in slots)[number], Array(i // lanes for i in slots)[number]
-        word, verdict = self.scores_words, entropy.o.payload
-        m.d.comb += [
-            entropy.align.eq(op.score_align), entropy.threshold.eq(self.threshold),
-            entropy.i.payload.value.eq(Array(word.payload.values)[lane]), entropy.i.payload.last.eq(word.payload.last),
-            entropy.i.valid.eq(word.valid), word.ready.eq(entropy.i.ready),
-            self.scores_request.payload.address.eq(op.source_base + tile * op.source_stride),
-            self.scores_request.payload.count.eq(op.reduction),
-            self.logit_valid.eq(word.valid & word.ready), self.logit.slot.eq(number), self.logit.index.eq(count),
-            self.logit.value.eq(entropy.i.payload.value),
-            self.verdict.slot.eq(number), self.verdict.layer.eq(layer), self.verdict.entropy.eq(verdict.entropy),
-            self.verdict.exits.eq((verdict.exits & ("exit" in self.config.units)) | op.final),
-            self.o_finish.payload.slot.eq(number), self.o_finish.payload.layer.eq(layer + 1),
-            self.o_finish.payload.label.eq(verdict["class"]),
-        ]
-        with m.If(self.logit_valid):
-            m.d.sync += count.eq(count + 1)
+        self._connect(m, op, number, layer, count)
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(self.start):
@@ -100,17 +84,40 @@ class Exiting(wiring.Component):
                     m.d.comb += entropy.o.ready.eq(1)
                     m.d.sync += release.eq(release | Mux(self.verdict.exits, 1 << number, 0))
                     m.next = "SLOT"
-            for command, fields_, following in (
-                    (Command.COMPACT, {"release": release}, "ADVANCE"), (Command.ADVANCE, {"mask": self.mask & ~release}, "DONE")):
-                with m.State(command.name):
-                    m.d.comb += [self.o_rows.valid.eq(1), self.o_rows.payload.command.eq(command)]
-                    m.d.comb += [self.o_rows.payload[name].eq(value) for name, value in fields_.items()]
-                    with m.If(self.o_rows.ready):
-                        m.next = f"{command.name}_WAIT"
-                with m.State(f"{command.name}_WAIT"):
-                    with m.If(self.rows_done):
-                        m.next = following
+            self._edit(m, Command.COMPACT, "release", release, "ADVANCE")
+            self._edit(m, Command.ADVANCE, "mask", self.mask & ~release, "DONE")
             with m.State("DONE"):
                 m.d.comb += self.done.eq(1)
                 m.next = "IDLE"
         return m
+
+    def _edit(self, m, command, field, slots, following):
+        """The state that gives a command to the row table, and the one that waits for its end."""
+        with m.State(command.name):
+            m.d.comb += [self.o_rows.valid.eq(1), self.o_rows.payload.command.eq(command), self.o_rows.payload[field].eq(slots)]
+            with m.If(self.o_rows.ready):
+                m.next = f"{command.name}_WAIT"
+        with m.State(f"{command.name}_WAIT"):
+            with m.If(self.rows_done):
+                m.next = following
+
+    def _connect(self, m, op, number, layer, count):
+        """Logits from the slot's lane into the entropy unit; what is known goes out."""
+        entropy, lanes, slots = self.entropy, self.config.tokens, range(self.config.slots)
+        lane, tile = Array(i % lanes for i in slots)[number], Array(i // lanes for i in slots)[number]
+        word, verdict = self.scores_words, entropy.o.payload
+        m.d.comb += [
+            entropy.align.eq(op.score_align), entropy.threshold.eq(self.threshold),
+            entropy.i.payload.value.eq(Array(word.payload.values)[lane]), entropy.i.payload.last.eq(word.payload.last),
+            entropy.i.valid.eq(word.valid), word.ready.eq(entropy.i.ready),
+            self.scores_request.payload.address.eq(op.source_base + tile * op.source_stride),
+            self.scores_request.payload.count.eq(op.reduction),
+            self.logit_valid.eq(word.valid & word.ready), self.logit.slot.eq(number), self.logit.index.eq(count),
+            self.logit.value.eq(entropy.i.payload.value),
+            self.verdict.slot.eq(number), self.verdict.layer.eq(layer), self.verdict.entropy.eq(verdict.entropy),
+            self.verdict.exits.eq((verdict.exits & ("exit" in self.config.units)) | op.final),
+            self.o_finish.payload.slot.eq(number), self.o_finish.payload.layer.eq(layer + 1),
+            self.o_finish.payload.label.eq(verdict["class"]),
+        ]
+        with m.If(self.logit_valid):
+            m.d.sync += count.eq(count + 1)

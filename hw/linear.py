@@ -8,8 +8,8 @@ from firmware.isa import Target
 from hw.instruction import fields
 from hw.mac_array import command_layout
 from hw.rows import slot_layout
-from hw.tiles import TileIterator
 from hw.store import Kind, column_meta
+from hw.tiles import TileIterator
 
 __all__ = ["Linear", "Tiles", "load_layout"]
 
@@ -69,8 +69,9 @@ class Tiles(wiring.Component):
 class Linear(wiring.Component):
     """For each block of groups, for each selected tile: load the tile, run the block's groups on it.
 
-    The weights of a block stay in the array's weight buffer until its last tile; an operation on a single tile loads it once. Commands run
-    ahead of the array as far as its queues take them; `done` when the last column of the last command has been written.
+    The weights of a block stay in the array's weight buffer until its last tile; an operation on a single tile loads it once. First load and
+    command 4 cycles after `start`, then one of each every 2 cycles while they are taken, 4 cycles from block to block; a tile without a selected
+    row costs one more. Stalled: holds both, each until it is taken. `done` when the last column of the last command has been written.
 
     Members
     -------
@@ -128,12 +129,8 @@ class Linear(wiring.Component):
             with m.State("TILE"):
                 m.d.comb += tiles.o.ready.eq(1)
                 with m.If(tiles.o.valid):
-                    m.d.sync += [
-                        tile.eq(tiles.o.payload), command.eq(1),
-                        source.eq(op.source_base + tiles.o.payload.tile * op.source_stride),
-                        target.eq(op.target_base + Mux(op.target_buffer == Target.VALUES, 0,
-                                                       tiles.o.payload.tile * op.target_stride)),
-                    ]
+                    m.d.sync += [tile.eq(tiles.o.payload), command.eq(1)]
+                    self._place(m, op, tiles.o.payload.tile, source, target)
                     with m.If(first):
                         m.d.sync += [single.eq(tiles.o.payload.last), first.eq(0), load.eq(1)]
                     with m.Else():
@@ -153,3 +150,8 @@ class Linear(wiring.Component):
                     m.d.comb += self.done.eq(1)
                     m.next = "IDLE"
         return m
+
+    def _place(self, m, op, tile, source, target):
+        """Where the tile's words are; VALUES has one row a word, and its rows are placed by the store."""
+        offset = Mux(op.target_buffer == Target.VALUES, 0, tile * op.target_stride)
+        m.d.sync += [source.eq(op.source_base + tile * op.source_stride), target.eq(op.target_base + offset)]
