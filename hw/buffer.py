@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """On-chip buffers that are read as streams, and the turn of a block of words."""
+from itertools import pairwise
+
 from amaranth import Cat, Module, Mux, Shape, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
@@ -114,7 +116,7 @@ class Turn(wiring.Component):
                 for j, row in enumerate(block):
                     m.d.sync += row.eq(Cat(row[self._bits:], self.i.payload[j]))
             with m.If(give & (emptying == b)):
-                for row, following in zip(block, block[1:]):
+                for row, following in pairwise(block):
                     m.d.sync += row.eq(following)
         with m.If(take):
             m.d.sync += filled.eq(Mux(filled == self.beats - 1, 0, filled + 1))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads T rows of the residual stream through the row table, as a tile: one word of T tokens for each feature."""
-from amaranth import Array, Module, Signal
+from amaranth import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 

@@ -7,7 +7,6 @@ from amaranth.lib.wiring import In, Out
 from firmware.isa import Source, Target
 from hw.buffer import Turn, request_layout
 from hw.fixed import round_shift, saturate
-from hw.gather import row_blocks
 from hw.instruction import fields
 from hw.layernorm import LayerNorm
 from hw.rows import slot_layout
@@ -20,8 +19,10 @@ __all__ = ["Norm"]
 class Norm(wiring.Component):
     """s = saturate(round_shift(residual, align) + sum, 16), then y = LayerNorm(s), or y = s where the instruction only moves.
 
-    Tile after tile: `features` words of SUM, and of the residual from the residual stream or NORMED, go through `LayerNorm`. Results go to NORMED as they
-    come, or through a T x T turn into the rows of the residual stream. One word a cycle each way; a tile ends before the next begins.
+    Tile after tile: `features` words of SUM, and of the residual from the residual stream or NORMED, go through `LayerNorm`. Results go to NORMED
+    as they come, or through a T x T turn into the rows of the residual stream. A tile takes about 2 features cycles, the latencies of its sources
+    and of `LayerNorm`, and T more for the turn; it ends before the next begins. Stalled: waits for whichever operand is missing; the buffers
+    always take the results.
 
     Members
     -------

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from firmware.registers import Error
 from hw.dma import request
-from hw.exit import Exit, Field, field_layout
+from hw.exit import Exit, Field
 
 __all__ = ["Results"]
 
