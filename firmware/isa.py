@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The accelerator's program: opcodes, enumerations and instruction fields, in one place.
 
 An instruction is eight little-endian 32-bit words. `FIELDS` is the only description of where a field lies: the compiler,

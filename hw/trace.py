@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Observation taps of the accelerator: what the co-simulation and the system bench compare with the golden model.
 
 `Accelerator(config, trace=True)` has, for every tap NAME, the outputs `trace_NAME_valid` (1 bit) and `trace_NAME` (the layout below, packed).
