@@ -140,7 +140,7 @@ _PLAIN = [
         _flag("START", 1, "run the queue"),
         _flag("RESET", 2, "drain the buses, then forget errors, image and counters"))),
     Register("STATUS", 0x24, "ro", "State.", width=4, fields=(
-        _flag("BUSY", 0, "loading or running"), _flag("LOADED", 1, "an image is loaded"),
+        _flag("BUSY", 0, "loading, running or draining"), _flag("LOADED", 1, "an image is loaded"),
         _flag("ERROR", 2, "stopped by an error; soft reset to go on"), _flag("DONE", 3, "the queue is finished"))),
     Register("ERROR", 0x28, "ro", "Code of the first error.", width=8),
     Register("ERROR_PC", 0x2C, "ro", "Instruction that was running at the error.", width=16),
