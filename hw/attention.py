@@ -90,9 +90,8 @@ class Attention(wiring.Component):
     def _sequence(self, m, op, tiles):
         pending, fed = Signal(8), Signal()  # groups of values under way; all have been given to the array
         given = self.o_command.valid & self.o_command.ready & (self.o_command.payload.meta.kind == Kind.CONTEXT)
-        m.d.sync += pending.eq(pending + given - self.retired)
-        with m.If(self.values.done):
-            m.d.sync += fed.eq(1)
+        m.d.sync += [pending.eq(pending + given - self.retired), fed.eq(fed | self.values.done)]
+        scored = self._scored(m)
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(self.start):
@@ -134,12 +133,19 @@ class Attention(wiring.Component):
                     m.d.comb += self.keys.start.eq(1)
                     m.next = "SCORES"
             with m.State("SCORES"):
-                with m.If(self.o_denominators.valid & self.o_denominators.ready):
+                with m.If(scored):
                     m.d.comb += self.values.start.eq(1)
                     m.next = "CONTEXT"
             with m.State("CONTEXT"):
                 with m.If(fed & (pending == 0)):
                     self._next_head(m, op)
+
+    def _scored(self, m):
+        """All keys are fed and the denominators taken. Where P < T the last groups may have no key of the slot: scores do not wait for them."""
+        keyed, summed = Signal(), Signal()
+        fed, taken = keyed | self.keys.done, summed | (self.o_denominators.valid & self.o_denominators.ready)
+        m.d.sync += [keyed.eq(fed & ~self.keys.start), summed.eq(taken & ~self.keys.start)]
+        return fed & taken
 
     def _next_head(self, m, op):
         groups = self.values.groups
