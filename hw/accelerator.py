@@ -2,7 +2,7 @@
 """The accelerator: registers, image loader, bus masters and the core; loading, running, failing and being reset."""
 from amaranth import Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 
 from firmware.registers import ADDRESS_BITS, COUNTERS, Error
 from hw import axi

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Buffers, array and the engines that work on rows: LINEAR, NORM and ATTEND share one gather, one array and one store."""
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Module, Mux
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -123,7 +123,7 @@ class Datapath(wiring.Component):
                 m.d.comb += [gather.i.valid.eq(request.valid), gather.i.payload.eq(request.payload),
                              request.ready.eq(gather.i.ready)]
         words = self.norm.gather_words, self.operand.gather_words
-        for stream_in, chosen in zip(words, (normalizing, ~normalizing)):
+        for stream_in, chosen in zip(words, (normalizing, ~normalizing), strict=True):
             m.d.comb += [stream_in.valid.eq(gather.o.valid & chosen), stream_in.payload.eq(gather.o.payload)]
         m.d.comb += [
             gather.o.ready.eq(Mux(normalizing, words[0].ready, words[1].ready)),

