@@ -165,4 +165,6 @@ class LayerNorm(wiring.Component):
         counted = Signal(range(self._lanes + 1), name=f"lost_{len(lost)}")
         count_saturated(m, pipeline, [flag & ~self.bypass for _, flag in clamped], live, counted)
         lost.append(counted)
-        return pipeline.stage(y=[Mux(self.bypass, word.y[n], value) for n, (value, _) in enumerate(clamped)], **word.keep(*keep))
+        # What bypasses is an ACT, so it fits where the clamped value does: the next multiplier stays narrow.
+        return pipeline.stage(y=[Mux(self.bypass, word.y[n][:len(value)].as_signed(), value) for n, (value, _) in enumerate(clamped)],
+                              **word.keep(*keep))
