@@ -166,10 +166,14 @@ def parse_record(config, data):
     shape = words[8 + classes + layers:8 + classes + 2 * layers]
     count = int(words[2]) >> 16
     layer = int(words[2]) >> 8 & 0xFF
+    tokens, live = [], count
+    for word in shape[:layer].tolist():     # 0: no drop was computed there, everybody stayed
+        entering, live = (word & 0xFFFF, word >> 16) if word else (live, live)
+        tokens.append((entering, live))
     dropped = words[8 + classes + 2 * layers:].view(np.uint8)[:count]
     return Record(
         status=Error(int(words[0])), tag=int(words[1]), predicted_class=int(words[2]) & 0xFF, exit_layer=layer, tokens=count,
         cycles=int(words[3]), detail=int(words[4]), passes=int(words[5]), predicted_exit=int(words[6]),
         logits=tuple(words[8:24].view(np.int32).tolist()), entropies=tuple(words[24:24 + layer].tolist()),
-        entering=tuple((shape[:layer] & 0xFFFF).tolist()), live=tuple((shape[:layer] >> 16).tolist()),
+        entering=tuple(entering for entering, _ in tokens), live=tuple(live for _, live in tokens),
         dropped_at_layer=tuple(dropped.tolist()))

@@ -57,7 +57,7 @@ class Machine:
     def mask(self, select, group, last):
         """The slots that an operation works on."""
         every = set(range(len(self.table)))
-        chosen = {Select.ALL: every, Select.NEW: {i for i in every if self.table[i]["fresh"]}, Select.GROUP: group,
+        chosen = {Select.ALL: every, Select.NEW: {i for i in every if self.table[i].get("fresh")}, Select.GROUP: group,
                   Select.NOT_LAST: every - last, Select.LAST: last}[select]
         return sum(1 << i for i in chosen if self.table[i]["resident"])
 
