@@ -40,10 +40,12 @@ class MacArray(wiring.Component):
     """accumulators[t] of column n = sum over k of activation[k][t] * weight[k][n], exact; only non-zero weights take cycles.
 
     Lane p works on the p-th column of each group, from its own ring of weights that runs ahead. A lane that has finished its column goes on with
-    the next group, up to one group ahead of the slowest lane. Finished columns leave through a chain of registers, lane 0 first, behind the next
-    group's work. A group costs max over lanes of (entries + 1) cycles, or less where lanes take turns at the longest column, and at least P + 1 (the
-    chain); the first column leaves 9 cycles after its last entry was ready. Stalls: each lane alone on an empty ring; all on a missing activation
-    tile; on a full chain when the consumer is slow. A rewind costs one more cycle.
+    the next group, at most two groups beyond the one that is leaving, so lanes take turns at being the slowest. Finished columns leave behind the
+    next groups' work, lane 0 first.
+
+    Cycles: a column takes one for each entry and one more; a rewind one or two more; a group at least P, since a column leaves each cycle. Latency 10
+    from a column's last entry, waiting in its ring's output, to `o`. Stalls: each lane alone on an empty ring or an untaken result; all on a tile
+    that is not loaded.
 
     No deadlock as long as every block of groups fits the rings: from the first entry of the block in any lane to the word of the stream that
     completes the block in every lane no more than `weight_depth` entries and 128 columns.
