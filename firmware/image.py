@@ -170,8 +170,7 @@ def parse_image(data):
 
 def check(image, hardware, embedding=None):
     """Raise ImageError when this hardware would refuse the image, alone or with this embedding image."""
-    missing = [name for i, name in enumerate(UNITS) if image.units >> i & 1 and name not in hardware.units]
-    present = ", ".join(name for name in UNITS if name in hardware.units) or "none"
+    missing, present = _units(image.units & ~hardware.unit_bits), ", ".join(_units(hardware.unit_bits)) or "none"
     _require(not missing, Error.IMAGE_UNITS, f"Image units must be among those of the hardware ({present}), "
              f"it needs {', '.join(missing)} too")
     _require(image.config_hash == hardware.config_hash, Error.IMAGE_CONFIG,
@@ -187,6 +186,11 @@ def check(image, hardware, embedding=None):
             _require(value == wanted, Error.EMBEDDING_HEADER, f"Embedding image {name} must be {wanted}, not {value}")
         _require(embedding.hash == image.embedding_hash, Error.EMBEDDING_HASH,
                  f"Embedding image must be {image.embedding_hash:#010x}, which the image names, not {embedding.hash:#010x}")
+
+
+def _units(bits):
+    """Names of the units in a word of unit bits; a bit that no unit has shows by its number."""
+    return [UNITS[i] if i < len(UNITS) else f"bit {i}" for i in range(32) if bits >> i & 1]
 
 
 def _config(config_hash):
@@ -315,7 +319,7 @@ def _show_header(image):
         if name == "exit_threshold":
             text = f"{value} ({value / 65536:.4f} nats)"
         if name == "units":
-            text = ", ".join(unit for i, unit in enumerate(UNITS) if value >> i & 1) or "none"
+            text = ", ".join(_units(value)) or "none"
         if name != "reserved":
             yield f"  {name:17}{text}"
 

@@ -107,6 +107,12 @@ def test_absent_unit():
     refused(Error.IMAGE_UNITS, r"those of the hardware \(span\), it needs exit too", lambda: check(parse_image(data), bare))
 
 
+@pytest.mark.parametrize("bit", [len(UNITS), 31])
+def test_unknown_unit(bit):
+    data, _ = make(units=1 | 1 << bit)
+    refused(Error.IMAGE_UNITS, rf"\({', '.join(UNITS)}\), it needs bit {bit} too", lambda: check(parse_image(data), CI))
+
+
 @pytest.mark.parametrize(("name", "value"), [("layers", 13), ("classes", 17), ("heads", 5), ("positions", 65),
                                              ("embedding_width", 65)])
 def test_model_too_large(name, value):
