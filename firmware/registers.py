@@ -43,7 +43,6 @@ class Error(enum.IntEnum):
     SENTENCE_LENGTH = 33
     SENTENCE_TOKEN = 34
     SENTENCE_CHECK = 35
-    SENTENCE_BUS = 36
 
     @property
     def is_sentence(self):
@@ -71,14 +70,13 @@ _ERROR_TEXT = {
     Error.READ_SLVERR: "memory port: read answered SLVERR",
     Error.READ_DECERR: "memory port: read answered DECERR",
     Error.WRITE_ERROR: "memory port: write answered SLVERR or DECERR",
-    Error.EMBEDDING_BUS: "embedding port: error while the header was read",
+    Error.EMBEDDING_BUS: "embedding port: read answered SLVERR or DECERR",
     Error.WATCHDOG: "no progress for WATCHDOG cycles",
     Error.NOT_LOADED: "queue started without a loaded image",
     Error.SENTENCE_EMPTY: "sentence: no tokens",
     Error.SENTENCE_LENGTH: "sentence: more tokens than the model or the hardware takes",
     Error.SENTENCE_TOKEN: "sentence: token id beyond the vocabulary",
     Error.SENTENCE_CHECK: "sentence: check byte of an embedding row is wrong",
-    Error.SENTENCE_BUS: "sentence: embedding port answered with an error",
 }
 
 

@@ -47,7 +47,8 @@ class Embedder(wiring.Component):
     -------
     i : stream of `token_layout()`
     o : stream of `feature_layout()`
-    o_done : stream of {"row", "status"}: 0, SENTENCE_TOKEN (nothing was read), SENTENCE_CHECK or SENTENCE_BUS
+    o_done : stream of {"row", "status"}: 0, SENTENCE_TOKEN (nothing was read), SENTENCE_CHECK or EMBEDDING_BUS
+        (the last of them stops the queue)
     base, size, table : window of the embedding image and its `embedding_layout()`, quasi-static
     word_shift, position_shift, segment_shift : -8..31, stable while a token is inside
     loading : quasi-static, while idle: the reader serves `i_request`, `o_data` and `error` (for `Loader`) instead

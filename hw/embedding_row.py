@@ -42,7 +42,7 @@ class RowReader(wiring.Component):
     base, size, table : the embedding image and its `embedding_layout()`, quasi-static
     o_request, i_data, i_error : to a `Reader` of the embedding port, its data and its `error`
     code_valid, feature, code : one feature; cannot be stalled
-    done, status : pulse at the end, and 0, SENTENCE_CHECK or SENTENCE_BUS
+    done, status : pulse at the end, and 0, SENTENCE_CHECK or EMBEDDING_BUS
     """
 
     def __init__(self, config):
@@ -85,7 +85,7 @@ class RowReader(wiring.Component):
     def _guard(self, m):
         """A reader's error ends the row."""
         with m.If(self.i_error != 0):
-            self._fail(m, Mux(self.i_error == Error.WINDOW, Error.SENTENCE_CHECK, Error.SENTENCE_BUS))
+            self._fail(m, Mux(self.i_error == Error.WINDOW, Error.SENTENCE_CHECK, Error.EMBEDDING_BUS))
 
     def _ask(self, m, state, following):
         """States that request the bus words which hold the bytes from `_begin` to before `_end`."""

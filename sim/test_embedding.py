@@ -183,7 +183,7 @@ async def failing_bus(dut, response, stall):
     for row in (4, WORDS + 2, WORDS + POSITIONS + 1):
         for offset in (64 + 4 * row, parsed.offsets[row], parsed.offsets[row + 1] - 4):
             tb.memory.faults = {BASE + offset - offset % step: AxiResp(response)}
-            await tb.bad(token, Error.SENTENCE_BUS)
+            await tb.bad(token, Error.EMBEDDING_BUS)
     tb.memory.faults = {}
     await tb.good(some(1))
 
