@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The weight stream of one LINEAR (docs/design.md, section 2, Weight stream): packing, and the reader for tests and `show`.
 
-Columns are sorted by non-zeros so that the P lanes of a group end together; every second group runs through the lanes
-backwards, so that no lane's string gets longer than the others'. Padding is in the highest lanes.
+Columns are sorted by non-zeros so that the P lanes of a group end together; in each group the longest column goes to the lane
+with the least so far, so that no lane gets ahead. Padding is in the highest lanes.
 """
 
 from dataclasses import dataclass
@@ -125,16 +125,20 @@ def order_columns(codes):
     return np.argsort(-np.count_nonzero(codes, axis=1), kind="stable")
 
 
-def _slots(orders, columns):
-    """(groups, P) column numbers: each order cut into groups of P, every second one reversed; -1 fills the highest lanes.
+def _slots(orders, columns, nonzeros):
+    """(groups, P) column numbers: each order cut into groups of P, a group's longest column in the lane with the least entries so far.
 
-    Every second order begins reversed, so that orders of an even number of groups do not all favour the same lanes.
+    -1 fills the highest lanes of a group of fewer columns.
     """
-    groups = []
-    for start, order in enumerate(orders):
-        for number, at in enumerate(range(0, len(order), columns), start):
-            group = list(order[at:at + columns])
-            groups.append((group[::-1] if number % 2 else group) + [-1] * (columns - len(group)))
+    groups, entries = [], np.zeros(columns, int)
+    for order in orders:
+        for at in range(0, len(order), columns):
+            group = np.asarray(order[at:at + columns])
+            group = group[np.argsort(-nonzeros[group], kind="stable")]
+            slots = np.full(columns, -1)
+            slots[np.argsort(entries[:len(group)], kind="stable")] = group
+            entries += np.maximum(nonzeros[slots], 1)
+            groups.append(slots)
     return np.array(groups)
 
 
@@ -151,11 +155,11 @@ def pack_columns(codes, bias, destinations, columns, bus_bytes, orders=None):
     orders : lists of column numbers; each starts a group. Default: all columns, sorted by `order_columns`
     """
     codes = np.asarray(codes, dtype=np.uint8)
-    slots = _slots([order_columns(codes)] if orders is None else orders, columns)
+    counts = np.append(np.count_nonzero(codes, axis=1), 0)      # of padding too, number -1
+    slots = _slots([order_columns(codes)] if orders is None else orders, columns, counts)
     encoded = [_header(int(b), int(d)) + column
                for b, d, column in zip(bias, destinations, encode_columns(codes), strict=True)]
     encoded.append(_header(0, PADDING) + bytes(2 * ceil_div(codes.shape[1], WORD_ROWS)))
-    counts = np.append(np.count_nonzero(codes, axis=1), 0)
     strings = [b"".join(encoded[column] for column in lane) for lane in slots.T]
     lane_bytes = ceil_div(max(map(len, strings)), bus_bytes) * bus_bytes
     lanes = np.frombuffer(b"".join(s.ljust(lane_bytes, b"\0") for s in strings), np.uint8)

@@ -111,7 +111,7 @@ class Ring(wiring.Component):
 class MacLane(wiring.Component):
     """Walks columns of non-zero weights: accumulator[t] = sum over a column's entries of activation[k][t] * weight[k], t = 0..T-1.
 
-    One entry a cycle and one cycle between columns; a column's accumulators move into `result` 5 cycles after its last entry was issued, when the
+    One entry a cycle, also from column to column; a column's accumulators move into `result` 5 cycles after its last entry was issued, when the
     result before has been taken; until then the lane's pipeline stands still as a whole. The lane runs ahead of the array's current group by as
     many groups as it is told of. When the ring is empty bubbles pass; the accumulators are untouched.
 
@@ -164,7 +164,7 @@ class MacLane(wiring.Component):
 
     def _issue(self, m, weights):
         """Whether an entry enters the pipeline, and which bank it reads."""
-        ahead, between, may = Signal(range(WINDOW + 1)), Signal(), Signal()     # groups done in the window; after a column; entry wanted
+        ahead, may = Signal(range(WINDOW + 1)), Signal()    # groups done in the window; an entry is wanted
         group = Signal(group_layout())
         with m.Switch(ahead):
             for index in range(WINDOW):
@@ -172,14 +172,12 @@ class MacLane(wiring.Component):
                     m.d.comb += group.eq(self.window[index])
         ends = self.multiplies & weights.o.payload.last
         m.d.comb += [
-            may.eq(group.valid & ~between), weights.o.ready.eq(may & self._enable), self.multiplies.eq(weights.o.valid & weights.o.ready),
-            self.starved.eq(may & self._enable & ~weights.o.valid),
+            may.eq(group.valid & self._enable), weights.o.ready.eq(may), self.multiplies.eq(weights.o.valid & weights.o.ready),
+            self.starved.eq(may & ~weights.o.valid),
             weights.rewind.eq(weights.o.payload.last & group.end & group.rewind),
             weights.release.eq(weights.o.payload.last & group.end & ~group.rewind),
         ]
         m.d.sync += ahead.eq(ahead + ends - self.advance)
-        with m.If(self._enable):
-            m.d.sync += between.eq(ends)
         return group.bank
 
     def _multiply(self, m, entry, bank):
@@ -227,7 +225,7 @@ class MacLane(wiring.Component):
         return product
 
     def _accumulate(self, m, last, products, headers):
-        """Stage 5, and the result, whose capture also clears the accumulators: the slot after a column's last product is empty."""
+        """Stage 5, and the result, with whose capture the accumulators start again from the next column's first products."""
         done, filled, capture = Signal(), Signal(), Signal()   # a result waits in the accumulators; in `result`; it moves there
         totals = Signal(data.ArrayLayout(accumulator(self.config), self.config.tokens))
         result = Signal(totals.shape(), reset_less=True)
@@ -242,9 +240,9 @@ class MacLane(wiring.Component):
         with m.If(self._enable):
             m.d.sync += done.eq(self._valid & last)
         with m.If(capture):
-            m.d.sync += [totals.eq(0), result.eq(totals)]
-        with m.Elif(self._valid & self._enable):
-            m.d.sync += [total.eq(total + product) for total, product in zip(totals, products, strict=True)]
+            m.d.sync += result.eq(totals)
+        with m.If(self._enable & (self._valid | capture)):
+            m.d.sync += [total.eq(Mux(capture, Mux(self._valid, product, 0), total + product)) for total, product in zip(totals, products, strict=True)]
 
 
 def _merge(m, first, payload, second, o):

@@ -204,11 +204,11 @@ async def cycles(dut):
     array.linear(codes, array.tiles(2, 1))
     await array.check()
     assert array.sink.cycles[-1] - array.sink.cycles[8 * config.columns] == 8 * config.columns - 1
-    codes, lanes = array.codes((8 * config.columns, 24)) | 1, config.columns      # dense columns: an entry a cycle, a cycle between
+    codes, lanes = array.codes((8 * config.columns, 24)) | 1, config.columns      # dense columns: an entry a cycle
     array.sink.cycles.clear()
     array.linear(codes, array.tiles(2, 24))
     await array.check()
-    assert array.sink.cycles[-1] - array.sink.cycles[8 * lanes + lanes - 1] == 7 * 25
+    assert array.sink.cycles[-1] - array.sink.cycles[8 * lanes + lanes - 1] == 7 * 24
 
 
 FORMATS = {"af8": (8, 3), "af6": (6, 2), "af84": (8, 4), "int8": (8, 0)}
