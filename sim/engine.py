@@ -5,9 +5,10 @@ from amaranth.lib.wiring import In
 from cocotb.triggers import RisingEdge
 
 from firmware import isa
+from hw.exit import Field
 from sim import bench
 
-__all__ = ["RowPositions", "Words", "instruction", "pulse", "pulses", "quiet", "rows_of", "slot_table", "tiles_of", "until"]
+__all__ = ["Record", "RowPositions", "Words", "instruction", "pulse", "pulses", "quiet", "rows_of", "slot_table", "tiles_of", "until"]
 
 
 def instruction(**values):
@@ -72,6 +73,29 @@ def pulses(dut, valid, name=None, shape=None):
                 found.append(bench.read(dut, name, shape) if name else 1)
     cocotb.start_soon(watch())
     return found
+
+
+class Record:
+    """One result record as a list of words, written field by field."""
+
+    def __init__(self, config, tag):
+        self.layers = config.layers
+        self.words = [0] * config.result_words
+        self.words[1] = tag
+        self.dropped = [0xFF] * (-(-config.positions // 4) * 4)
+
+    def write(self, field, number, data):
+        base = {Field.WORD: 0, Field.LOGIT: 8, Field.ENTROPY: 24, Field.TOKENS: 24 + self.layers}
+        if field == Field.DROPPED:
+            self.dropped[number] = data & 0xFF
+        else:
+            self.words[base[field] + number] = data
+
+    def read(self):
+        words, first = list(self.words), 24 + 2 * self.layers
+        for number in range(0, len(self.dropped), 4):
+            words[first + number // 4] = int.from_bytes(bytes(self.dropped[number:number + 4]), "little")
+        return words
 
 
 class Words:

@@ -11,29 +11,7 @@ from cocotb.triggers import ClockCycles
 from hw.exit import Exit, Field, field_layout
 from hw.rows import index
 from sim import bench
-
-
-class Record:
-    """One record as a list of words, written field by field."""
-
-    def __init__(self, config, tag):
-        self.layers = config.layers
-        self.words = [0] * config.result_words
-        self.words[1] = tag
-        self.dropped = [0xFF] * (-(-config.positions // 4) * 4)
-
-    def write(self, field, number, data):
-        base = {Field.WORD: 0, Field.LOGIT: 8, Field.ENTROPY: 24, Field.TOKENS: 24 + self.layers}
-        if field == Field.DROPPED:
-            self.dropped[number] = data & 0xFF
-        else:
-            self.words[base[field] + number] = data
-
-    def read(self):
-        words, first = list(self.words), 24 + 2 * self.layers
-        for number in range(0, len(self.dropped), 4):
-            words[first + number // 4] = int.from_bytes(bytes(self.dropped[number:number + 4]), "little")
-        return words
+from sim.engine import Record
 
 
 def random_field(config, generator):

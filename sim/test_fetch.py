@@ -65,7 +65,7 @@ class Bench:
 @cocotb.parametrize(pause=bench.PAUSES)
 async def fetch(dut, pause):
     test = Bench(dut, pause)
-    await bench.start(dut)
+    await bench.start(dut, 20_000)
     for address, words in runs(test.bus):
         await test.run(address, words)
         if pause == "none" and words > 1:
@@ -78,7 +78,7 @@ async def fetch(dut, pause):
 async def nothing(dut, pause):
     """A run of no words asks for nothing, and the next one follows."""
     test = Bench(dut, pause)
-    await bench.start(dut)
+    await bench.start(dut, 20_000)
     for _ in range(3):
         test.send(BASE + 4, 0)
     await test.source.wait()
@@ -91,7 +91,7 @@ async def nothing(dut, pause):
 async def abandoned(dut):
     """The longest run, of which the reader gives only a part, as after an error; a reset, and the next run is whole."""
     test = Bench(dut, "none")
-    await bench.start(dut)
+    await bench.start(dut, 20_000)
     address, words = BASE + test.bus - 4, 2**16 - 1
     test.send(address, words)
     want, beats = asked(test.bus, address, words)
