@@ -21,7 +21,8 @@ from tokenizers import (
     trainers,
 )
 
-__all__ = ["SPECIAL", "Encoding", "SentenceTokenizer", "load", "train_tokenizer"]
+__all__ = ["SPECIAL", "Encoding", "SentenceTokenizer", "albert_tokenizer", "load",
+           "train_tokenizer"]
 
 SPECIAL = ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
 CLITICS = ("n't", "'s", "'re", "'ve", "'ll", "'d", "'m")
@@ -103,6 +104,38 @@ def train_tokenizer(sentences, vocabulary):
     pieces = set(tokenizer.get_vocab()) - set(SPECIAL)
     pieces |= {word for word, _ in words.most_common(vocabulary)}
     tokenizer.model = _unigram(_rank(pieces, words, vocabulary - len(SPECIAL)))
+    return _with_special(tokenizer)
+
+
+def albert_tokenizer(path):
+    """A `tokenizers.Tokenizer` from ALBERT's vocabulary: lines `piece<TAB>log probability`.
+
+    Line number = id; the first five are SPECIAL. Normalised and split as transformers'
+    AlbertTokenizer does it. Raises ValueError with the line that is wrong.
+    """
+    pieces = []
+    with open(path, encoding="utf-8", newline="\n") as lines:
+        for number, line in enumerate(lines, 1):
+            piece, _, score = line.rstrip("\n").partition("\t")
+            try:
+                pieces.append((piece, float(score)))
+            except ValueError:
+                raise ValueError(f"{path} line {number}: must be a piece, a tab and its log "
+                                 f"probability, not {line.rstrip()!r}") from None
+    if tuple(piece for piece, _ in pieces[:len(SPECIAL)]) != SPECIAL:
+        raise ValueError(f"{path} must begin with {', '.join(SPECIAL)}")
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=1))
+    tokenizer.normalizer = normalizers.Sequence([
+        normalizers.Replace("``", '"'), normalizers.Replace("''", '"'), normalizers.NFKD(),
+        normalizers.StripAccents(), normalizers.Lowercase()])
+    words = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), words])
+    tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
+    return _with_special(tokenizer)
+
+
+def _with_special(tokenizer):
+    """The tokenizer with special tokens put around a sentence or pair."""
     tokenizer.add_special_tokens(list(SPECIAL))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS]:0 $A:0 [SEP]:0",

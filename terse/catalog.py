@@ -8,7 +8,7 @@ from golden_model.config import MODELS, NumberFormat
 from golden_model.hardware import HARDWARE, UNITS, HardwareConfig
 from terse.errors import UserError
 
-__all__ = ["EXAMPLES", "checkpoint", "hardware", "model_config", "model_folder", "samples", "tokenizer"]
+__all__ = ["EXAMPLES", "checkpoint", "hardware", "model_config", "model_folder", "number_format", "samples", "tokenizer"]
 
 EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / "examples"
 SHORT = {"T": "tokens", "P": "columns", "bus": "bus_bits"}  # names of system.md
@@ -84,7 +84,7 @@ def _setting(text):
     if not equals or name not in known:
         raise UserError(f"Setting must be NAME=VALUE with NAME among T, P, {', '.join(known)}, not {text!r}")
     if name == "format":
-        return name, _format(value)
+        return name, number_format(value)
     if name == "units":
         return name, frozenset(UNITS if value == "all" else () if value in ("", "none") else value.split(","))
     if name == "multiplier":
@@ -94,10 +94,11 @@ def _setting(text):
     return name, int(value)
 
 
-def _format(text):
+def number_format(text):
+    """NumberFormat of "int8" or "bits,exponent", also written <8,3> or af8,3."""
     if text == "int8":
         return NumberFormat(8, 0)
-    parts = text.strip("<>").split(",")
+    parts = text.removeprefix("af").strip("<>").split(",")
     if len(parts) != 2 or not all(part.isdecimal() for part in parts):
         raise UserError(f"Setting format must be int8 or bits,exponent (for example 8,3), not {text!r}")
     try:

@@ -130,6 +130,27 @@ def train(task: Annotated[str, typer.Option()], data: Data, out: Annotated[pathl
     Console().print(metrics)
 
 
+@app.command("import")
+def import_model(folder: Annotated[pathlib.Path, typer.Argument(metavar="DIR", help="config.json, model.safetensors, maybe tokenizer.json.")],
+                 out: Annotated[pathlib.Path, typer.Option("--out", "-o", help="Folder for the checkpoint, new or empty.")],
+                 sentences: Annotated[pathlib.Path | None, typer.Option(help="Text for calibration, a line each; a tab in a pair.")] = None,
+                 vocab: Annotated[pathlib.Path | None, typer.Option(help="ALBERT's vocabulary, where DIR brings none.")] = None,
+                 positions: Annotated[int | None, typer.Option(help="Longest sentence, 4 to 512; by default 128.")] = None,
+                 prune: Annotated[float, typer.Option(help="Share of weights to set to zero.")] = 0.0,
+                 number_format: Annotated[str | None, typer.Option("--format", help="Round weights: int8, or bits,exponent as af8,3.")] = None):
+    """Make a checkpoint of a Hugging Face ALBERT classifier."""
+    from compress.import_hf import import_albert
+    from terse import report
+    from terse.catalog import number_format as parse
+    fmt = None if number_format is None else parse(number_format)
+    imported = import_albert(folder, out, sentences=sentences, vocab=vocab, positions=positions, zeros=prune, fmt=fmt,
+                             command=" ".join(["terse", *sys.argv[1:]]))
+    _say(*imported.notes)
+    for line in report.imported(imported):
+        print(line)
+    print(f"{out}: written")
+
+
 @app.command("compile")
 def compile_model(out: Output, model: Model = "tiny", hw: Hw = "ci"):
     """Write the image of a model for a hardware configuration, and beside it the embedding image (.emb)."""

@@ -3,7 +3,7 @@
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["buffers", "evaluation", "fits", "run_table", "summary"]
+__all__ = ["buffers", "evaluation", "fits", "imported", "run_table", "summary"]
 
 SPECIAL = ("[CLS]", "[SEP]", "<pad>")
 SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -47,6 +47,20 @@ def summary(report):
     for failure in report.failures[:10]:
         yield f"[bold red]{failure}[/]" if "[" not in failure else Text(failure, style="bold red")
     yield f"{good} of {len(report.sentences)} sentences bit-exact"
+
+
+def imported(result):
+    """The lines of `terse import`."""
+    model, metrics = result.checkpoint.model, result.metrics
+    yield (f"ALBERT, {model.layers} layers, embedding {model.embedding}, hidden {model.hidden}, {model.heads} heads, feed forward "
+           f"{model.feed_forward}, {model.vocabulary:,} words, {model.positions} positions, {model.classes} classes, {model.activation}")
+    yield (f"float twin: logits within {metrics['twin_difference']:.1e} of transformers' (float64), "
+           f"{metrics['twin_difference_float32']:.1e} (float32)")
+    yield f"ranges from {metrics['calibration_rows']} sentences"
+    yield f"zeros: encoder and pooler {metrics['encoder_sparsity']:.1%}, embeddings {metrics['embedding_sparsity']:.1%}"
+    yield (f"golden model, {metrics['golden_format']}: logits within {metrics['golden_difference']:.1e} of the float twin's (largest "
+           f"{metrics['largest_logit']:.1e}), class agrees on {metrics['golden_same_class']} of {metrics['golden_rows']}, "
+           f"{metrics['golden_saturations']} saturations")
 
 
 def evaluation(result):

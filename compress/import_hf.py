@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Hugging Face ALBERT classifier becomes a Terse checkpoint: checked, pruned, rounded, calibrated.
+
+ALBERT has no contribution predictor, spans or off-ramps. The checkpoint says so in the terms of
+docs/design.md: eta and predictors are zero (every token stays), spans are one, the off-ramp is a
+copy of the model's pooler and classifier, the exit threshold is 0 (no entropy is below it). The
+compiler leaves all of them out of the program, so the hardware needs none of those units.
+"""
+
+import lzma
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+
+from compress.data import DataError
+from compress.huggingface import AlbertError, eager, read
+from compress.prune import EMBEDDING, ENCODER, magnitude_mask, sparsity
+from compress.tokenizer import SPECIAL, SentenceTokenizer, albert_tokenizer
+from golden_model.adaptivfloat import bias_for, decode, encode
+from golden_model.calibrate import calibrate
+from golden_model.checkpoint import Checkpoint, tensor_shapes
+from golden_model.config import AF8
+from golden_model.model import run
+from golden_model.network import LINEARS
+from golden_model.quantize import quantize
+from golden_model.random_model import random_sentences
+from golden_model.reference import Reference
+
+__all__ = ["TOLERANCE", "Imported", "import_albert", "prune", "round_weights", "texts"]
+
+TOLERANCE = 1e-5    # logits of the float twin against transformers' in float64
+CALIBRATION = 64    # most sentences that ranges are taken from
+CHECKED = 4         # sentences that go through the twins and the golden model
+RANDOM = dict(count=8, low=4)       # sentences of random tokens, where no file is given
+LONGEST_RANDOM = 32
+RAMP = ("pooler.weight", "pooler.bias", "classifier.weight", "classifier.bias")
+TABLES = ("embedding.word", "embedding.position", "embedding.segment")
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What `import_albert` wrote, figures about it, and what the user should know."""
+
+    checkpoint: Checkpoint
+    metrics: dict
+    notes: list
+
+
+def import_albert(folder, out, *, sentences=None, vocab=None, positions=None, zeros=0.0, fmt=None,
+                  command=""):
+    """Read an ALBERT classifier from `folder`, write a Terse checkpoint to `out` -> Imported.
+
+    Parameters
+    ----------
+    folder : config.json, model.safetensors and maybe tokenizer.json, as save_pretrained writes them
+    out : a folder that is new or empty; it appears complete or not at all
+    sentences : file of sentences for calibration (see `texts`); without it, random tokens
+    vocab : ALBERT's vocabulary file, for a folder without tokenizer.json
+    positions : longest sentence that is kept, 4..512; default 128
+    zeros : share of each matrix that magnitude pruning sets to zero (encoder, pooler, embeddings)
+    fmt : NumberFormat that weights are rounded to; without it they stay float
+
+    Raises AlbertError and DataError; nothing is written then.
+    """
+    folder, out = Path(folder), Path(out)
+    if not 0 <= zeros < 1:
+        raise AlbertError(f"Share of zeros must be at least 0 and below 1, not {zeros}")
+    _check_out(out)
+    albert = read(folder, positions)
+    tokenizer, notes = _tokenizer(folder, vocab, albert.model)
+    inputs = _inputs(albert.model, tokenizer, sentences, notes)
+    checkpoint = Checkpoint(albert.model, _complete(albert.tensors(), albert.model),
+                            command=command)
+    metrics = {"calibration_rows": len(inputs), **_compare_twin(albert, checkpoint, inputs)}
+    checkpoint = _compress(checkpoint, zeros, fmt)
+    checkpoint.ranges = calibrate(checkpoint, inputs)
+    metrics |= _compare_golden(checkpoint, inputs, fmt or AF8)
+    metrics |= {"encoder_sparsity": sparsity(checkpoint.tensors, ENCODER),
+                "embedding_sparsity": sparsity(checkpoint.tensors, EMBEDDING)}
+    checkpoint.metrics = metrics
+    _write(checkpoint, tokenizer, out)
+    return Imported(checkpoint, metrics, notes)
+
+
+# Sentences.
+
+def texts(path):
+    """[(sentence,) or (sentence, second)] of a text file, plain or .xz.
+
+    One input a line, a tab between the two of a pair. When the first line names the columns
+    `sentence`, or `sentence1` and `sentence2`, those are taken, as in the tasks' TSV files.
+    Raises DataError with the line that is wrong.
+    """
+    path = Path(path)
+    opener = lzma.open if path.suffix == ".xz" else open
+    try:
+        with opener(path, "rt", encoding="utf-8", newline="\n") as file:
+            lines = [(number, line.rstrip("\r\n").split("\t"))
+                     for number, line in enumerate(file, 1) if line.strip()]
+    except (lzma.LZMAError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is damaged: {error}") from error
+    columns = None
+    for names in (("sentence",), ("sentence1", "sentence2")):
+        if lines and set(names) <= set(lines[0][1]):
+            columns = [lines[0][1].index(name) for name in names]
+    if columns:
+        lines = lines[1:]
+    if not lines:
+        raise DataError(f"{path} holds no sentences")
+    return [_text(path, number, fields, columns) for number, fields in lines]
+
+
+def _text(path, number, fields, columns):
+    if columns is None and len(fields) > 2:
+        raise DataError(f"{path} line {number}: must be a sentence, or two with a tab between, "
+                        f"not {len(fields)} fields")
+    if columns and len(fields) <= max(columns):
+        raise DataError(f"{path} line {number}: must have {max(columns) + 1} fields or more, "
+                        f"not {len(fields)}")
+    text = tuple(fields[column] for column in columns) if columns else tuple(fields)
+    if not all(part.strip() for part in text):
+        raise DataError(f"{path} line {number}: sentence must not be empty")
+    return text
+
+
+def _tokenizer(folder, vocab, model):
+    """(tokenizers.Tokenizer or None, notes): the folder's own, or ALBERT's from `vocab`."""
+    own, notes = folder / "tokenizer.json", []
+    if own.is_file():
+        source = own
+        try:
+            tokenizer = Tokenizer.from_file(str(own))
+        except Exception as error:      # the library raises Exception itself
+            raise AlbertError(f"{own} cannot be read: {error}") from error
+        if vocab is not None:
+            notes.append(f"--vocab is not used: {folder} brings tokenizer.json")
+    elif vocab is not None:
+        source = vocab
+        try:
+            tokenizer = albert_tokenizer(vocab)
+        except ValueError as error:
+            raise AlbertError(str(error)) from error
+    else:
+        return None, [f"{folder} brings no tokenizer.json: the model takes no text; "
+                      "--vocab gives it ALBERT's vocabulary"]
+    missing = [piece for piece in SPECIAL[1:4] if tokenizer.token_to_id(piece) is None]
+    if missing:
+        raise AlbertError(f"{source} must have the piece {missing[0]}, it is missing")
+    if tokenizer.get_vocab_size() > model.vocabulary:
+        raise AlbertError(f"{source} must have at most the {model.vocabulary} pieces of the word "
+                          f"embedding, not {tokenizer.get_vocab_size()}")
+    return tokenizer, notes
+
+
+def _inputs(model, tokenizer, sentences, notes):
+    """At most CALIBRATION (tokens, segments), evenly from the file; random ones without a file."""
+    if sentences is None:
+        notes.append("Ranges come from random tokens; --sentences FILE takes them from real text")
+        return random_sentences(model, **RANDOM, high=min(model.positions, LONGEST_RANDOM))
+    if tokenizer is None:
+        raise AlbertError("Sentences need a vocabulary: give --vocab")
+    found = texts(sentences)
+    if model.segments < 2 and any(len(text) > 1 for text in found):
+        raise AlbertError(f"{sentences} holds pairs, the model has one segment")
+    step = -(-len(found) // CALIBRATION)
+    encode = SentenceTokenizer(tokenizer, model.positions).encode
+    return [(one.ids, one.segments) for one in (encode(*text) for text in found[::step])]
+
+
+# Weights.
+
+def _complete(tensors, model):
+    """Tensors with the parts that ALBERT lacks: nothing is dropped, spans are full, nobody exits."""
+    absent = {name: torch.zeros(shape) for name, shape in tensor_shapes(model).items()
+              if name.startswith("predictor.") or name == "eta"}
+    ramp = {f"exit.{name}": tensors[name].clone() for name in RAMP}
+    return tensors | absent | ramp | {"attention.span": torch.ones(model.heads, model.positions)}
+
+
+def prune(tensors, zeros):
+    """Tensors with the smallest `zeros` of each encoder, pooler and embedding matrix set to 0."""
+    return tensors | {name: tensors[name] * magnitude_mask(tensors[name], zeros)
+                      for name in ENCODER + EMBEDDING}
+
+
+def round_weights(tensors, model, fmt):
+    """Tensors with every weight and embedding at its nearest value of `fmt`.
+
+    The machine rounds query / sqrt(head), so that is what is rounded here; `quantize` finds the
+    same codes and biases again.
+    """
+    rounded = dict(tensors)
+    for name in (*TABLES, *(f"{linear}.weight" for linear in LINEARS)):
+        factor = model.head ** 0.5 if name == "attention.query.weight" else 1.0
+        weight = tensors[name].double() / factor
+        bias = bias_for(weight.abs().max(), fmt)
+        weight = decode(encode(weight, bias, fmt), bias, fmt)
+        stored = (weight * factor).float()
+        # Float32 must not take the largest value below a power of two: its bias would change.
+        low = (stored.double() / factor).abs() < weight.abs()
+        rounded[name] = torch.where(low, torch.nextafter(stored, 2 * stored), stored)
+    return rounded
+
+
+def _compress(checkpoint, zeros, fmt):
+    """The pruned, rounded checkpoint; what that changed is kept as dense.NAME."""
+    tensors = checkpoint.tensors
+    if zeros:
+        tensors = prune(tensors, zeros)
+    if fmt is not None:
+        tensors = round_weights(tensors, checkpoint.model, fmt)
+    dense = {f"dense.{name}": before.clone() for name, before in checkpoint.tensors.items()
+             if not torch.equal(before, tensors[name])}
+    return Checkpoint(checkpoint.model, tensors | dense, command=checkpoint.command)
+
+
+# Comparisons.
+
+def _compare_twin(albert, checkpoint, inputs):
+    """Largest difference of logits to transformers', refused if above TOLERANCE.
+
+    Float64 decides: it shows whether the networks are the same, not how float32 rounds.
+    """
+    model = checkpoint.model
+    length = min(model.positions, LONGEST_RANDOM)
+    pair = random_sentences(model, 1, low=length, high=length)  # so that segments are compared
+    inputs = [*inputs[::-(-len(inputs) // CHECKED)], *pair]
+    reference = Reference(checkpoint)
+    ours = [torch.tensor(reference.run(*one).logits, dtype=torch.float64) for one in inputs]
+    metrics = {}
+    for name, dtype in (("twin_difference", torch.float64),
+                        ("twin_difference_float32", torch.float32)):
+        theirs = eager(albert, dtype)
+        metrics[name] = max(float((a - theirs(*one).double()).abs().max())
+                            for a, one in zip(ours, inputs, strict=True))
+    if not metrics["twin_difference"] <= TOLERANCE:
+        raise AlbertError(f"Logits must agree with transformers' within {TOLERANCE}, they differ "
+                          f"by {metrics['twin_difference']:.2e}: Terse computes another network")
+    return metrics
+
+
+def _compare_golden(checkpoint, inputs, fmt):
+    """The integer model with codes of `fmt` against the float twin, on a few of the inputs."""
+    try:
+        network = quantize(checkpoint, fmt)
+    except ValueError as error:
+        raise AlbertError(f"Model cannot be quantised to {fmt}: {error}") from error
+    reference, worst, same, saturations = Reference(checkpoint), 0.0, 0, 0
+    inputs = inputs[::-(-len(inputs) // CHECKED)]
+    for one in inputs:
+        golden, plain = run(network, *one), reference.run(*one)
+        logits = torch.tensor(golden.logits) * 2.0 ** -network.frac["logits"]
+        worst = max(worst, float((logits - torch.tensor(plain.logits)).abs().max()))
+        same += golden.predicted_class == plain.predicted_class
+        saturations += golden.saturations
+    return {"golden_format": str(fmt), "golden_rows": len(inputs), "golden_same_class": same,
+            "golden_difference": worst, "golden_saturations": saturations,
+            "largest_logit": checkpoint.ranges["logits"]}
+
+
+# Files.
+
+def _check_out(out):
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise AlbertError(f"{out} must be a folder that is new or empty")
+
+
+def _write(checkpoint, tokenizer, out):
+    """The folder appears complete: it is made beside its place and renamed."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as holder:
+        whole = Path(holder) / "checkpoint"
+        checkpoint.save(whole)
+        if tokenizer is not None:
+            tokenizer.no_truncation()
+            tokenizer.save(str(whole / "tokenizer.json"))
+        os.replace(whole, out)
