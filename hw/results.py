@@ -97,7 +97,7 @@ class Results(wiring.Component):
             m.d.sync += self.finished.eq(0)
         with m.FSM():
             with m.State("IDLE"):
-                with m.If((self.failure.valid | self.success.valid) & ~self.verdict_valid):
+                with m.If(self.failure.valid | self.success.valid):
                     m.next = "WRITE_0"
             for step, (field, index, value) in enumerate(writes):
                 with m.State(f"WRITE_{step}"):

@@ -152,7 +152,7 @@ async def at_once(dut, pause):
 
 @cocotb.test()
 async def time(dut):
-    """Cycles from begin to end; an end in the cycle of its verdict waits for that."""
+    """Cycles from begin to end; an end in the cycle of its verdict: both are written."""
     test = Bench(dut, "none")
     await bench.start(dut, 20_000)
     for number in range(4):
