@@ -153,7 +153,10 @@ def _sizes(config, positions):
 
 
 def hardware_for(model, **changes):
-    """The smallest HardwareConfig of 4 x 4 lanes that holds `model`; ValueError where none does."""
+    """A HardwareConfig of just the model's sizes, 4 x 4 lanes or `changes`; ValueError where none is.
+
+    A large model with long sentences needs more token lanes: the compiler says so.
+    """
     sizes = {name: getattr(model, name) for name in
              ("positions", "hidden", "feed_forward", "embedding", "heads", "layers", "classes")}
     depth = 1 << (2 * model.longest_reduction - 1).bit_length()

@@ -99,9 +99,10 @@ class ModelConfig:
 
     def __post_init__(self):
         _check_integer("Layers", self.layers, 1, 64)
-        for name in ("embedding", "hidden", "feed_forward", "predictor"):
+        for name, most in (("embedding", 4096), ("hidden", 4096), ("feed_forward", 16384),
+                           ("predictor", 4096)):
             size = getattr(self, name)
-            _check_integer(name.capitalize(), size, 16, 4096)
+            _check_integer(name.capitalize(), size, 16, most)
             if size % 16:
                 raise ValueError(f"{name.capitalize()} must be a multiple of 16, not {size}")
         _check_integer("Heads", self.heads, 1, 64)

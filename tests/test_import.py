@@ -216,6 +216,7 @@ def refused(tmp_path, folder, message, **options):
     ({"hidden_size": "big"}, "hidden_size.* expected int"),
     ({"hidden_size": 8192}, "No hardware holds this model: Hidden must be in 16..4096, not 8192"),
     ({"hidden_size": 40}, "Hidden must be a multiple of 16, not 40"),
+    ({"intermediate_size": 32768}, "Feed_forward must be in 16..16384, not 32768"),
     ({"embedding_size": 2048}, "Hardware embedding must be in 2..1024, not 2048; nearest: 1024"),
     ({"num_hidden_layers": 60}, "Hardware layers must be in 1..48, not 60"),
     ({"id2label": {str(i): str(i) for i in range(20)}}, "Classes must be in 2..16, not 20"),
