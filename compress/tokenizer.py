@@ -114,14 +114,15 @@ def albert_tokenizer(path):
     AlbertTokenizer does it. Raises ValueError with the line that is wrong.
     """
     pieces = []
-    with open(path, encoding="utf-8", newline="\n") as lines:
-        for number, line in enumerate(lines, 1):
-            piece, _, score = line.rstrip("\n").partition("\t")
-            try:
-                pieces.append((piece, float(score)))
-            except ValueError:
-                raise ValueError(f"{path} line {number}: must be a piece, a tab and its log "
-                                 f"probability, not {line.rstrip()!r}") from None
+    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
+        try:
+            piece, _, score = line.decode("utf-8").partition("\t")
+            if not math.isfinite(float(score)):
+                raise ValueError
+        except ValueError:
+            raise ValueError(f"{path} line {number}: must be a piece, a tab and its log "
+                             f"probability in UTF-8, not {line!r}") from None
+        pieces.append((piece, float(score)))
     if tuple(piece for piece, _ in pieces[:len(SPECIAL)]) != SPECIAL:
         raise ValueError(f"{path} must begin with {', '.join(SPECIAL)}")
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=1))

@@ -263,8 +263,9 @@ def test_bad_options(tmp_path, albert, vocab):
     for positions in (3, 33):
         refused(tmp_path, albert, f"Positions must be in 4..32, not {positions}", positions=positions)
     refused(tmp_path, albert, "Sentences need a vocabulary: give --vocab", sentences=vocab)
-    vocab.write_text("a\tb\n")
-    refused(tmp_path, albert, "line 1: must be a piece, a tab and its log probability", vocab=vocab)
+    for line in (b"a\tb\n", b"a\n", b"a\tnan\n", b"\xff\t-1\n"):
+        vocab.write_bytes(line)
+        refused(tmp_path, albert, "line 1: must be a piece, a tab and its log probability in UTF-8", vocab=vocab)
     vocab.write_text("a\t-1\n")
     refused(tmp_path, albert, "must begin with <pad>, <unk>", vocab=vocab)
     vocab.write_text("\n".join(f"{piece}\t0" for piece in (*SPECIAL, *map(str, range(70)))))
