@@ -69,7 +69,10 @@ class Admission(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(self.start):
+                    m.next = "SETTLE"
                     self._rows(m, Command.SETTLE, "SEEK")
+            with m.State("SETTLE"):  # the row table was busy when the operation started
+                self._rows(m, Command.SETTLE, "SEEK")
             self._seek(m, resident)
             self._check(m, resident)
             self._tokens(m)
