@@ -1,6 +1,6 @@
 # amaranth: UnusedElaboratable=no
 # SPDX-License-Identifier: Apache-2.0
-"""hw/contribution.py and hw/exponential.py against golden_model/softmax.py."""
+"""hw/contribution.py against golden_model/softmax.py."""
 
 import random
 
@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from golden_model.formats import EXP_IN_FRAC
-from golden_model.functions import exp
-from golden_model.softmax import distance, numerator
+from golden_model.softmax import numerator
 from hw.contribution import Contribution
-from hw.exponential import ALIGN, Exponential
+from hw.exponential import ALIGN
 from hw.rows import index
 from sim import bench
 
@@ -59,35 +58,7 @@ async def contribution(dut, pause):
     assert sink.empty()
 
 
-@cocotb.test()
-@cocotb.parametrize(pause=bench.PAUSES)
-async def exponential(dut, pause):
-    """Every table entry, the clamp, ties of the rounding, shifts both ways and beyond the ends."""
-    block = Exponential()
-    idle, stall = bench.pauses(pause)
-    source = bench.Source(dut, "i", block.i.payload.shape(), idle)
-    sink = bench.Sink(dut, "o", block.o.payload.shape(), stall)
-    await bench.start(dut)
-    generator = random.Random(2)
-    for align in (0, 1, 3, 6, 16, 17, 18, 31, -1, -5, -16, -17, -32):
-        bench.drive(dut, "align", ALIGN, align)
-        count = 512 if align == 0 else 64
-        pairs = [(HIGH, HIGH - 257 * i // 2) if align == 0 else sorted(generator.choices(range(LOW, HIGH + 1), k=2), reverse=True)
-                 for i in range(count - 2)] + [(HIGH, LOW), (9, 9)]
-        source.send([{"value": value, "maximum": maximum} for maximum, value in pairs])
-        top, x = torch.tensor(pairs).T
-        d = distance(x, top, EXP_IN_FRAC + align)
-        want = [{"distance": int(a), "exponential": int(b), "meta": 0} for a, b in zip(d, exp(d), strict=True)]
-        bench.assert_same("exponential", await sink.receive(count), want)
-    assert sink.empty()
-
-
 @pytest.mark.parametrize("config", [bench.small(), bench.small(tokens=3, positions=15, rows=15)],
                          ids=lambda config: str(config.positions))
 def test_contribution(config):
-    bench.run(Contribution(config), "sim.test_contribution", f"contribution_{config.positions}", config=config,
-              only="contribution")
-
-
-def test_exponential():
-    bench.run(Exponential(), "sim.test_contribution", "exponential", only="exponential")
+    bench.run(Contribution(config), "sim.test_contribution", f"contribution_{config.positions}", config=config)
