@@ -20,6 +20,7 @@ BIAS_BITS = 40
 HEADER_BYTES = BIAS_BITS // 8 + 2
 PADDING = 0xFFFF        # destination of a column that is not stored
 HEADERS = 128           # column headers that a lane of the array holds (hw/mac_lane.py)
+LOAD_LATENCY = 64       # cycles between the loads of two tiles, about
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Columns:
                  if all(self._is_safe(bus_bytes, depth, *block) for block in self._blocks(size))]
         if not sizes:
             raise ValueError(f"Weight buffer must have more than {depth} entries in each lane: the lanes' columns are too uneven")
-        return min(reversed(sizes), key=lambda size: self._cost(size, bus_bytes, depth, tiles))
+        return min(reversed(sizes), key=lambda size: self._cost(size, bus_bytes, tiles))
 
     def _blocks(self, size):
         return [(start, min(start + size, self.groups)) for start in range(0, self.groups, size)]
@@ -81,18 +82,18 @@ class Columns:
         size = self.nonzeros + HEADER_BYTES + 2 * ceil_div(self.rows, WORD_ROWS)
         return np.cumsum(np.vstack([np.zeros_like(self.nonzeros[:1]), size]), axis=0)
 
-    def _cost(self, size, bus_bytes, depth, tiles):
+    def _cost(self, size, bus_bytes, tiles):
         """Estimated cycles on `tiles` tiles. A tile is loaded, K words, behind the work on the one before: a small block waits for
-        that. Weights arrive behind the work on the block before as far as they fit beside it: a large block waits for the rest.
+        that. The weights of a block arrive behind the work on the block before.
         """
         longest = self.nonzeros.max(axis=1)
         total = 0
         for start, stop in self._blocks(size):
-            work = max(int(longest[start:stop].sum()), self.rows)
-            entries = int((self._entries[stop] - self._entries[start]).max())
-            stream = int((self._bytes[stop] - self._bytes[start]).sum()) / bus_bytes
-            total += max(work, stream * max(0, 2 * entries - depth) / entries) + (tiles - 1) * work
-        return max(total, len(self.data) / bus_bytes)
+            work = int(longest[start:stop].sum())
+            if tiles > 1:
+                work = max(work, self.rows + LOAD_LATENCY)
+            total += max(tiles * work, int((self._bytes[stop] - self._bytes[start]).sum()) / bus_bytes)
+        return total
 
     def _is_safe(self, bus_bytes, depth, start, stop):
         """Whether every lane can hold what it gets until the block start..stop is complete in all of them."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sparse columns to non-zeros: the RTL of golden_model/bitmask.py with the column headers of a weight stream."""
 
-from amaranth import Cat, Module, Mux, ResetInserter, Signal
+from amaranth import Cat, Const, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -11,6 +11,9 @@ from golden_model.bitmask import WORD_ROWS
 from hw.shapes import accumulator, code
 
 __all__ = ["ColumnDecoder", "entry_layout", "header_layout"]
+
+CHUNK = 4       # bytes that the decoder can take at once, the narrowest bus word
+MASK_BYTES = WORD_ROWS // 8
 
 
 def entry_layout(config):
@@ -26,10 +29,10 @@ def header_layout(config):
 class ColumnDecoder(wiring.Component):
     """One lane's byte string (docs/design.md, Weight stream) to column headers and non-zero weights.
 
-    Takes one byte a cycle: a column of z non-zeros costs 7 + 2 * ceil(K / 16) + z cycles. A weight is offered when the next one, or the
-    column's end, shows whether it is the last: one cycle after its byte at the earliest. A column without non-zeros gives one entry, code 0
-    at row 0. Stalls as a whole when an output is not taken; headers run ahead of the weights by at most one column. After `groups` columns
-    all input is taken and ignored, until `clear`.
+    A weight a cycle, also from one mask word to the next; a mask word without weights takes a cycle. A column of z weights costs z + 3 cycles where
+    no mask word is empty. A weight is offered when the next one, or the column's end, shows whether it is the last: one cycle after its byte at
+    the earliest. A column without weights gives one entry, code 0 at row 0. Stalls as a whole when an output is not taken; headers run ahead of
+    the weights by at most one column. After `groups` columns all input is taken and ignored, until `clear`.
 
     Parameters
     ----------
@@ -54,81 +57,94 @@ class ColumnDecoder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        self._byte, self._valid, self._take = Signal(8), Signal(), Signal()
-        self._bytes(m)
-        index, groups = Signal(max(1, ceil_log2(self.config.reduction) - 4)), Signal(16)  # mask word of the column; columns decoded
-        mask, last_index = Signal(WORD_ROWS), Signal.like(index)
-        rest = mask & (mask - 1)
-        weight, flush = Signal(), Signal()      # a weight's byte is here; the column has ended
+        self._window, self._left, self._take = Signal(8 * (2 * CHUNK - 1)), Signal(range(2 * CHUNK)), Signal(range(CHUNK + 1))
+        self._fill(m)
+        self._columns, self._flush = Signal(16), Signal()       # columns decoded; the column has ended
+        self._mask, self._index = Signal(WORD_ROWS), Signal(max(1, ceil_log2(self.config.reduction) - 4))  # mask word, its number
+        last_index = Signal.like(self._index)
         m.d.sync += last_index.eq((self.reduction - 1) >> 4)
-        take_weight = self._weights(m, weight, flush, Cat(_lowest(m, mask), index))
-        take_header = self._header(m)
-
-        def next_word():
-            m.d.sync += index.eq(index + 1)
-            m.next = "MASK_LOW"
-            with m.If(index == last_index):
-                m.d.sync += [index.eq(0), groups.eq(groups + 1), flush.eq(1)]
-                m.next = "HEADER"
-
+        self._ends = self._index == last_index
+        header = self._header(m)
+        walk = self._walk(m)
         with m.FSM():
-            with m.State("HEADER"):     # also past the last column
-                m.d.comb += self._take.eq(take_header(groups == self.groups))
-                with m.If(self._header_ends):
-                    m.next = "MASK_LOW"
-            with m.State("MASK_LOW"):
-                m.d.comb += self._take.eq(1)
-                m.d.sync += mask.eq(self._byte)
-                with m.If(self._valid):
-                    m.next = "MASK_HIGH"
-            with m.State("MASK_HIGH"):
-                m.d.comb += self._take.eq(~flush)
-                m.d.sync += mask[8:].eq(self._byte)
-                with m.If(self._valid & ~flush):
-                    m.next = "CODES"
-                    with m.If((mask[:8] == 0) & (self._byte == 0)):
-                        next_word()
-            with m.State("CODES"):
-                m.d.comb += [weight.eq(self._valid & ~flush), self._take.eq(take_weight)]
-                with m.If(weight & take_weight):
-                    m.d.sync += mask.eq(rest)
-                    with m.If(rest == 0):
-                        next_word()
+            header()
+            walk()
         return ResetInserter(self.clear)(m)
 
-    def _bytes(self, m):
-        """Bus words to bytes; one word waits while another is taken apart."""
-        size = self.config.bus_bytes
-        waiting, word = Signal(self.config.bus_bits, reset_less=True), Signal(self.config.bus_bits, reset_less=True)
-        full, left = Signal(), Signal(range(size + 1))
-        m.d.comb += [self.i.ready.eq(~full), self._byte.eq(word), self._valid.eq(left != 0)]
+    def _fill(self, m):
+        """Bus words to chunks to the window of bytes: `_take` of them leave, and a chunk comes where it fits behind the rest."""
+        chunks = self.config.bus_bytes // CHUNK
+        word, full = Signal(self.config.bus_bits, reset_less=True), Signal(range(chunks + 1))      # chunks that are left of a word
+        rest, fill = Signal(range(2 * CHUNK)), Signal()
+        m.d.comb += [rest.eq(self._left - self._take), fill.eq((rest < CHUNK) & (full != 0)), self.i.ready.eq((full == 0) | ((full == 1) & fill))]
+        with m.If(fill):
+            m.d.sync += [word.eq(word >> 8 * CHUNK), full.eq(full - 1)]
         with m.If(self.i.ready):
-            m.d.sync += [waiting.eq(self.i.payload), full.eq(self.i.valid)]
-        with m.If(~self._valid | self._take):
-            m.d.sync += [word.eq(word >> 8), left.eq(left - self._valid)]
-            with m.If(left[1:] == 0):
-                m.d.sync += [word.eq(waiting), left.eq(Mux(full, size, 0))]
-                with m.If(full):
-                    m.d.sync += full.eq(0)
+            m.d.sync += [word.eq(self.i.payload), full.eq(Mux(self.i.valid, chunks, 0))]
+        behind = Mux(fill, word[:8 * CHUNK], 0) << Cat(Const(0, 3), rest[:2])
+        m.d.sync += [self._left.eq(rest + Mux(fill, CHUNK, 0)), self._window.eq(self._window >> Cat(Const(0, 3), self._take) | behind)]
 
     def _header(self, m):
-        """Shift in the header's bytes; returns how a byte is taken."""
-        content, count = Signal(8 * HEADER_BYTES), Signal(range(HEADER_BYTES))
-        pending, self._header_ends = Signal(), Signal()
-        payload = self.o_header.payload
+        """A column's header in two parts; returns what makes the states."""
+        content, pending = Signal(8 * HEADER_BYTES), Signal()
+        second = HEADER_BYTES - CHUNK
+        payload, past = self.o_header.payload, self._columns == self.groups
         m.d.comb += [self.o_header.valid.eq(pending), payload.bias.eq(content[:BIAS_BITS].as_signed()),
-                         payload.destination.eq(content[BIAS_BITS:])]
+                     payload.destination.eq(content[BIAS_BITS:])]
         with m.If(self.o_header.ready):
             m.d.sync += pending.eq(0)
 
-        def take(ignore):
-            with m.If(self._valid & ~pending & ~ignore):
-                m.d.sync += [content.eq(Cat(content[8:], self._byte)), count.eq(count + 1)]
-                with m.If(count == HEADER_BYTES - 1):
-                    m.d.comb += self._header_ends.eq(1)
-                    m.d.sync += [count.eq(0), pending.eq(1)]
-            return ~pending | ignore
-        return take
+        def states():
+            with m.State("HEADER"):     # also past the last column
+                with m.If(past):
+                    m.d.comb += self._take.eq(Mux(self._left > CHUNK, CHUNK, self._left))
+                with m.Elif((self._left >= CHUNK) & ~pending):
+                    m.d.comb += self._take.eq(CHUNK)
+                    m.d.sync += content[:8 * CHUNK].eq(self._window)
+                    m.next = "HEADER_END"
+            with m.State("HEADER_END"):
+                with m.If(self._left >= second):
+                    m.d.comb += self._take.eq(second)
+                    m.d.sync += [content[8 * CHUNK:].eq(self._window), pending.eq(1)]
+                    m.next = "MASK"
+        return states
+
+    def _walk(self, m):
+        """A mask word and its weights; the next word's mask is taken with the last weight. Returns what makes the states."""
+        mask, lone, following = self._mask, Signal(), Signal(WORD_ROWS)
+        weight = Signal()       # a weight's byte is here
+        position = _lowest(m, mask)
+        take_weight = self._weights(m, weight, self._flush, Cat(position, self._index))
+        rest = mask & (mask - 1)
+        m.d.comb += [lone.eq(rest == 0), following.eq(self._window[8:])]
+
+        def word_ends():
+            m.d.sync += self._index.eq(self._index + 1)
+            m.next = "MASK"
+            with m.If(self._ends):
+                m.d.sync += [self._index.eq(0), self._columns.eq(self._columns + 1), self._flush.eq(1)]
+                m.next = "HEADER"
+
+        def states():
+            with m.State("MASK"):
+                with m.If((self._left >= MASK_BYTES) & ~self._flush):
+                    m.d.comb += self._take.eq(MASK_BYTES)
+                    m.d.sync += mask.eq(self._window)
+                    m.next = "CODES"
+                    with m.If(self._window[:WORD_ROWS] == 0):
+                        word_ends()
+            with m.State("CODES"):
+                m.d.comb += weight.eq((self._left != 0) & ~self._flush)
+                with m.If(weight & take_weight):
+                    m.d.comb += self._take.eq(1)
+                    m.d.sync += mask.eq(rest)
+                    with m.If(lone):
+                        word_ends()
+                    with m.If(lone & ~self._ends & (self._left > MASK_BYTES) & (following != 0)):
+                        m.d.comb += self._take.eq(1 + MASK_BYTES)
+                        m.d.sync += mask.eq(following)
+                        m.next = "CODES"
+        return states
 
     def _weights(self, m, weight, flush, k):
         """Hold each weight until its successor or the column's end is known; returns whether a weight's byte is taken."""
@@ -139,7 +155,7 @@ class ColumnDecoder(wiring.Component):
         ]
         take = ~flush & (~held | self.o.ready)
         with m.If(weight & take):
-            m.d.sync += [held.eq(1), entry.k.eq(k), entry.code.eq(self._byte)]
+            m.d.sync += [held.eq(1), entry.k.eq(k), entry.code.eq(self._window)]
         with m.If(flush & self.o.ready):
             m.d.sync += [flush.eq(0), held.eq(0), entry.eq(0)]
         return take

@@ -61,8 +61,8 @@ class MacArray(wiring.Component):
     i_dense : In(stream of dense_layout), instead: one entry into the rings of the chosen lanes; zero codes are ordinary
     i_dense_header : In(stream of {"destinations"}), one for each group of dense columns, before its last entry; 0xFFFF: nothing stored
     i_load : In(stream of load_layout), rows 0, 1, .. of a tile into a free bank; `last` makes it ready
-    i_command : In(stream of command_layout), runs on the oldest ready bank. `rewind`: then back to the block's first column, else the block is
-        released; `free`: then release the bank
+    i_command : In(stream of command_layout), runs on the oldest ready bank. `rewind`: then back to the block's first column, else each
+        column is released behind its use; `free`: then release the bank
     o : Out(stream of column_layout)
     reduction, groups : In, K and columns of each lane in the weight stream, quasi-static
     clear : In(1), empties everything; memories keep their contents

@@ -49,7 +49,7 @@ def write_layout(config):
 
 
 def group_layout(meta=0):
-    """A group of columns to be worked on. `end`: it is its command's last, then `rewind`, or else release the block."""
+    """A group of columns to be worked on. `rewind`: its weights are wanted again, behind the command's last group, its `end`; else they are released."""
     return data.StructLayout({"valid": 1, "bank": 1, "end": 1, "rewind": 1, "free": 1, "meta": meta})
 
 
@@ -175,7 +175,7 @@ class MacLane(wiring.Component):
             may.eq(group.valid & self._enable), weights.o.ready.eq(may), self.multiplies.eq(weights.o.valid & weights.o.ready),
             self.starved.eq(may & ~weights.o.valid),
             weights.rewind.eq(weights.o.payload.last & group.end & group.rewind),
-            weights.release.eq(weights.o.payload.last & group.end & ~group.rewind),
+            weights.release.eq(weights.o.payload.last & ~group.rewind),
         ]
         m.d.sync += ahead.eq(ahead + ends - self.advance)
         return group.bank
@@ -234,7 +234,7 @@ class MacLane(wiring.Component):
             capture.eq(done & ~filled), self._enable.eq(~done | ~filled), self.blocked.eq(done & filled),
             self.o.valid.eq(filled & headers.o.valid), self.o.payload.accumulators.eq(result),
             self.o.payload.bias.eq(headers.o.payload.bias), self.o.payload.destination.eq(headers.o.payload.destination),
-            headers.o.ready.eq(taken), headers.rewind.eq(current.end & current.rewind), headers.release.eq(current.end & ~current.rewind),
+            headers.o.ready.eq(taken), headers.rewind.eq(current.end & current.rewind), headers.release.eq(~current.rewind),
         ]
         m.d.sync += filled.eq((filled | done) & ~taken)
         with m.If(self._enable):
@@ -242,7 +242,8 @@ class MacLane(wiring.Component):
         with m.If(capture):
             m.d.sync += result.eq(totals)
         with m.If(self._enable & (self._valid | capture)):
-            m.d.sync += [total.eq(Mux(capture, Mux(self._valid, product, 0), total + product)) for total, product in zip(totals, products, strict=True)]
+            m.d.sync += [total.eq(Mux(capture, Mux(self._valid, product, 0), total + product))
+                         for total, product in zip(totals, products, strict=True)]
 
 
 def _merge(m, first, payload, second, o):
