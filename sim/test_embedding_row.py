@@ -123,6 +123,11 @@ async def damaged(dut, pause):
         struct.pack_into("<I", image, at, value)
         assert await test.read(number, bytes(image)) == Error.SENTENCE_CHECK, f"{value:#x} at {at}"
         await test.good(number)
+    image, last, size = bytearray(test.image), len(test.codes) - 1, len(test.image)
+    struct.pack_into("<2I", image, HEADER_BYTES + 4 * last, size - 4, size + 4)
+    test.port.requests.clear()
+    assert await test.read(last, bytes(image)) == Error.SENTENCE_CHECK
+    assert all(one["address"] + one["words"] * test.config.bus_bytes <= BASE + size for one in test.port.requests), "beyond the image"
     present = "embedding_check" in test.config.units
     for at in (start + 2, start + 5):   # codes
         image = bytearray(test.image)
