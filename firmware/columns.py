@@ -66,7 +66,7 @@ class Columns:
                  if all(self._is_safe(bus_bytes, depth, *block) for block in self._blocks(size))]
         if not sizes:
             raise ValueError(f"Weight buffer must have more than {depth} entries in each lane: the lanes' columns are too uneven")
-        return min(reversed(sizes), key=lambda size: self._cost(size, bus_bytes, tiles))
+        return min(sizes, key=lambda size: self._cost(size, bus_bytes, tiles))
 
     def _blocks(self, size):
         return [(start, min(start + size, self.groups)) for start in range(0, self.groups, size)]
@@ -83,16 +83,16 @@ class Columns:
         return np.cumsum(np.vstack([np.zeros_like(self.nonzeros[:1]), size]), axis=0)
 
     def _cost(self, size, bus_bytes, tiles):
-        """Estimated cycles on `tiles` tiles. A tile is loaded, K words, behind the work on the one before: a small block waits for
-        that. The weights of a block arrive behind the work on the block before.
+        """Estimated cycles on `tiles` tiles. A tile is loaded, K words, behind the work on the one before: a small block waits for that. The first
+        tile waits for the first block's weights: a large block waits for that. The other blocks' weights arrive behind the work on the block before.
         """
         longest = self.nonzeros.max(axis=1)
         total = 0
         for start, stop in self._blocks(size):
             work = int(longest[start:stop].sum())
-            if tiles > 1:
-                work = max(work, self.rows + LOAD_LATENCY)
-            total += max(tiles * work, int((self._bytes[stop] - self._bytes[start]).sum()) / bus_bytes)
+            each = max(work, self.rows + LOAD_LATENCY) if tiles > 1 else work
+            arrival = int((self._bytes[stop] - self._bytes[start]).sum()) / bus_bytes
+            total += max(arrival, work) + (tiles - 1) * each if start == 0 else max(arrival, tiles * each)
         return total
 
     def _is_safe(self, bus_bytes, depth, start, stop):

@@ -55,7 +55,7 @@ class Accelerator(wiring.Component):
         config = self.config
         m.submodules.registers = self.registers = Registers(config)
         m.submodules.loader = self.loader = Loader(config)
-        m.submodules.reader = self.reader = Reader(config)
+        m.submodules.reader = self.reader = Reader(config, burst=64, outstanding=8)
         m.submodules.embedder = self.embedder = Embedder(config)
         m.submodules.writer = self.writer = Writer(config)
         self.reset = Signal()

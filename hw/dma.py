@@ -43,7 +43,7 @@ class Reader(wiring.Component):
 
     def __init__(self, config, *, burst=16, outstanding=4):
         check_burst(config, burst)
-        self._config, self._burst, self._depth = config, burst, burst * outstanding
+        self._config, self._burst, self._outstanding, self._depth = config, burst, outstanding, burst * outstanding
         super().__init__({
             "i_request": In(stream.Signature(request())), "o": Out(stream.Signature(bus_word(config))),
             "abort": In(1), "error": Out(ERROR), "idle": Out(1), "bus": Out(axi.read(config.bus_bits)),
@@ -100,7 +100,7 @@ class Reader(wiring.Component):
     def _receive(self, m, aborting, freed):
         """Beats into the buffer or nowhere; returns the queue that says of each burst asked for whether it ends its request."""
         bus = self.bus
-        m.submodules.finals = finals = SyncFIFO(width=1, depth=8)
+        m.submodules.finals = finals = SyncFIFO(width=1, depth=2 * self._outstanding)
         m.submodules.buffer = buffer = SyncFIFOBuffered(width=self._config.bus_bits + 1, depth=self._depth)
         beat, bad = Signal(), Signal()
         discard = aborting | self.abort

@@ -9,9 +9,12 @@ from hw.instruction import fields
 from hw.mac_array import command_layout
 from hw.rows import slot_layout
 from hw.store import Kind, column_meta
+from hw.stream import Fifo
 from hw.tiles import TileIterator
 
 __all__ = ["Linear", "Tiles", "load_layout"]
+
+COMMANDS = 2    # that wait for the array: as many as it has banks for tiles
 
 
 def load_layout():
@@ -69,9 +72,10 @@ class Tiles(wiring.Component):
 class Linear(wiring.Component):
     """For each block of groups, for each selected tile: load the tile, run the block's groups on it.
 
-    The weights of a block stay in the array's weight buffer until its last tile; an operation on a single tile loads it once. First load and
-    command 4 cycles after `start`, then one of each every 2 cycles while they are taken, 4 cycles from block to block; a tile without a selected
-    row costs one more. Stalled: holds both, each until it is taken. `done` when the last column of the last command has been written.
+    The weights of a block stay in the array's weight buffer until its last tile; an operation on a single tile loads it once. First load 4 cycles
+    after `start`, first command one later, then one of each every 2 cycles while they are taken, 4 cycles from block to block; a tile without a
+    selected row costs one more. Stalled: holds a load until it is taken; commands wait in a queue, so that tiles are loaded behind the work.
+    `done` when the last column of the last command has been written.
 
     Members
     -------
@@ -103,15 +107,17 @@ class Linear(wiring.Component):
         source, target = Signal(32), Signal(24)  # word offsets of this tile
         load, command = Signal(), Signal()       # still to be sent for this tile
         pending = Signal(16)
-        meta = self.o_command.payload.meta
+        m.submodules.commands = commands = Fifo(self.o_command.payload.shape(), COMMANDS)
+        wiring.connect(m, commands.o, wiring.flipped(self.o_command))
+        meta = commands.i.payload.meta
         final = left == 0
         m.d.comb += [
             self.o_load.payload.tile.eq(tile.tile), self.o_load.payload.address.eq(source), self.o_load.valid.eq(load),
-            self.o_command.valid.eq(command), self.o_command.payload.groups.eq(groups),
-            self.o_command.payload.rewind.eq(~tile.last), self.o_command.payload.free.eq(~single | final),
+            commands.i.valid.eq(command), commands.i.payload.groups.eq(groups),
+            commands.i.payload.rewind.eq(~tile.last), commands.i.payload.free.eq(~single | final),
             meta.kind.eq(Kind.LINEAR), meta.tile.eq(tile.tile), meta.live.eq(tile.live), meta.offset.eq(target),
         ]
-        sent = self.o_command.valid & self.o_command.ready
+        sent = commands.i.valid & commands.i.ready
         m.d.sync += pending.eq(pending + sent - self.retired)
         with m.FSM():
             with m.State("IDLE"):
@@ -139,9 +145,9 @@ class Linear(wiring.Component):
             with m.State("SEND"):
                 with m.If(self.o_load.ready):
                     m.d.sync += load.eq(0)
-                with m.If(self.o_command.ready):
+                with m.If(commands.i.ready):
                     m.d.sync += command.eq(0)
-                with m.If((self.o_load.ready | ~load) & (self.o_command.ready | ~command)):
+                with m.If((self.o_load.ready | ~load) & (commands.i.ready | ~command)):
                     m.next = "TILE"
                     with m.If(tile.last):
                         m.next = "BLOCK"

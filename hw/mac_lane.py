@@ -49,7 +49,7 @@ def write_layout(config):
 
 
 def group_layout(meta=0):
-    """A group of columns to be worked on. `rewind`: its weights are wanted again, behind the command's last group, its `end`; else they are released."""
+    """A group of columns to be worked on. `rewind`: its weights are wanted again, after its command's last group, the `end`; else released."""
     return data.StructLayout({"valid": 1, "bank": 1, "end": 1, "rewind": 1, "free": 1, "meta": meta})
 
 
