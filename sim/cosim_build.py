@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from hw.verilog import verilog
 
-__all__ = ["ROOT", "BuildError", "build", "library", "verilator"]
+__all__ = ["ROOT", "BuildError", "build", "library", "sources_digest", "verilator"]
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "cosim"
@@ -42,7 +42,8 @@ def _digest(*parts):
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def _sources():
+def sources_digest():
+    """Digest of every file that elaboration can depend on."""
     files = sorted(path for folder in SOURCES for path in (ROOT / folder).glob("*.py"))
     return _digest(*(path.read_text() for path in files))
 
@@ -136,7 +137,7 @@ def build(config, make, debug=False):
     """
     kind = "debug" if debug else "run"
     maker = pathlib.Path(inspect.getfile(make)).read_text()
-    name = _digest(f"{config.config_hash:08x}", _sources(), maker, make.__qualname__, kind)
+    name = _digest(f"{config.config_hash:08x}", sources_digest(), maker, make.__qualname__, kind)
     entry = BUILD / "index" / name
     with _alone(entry.with_suffix(".lock")):
         if entry.exists() and pathlib.Path(entry.read_text()).exists():

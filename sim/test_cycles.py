@@ -1,75 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the machine's time is spent on, by its own counters: zero weights, dropped tokens and shared passes cost nothing."""
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
-from firmware.compiler import compile_network
 from firmware.isa import Opcode, Select
 from golden_model.config import MODELS
 from golden_model.hardware import HARDWARE, ceil_div
 from golden_model.model import run as run_golden
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
-from hw.trace import taps
 from sim.bench import small
-from sim.check import traced
-from sim.cosim_build import build
-from sim.session import Session
+from sim.measure import run
 
 CI = HARDWARE["ci"]
 NEVER = 0.001       # exit threshold in nats that no sentence of a random model reaches: the off-ramp runs in every layer
-COUNTERS = ("ARRAY_BUSY", "MACS", "STALL_WEIGHTS", "STALL_LOAD", "STALL_DRAIN", "BYTES_READ")
-
-
-@dataclass(frozen=True)
-class Ended:
-    """One operation: program counter, layer, cycles since the operation before, what each counter counted meanwhile."""
-
-    pc: int
-    layer: int
-    cycles: int
-    counters: dict
-
-
-class Meter:
-    """Called at the end of every operation: reads the counters while the machine fetches the next instruction."""
-
-    def __init__(self, session, program):
-        self.session, self.program = session, program
-        self.cycle, self.counters = session.sim.cycle, dict.fromkeys(COUNTERS, 0)
-        self.layer, self.ended = -1, []
-
-    def __call__(self, records):
-        op = records["op"]
-        worked = [(int(pc), int(cycle)) for pc, cycle, skipped in zip(op["pc"], op["cycle"], op["skipped"], strict=True) if not skipped]
-        heavy = [pc for pc, _ in worked if self.program.instructions[pc]["opcode"] in (Opcode.LINEAR, Opcode.ATTEND)]
-        assert len(heavy) <= 1, "the counters of two operations were read at once"
-        if not worked:
-            return
-        self.layer += sum(self.program.instructions[pc]["opcode"] == Opcode.ADMIT for pc, _ in worked)
-        now = {name: self.session.read(f"{name}_LO") for name in COUNTERS}
-        pc, cycle = worked[-1]
-        self.ended.append(Ended(heavy[0] if heavy else pc, self.layer, cycle - self.cycle,
-                                {name: now[name] - self.counters[name] for name in COUNTERS}))
-        self.cycle, self.counters = cycle, now
-
-
-def run(network, config, sentences, slots=None, metered=False):
-    """Run a queue -> (program, Meter or None, session after it, cycles)."""
-    program = compile_network(network, config)
-    layouts = {"op": taps(config)["op"]} if metered else {}
-    session = Session(build(config, traced), config, layouts, program.image, program.embedding, len(sentences))
-    session.load()
-    session.queue(sentences, slots)
-    if metered:
-        session.sim.take()
-    meter = Meter(session, program) if metered else None
-    cycles = session.run(meter)
-    assert [record.status for record in session.results(len(sentences))] == [0] * len(sentences)
-    assert session.sim.violations == []
-    return program, meter, session, cycles
 
 
 def random_network(model, density, eta=0.0, seed=1):
