@@ -8,7 +8,7 @@ from golden_model.quantize import quantize
 from terse import catalog
 from terse.errors import UserError
 
-__all__ = ["buffers", "compile_images", "fits", "show_image", "verilog_text"]
+__all__ = ["buffer_sizes", "buffers", "compile_images", "fits", "show_image", "verilog_text"]
 
 
 def verilog_text(hw, settings=()):
@@ -64,8 +64,12 @@ def fits(hw, model, settings=()):
 
 
 def buffers(hw, settings=()):
-    """[(buffer, words, bits of a word, bytes)] of a hardware configuration."""
-    config = catalog.hardware(hw, settings)
+    """[(buffer, words, bits of a word, bytes)] of a named hardware configuration."""
+    return buffer_sizes(catalog.hardware(hw, settings))
+
+
+def buffer_sizes(config):
+    """[(buffer, words, bits of a word, bytes)] of a `HardwareConfig`."""
     from hw.datapath import buffer_words
     from hw.mac_lane import entry_layout, operand_layout
     tokens, columns, code = config.tokens, config.columns, config.format.bits

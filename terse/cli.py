@@ -100,6 +100,32 @@ def evaluate(data: Data, model: Model = "tiny", task: Annotated[str, typer.Optio
 
 
 @app.command()
+def bench(quick: Annotated[bool, typer.Option("--quick", help="Only the base layer on 32 tokens: dense, 60 %, 80 % zeros.")] = False,
+          json_file: Json = None, csv_file: Annotated[pathlib.Path | None, typer.Option("--csv", help="Write the rows to this file.")] = None,
+          plot: Annotated[pathlib.Path | None, typer.Option(help="Write roofline.png and timeline.png to this folder.")] = None,
+          only: Annotated[str, typer.Option(help="Only the cases whose name holds this text.")] = "",
+          trip: Annotated[int, typer.Option(help="Cycles of EdgeBERT's host for each tile of results.")] = 0):
+    """Cycles in the co-simulation beside their limits and EdgeBERT's; what is measured already is not run again."""
+    from golden_model.config import MODELS
+    from terse import bench as benching
+    from terse import report
+    from terse.edgebert import text
+    cases = benching.select(benching.quick_cases() if quick else benching.full_cases(), only)
+    with report.bench_progress(cases) as watch:
+        result = benching.bench(cases, watch=watch, trip=trip)
+    console = Console() if sys.stdout.isatty() else Console(width=150)
+    console.print(report.bench_table(result, operations=len(cases) <= 3))
+    print(text(MODELS["base"], 128, trip=trip))
+    _write_json(json_file, result.to_json())
+    if csv_file is not None:
+        benching.write_csv(_parent(csv_file), result)
+    if plot is not None:
+        from terse.plots import write_plots
+        for path in write_plots(plot, result):
+            print(path)
+
+
+@app.command()
 def verilog(out: Output, hw: Hw = "ci", settings: Annotated[list[str] | None, typer.Option("--set", help="Change a parameter, as T=8.")] = None):
     """Write the accelerator as one self-contained Verilog-2001 file."""
     from terse.artefacts import verilog_text

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reports for people: rich tables of what the functions return."""
+import contextlib
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["buffers", "evaluation", "fits", "imported", "run_table", "summary"]
+__all__ = ["bench_progress", "bench_table", "buffers", "evaluation", "fits", "imported", "run_table", "summary"]
 
 SPECIAL = ("[CLS]", "[SEP]", "<pad>")
 SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -98,3 +103,49 @@ def buffers(rows):
     table.add_section()
     table.add_row("together", "", "", f"{sum(row[3] for row in rows):,}")
     return table
+
+
+def bench_table(result, operations):
+    """Rows of `terse bench`, a section for each case; without `operations` only layers, sentences and streams."""
+    table = Table(caption="limit: the array's least cycles or the weights' bytes over the bus, whichever is more; use: live non-zero multiplications "
+                          "per cycle and multiplier; EdgeBERT: as many multipliers")
+    for name in ("", "rows", "cycles", "limit", "x limit", "bound", "use", "bytes/cycle", "KB", "EdgeBERT", "speed-up", "source"):
+        table.add_column(name, justify="left" if name in ("", "bound", "source") else "right", no_wrap=True)
+    for (case, _), rows in zip(result.runs, result.tables, strict=True):
+        table.add_row(Text(case.label, style="bold"))
+        for row in rows:
+            if operations or row.scope != "operation":
+                _bench_row(table, row)
+        table.add_section()
+    return table
+
+
+def _bench_row(table, row):
+    limited = row.limit_cycles > 0
+    table.add_row(
+        f"  {row.name}", f"{row.rows:g}", f"{row.cycles:,}", f"{row.limit_cycles:,.0f}" if limited else "",
+        f"{row.cycles / row.limit_cycles:.3f}" if limited else "", row.bound if limited else "", f"{row.utilisation:.1%}" if limited else "",
+        f"{row.bytes / row.cycles:.2f}" if row.cycles else "", f"{row.buffer_kb:,.0f}", f"{row.edgebert_cycles:,}" if row.edgebert_cycles else "",
+        f"{row.speedup_vs_edgebert:.2f}" if row.speedup_vs_edgebert else "", row.source)
+
+
+@contextlib.contextmanager
+def bench_progress(cases):
+    """A bar on standard error, in estimated cycles; gives the `watch` of `terse.bench.bench`."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=sum(case.estimate for case in cases), speed="")
+        state = {"done": 0.0, "case": None, "begin": 0.0}
+
+        def watch(case, cycles):
+            if cycles is None:
+                state["done"] += case.estimate
+                progress.update(task, completed=state["done"])
+                return
+            if case != state["case"]:
+                state.update(case=case, begin=time.perf_counter(), first=cycles)
+            seconds = time.perf_counter() - state["begin"]
+            speed = f"{(cycles - state['first']) / seconds:,.0f} cycles/s" if seconds > 1 else ""
+            progress.update(task, description=case.label, speed=speed,
+                            completed=state["done"] + min(case.estimate, cycles - state["first"]))
+        yield watch

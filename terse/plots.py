@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plots of `terse bench`: a roofline with every operation as a point, and what runs when."""
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+__all__ = ["roofline", "timeline", "write_plots"]
+
+BLOCKS = ("ADMIT", "LINEAR", "ATTEND", "NORM", "DROP", "EXIT")
+MOST = 12       # timelines in a figure
+
+
+def write_plots(folder, result):
+    """roofline.png and, where a layer was measured, timeline.png; returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = {"roofline": roofline(result), "timeline": timeline(result)}
+    paths = []
+    for name, figure in figures.items():
+        if figure is not None:
+            FigureCanvasAgg(figure)
+            paths.append(folder / f"{name}.png")
+            figure.savefig(paths[-1], dpi=120, bbox_inches="tight")
+    return paths
+
+
+def roofline(result):
+    """MACs/cycle against bytes/cycle, the array's and the buses' limits as lines."""
+    figure = Figure(figsize=(9, 6))
+    axes = figure.subplots()
+    for (case, _), rows in zip(result.runs, result.tables, strict=True):
+        points = [row for row in rows if row.scope == "operation" and row.utilisation]
+        axes.scatter([row.bytes / row.cycles for row in points], [row.utilisation * row.T * row.P for row in points], s=18, label=case.label)
+        for row in points if len(result.runs) <= 3 else ():
+            axes.annotate(row.name, (row.bytes / row.cycles, row.utilisation * row.T * row.P), fontsize=6, xytext=(3, 2), textcoords="offset points")
+    for lanes in {case.hardware.tokens * case.hardware.columns for case, _ in result.runs}:
+        axes.axhline(lanes, color="grey", linewidth=0.8)
+    for speed in {case.bytes_per_cycle for case, _ in result.runs}:
+        axes.axvline(speed, color="grey", linewidth=0.8, linestyle=":")
+    axes.set(xscale="log", yscale="log", xlabel="bytes/cycle", ylabel="multiplications with non-zero weights for live tokens / cycle")
+    axes.legend(fontsize=5, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def timeline(result):
+    """Operations of each single layer by block along the cycles; the array's busy part is dark. None without such a run."""
+    runs = [run for run in result.runs if not run[0].sentences and run[0].layers == 1][:MOST]
+    if not runs:
+        return None
+    figure = Figure(figsize=(11, 2.2 * len(runs)))
+    for axes, (case, measurement) in zip(figure.subplots(len(runs), squeeze=False)[:, 0], runs, strict=True):
+        begin = 0
+        for operation in measurement.operations:
+            place = BLOCKS.index(operation.opcode)
+            axes.barh(place, operation.cycles, left=begin, color="lightsteelblue", edgecolor="white", linewidth=0.3)
+            axes.barh(place, operation.counters["ARRAY_BUSY"], left=begin, height=0.4, color="navy")
+            begin += operation.cycles
+        axes.set_yticks(range(len(BLOCKS)), BLOCKS, fontsize=6)
+        axes.set_title(case.label, fontsize=7)
+        axes.tick_params(axis="x", labelsize=6)
+        axes.invert_yaxis()
+    axes.set_xlabel("cycles (dark: the array multiplies)", fontsize=7)
+    figure.tight_layout()
+    return figure

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`terse bench` without a simulator: EdgeBERT's formula, limits of a toy counted by hand, files, resuming, bad arguments."""
+import csv
+import dataclasses
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from firmware.isa import Opcode, Select
+from golden_model.config import MODELS
+from golden_model.hardware import HARDWARE
+from sim.measure import COUNTERS, Measurement, Operation, Residents
+from terse import bench as benching
+from terse import cli, edgebert
+from terse.errors import UserError
+from terse.plots import write_plots
+
+BASE = MODELS["base"]
+KEYS = ["name", "scope", "model", "T", "P", "slots", "sparsity", "tokens", "rows", "bus_bytes", "latency", "buffer_kb", "cycles", "limit_cycles",
+        "bound", "utilisation", "bytes", "edgebert_cycles", "speedup_vs_edgebert", "source"]
+
+
+# EdgeBERT: figures of issue 3 and prior-art.md.
+
+def test_edgebert_layer():
+    products = 931_135_488 // 256       # 931.1 M multiplications by 16 x 16
+    vectors = 27 * (12 * 128 * 8 + 2 * 128 * 48)
+    assert round(products / 1e6, 3) == 3.637 and round(vectors / 1e6, 3) == 0.664
+    assert edgebert.layer_cycles(BASE, 128) == 2 * products + vectors == 7_938_048
+    assert "= 2 x 3.637 M + 0.664 M = 7.94 M" in edgebert.text(BASE, 128)
+
+
+def test_edgebert_operations():
+    cycles = edgebert.operation_cycles(BASE, 128)
+    assert cycles["q"] == cycles["k"] == cycles["v"] == cycles["attention"] == 2 * 128 * 768 * 768 // 256
+    assert cycles["hidden"] == cycles["ffn"] == 4 * cycles["q"]
+    assert cycles["context"] == 2 * 2 * 12 * 128 * 128 * 64 // 256 + 331_776
+
+
+def test_edgebert_other_sizes():
+    assert edgebert.product(1, 768, 768, 16) == edgebert.product(16, 768, 768, 16)     # padding takes time like data
+    assert edgebert.layer_cycles(BASE, 17) == edgebert.layer_cycles(BASE, 32) - 27 * (12 * 15 * 2 + 2 * 15 * 48)
+    assert edgebert.product(128, 768, 768, 8) == 4 * edgebert.product(128, 768, 768, 16)
+
+
+def test_edgebert_host():
+    tiles = 8 * 48 * 4 + 12 * (8 * 8 + 8 * 4) + 8 * 192 + 8 * 48
+    assert edgebert.layer_cycles(BASE, 128, trip=100) - edgebert.layer_cycles(BASE, 128) == 100 * tiles
+    assert "(host, 100 a tile)" in edgebert.text(BASE, 128, trip=100)
+
+
+# Rows: limits of a toy on 4 x 4 lanes.
+
+def operation(name, opcode="LINEAR", embeds=False, **values):
+    zero = dict(layer=0, rows=6, tokens=6, cycles=100, counters=dict.fromkeys(COUNTERS, 0), bytes=0, macs=0, compute=0, weight_bytes=0)
+    return Operation(name=name, opcode=opcode, embeds=embeds, **zero | values)
+
+
+def toy():
+    """Two tiles of 6 rows: q with 40 non-zeros takes at least 40 x 2 / 4 cycles, its 48 bytes 48 / 16; ffn, 8 non-zeros, waits for 800 bytes."""
+    return Measurement([
+        operation("embed_sum", "ADMIT", True, cycles=50, bytes=90),
+        operation("q", cycles=25, macs=240, compute=20, weight_bytes=48, bytes=80),
+        operation("ffn", cycles=75, macs=48, compute=4, weight_bytes=800, bytes=832),
+        operation("entropy", "EXIT", cycles=10, bytes=32),
+    ], 160, 5000, 0.5, 12.3, [6], [1], [160])
+
+
+CASE = benching.Case("nano", HARDWARE["ci"], tokens=6, sparsity=0.6)
+
+
+def test_rows():
+    rows = {row.name: row for row in benching.rows(CASE, toy())}
+    assert list(rows) == ["embed_sum", "q", "ffn", "entropy", "layer", "sentence"]
+    q, ffn, layer, whole = (rows[name] for name in ("q", "ffn", "layer", "sentence"))
+    assert (q.limit_cycles, q.bound, q.utilisation, q.rows) == (20, "compute", 240 / (25 * 16), 6)
+    assert (ffn.limit_cycles, ffn.bound) == (50, "memory")
+    assert (layer.cycles, layer.limit_cycles, layer.bound, layer.bytes) == (110, 53, "memory", 944)     # (48 + 800) / 16 above 24
+    assert (whole.cycles, whole.scope, whole.bytes, whole.tokens) == (160, "sentence", 1034, 6)
+    assert rows["embed_sum"].edgebert_cycles is None and rows["entropy"].speedup_vs_edgebert is None
+    theirs = edgebert.layer_cycles(MODELS["nano"], 6, n=4)
+    assert layer.edgebert_cycles == theirs and layer.speedup_vs_edgebert == round(theirs / 110, 3)
+
+
+def test_rows_of_many_layers():
+    case = dataclasses.replace(CASE, layers=3)
+    measurement = dataclasses.replace(toy(), exit_layers=[3])
+    rows = benching.rows(case, measurement, source="model", trip=7)
+    assert [row.scope for row in rows if row.scope != "operation"] == ["sentence"]
+    assert rows[-1].edgebert_cycles == 3 * edgebert.layer_cycles(MODELS["nano"], 6, 4, 7) and rows[-1].source == "model"
+
+
+def test_residents():
+    """Two sentences share passes: the first drops two words and leaves at layer 1, a third takes its slot."""
+    records = [SimpleNamespace(entering=(5,), live=(3,), exit_layer=1), SimpleNamespace(entering=(4, 4), live=(4, 2), exit_layer=2),
+               SimpleNamespace(entering=(7, 7), live=(7, 6), exit_layer=2)]
+    ops = [dict(opcode=Opcode.ADMIT), dict(opcode=Opcode.LINEAR, select=Select.GROUP, source=0), dict(opcode=Opcode.DROP, select=Select.GROUP),
+           dict(opcode=Opcode.ATTEND, select=Select.ALL),
+           *(dict(opcode=Opcode.EXIT, select=select) for select in (Select.NOT_LAST, Select.LAST))]
+    residents = Residents(SimpleNamespace(instructions=ops), records, layers=2)
+    assert residents.work(0, ((0, 0), (1, 1))) == ((5, 4), 9)
+    assert residents.work(1, ()) == ((5, 4), 9)
+    assert residents.work(2, ()) == ((5, 4), 9)
+    assert residents.work(3, ()) == ((3, 4), 7)
+    assert residents.work(4, ()) == ((3, 4), 7)
+    assert residents.work(0, ((0, 2),)) == ((7,), 11)
+    assert residents.work(1, ()) == ((7,), 11)      # the slots are at different layers: a group each
+    assert residents.work(2, ()) == ((7,), 11)
+    assert residents.work(1, ()) == ((4,), 11)
+    assert residents.work(3, ()) == ((7, 2), 9)
+    assert residents.work(4, ()) == ((7,), 9)
+    assert residents.work(5, ()) == ((2,), 9)
+    assert residents.work(0, ()) == ((), 7)
+
+
+# Running, without running anything.
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Cases that were measured, all as `toy`."""
+    done = []
+
+    def fake(case, watch):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(case)
+        return toy()
+    monkeypatch.setattr(benching.bench, "__defaults__", (fake, *benching.bench.__defaults__[1:]))
+    return done
+
+
+def test_bench_goes_on(measured, tmp_path):
+    cases = [dataclasses.replace(CASE, tokens=tokens) for tokens in (6, 5, 4)]
+    seen = []
+    with pytest.raises(KeyboardInterrupt):
+        benching.bench(cases, store=tmp_path)
+    result = benching.bench(cases[:2], store=tmp_path, watch=lambda *words: seen.append(words))
+    assert measured == cases[:2] and seen == [(case, None) for case in cases[:2]]
+    assert result.tables[0] == benching.rows(cases[0], toy()) and len(result.rows) == 12
+
+
+def test_keys_differ():
+    cases = benching.full_cases()
+    assert len({case.key for case in cases}) == len(cases) == len({case.label for case in cases})
+    assert benching.quick_cases() == [case for case in cases if "1 layer, 32 tokens" in case.label]
+
+
+def test_command(measured, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(benching.bench, "__defaults__", (benching.bench.__defaults__[0], tmp_path / "store", *benching.bench.__defaults__[2:]))
+    arguments = ["--quick", "--only", "60%", "--json", tmp_path / "a.json", "--csv", tmp_path / "a.csv", "--plot", tmp_path / "plots"]
+    monkeypatch.setattr(sys, "argv", ["terse", "bench", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code
+    out = capsys.readouterr().out
+    assert "EdgeBERT, n = 16, S = 128" in out and "base on 16x16, 1 layer, 32 tokens, 60% zeros" in out
+    written = json.loads((tmp_path / "a.json").read_text())
+    assert list(written) == ["rows", "simulation"]
+    assert written["simulation"] == {"cycles_per_second": 10_000, "peak_memory_mb": 12.3}
+    assert all(list(row) == KEYS and row["bound"] in ("compute", "memory") and row["source"] == "simulated" for row in written["rows"])
+    assert {row["scope"] for row in written["rows"]} == {"operation", "layer", "sentence"}
+    with open(tmp_path / "a.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["name"] for line in lines] == [row["name"] for row in written["rows"]] and list(lines[0]) == KEYS
+    assert lines[0]["edgebert_cycles"] == "" and float(lines[1]["limit_cycles"]) == 20
+    assert all((tmp_path / "plots" / f"{name}.png").stat().st_size > 5000 for name in ("roofline", "timeline"))
+
+
+def test_plots_of_a_stream(tmp_path):
+    stream = benching.Case("tiny", benching.stream_hardware(4, 4), slots=2, sentences=1)
+    assert [path.name for path in write_plots(tmp_path, benching.Result([(stream, toy())], [benching.rows(stream, toy())]))] == ["roofline.png"]
+
+
+@pytest.mark.parametrize("arguments, text", [
+    (("--only", "GPT"), "--only must be part of a case's name, as 'base on 16x16"),
+    (("--quick", "--trip", "-1"), "--trip must be at least 0, not -1"),
+])
+def test_bad_arguments(monkeypatch, capsys, arguments, text):
+    monkeypatch.setattr(sys, "argv", ["terse", "bench", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2 and text in capsys.readouterr().err
+
+
+def test_select():
+    assert len(benching.select(benching.quick_cases(), "80%")) == 1
+    with pytest.raises(UserError):
+        benching.select(benching.quick_cases(), "100 tokens")
