@@ -193,7 +193,7 @@ class Accelerator(wiring.Component):
         wiring.connect(m, loader.o_embedding_request, embedder.i_request)
         wiring.connect(m, embedder.o_data, loader.i_embedding_data)
         wiring.connect(m, core.o_token, embedder.i)
-        wiring.connect(m, embedder.o, core.features)
+        m.d.comb += [core.feature_valid.eq(embedder.feature_valid), core.feature.eq(embedder.feature)]
         wiring.connect(m, embedder.o_done, core.token_done)
         m.d.comb += [
             loader.i_error.eq(self.reader.error), loader.i_embedding_error.eq(embedder.error),

@@ -29,7 +29,7 @@ class Admission(wiring.Component):
     free, total : of the row table
     o_read, words : requests of 32-bit words {"address", "words"}, and the words
     o_rows, rows_done : commands to the row table
-    o_token : stream to `Embedder`; features, token_done : its results
+    o_token : stream to `Embedder`; feature (with _valid), token_done : its results
     embed_valid, embed : see `Datapath`
     embedded_valid, embedded : trace tap
     o_begin : stream {"slot", "sentence", "tag", "deadline", "count"}: a slot starts a sentence
@@ -45,7 +45,7 @@ class Admission(wiring.Component):
             "o_read": Out(stream.Signature(data.StructLayout({"address": 32, "words": 16}))),
             "words": In(stream.Signature(32)),
             "o_rows": Out(stream.Signature(command_layout(config))), "rows_done": In(1),
-            "o_token": Out(stream.Signature(token_layout())), "features": In(stream.Signature(feature_layout())),
+            "o_token": Out(stream.Signature(token_layout())), "feature_valid": In(1), "feature": In(feature_layout()),
             "token_done": In(stream.Signature(data.StructLayout({"row": 16, "status": 8}))),
             "embed_valid": Out(1), "embed": Out(data.StructLayout({"address": 24, "lane": 8, "value": ACT})),
             "embedded_valid": Out(1), "embedded": Out(data.StructLayout({"row": 16, "feature": 16, "value": ACT})),
@@ -185,14 +185,13 @@ class Admission(wiring.Component):
 
     def _embeddings(self, m, op):
         """Features go to their tile and lane; a token's end moves on to the next lane, its failure is kept."""
-        feature, done = self.features.payload, self.token_done.payload
+        feature, done = self.feature, self.token_done.payload
         m.d.comb += [
             self.o_token.payload.token.eq(self.words.payload), self.o_token.payload.position.eq(self._asked),
             self.o_token.payload.row.eq(self.total),
-            self.features.ready.eq(1), self.token_done.ready.eq(1),
-            self.embed_valid.eq(self.features.valid), self.embed.lane.eq(self._lane), self.embed.value.eq(feature.value),
+            self.token_done.ready.eq(1), self.embed_valid.eq(self.feature_valid), self.embed.lane.eq(self._lane), self.embed.value.eq(feature.value),
             self.embed.address.eq(self._tile * op.reduction + feature.feature),
-            self.embedded_valid.eq(self.features.valid), self.embedded.row.eq(feature.row),
+            self.embedded_valid.eq(self.feature_valid), self.embedded.row.eq(feature.row),
             self.embedded.feature.eq(feature.feature), self.embedded.value.eq(feature.value),
             self.o_begin.payload.slot.eq(self._slot), self.o_begin.payload.sentence.eq(self._sentence),
             self.o_begin.payload.count.eq(self._descriptor[32:48]),

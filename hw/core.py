@@ -11,6 +11,7 @@ from hw.datapath import Datapath
 from hw.dma import request
 from hw.dropping import Dropping
 from hw.dvfs import Dvfs, dvfs_ports
+from hw.embedding import feature_layout
 from hw.exiting import Exiting
 from hw.fetch import Fetch
 from hw.instruction import fields
@@ -49,7 +50,7 @@ class Core(wiring.Component):
     image, queue : stable while busy
     constant_valid, constant : {"address", "data"}: constants of the image, written before `start`
     o_request, words : runs of bus words on the memory port
-    o_token, features, token_done : the embedder
+    o_token, feature (with _valid), token_done : the embedder
     o_result, result_data, result_done : the writer
     fault, pc : code of an internal fault (0: none), the instruction's number
     dvfs_* : see `Dvfs`, when the unit is present
@@ -75,7 +76,7 @@ class Core(wiring.Component):
             "start": In(1), "busy": Out(1), "done": Out(1), "image": In(image_layout()),
             "queue": In(queue_layout()), "constant_valid": In(1), "constant": In(constant_layout()),
             "o_request": Out(stream.Signature(request())), "words": In(stream.Signature(bus_word(config))),
-            "o_token": Out(self.admission.o_token.signature), "features": In(self.admission.features.signature.flip()),
+            "o_token": Out(self.admission.o_token.signature), "feature_valid": In(1), "feature": In(feature_layout()),
             "token_done": In(self.admission.token_done.signature.flip()),
             "o_result": Out(stream.Signature(request())), "result_data": Out(stream.Signature(32)), "result_done": In(1),
             "fault": Out(8), "pc": Out(16), "finished": Out(16), "progress": Out(1),
@@ -152,7 +153,7 @@ class Core(wiring.Component):
             datapath.embed_valid.eq(admission.embed_valid), datapath.embed.eq(admission.embed),
         ]
         wiring.connect(m, admission.o_token, wiring.flipped(self.o_token))
-        wiring.connect(m, admission.features, wiring.flipped(self.features))
+        m.d.comb += [admission.feature_valid.eq(self.feature_valid), admission.feature.eq(self.feature)]
         wiring.connect(m, admission.token_done, wiring.flipped(self.token_done))
         users = [(exiting, sequencer_op(sequencer) == Opcode.EXIT)]
         if self.dropping is not None:

@@ -106,19 +106,15 @@ class Linear(wiring.Component):
         first, single, tile = Signal(), Signal(), Signal(tiles.o.payload.shape())
         source, target = Signal(32), Signal(24)  # word offsets of this tile
         load, command = Signal(), Signal()       # still to be sent for this tile
-        pending = Signal(16)
-        m.submodules.commands = commands = Fifo(self.o_command.payload.shape(), COMMANDS)
-        wiring.connect(m, commands.o, wiring.flipped(self.o_command))
-        meta = commands.i.payload.meta
+        commands, pending = self._commands(m)
+        meta = commands.payload.meta
         final = left == 0
         m.d.comb += [
             self.o_load.payload.tile.eq(tile.tile), self.o_load.payload.address.eq(source), self.o_load.valid.eq(load),
-            commands.i.valid.eq(command), commands.i.payload.groups.eq(groups),
-            commands.i.payload.rewind.eq(~tile.last), commands.i.payload.free.eq(~single | final),
+            commands.valid.eq(command), commands.payload.groups.eq(groups),
+            commands.payload.rewind.eq(~tile.last), commands.payload.free.eq(~single | final),
             meta.kind.eq(Kind.LINEAR), meta.tile.eq(tile.tile), meta.live.eq(tile.live), meta.offset.eq(target),
         ]
-        sent = commands.i.valid & commands.i.ready
-        m.d.sync += pending.eq(pending + sent - self.retired)
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(self.start):
@@ -145,9 +141,9 @@ class Linear(wiring.Component):
             with m.State("SEND"):
                 with m.If(self.o_load.ready):
                     m.d.sync += load.eq(0)
-                with m.If(commands.i.ready):
+                with m.If(commands.ready):
                     m.d.sync += command.eq(0)
-                with m.If((self.o_load.ready | ~load) & (commands.i.ready | ~command)):
+                with m.If((self.o_load.ready | ~load) & (commands.ready | ~command)):
                     m.next = "TILE"
                     with m.If(tile.last):
                         m.next = "BLOCK"
@@ -156,6 +152,14 @@ class Linear(wiring.Component):
                     m.d.comb += self.done.eq(1)
                     m.next = "IDLE"
         return m
+
+    def _commands(self, m):
+        """The queue of commands; returns its input, and how many have not retired."""
+        m.submodules.commands = queue = Fifo(self.o_command.payload.shape(), COMMANDS)
+        wiring.connect(m, queue.o, wiring.flipped(self.o_command))
+        pending = Signal(16)
+        m.d.sync += pending.eq(pending + (queue.i.valid & queue.i.ready) - self.retired)
+        return queue.i, pending
 
     def _place(self, m, op, tile, source, target):
         """Where the tile's words are; VALUES has one row a word, and its rows are placed by the store."""

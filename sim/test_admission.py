@@ -9,6 +9,7 @@ from cocotb.triggers import ClockCycles, RisingEdge
 
 from firmware.registers import Error
 from hw.admission import Admission
+from hw.embedding import feature_layout
 from hw.rows import Command, command_layout
 from sim import bench
 from sim.engine import instruction, pulse, pulses, quiet
@@ -75,7 +76,6 @@ class Bench:
                 for i, name in enumerate(("o_read", "o_token", "o_begin", "o_finish"))}
         self.reads, self.tokens, self.begins, self.finishes = sink.values()
         self.words = bench.Source(dut, "words", unsigned(32), bench.pauses(pause, 21)[0])
-        self.features = bench.Source(dut, "features", self.block.features.payload.shape(), bench.pauses(pause, 22)[0])
         self.token_done = bench.Source(dut, "token_done", self.block.token_done.payload.shape(), bench.pauses(pause, 23)[0])
         self.done, self.empties = pulses(dut, "done"), pulses(dut, "empty")
         self.embed, self.tapped = (pulses(dut, f"{name}_valid", name, getattr(self.block, name).shape()) for name in ("embed", "embedded"))
@@ -125,9 +125,10 @@ class Bench:
             self.embedded.append(one)
             await ClockCycles(self.dut.clk, self.generator.choice([1, 1, 8]))
             if not (status := status_of(one["token"])):
-                self.features.send([{"row": one["row"], "feature": j, "value": value(one["token"], j), "last": int(j == FEATURES - 1)}
-                                    for j in range(FEATURES)])
-                await self.features.wait()
+                for j in range(FEATURES):
+                    bench.drive(self.dut, "feature", feature_layout(), {"row": one["row"], "feature": j, "value": value(one["token"], j),
+                                                                        "last": int(j == FEATURES - 1)})
+                    await pulse(self.dut, "feature_valid")
             self.token_done.send([{"row": one["row"], "status": status}])
             await self.token_done.wait()
 

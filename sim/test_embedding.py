@@ -18,6 +18,7 @@ from hw.dma import bus_word, request
 from hw.embedding import Embedder
 from hw.loader import embedding_layout
 from sim import bench
+from sim.engine import pulses
 from sim.memory import AxiResp, Memory
 
 BASE, WORDS, POSITIONS = 0x40, 24, 8
@@ -47,7 +48,7 @@ class Bench:
         self.image = build_embedding(*self.tables)
         idle, hold = bench.pauses(pause)
         self.source = bench.Source(dut, "i", block.i.payload.shape(), pause=idle)
-        self.sink = bench.Sink(dut, "o", block.o.payload.shape(), pause=hold)
+        self.features = pulses(dut, "feature_valid", "feature", block.feature.shape())
         self.done = bench.Sink(dut, "o_done", block.o_done.payload.shape(), pause=hold)
         self.requests = bench.Source(dut, "i_request", request())
         self.loaded = bench.Sink(dut, "o_data", bus_word(self.config))
@@ -89,14 +90,16 @@ class Bench:
         want, saturations = self.expected(tokens)
         before = self.clamped
         bench.assert_same("done", await self.done.receive(len(tokens)), [{"row": row, "status": 0} for _, _, _, row in tokens])
-        bench.assert_same("features", await self.sink.receive(len(want)), want)
+        bench.assert_same("features", self.features, want)
+        self.features.clear()
         assert self.clamped - before == saturations, f"saturated {self.clamped - before} times, want {saturations}"
 
-    async def bad(self, token, status):
-        """A token that must fail with `status`, and no feature; then a good one."""
+    async def bad(self, token, status, late=False):
+        """A token that must fail with `status`; only with its third row, `late`, it may have given features."""
         self.send([token])
         bench.assert_same("done", await self.done.receive(1), [{"row": token[3], "status": status}])
-        assert self.sink.empty()
+        assert late or not self.features
+        self.features.clear()
 
     def patch(self, row, change):
         """The row's offset, after `change(image, row table offset, row offset)` to the image in memory."""
@@ -166,7 +169,7 @@ async def damaged(dut, stall):
         for change in changes[:6] if length > 40 else changes:
             tb.patch(row, change)
             if bytes(tb.memory.data) != tb.image:
-                await tb.bad(token, Error.SENTENCE_CHECK)
+                await tb.bad(token, Error.SENTENCE_CHECK, late=row > WORDS + POSITIONS)
                 failures += 1
         changes = changes[:7]
         tb.memory.load(BASE, tb.image)
@@ -183,9 +186,33 @@ async def failing_bus(dut, response, stall):
     for row in (4, WORDS + 2, WORDS + POSITIONS + 1):
         for offset in (64 + 4 * row, parsed.offsets[row], parsed.offsets[row + 1] - 4):
             tb.memory.faults = {BASE + offset - offset % step: AxiResp(response)}
-            await tb.bad(token, Error.EMBEDDING_BUS)
+            await tb.bad(token, Error.EMBEDDING_BUS, late=row > WORDS + POSITIONS)
     tb.memory.faults = {}
     await tb.good(some(1))
+
+
+@cocotb.test()
+async def bad_among_good(dut):
+    """Tokens that follow each other closely: each has its own status, and what fails leaves the others whole."""
+    tb = Bench(dut)
+    await tb.start()
+    parsed, tokens = parse_embedding(tb.image), [(3, 0, 0, 0), (5, 1, 1, 1), (WORDS, 0, 2, 2), (6, 0, 3, 3), (5, 0, 4, 4), (7, 1, 5, 5)]
+    image = bytearray(tb.image)
+    struct.pack_into("<I", image, 64 + 4 * 5, parsed.offsets[5] + 2)
+    tb.memory.load(BASE, image)
+    tb.send(tokens)
+    status = [0, Error.SENTENCE_CHECK, Error.SENTENCE_TOKEN, 0, Error.SENTENCE_CHECK, 0]
+    bench.assert_same("done", await tb.done.receive(len(tokens)), [{"row": row, "status": int(code)} for row, code in enumerate(status)])
+    bench.assert_same("features", tb.features, tb.expected([token for token, code in zip(tokens, status, strict=True) if not code])[0])
+    tb.features.clear()
+    tb.memory.load(BASE, tb.image)
+    tb.memory.faults = {BASE + parsed.offsets[5] - parsed.offsets[5] % tb.config.bus_bytes: AxiResp.SLVERR}
+    tb.send(tokens)
+    found = [word["status"] for word in await tb.done.receive(len(tokens))]
+    assert found[1] == Error.EMBEDDING_BUS and set(found) <= {0, Error.EMBEDDING_BUS, Error.SENTENCE_TOKEN}, found
+    tb.memory.faults = {}
+    tb.features.clear()
+    await tb.good(some(2))
 
 
 @cocotb.test()
@@ -202,7 +229,7 @@ async def aborted(dut):
         await ClockCycles(dut.clk, 2)
         while dut.idle.value != 1:
             await RisingEdge(dut.clk)
-        await tb.sink.receive(len(tb.sink._queue))
+        tb.features.clear()
         await tb.done.receive(len(tb.done._queue))
         await tb.good([(8, 0, 1, 2)])
 

@@ -206,7 +206,7 @@ async def cycles(dut):
     assert array.sink.cycles[-1] - array.sink.cycles[8 * config.columns] == 8 * config.columns - 1
     codes, lanes = array.codes((8 * config.columns, 24)) | 1, config.columns      # dense columns: an entry a cycle
     array.sink.cycles.clear()
-    array.linear(codes, array.tiles(2, 24))
+    array.linear(codes, array.tiles(2, 24), block=64)
     await array.check()
     assert array.sink.cycles[-1] - array.sink.cycles[8 * lanes + lanes - 1] == 7 * 24
 
