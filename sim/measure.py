@@ -69,7 +69,9 @@ class Meter:
         self.layer += len(admits)
         now, moved = {name: self.session.read(f"{name}_LO") for name in COUNTERS}, self._bytes()
         pc, cycle = worked[-1]
-        admitted = zip(records["slot"]["slot"].tolist(), records["slot"]["sentence"].tolist(), strict=True) if admits else ()
+        slots = records["slot"]
+        fresh = slots["layer"] == 0     # EXIT shows those that moved on
+        admitted = zip(slots["slot"][fresh].tolist(), slots["sentence"][fresh].tolist(), strict=True) if admits else ()
         self.ended.append(Ended(heavy[0] if heavy else pc, self.layer, cycle - self.cycle,
                                 {name: now[name] - self.counters[name] for name in COUNTERS}, moved - self.bytes,
                                 tuple(pc for pc, _ in worked), tuple(admitted)))

@@ -1,90 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """`terse bench`: cycles beside the two limits of system.md and EdgeBERT's cycles, row by row.
 
-A `Case` says what to run, a `sim.measure.Measurement` what it took, `rows` makes figures of both. Measurements lie under build/bench/, named by
-everything that determines them, so that a bench that was stopped goes on where it was.
+A `terse.cases.Case` says what to run, a `sim.measure.Measurement` what it took, `rows` makes figures of both. Measurements lie under
+build/bench/, named by everything that determines them, so that a bench that was stopped goes on where it was.
 """
 import csv
 import dataclasses
 import functools
-import hashlib
 import json
 import math
-import pathlib
 from dataclasses import dataclass
 
-from compress.import_hf import prune
-from compress.prune import ENCODER, sparsity
-from golden_model.calibrate import calibrate
 from golden_model.config import MODELS
-from golden_model.hardware import HARDWARE, HardwareConfig, ceil_div
-from golden_model.quantize import quantize
-from golden_model.random_model import random_checkpoint, random_sentences
+from golden_model.hardware import HARDWARE
 from sim import cosim_build
-from sim import measure as measuring
-from terse import catalog, edgebert
+from sim.measure import Measurement
+from terse import edgebert
 from terse.artefacts import buffer_sizes
+from terse.cases import Case, simulate, sparsity_of
 from terse.errors import UserError
-from terse.text import encode, gather
 
-__all__ = ["Case", "Result", "Row", "bench", "full_cases", "quick_cases", "rows", "select", "write_csv"]
+__all__ = ["Result", "Row", "bench", "full_cases", "quick_cases", "rows", "select", "write_csv"]
 
 STORE = cosim_build.ROOT / "build" / "bench"
-MEASURED_BY = ("sim/measure.py", "sim/session.py", "sim/cosim.cpp", "sim/cosim_axi.h")      # besides what elaboration depends on
-NEVER = 0.001           # exit threshold in nats that no sentence of a random model reaches: the off-ramp runs in every layer
-ETA = 0.01              # the predictor runs and nobody is dropped
-WORDS = 1000            # vocabulary of random models: one that no cycle depends on
 STREAM = "tiny"
-
-
-@dataclass(frozen=True)
-class Case:
-    """One run. With `sentences` a stream of the model's samples, as trained; else one random sentence of `tokens` through random weights.
-
-    sparsity : share of zeros of encoder, pooler and embeddings; bytes_per_cycle, latency : of the memory; slots : that may be used
-    """
-
-    model: str = "base"
-    hardware: HardwareConfig = HARDWARE["edgebert"]
-    tokens: int = 0
-    sparsity: float = 0.0
-    layers: int = 1
-    bytes_per_cycle: int = 16
-    latency: int = measuring.LATENCY
-    slots: int = 1
-    sentences: int = 0
-
-    @property
-    def label(self):
-        shape = f"{self.hardware.tokens}x{self.hardware.columns}"
-        what = f"{self.sentences} sentences, {self.slots} slots" if self.sentences else (
-            f"{self.layers} layer{'s' * (self.layers > 1)}, {self.tokens} tokens, {self.sparsity:.0%} zeros")
-        return f"{self.model} on {shape}, {what}, {self.bytes_per_cycle} bytes/cycle, latency {self.latency}"
-
-    @property
-    def key(self):
-        """Digest of all that the measurement depends on."""
-        words = [f"{self.hardware.config_hash:08x}", cosim_build.sources_digest(), *(_text(name) for name in MEASURED_BY)]
-        words += [str(getattr(self, one.name)) for one in dataclasses.fields(self) if one.name != "hardware"]
-        if self.sentences:
-            folder = catalog.model_folder(self.model)
-            words += [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.safetensors", "config.json", "samples.tsv")]
-        return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
-
-    @property
-    def estimate(self):
-        """Cycles, roughly: for the time left."""
-        if self.sentences:
-            return self.sentences * 60_000 / self.slots ** 0.5
-        model = MODELS[self.model]
-        weights = (4 * model.hidden + 2 * model.feed_forward) * model.hidden * (1 - self.sparsity)
-        work = ceil_div(self.tokens, self.hardware.tokens) * weights / self.hardware.columns
-        return self.layers * 1.1 * max(work, 1.3 * weights / self.bytes_per_cycle) + 1300 * self.tokens
-
-
-@functools.cache
-def _text(name):
-    return (cosim_build.ROOT / name).read_text()
 
 
 def stream_hardware(tokens, columns):
@@ -201,22 +140,13 @@ def _row(case, measurement, source, name, scope, operations, theirs):
     cycles, macs, compute, weight_bytes, moved = (sum(getattr(one, field) for one in operations)
                                                   for field in ("cycles", "macs", "compute", "weight_bytes", "bytes"))
     memory = weight_bytes / case.bytes_per_cycle
-    passes = operations if scope == "operation" else [one for one in operations if one.name == "q"]
+    passes = [one.rows for one in operations if one.rows and (scope == "operation" or one.name == "q")]
     return Row(
-        name, scope, case.model, hardware.tokens, hardware.columns, case.slots, _sparsity(case), sum(measurement.tokens),
-        round(sum(one.rows for one in passes) / len(passes), 1), case.bytes_per_cycle, case.latency, buffer_kb(hardware), cycles,
+        name, scope, case.model, hardware.tokens, hardware.columns, case.slots, sparsity_of(case), sum(measurement.tokens),
+        round(sum(passes) / max(1, len(passes)), 1), case.bytes_per_cycle, case.latency, buffer_kb(hardware), cycles,
         round(max(compute, memory), 1), "memory" if memory > compute else "compute",
         round(macs / (cycles * hardware.tokens * hardware.columns), 4) if cycles else 0.0, moved, theirs,
         round(theirs / cycles, 3) if theirs and cycles else None, source)
-
-
-def _sparsity(case):
-    return round(sparsity(_checkpoint(case.model).tensors, ENCODER), 3) if case.sentences else case.sparsity
-
-
-@functools.cache
-def _checkpoint(model):
-    return catalog.checkpoint(model)
 
 
 @functools.cache
@@ -225,43 +155,20 @@ def buffer_kb(config):
     return round(sum(size for *_, size in buffer_sizes(config)) / 1024, 1)
 
 
-@functools.lru_cache(maxsize=1)
-def _random_network(name, layers, zeros, number_format):
-    model = dataclasses.replace(MODELS[name], layers=layers, vocabulary=WORDS)
-    checkpoint = random_checkpoint(model, seed=1, density=1.0, eta=ETA, exit_threshold=NEVER)
-    if zeros:
-        checkpoint.tensors = prune(checkpoint.tensors, zeros)
-        checkpoint.ranges = calibrate(checkpoint, random_sentences(model, 8, 1, (model.positions + 1) // 2), drop=False)
-    return quantize(checkpoint, number_format)
+def bench(cases, watch=None, trip=0):
+    """Measure the cases that `STORE` does not hold -> Result.
 
-
-def simulate(case, watch=None):
-    """The co-simulation's `Measurement` of a case."""
-    if case.sentences:
-        network = quantize(_checkpoint(case.model), case.hardware.format)
-        inputs = gather(case.model, (), count=case.sentences)
-        longest = case.hardware.positions
-        sentences = [(one.ids, one.segments) for one in encode(catalog.tokenizer(case.model, longest), inputs, longest)]
-    else:
-        network = _random_network(case.model, case.layers, case.sparsity, case.hardware.format)
-        sentences = random_sentences(network.model, 1, 1, case.tokens, case.tokens)
-    return measuring.measure(network, case.hardware, sentences, case.slots, case.latency, case.bytes_per_cycle, watch)
-
-
-def bench(cases, measure=simulate, store=STORE, watch=None, trip=0):
-    """Measure the cases that `store` does not hold -> Result.
-
-    measure : Measurement of (case, watch); watch(case, cycles) : called as a case proceeds, with cycles None when it is done
+    watch(case, cycles) : called as a case proceeds, with cycles None when it is done; trip : as in `rows`
     """
     if trip < 0:
         raise UserError(f"--trip must be at least 0, not {trip}")
     runs = []
     for case in cases:
-        path = pathlib.Path(store) / f"{case.key}.json"
+        path = STORE / f"{case.key}.json"
         if path.exists():
-            measurement = measuring.Measurement.from_json(json.loads(path.read_text())["measurement"])
+            measurement = Measurement.from_json(json.loads(path.read_text())["measurement"])
         else:
-            measurement = measure(case, functools.partial(watch, case) if watch else None)
+            measurement = simulate(case, functools.partial(watch, case) if watch else None)
             _save(path, {"case": case.label, "measurement": measurement.to_json()})
         runs.append((case, measurement))
         if watch:

@@ -110,7 +110,7 @@ def bench_table(result, operations):
     table = Table(caption="limit: the array's least cycles or the weights' bytes over the bus, whichever is more; use: live non-zero multiplications "
                           "per cycle and multiplier; EdgeBERT: as many multipliers")
     for name in ("", "rows", "cycles", "limit", "x limit", "bound", "use", "bytes/cycle", "KB", "EdgeBERT", "speed-up", "source"):
-        table.add_column(name, justify="left" if name in ("", "bound", "source") else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name in ("", "bound", "source") else "right", no_wrap=bool(name), max_width=None if name else 32)
     for (case, _), rows in zip(result.runs, result.tables, strict=True):
         table.add_row(Text(case.label, style="bold"))
         for row in rows:

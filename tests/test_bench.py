@@ -14,6 +14,7 @@ from golden_model.hardware import HARDWARE
 from sim.measure import COUNTERS, Measurement, Operation, Residents
 from terse import bench as benching
 from terse import cli, edgebert
+from terse.cases import Case
 from terse.errors import UserError
 from terse.plots import write_plots
 
@@ -68,7 +69,7 @@ def toy():
     ], 160, 5000, 0.5, 12.3, [6], [1], [160])
 
 
-CASE = benching.Case("nano", HARDWARE["ci"], tokens=6, sparsity=0.6)
+CASE = Case("nano", HARDWARE["ci"], tokens=6, sparsity=0.6)
 
 
 def test_rows():
@@ -118,8 +119,8 @@ def test_residents():
 # Running, without running anything.
 
 @pytest.fixture
-def measured(monkeypatch):
-    """Cases that were measured, all as `toy`."""
+def measured(monkeypatch, tmp_path):
+    """Cases that were measured, all as `toy`; the third is interrupted."""
     done = []
 
     def fake(case, watch):
@@ -127,16 +128,17 @@ def measured(monkeypatch):
             raise KeyboardInterrupt
         done.append(case)
         return toy()
-    monkeypatch.setattr(benching.bench, "__defaults__", (fake, *benching.bench.__defaults__[1:]))
+    monkeypatch.setattr(benching, "simulate", fake)
+    monkeypatch.setattr(benching, "STORE", tmp_path / "store")
     return done
 
 
-def test_bench_goes_on(measured, tmp_path):
+def test_bench_goes_on(measured):
     cases = [dataclasses.replace(CASE, tokens=tokens) for tokens in (6, 5, 4)]
     seen = []
     with pytest.raises(KeyboardInterrupt):
-        benching.bench(cases, store=tmp_path)
-    result = benching.bench(cases[:2], store=tmp_path, watch=lambda *words: seen.append(words))
+        benching.bench(cases)
+    result = benching.bench(cases[:2], watch=lambda *words: seen.append(words))
     assert measured == cases[:2] and seen == [(case, None) for case in cases[:2]]
     assert result.tables[0] == benching.rows(cases[0], toy()) and len(result.rows) == 12
 
@@ -148,14 +150,13 @@ def test_keys_differ():
 
 
 def test_command(measured, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(benching.bench, "__defaults__", (benching.bench.__defaults__[0], tmp_path / "store", *benching.bench.__defaults__[2:]))
     arguments = ["--quick", "--only", "60%", "--json", tmp_path / "a.json", "--csv", tmp_path / "a.csv", "--plot", tmp_path / "plots"]
     monkeypatch.setattr(sys, "argv", ["terse", "bench", *map(str, arguments)])
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert not stop.value.code
     out = capsys.readouterr().out
-    assert "EdgeBERT, n = 16, S = 128" in out and "base on 16x16, 1 layer, 32 tokens, 60% zeros" in out
+    assert "EdgeBERT, n = 16, S = 128" in out and "base 16x16, 1 layer, 32 tokens, 60% zeros" in out
     written = json.loads((tmp_path / "a.json").read_text())
     assert list(written) == ["rows", "simulation"]
     assert written["simulation"] == {"cycles_per_second": 10_000, "peak_memory_mb": 12.3}
@@ -169,12 +170,12 @@ def test_command(measured, tmp_path, monkeypatch, capsys):
 
 
 def test_plots_of_a_stream(tmp_path):
-    stream = benching.Case("tiny", benching.stream_hardware(4, 4), slots=2, sentences=1)
+    stream = Case("tiny", benching.stream_hardware(4, 4), slots=2, sentences=1)
     assert [path.name for path in write_plots(tmp_path, benching.Result([(stream, toy())], [benching.rows(stream, toy())]))] == ["roofline.png"]
 
 
 @pytest.mark.parametrize("arguments, text", [
-    (("--only", "GPT"), "--only must be part of a case's name, as 'base on 16x16"),
+    (("--only", "GPT"), "--only must be part of a case's name, as 'base 16x16"),
     (("--quick", "--trip", "-1"), "--trip must be at least 0, not -1"),
 ])
 def test_bad_arguments(monkeypatch, capsys, arguments, text):
