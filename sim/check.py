@@ -61,7 +61,7 @@ def check(network, config, sentences, slots=None, expect=None, embedding=None, b
     expect : by sentence number, the error that its result must report
     embedding : embedding image in place of the compiler's
     behave : keyword arguments of `Cosim.behave` for both memories
-    trace : path of a VCD waveform to write
+    trace : path of a VCD waveform (.vcd or .vcd.gz) to write, from the load of the images on
     """
     expect = expect or {}
     program = compile_network(network, config)

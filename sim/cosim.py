@@ -14,6 +14,7 @@ import numpy as np
 from amaranth.hdl import Shape
 
 from sim.cosim_taps import decode
+from sim.waveform import Compressor
 
 __all__ = ["EMBEDDING", "IRQ", "LIMIT", "MAIN", "OP", "Cosim", "CosimError"]
 
@@ -77,7 +78,7 @@ class Cosim:
     def __init__(self, library, layouts, memory=1 << 20, embedding=1 << 16):
         self._lib = _load(library)
         self._sim = self._lib.sim_create(memory, embedding)
-        self._layouts = layouts
+        self._layouts, self._waveform = layouts, None
         self._taps = {name: self._tap(name, layout) for name, layout in layouts.items()}
         self._lib.sim_stop_tap(self._sim, self._taps.get("op", -1))
         self.memory, self.embedding = (self._view(port, size) for port, size in ((MAIN, memory), (EMBEDDING, embedding)))
@@ -193,8 +194,19 @@ class Cosim:
         return [tuple(map(int, row)) for row in _array(self._lib.sim_dvfs_log(self._sim), 2 * count, np.uint64).reshape(-1, 2)]
 
     def trace(self, path):
-        """Write a VCD waveform from here on; None ends it. Only libraries built with `debug` can."""
-        if path is not None:
-            pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-        if self._lib.sim_trace(self._sim, None if path is None else str(path).encode()):
+        """Write a VCD waveform from here on, compressed if `path` ends in .gz; None ends it. Only libraries built with `debug` can."""
+        if path is None:
+            self._lib.sim_trace(self._sim, None)
+            self._close_waveform()
+            return
+        path = pathlib.Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._waveform = Compressor(path) if path.suffix == ".gz" else None
+        if self._lib.sim_trace(self._sim, str(self._waveform.pipe if self._waveform else path).encode()):
+            self._close_waveform()
             raise CosimError(f"Cannot write the waveform {path}")
+
+    def _close_waveform(self):
+        if self._waveform:
+            self._waveform.close()
+            self._waveform = None

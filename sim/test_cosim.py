@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The compiled co-simulation itself, proven on a small word copier: memories, registers, taps, faults, waveform."""
+import gzip
+
+
 import numpy as np
 import pytest
 from amaranth import signed
@@ -124,13 +127,15 @@ def test_limit_and_reset(copier):
     assert copier.run(IRQ, 1000) == IRQ
 
 
-def test_waveform(tmp_path):
+@pytest.mark.parametrize(("name", "opened"), [("copy.vcd", open), ("copy.vcd.gz", gzip.open)])
+def test_waveform(tmp_path, name, opened):
     copier = Cosim(build(CONFIG, dummy.Copier, debug=True), dummy.layouts(CONFIG), memory=4096)
-    copier.trace(tmp_path / "wave" / "copy.vcd")
+    copier.trace(tmp_path / "wave" / name)
     start(copier, count=1)
     copier.run(IRQ, 1000)
     copier.trace(None)
-    text = (tmp_path / "wave" / "copy.vcd").read_text()
+    with opened(tmp_path / "wave" / name, "rt") as file:
+        text = file.read()
     assert "irq" in text and "m_axi_awvalid" in text and text.count("\n#") > 20
     with pytest.raises(CosimError, match="Cannot write the waveform"):
         copier.trace(tmp_path)
@@ -138,7 +143,7 @@ def test_waveform(tmp_path):
 
 def test_waveform_needs_a_debug_library(copier, tmp_path):
     with pytest.raises(CosimError, match="Cannot write the waveform"):
-        copier.trace(tmp_path / "copy.vcd")
+        copier.trace(tmp_path / "copy.vcd.gz")
 
 
 def test_wrong_tap_width(built):

@@ -48,7 +48,7 @@ def _say(*lines):
 def run(texts: Texts = None, model: Model = "tiny", hw: Hw = "ci", pair: Pair = False, sentences: Count = None,
         slots: Annotated[int | None, typer.Option(help="Sentences resident at once, at most the hardware's.")] = None,
         json_file: Json = None, truncate: Truncate = False,
-        trace: Annotated[pathlib.Path | None, typer.Option(help="Write the waveform (VCD) of a single sentence to this folder.")] = None):
+        trace: Annotated[pathlib.Path | None, typer.Option(help="Write the waveform (.vcd.gz) of a single sentence to this folder.")] = None):
     """Take sentences through golden model and RTL and compare every tensor."""
     from terse import report
     from terse.run import run as run_sentences

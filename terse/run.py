@@ -79,7 +79,7 @@ def run(texts=(), model="tiny", hw="ci", pair=False, count=None, slots=None, tra
     if trace is not None and len(sentences) != 1:
         raise UserError(f"--trace writes the waveform of a single sentence, not of {len(sentences)}; give one TEXT or --sentences 1")
     from sim.check import check
-    wave = None if trace is None else pathlib.Path(trace) / f"{pathlib.Path(model).name}_{hw}.vcd"
+    wave = None if trace is None else pathlib.Path(trace) / f"{pathlib.Path(model).name}_{hw}.vcd.gz"
     try:
         network = quantize(checkpoint, config.format)
         outcome = check(network, config, [(s.ids, s.segments) for s in sentences], slots, trace=wave)
