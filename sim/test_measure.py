@@ -25,13 +25,13 @@ def multiplied(operations):
 @pytest.mark.parametrize("bytes_per_cycle", [1, 4])
 def test_sentence(bytes_per_cycle):
     seen = []
-    measurement = measure(network(eta=0.01), CONFIG, random_sentences(NANO, 1, 1, 16, 16), bytes_per_cycle=bytes_per_cycle, watch=seen.append)
+    measurement = measure(network(eta=0.0), CONFIG, random_sentences(NANO, 1, 1, 16, 16), bytes_per_cycle=bytes_per_cycle, watch=seen.append)
     operations = measurement.operations
     assert measurement.cycles == sum(operation.cycles for operation in operations) == seen[-1] - seen[0] + operations[0].cycles
     assert measurement.exit_layers == [NANO.layers] and measurement.tokens == [16]
-    assert measurement.cycles <= measurement.latencies[0] + 1000
+    assert 0 < measurement.latencies[0] <= measurement.cycles
     weights = [operation for operation in operations if operation.weight_bytes]
-    assert len(weights) == 1 + 10 * NANO.layers
+    assert len(weights) == 1 + 8 * NANO.layers
     for operation in weights:
         assert operation.rows == (1 if operation.name in ("pooled", "logits") else 16)
         assert operation.cycles >= max(operation.compute, operation.weight_bytes / bytes_per_cycle)
