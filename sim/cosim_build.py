@@ -74,6 +74,8 @@ def library(text, debug=False):
 
     With `debug` it can write waveforms.
     """
+    if debug:
+        text = text.replace("\\$", "\\_$")     # nets that the source does not name: Verilator leaves out of waveforms what begins like this
     runtime = [(ROOT / "sim" / name).read_text() for name in RUNTIME]
     folder = BUILD / _digest(text, *runtime, *VERILATOR, *COMPILE, str(debug))
     result = folder / "cosim.so"

@@ -2,7 +2,6 @@
 """The compiled co-simulation itself, proven on a small word copier: memories, registers, taps, faults, waveform."""
 import gzip
 
-
 import numpy as np
 import pytest
 from amaranth import signed
