@@ -174,7 +174,7 @@ _COUNTERS = {
     "BYTES_EMBEDDING": "Bytes read on the embedding port.",
     "BYTES_WRITTEN": "Bytes written on the memory port.",
     "SATURATIONS": "Values clamped to 16 bits.",
-    "EMBEDDING_ERRORS": "Embedding rows whose check byte was wrong.",
+    "EMBEDDING_ERRORS": "Tokens with an embedding row that failed its check.",
     "PASSES": "Passes of the shared layer.",
 }
 _COUNTER_BASE = 0x80
