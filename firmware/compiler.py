@@ -18,13 +18,13 @@ import numpy as np
 
 from firmware import isa
 from firmware.columns import Columns, order_columns, pack_columns
+from firmware.fit import problems, units_needed
 from firmware.image import ALIGNMENT, Layout, Memory, build_embedding, build_image, parse_embedding
 from firmware.isa import Function, Opcode, Select, Source, Target
-from golden_model.adaptivfloat import decode_integer
 from golden_model.formats import EXP_IN_FRAC
 from golden_model.hardware import UNITS, ceil_div
 
-__all__ = ["CompileError", "Limit", "Program", "Symbol", "compile_network", "limit", "problems"]
+__all__ = ["CompileError", "Program", "Symbol", "compile_network"]
 
 _GELU = {"gelu_new": Function.GELU_NEW, "gelu": Function.GELU}
 
@@ -63,46 +63,6 @@ class Program:
     columns: dict
     words: tuple
     early_exit: bool
-
-
-def _units_needed(network):
-    return {"span": bool((network.span != 256).any()), "drop": bool((network.eta > 0).any()), "exit": network.exit_threshold > 0}
-
-
-def problems(network, hardware):
-    """Every reason why the network does not run on the hardware, as text; empty when it does."""
-    model = network.model
-    found = []
-    for name, value in (("hidden", model.hidden), ("feed_forward", model.feed_forward), ("embedding", model.embedding),
-                        ("positions", model.positions), ("heads", len(network.live_heads)), ("layers", model.layers),
-                        ("classes", model.classes)):
-        most = getattr(hardware, name)
-        if value > most:
-            found.append(f"{'live ' * (name == 'heads')}{name} must be at most {most}, not {value}; {name}={value} would fit")
-    if model.predictor > hardware.reduction:
-        found.append(f"predictor must be at most {hardware.reduction}, the longest reduction, not {model.predictor}")
-    if network.fmt != hardware.format:
-        found.append(f"format must be {hardware.format}, not {network.fmt}; format={network.fmt!r} would fit")
-    if model.segments > 2:
-        found.append(f"segments must be at most 2, not {model.segments}")
-    for unit, needed in _units_needed(network).items():
-        if needed and unit not in hardware.units:
-            found.append(f"unit {unit} must be present: {_UNIT_REASON[unit]}")
-    for name, linear in network.linears.items():
-        bits, worst = hardware.accumulator_bits, _worst_sum(linear)
-        if worst >= 2.0 ** (bits - 1):
-            found.append(f"sums of {name} must fit the accumulator's {bits} bits, not reach 2^{np.log2(worst):.1f}")
-    return found
-
-
-_UNIT_REASON = {"span": "a head's span is partial", "drop": "eta is above 0, so tokens are dropped",
-                "exit": "the exit threshold is above 0"}
-
-
-def _worst_sum(linear):
-    """Largest |dot product + bias| for any activations."""
-    dot = decode_integer(linear.codes, linear.fmt).abs().sum(-1) * linear.fmt.largest
-    return float((dot + linear.bias.abs()).max())
 
 
 def compile_network(network, hardware, early_exit=None):
@@ -312,7 +272,7 @@ class _Compiler:
         for pc, address in zip(self.streams, layout.streams, strict=False):
             self.instructions[pc]["address"] = address
         words = tuple(tuple(isa.pack(**values)) for values in self.instructions)
-        needed = _units_needed(self.network) | {"exit": self.early_exit}
+        needed = units_needed(self.network) | {"exit": self.early_exit}
         units = sum(1 << UNITS.index(name) for name, need in needed.items() if need)
         image = build_image(
             layout, words, constants, list(self.streams.values()), config_hash=self.hardware.config_hash,
@@ -333,51 +293,3 @@ _SOURCE_TENSOR = {"embedding.project": "embed", "predictor.hidden": "x", "attent
 
 def _tensor_name(output):
     return f"layer{{l}}.{output}"
-
-
-@dataclass(frozen=True)
-class Limit:
-    """Lower limits of one operation, in cycles, and what the array's schedule makes of its columns.
-
-    compute: non-zeros x tiles / P (ATTEND: dense, per slot and live head); memory: its weights over the bus, once;
-    schedule: compute with every group as long as its longest column, which is what `Columns.cycles` knows.
-    """
-
-    pc: int
-    name: str
-    select: Select
-    tiles: int
-    nonzeros: float
-    compute: float
-    schedule: float
-    memory_bytes: int
-    memory: float
-
-
-def limit(program, lengths, slots=None):
-    """[Limit] of the weight operations and ATTEND of one pass (system.md, Limits).
-
-    lengths: live tokens of each resident sentence. Predictor operations count one group, with the layers' mean of non-zeros;
-    operations on new, last or not last sentences count all of them: take what applies by `Limit.select`.
-    """
-    hardware = program.hardware
-    rows, slots = sum(lengths), len(lengths) if slots is None else slots
-    result = []
-    for pc, (values, symbol) in enumerate(zip(program.instructions, program.symbols, strict=True)):
-        name = symbol.tensor.removeprefix("layer{l}.") if symbol else ""
-        if values["opcode"] == Opcode.LINEAR:
-            tiles = ceil_div(slots if values.get("cls") else rows, hardware.tokens)
-            columns = program.columns[pc]
-            nonzeros = float(np.mean([packed.nonzeros.sum() for packed in columns]))
-            schedule = float(np.mean([packed.cycles for packed in columns])) * tiles
-            size = values["beats"] * hardware.bus_bytes
-            result.append(Limit(pc, name, Select(values["select"]), tiles, nonzeros, nonzeros * tiles / hardware.columns,
-                                schedule, size, float(values["beats"])))
-        if values["opcode"] == Opcode.ATTEND:
-            tiles = sum(ceil_div(n, hardware.tokens) for n in lengths)
-            pairs = sum(ceil_div(n, hardware.tokens) * n for n in lengths)      # query tiles x keys
-            work = 2 * pairs * values["reduction"] * values["groups"] / hardware.columns
-            groups = sum(ceil_div(n, hardware.tokens) * (ceil_div(n, hardware.columns) * values["reduction"]
-                                                         + ceil_div(values["reduction"], hardware.columns) * n) for n in lengths)
-            result.append(Limit(pc, name, Select.ALL, tiles, 0.0, work, float(groups * values["groups"]), 0, 0.0))
-    return result

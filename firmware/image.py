@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The image (program, constants, weight streams) and the embedding image: build, parse, check, show.
+"""The image (program, constants, weight streams) and the embedding image: build, parse, check.
 
 The layouts are those of docs/design.md, section 2. `ImageError.error` is the code that the hardware gives for the same fault.
 """
@@ -9,17 +9,15 @@ import itertools
 import struct
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 from firmware import isa
-from firmware.columns import count_nonzeros, encode_columns
+from firmware.columns import encode_columns
 from firmware.registers import ID, VERSION, Error
 from golden_model.bitmask import decode_column
 from golden_model.hardware import HARDWARE, UNITS, ceil_div
 
 __all__ = ["ALIGNMENT", "EMBEDDING_HEADER", "EMBEDDING_MAGIC", "HEADER", "HEADER_BYTES", "EmbeddingImage", "Image", "ImageError",
-           "Layout", "Memory", "build_embedding", "build_image", "check", "crc8", "disassemble", "parse_embedding", "parse_image",
-           "show"]
+           "Layout", "Memory", "build_embedding", "build_image", "check", "config_name", "crc8", "parse_embedding", "parse_image", "unit_names"]
 
 ALIGNMENT = 32
 HEADER_BYTES = 64
@@ -170,11 +168,11 @@ def parse_image(data):
 
 def check(image, hardware, embedding=None):
     """Raise ImageError when this hardware would refuse the image, alone or with this embedding image."""
-    missing, present = _units(image.units & ~hardware.unit_bits), ", ".join(_units(hardware.unit_bits)) or "none"
+    missing, present = unit_names(image.units & ~hardware.unit_bits), ", ".join(unit_names(hardware.unit_bits)) or "none"
     _require(not missing, Error.IMAGE_UNITS, f"Image units must be among those of the hardware ({present}), "
              f"it needs {', '.join(missing)} too")
     _require(image.config_hash == hardware.config_hash, Error.IMAGE_CONFIG,
-             f"Image must be compiled for hardware {hardware.config_hash:#010x}, not for {_config(image.config_hash)}")
+             f"Image must be compiled for hardware {hardware.config_hash:#010x}, not for {config_name(image.config_hash)}")
     for name, value, limit in (("layers", image.layers, hardware.layers), ("classes", image.classes, hardware.classes),
                                ("heads", image.heads, hardware.heads), ("positions", image.positions, hardware.positions),
                                ("embedding width", image.embedding_width, hardware.embedding)):
@@ -188,12 +186,12 @@ def check(image, hardware, embedding=None):
                  f"Embedding image must be {image.embedding_hash:#010x}, which the image names, not {embedding.hash:#010x}")
 
 
-def _units(bits):
+def unit_names(bits):
     """Names of the units in a word of unit bits; a bit that no unit has shows by its number."""
     return [UNITS[i] if i < len(UNITS) else f"bit {i}" for i in range(32) if bits >> i & 1]
 
 
-def _config(config_hash):
+def config_name(config_hash):
     names = [name for name, config in HARDWARE.items() if config.config_hash == config_hash]
     return " ".join([f"{config_hash:#010x}", *(f"({name})" for name in names)])
 
@@ -273,86 +271,3 @@ def parse_embedding(data):
     offsets = struct.unpack_from(f"<{header['rows'] + 1}I", data, header["table_offset"])
     names = ("hash", "rows", "vocabulary", "positions", "width")
     return EmbeddingImage(data=data, offsets=offsets, **{name: header[name] for name in names})
-
-
-# Fields that each operation uses, in the order in which they are shown.
-_LOAD = ("select", "source", "source_base", "source_stride")
-_STORE = ("target_buffer", "target_base", "target_stride")
-_SHOWN = {
-    isa.Opcode.HALT: (),
-    isa.Opcode.ADMIT: ("reduction", *_STORE, "word_shift", "position_shift", "segment_shift"),
-    isa.Opcode.GROUP: ("target",),
-    isa.Opcode.LINEAR: (*_LOAD, "encode", "cls", "reduction", "groups", "block", "address", "beats", "stride", "shift",
-                        "function", "align", *_STORE, "store_encode"),
-    isa.Opcode.NORM: (*_LOAD, "reduction", "residual", "align", "normalize", "norm_set", "shift", *_STORE),
-    isa.Opcode.DROP: ("select", "source_base", "source_stride", "score_align"),
-    isa.Opcode.ATTEND: ("select", "groups", "reduction", "shift", "score_align", "context_shift", "source_base",
-                        "source_stride", "target_base", "target_stride", "store_encode"),
-    isa.Opcode.EXIT: ("select", "final", "groups", "reduction", "source_base", "source_stride", "score_align"),
-    isa.Opcode.LOOP: ("target",),
-}
-_ENUMS = {"select": isa.Select, "source": isa.Source, "target_buffer": isa.Target, "function": isa.Function}
-_ALWAYS = ("select", "source", "target_buffer", "target", "reduction")    # shown even when zero
-
-
-def disassemble(words):
-    """One instruction as text: the opcode and the fields that it uses; zeros are left out."""
-    opcode = isa.unpack(words, "opcode")
-    if opcode not in isa.Opcode.__members__.values():
-        return f"ILLEGAL {' '.join(f'{word:08x}' for word in words)}"
-    parts = [isa.Opcode(opcode).name]
-    for name in _SHOWN[isa.Opcode(opcode)]:
-        value = isa.unpack(words, name)
-        if value or name in _ALWAYS:
-            parts.append(f"{name}={_ENUMS[name](value).name if name in _ENUMS else value}")
-    return " ".join(parts)
-
-
-def _show_header(image):
-    for name in HEADER:
-        value = image.header[name]
-        text = f"{value:#010x}" if name in ("magic", "config_hash", "embedding_hash") else f"{value}"
-        if name == "config_hash":
-            text = _config(value)
-        if name == "model":
-            text = f"{image.layers} layers, {image.classes} classes, {image.heads} live heads"
-        if name == "exit_threshold":
-            text = f"{value} ({value / 65536:.4f} nats)"
-        if name == "units":
-            text = ", ".join(_units(value)) or "none"
-        if name != "reserved":
-            yield f"  {name:17}{text}"
-
-
-def _show_weights(image, hardware):
-    yield f"  {'pc':>4} {'offset':>9} {'bytes':>8} {'K':>5} {'groups':>6} {'non-zeros':>9} {'cycles/tile':>11} {'limit':>8} {'bus words':>9}"
-    for pc, words in enumerate(image.program):
-        if isa.unpack(words, "opcode") != isa.Opcode.LINEAR:
-            continue
-        rows, groups = isa.unpack(words, "reduction"), isa.unpack(words, "groups")
-        beats = isa.unpack(words, "beats")
-        counts = count_nonzeros(image.stream(pc, hardware.bus_bytes), hardware.columns, hardware.bus_bytes, groups, rows)
-        limit = counts.sum() / hardware.columns
-        yield (f"  {pc:4} {isa.unpack(words, 'address'):9} {beats * hardware.bus_bytes:8} {rows:5} {groups:6} {counts.sum():9} "
-               f"{counts.max(axis=1).sum():11} {limit:8.1f} {beats:9}")
-
-
-def show(path, hardware=None):
-    """The text of `terse image show`: header, sections, program, and what each weight operation costs.
-
-    `hardware` is needed for the last part when the image was compiled for a configuration without a name.
-    """
-    image = parse_image(Path(path).read_bytes())
-    named = (config for config in HARDWARE.values() if config.config_hash == image.config_hash)
-    hardware = hardware or next(named, None)
-    lines = [str(path), "header", *_show_header(image), "sections",
-             f"  program   {image.program_offset:9} {isa.BYTES * image.instructions:9} bytes",
-             f"  constants {image.constants_offset:9} {8 * image.constants:9} bytes: " + ", ".join(
-                 f"{sum(m == memory for m, _, _ in image.pairs)} {memory.name}" for memory in Memory),
-             "program", *(f"  {pc:4} {disassemble(words)}" for pc, words in enumerate(image.program))]
-    if hardware is None:
-        lines.append("weights: give the hardware configuration to see them")
-    else:
-        lines += [f"weights (one tile of {hardware.tokens} rows; limit = non-zeros / {hardware.columns} lanes)",
-                  *_show_weights(image, hardware)]
-    return "\n".join([*lines, ""])

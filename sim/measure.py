@@ -11,8 +11,9 @@ import resource
 import time
 from dataclasses import asdict, dataclass
 
-from firmware.compiler import compile_network, limit
+from firmware.compiler import compile_network
 from firmware.isa import Opcode, Select, Source
+from firmware.limit import limit
 from hw.trace import taps
 from sim.check import traced
 from sim.cosim_build import build

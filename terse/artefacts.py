@@ -36,7 +36,8 @@ def _network(model, config):
 
 def show_image(path):
     """What is in an image or embedding image, as text."""
-    from firmware.image import EMBEDDING_MAGIC, parse_embedding, show
+    from firmware.image import EMBEDDING_MAGIC, parse_embedding
+    from firmware.show import show
     data = pathlib.Path(path).read_bytes()
     if int.from_bytes(data[:4], "little") != EMBEDDING_MAGIC:
         return show(path)
@@ -59,7 +60,7 @@ def fits(hw, model, settings=()):
         network = _network(model, config)
     except UserError:
         return rows, []
-    from firmware.compiler import problems
+    from firmware.fit import problems
     return rows, problems(network, config)
 
 

@@ -6,9 +6,12 @@ from functools import cache
 import pytest
 import torch
 
-from firmware.compiler import CompileError, compile_network, limit, problems
-from firmware.image import check, parse_embedding, parse_image, show
+from firmware.compiler import CompileError, compile_network
+from firmware.fit import problems
+from firmware.image import check, parse_embedding, parse_image
 from firmware.isa import Opcode, Select
+from firmware.limit import limit
+from firmware.show import show
 from golden_model.config import AF8, INT8, ModelConfig, NumberFormat
 from golden_model.hardware import HARDWARE, UNITS, HardwareConfig
 from golden_model.model import run

@@ -18,9 +18,9 @@ from firmware.image import (
     crc8,
     parse_embedding,
     parse_image,
-    show,
 )
 from firmware.registers import Error
+from firmware.show import show
 from golden_model.hardware import HARDWARE, UNITS
 
 CI = HARDWARE["ci"]

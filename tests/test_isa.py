@@ -2,14 +2,14 @@
 import pytest
 
 from firmware import isa
-from firmware.image import _SHOWN, disassemble
 from firmware.isa import FIELDS, Opcode
+from firmware.show import SHOWN, disassemble
 
 
 @pytest.mark.parametrize("opcode", Opcode)
 def test_fields_of_an_operation_do_not_overlap(opcode):
     used = {}
-    for name in ("opcode", *_SHOWN[opcode]):
+    for name in ("opcode", *SHOWN[opcode]):
         field = FIELDS[name]
         assert field.word < isa.WORDS and field.low + field.width <= 32
         for bit in range(field.low, field.low + field.width):
