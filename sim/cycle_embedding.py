@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cycles of ADMIT (part of sim/cycle_model.py): descriptors and tokens over the memory port, rows over the embedding port."""
+import struct
+
+from golden_model.bitmask import WORD_ROWS
+
+__all__ = ["Port", "Rows", "admit"]
+
+AHEAD = 4       # rows looked up ahead (hw/embedding_table.py)
+RUNS = 8        # requests whose words have not come
+INSIDE = 4      # tokens in the embedder
+REQUEST = 4     # cycles of the reader for a request, its first address in the last one
+BURST = 16      # words of a burst of the embedding port
+BUFFERED = 3    # from the bus to the reader's output
+TOKEN = 3       # cycles of a token's row in the row table
+DESCRIPTOR = 16 # bytes
+
+
+class Port:
+    """Runs of 32-bit words through a reader of bus words; `free` is when the reader takes the next request."""
+
+    def __init__(self, memory, burst):
+        self.memory, self.burst, self.free, self.taken = memory, burst, 0, 0
+
+    def request(self, at, address, count):
+        """Asks for the bus words of `count` bytes -> (when it was taken, the words' addresses with the cycles of their beats)."""
+        width = self.memory.width
+        taken = max(at, self.free)
+        first, last = address // width, (address + count - 1) // width
+        ask, beats = taken + REQUEST - 1, []
+        for number in range(first, last + 1):
+            if number > first and number % self.burst == 0:
+                ask += 2
+            beats.append(self.memory.beat(ask + self.memory.latency) + BUFFERED)
+        self.free = ask + 1
+        return taken, beats
+
+    def words(self, beats):
+        """When each 32-bit word of the bus words is taken, one a cycle; the last is the end of the run."""
+        found = []
+        for beat in beats:
+            start = max(beat, self.taken + 1)
+            found += range(start, start + self.memory.width // 4)
+            self.taken = found[-1]
+        return found
+
+
+class Rows:
+    """Where the rows of the embedding image lie and what lies in them."""
+
+    def __init__(self, image):
+        words = struct.unpack("<16I", image[:64])
+        self.image, self.vocabulary, self.positions, self.features, self.table = image, words[5], words[6], words[7], words[8]
+
+    def numbers(self, token, position, segment):
+        return token, self.vocabulary + position, self.vocabulary + self.positions + segment
+
+    def place(self, number):
+        """(byte offset, bytes) of a row."""
+        begin, end = struct.unpack("<2I", self.image[self.table + 4 * number:self.table + 4 * number + 8])
+        return begin, end - begin
+
+    def steps(self, begin):
+        """For each cycle of the decoder whether it takes a byte: masks, features, check byte."""
+        at, left = begin, self.features
+        while left > 0:
+            mask = self.image[at] | self.image[at + 1] << 8
+            yield from (True, True)
+            at += 2 + mask.bit_count()
+            yield from (bool(mask >> bit & 1) for bit in range(min(left, WORD_ROWS)))
+            left -= WORD_ROWS
+        yield True
+
+
+class _Embedder:
+    """hw/embedding.py with its row fetcher: look-ups go before reads while few are ahead; everything else is in order."""
+
+    def __init__(self, rows, port):
+        self.rows, self.port = rows, port
+        self.choose = self.resting = 0                      # when the fetcher can ask again; the decoder take a row
+        self.numbers, self.places = [], []                  # (when known, number), (when looked up, byte offset, bytes)
+        self.asked, self.done, self.third = 0, [], 0        # when the last number was taken; tokens' ends; rows of this token
+        self.begun, self.ended = [], []                     # when rows were taken by the decoder; when requests' last words came
+        self.accepted = 0
+
+    def accept(self, at, numbers):
+        """A token that comes at `at` -> when it is taken."""
+        taken, number = max(at, self.asked + 1), self.accepted
+        while number - len(self.done) >= INSIDE:
+            self._serve(None)
+        if number >= INSIDE:
+            taken = max(taken, self.done[number - INSIDE] + 2)
+        self._serve(taken)
+        self.accepted += 1
+        for index, row in enumerate(numbers):
+            self.numbers.append((taken + 1 + index, row))
+            while self.numbers:
+                self._serve(None)
+        return taken
+
+    def finish(self):
+        """When the last token is done."""
+        while self.places:
+            self._serve(None)
+        return self.done[-1]
+
+    def _serve(self, until):
+        """The fetcher's next request; with `until` those that are made before that cycle."""
+        while True:
+            look = max(self.choose, self.numbers[0][0]) if self.numbers and len(self.places) < AHEAD else None
+            read = max(self.choose, self.places[0][0]) if self.places else None
+            at = min(x for x in (look, read, float("inf")) if x is not None)
+            if at == float("inf") or until is not None and at >= until:
+                return
+            if look is not None and look == at:
+                self._look(at)
+            else:
+                self._read(at)
+            if until is None:
+                return
+
+    @staticmethod
+    def _room(leave, depth):
+        """When a queue takes one more word, of which those before left at `leave`."""
+        return leave[-depth] + 1 if len(leave) >= depth else 0
+
+    def _look(self, at):
+        number = self.numbers.pop(0)[1]
+        address = self.rows.table + 4 * number
+        taken, beats = self.port.request(max(at + 2, self._room(self.ended, RUNS)), address, 8)
+        self.choose, self.asked = taken + 1, at
+        self.ended.append(self.port.words(beats)[-1])
+        self.places.append((self.ended[-1] + 2, *self.rows.place(number)))
+        self.port.taken += 1        # the offsets are judged
+
+    def _read(self, at):
+        _, begin, size = self.places.pop(0)
+        taken, beats = self.port.request(max(at + 2, self._room(self.ended, RUNS), self._room(self.begun, AHEAD)), begin, size)
+        self.choose = taken + 1
+        time = max(self.resting, taken + 1)     # the decoder takes the row
+        self.begun.append(time)
+        width = self.port.memory.width
+        byte, word, free = begin, begin // width, max(beats[0], self.port.taken + 1)
+        free += begin % width // 4              # words before the row
+        for takes in self.rows.steps(begin):
+            time += 1
+            if takes:
+                if byte // width != word:
+                    word = byte // width
+                    free = beats[word - begin // width]
+                time = max(time, free)
+                byte += 1
+        last = begin // width + len(beats)
+        rest = (last * width - byte + 3) // 4   # words after it
+        checked, time = time, max(time + max(1, rest), beats[-1])
+        self.port.taken = time
+        self.ended.append(time)
+        self.third = (self.third + 1) % 3
+        self.resting = time + 3
+        if not self.third:
+            self.done.append(max(time + 3, checked + 5))    # its last feature has left
+            self.resting = self.done[-1] + 2
+
+
+def admit(config, rows, memory, embedding, start, sentences, total):
+    """When ADMIT, decoded at `start`, has ended: `memory`, `embedding` are `Port`s."""
+    now = start + 1
+    for number, sentence in enumerate(sentences):
+        skip = DESCRIPTOR * number
+        _, beats = memory.request(now + 1, skip, DESCRIPTOR)
+        now = memory.words(beats)[-1 if memory.memory.width <= DESCRIPTOR else skip % memory.memory.width // 4 + 3]
+        now = max(now + 4 + total // config.tokens, memory.taken + 1)    # check, begin, place, the slot
+        total += len(sentence.ids)
+        _, beats = memory.request(now + 1, 0, 4 * len(sentence.ids))
+        words = memory.words(beats)
+        embedder = _Embedder(rows, embedding)
+        now = words[0] - TOKEN
+        for index, (token, segment) in enumerate(zip(sentence.ids, sentence.segments, strict=True)):
+            now = embedder.accept(max(now + TOKEN, words[index]), rows.numbers(int(token), index, int(segment)))
+        memory.taken = max(memory.taken, now + 2)
+        now = embedder.finish() + 2
+    return now

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cycles of LINEAR (part of sim/cycle_model.py): the weight stream into the lanes, the lanes' columns, their drain.
+
+All times are cycles. A column is the unit of work; what happens inside one follows from its first and last entry, because a lane's decoder gives, and
+its multipliers take, at most an entry a cycle.
+"""
+import numpy as np
+
+from firmware.columns import HEADER_BYTES, HEADERS, lane_strings
+from firmware.isa import Source, Target
+from golden_model.bitmask import WORD_ROWS
+from golden_model.hardware import ceil_div
+
+__all__ = ["BURST", "Array", "LaneCode", "Memory", "linear"]
+
+BURST, IN_FLIGHT, BURSTS = 64, 512, 8   # words of a burst; words, bursts on their way (hw/accelerator.py's reader; the memory model's queue)
+CHUNK = 4           # bytes that a decoder takes at once
+BUFFERED = 3        # from the bus to the reader's output
+DECODED = 4         # from a column's last byte to its last entry at the ring's output
+PIPELINE = 5        # from a column's last entry to its result
+REWIND = 3          # from a column's last entry to the block's first one
+WINDOW = 3          # groups that lanes may be apart
+ENCODER = 3
+STORE = 12          # from a drained column to `done`: requantise, function, write; codes pass the encoder too
+
+
+class Memory:
+    """The memory model of the co-simulation (sim/cosim_axi.h): latency to the first beat, credit for each."""
+
+    def __init__(self, latency, bytes_per_cycle, width):
+        self.latency, self.rate, self.width = latency, bytes_per_cycle, width
+        self._last, self._credit = -1, width + bytes_per_cycle
+
+    def beat(self, ready):
+        """The cycle of the next beat, of a burst whose first one may come at `ready`."""
+        wait = max(1, ceil_div(self.width - self._credit, self.rate), ready - self._last) if self.rate < self.width else max(1, ready - self._last)
+        wait = int(wait)
+        self._credit = min(self._credit + (wait - 1) * self.rate, self.width) + self.rate - self.width
+        self._last += wait
+        return self._last
+
+
+class LaneCode:
+    """What the lanes' decoders do with each bus word of a weight stream; the same for every run, so kept by the caller.
+
+    By word and lane: `cost`, cycles to take its bytes; `early`, those until the next word may come; `needs`, the column that must have been released
+    before, -1 for none. By group and lane: `word`, the one that completes the column; `part`, cycles of it until then; `entries`.
+    """
+
+    def __init__(self, columns, lanes, bus_bytes, depth):
+        strings = lane_strings(columns.data, lanes, bus_bytes)
+        self.words, groups = len(strings[0]) // bus_bytes, columns.groups
+        self.entries = np.maximum(columns.nonzeros, 1).tolist()
+        self.columns, self.ahead = columns, 2 if bus_bytes == CHUNK else 1
+        shape, last = (self.words, lanes), (max(0, bus_bytes // CHUNK - 2)) * CHUNK
+        cost, early, needs = (np.zeros(shape, int) for _ in range(3))
+        word, part = (np.zeros((groups, lanes), int) for _ in range(2))
+        for lane, string in enumerate(strings):
+            cycles, held, ends = _byte_cycles(string, groups, ceil_div(columns.rows, WORD_ROWS))
+            total = np.concatenate([[0], np.cumsum(cycles)])
+            starts = np.arange(self.words) * bus_bytes
+            cost[:, lane], early[:, lane] = total[starts + bus_bytes] - total[starts], total[starts + last + 1] - total[starts]
+            ends = np.array(ends)
+            word[:, lane] = (ends - 1) // bus_bytes
+            part[:, lane] = total[ends] - total[word[:, lane] * bus_bytes]
+            needs[:, lane] = self._needs(lane, ends, np.cumsum(held)[starts + bus_bytes - 1], starts + bus_bytes, depth)
+        self.cost, self.early, self.needs, self.word, self.part = (x.tolist() for x in (cost, early, needs, word, part))
+
+    def _needs(self, lane, ends, held, stops, depth):
+        """For each word the column that must have left the lane's rings for its bytes to fit; `held`: entries until then."""
+        entries = np.cumsum([row[lane] for row in self.entries])
+        full = np.searchsorted(entries, held - depth, side="left")
+        return np.maximum(np.where(held > depth, full, -1), np.searchsorted(ends, stops, side="right") - HEADERS)
+
+
+def _byte_cycles(string, groups, masks):
+    """(cycles of each byte, entries of each byte, end of each column) of a lane's string: hw/bitmask.py's states."""
+    cycles, entries, ends, at = np.ones(len(string), int), np.ones(len(string), int), [], 0
+    for _ in range(groups):
+        cycles[at:at + HEADER_BYTES] = 0, 0, 0, 1, 0, 0, 1      # two parts
+        entries[at:at + HEADER_BYTES] = 0
+        at += HEADER_BYTES
+        alone, some = True, 0       # the mask is not taken with the weight before
+        for _ in range(masks):
+            count = (string[at] | string[at + 1] << 8).bit_count()
+            cycles[at], cycles[at + 1] = 0, alone or not count
+            entries[at:at + 2] = 0
+            alone, some = not count, some + count
+            at += 2 + count
+        entries[at - 1] += not some
+        ends.append(at)
+    cycles[at:] = np.arange(len(string) - at) % CHUNK == CHUNK - 1
+    entries[at:] = 0
+    return cycles, entries, ends
+
+
+class _Stream:
+    """The words of the stream, one after another, to lane i % P; `released` tells when the lanes' columns left their rings."""
+
+    def __init__(self, code, lanes, memory, ask, address, beats, released):
+        self.code, self.lanes, self.memory, self.beats, self.released = code, lanes, memory, beats, released
+        self.left, self.finish, self.asked = [], [], ask - 2     # words out of the buffer; bursts' ends; the last address
+        self.offset, self.end = address // memory.width % BURST, 0
+        self.taken, self.round = ask, 0
+        self.done, self.before = [0] * lanes, [0] * lanes        # each lane's last byte taken; when its next word may come
+        self.later = [0] * lanes                                 # the same for the word after that
+        self.arrival = [[None] * lanes for _ in code.entries]
+        self._next = [0] * lanes                                 # each lane's next column
+
+    def until(self, group):
+        """The last entries of the group's columns at their rings' outputs."""
+        while self.round < self.code.words and any(following <= group for following in self._next):
+            self._round()
+        return self.arrival[group]
+
+    def finished(self):
+        """When the last word was taken."""
+        while self.round < self.code.words:
+            self._round()
+        return self.taken
+
+    def _word(self):
+        """The next word at the reader's output."""
+        number = len(self.left)
+        if number == self.end:
+            if self.end:
+                self.finish.append(self.memory._last)
+            size = min(BURST - (self.offset + number) % BURST, self.beats - number)
+            self.end += size
+            self.asked += 2
+            if self.end > IN_FLIGHT:
+                self.asked = max(self.asked, self.left[self.end - IN_FLIGHT - 1] + 1)
+            if len(self.finish) >= BURSTS:
+                self.asked = max(self.asked, self.finish[-BURSTS] + 1)
+        beat = self.memory.beat(self.asked + self.memory.latency)
+        self.left.append(max(beat + BUFFERED, self.taken + 1) - 1)
+        return self.left[-1] + 1
+
+    def _round(self):
+        """One word for each lane."""
+        code, number = self.code, self.round
+        for lane in range(self.lanes):
+            start = max(self._word(), self.before[lane])
+            self.taken = start
+            begin = max(start + 1, self.done[lane])
+            needed = code.needs[number][lane]
+            if needed >= 0:
+                begin = max(begin, self.released[needed][lane] + 2 - code.cost[number][lane])
+            following = begin + code.early[number][lane]
+            self.before[lane], self.later[lane] = (following, 0) if code.ahead == 1 else (self.later[lane], following)
+            self.done[lane] = begin + code.cost[number][lane]
+            while self._next[lane] < len(code.word) and code.word[self._next[lane]][lane] == number:
+                self.arrival[self._next[lane]][lane] = begin + code.part[self._next[lane]][lane] + DECODED
+                self._next[lane] += 1
+        self.round += 1
+
+
+class Array:
+    """The lanes and the drain, group after group: `enter` it into the window, then run it. last: when its last column was drained."""
+
+    def __init__(self, lanes, turned=0):
+        self.lanes, self.turned = lanes, turned     # cycles that the store takes for a group, where that is more than the drain's
+        self.end, self.taken, self.start = [-9] * lanes, [-9] * lanes, [0] * lanes
+        self.natural, self.capture = [-9] * lanes, [-9] * lanes
+        self.gone, self.entered, self.last = [-9] * WINDOW, -9, -9     # when groups left, the last one came; the last column
+        self.turns = [-99, -99]
+
+    def enter(self, ready):
+        """When the next group, whose command is `ready`, is in the window."""
+        self.entered = max(self.entered + 1, ready, self.gone[-WINDOW] + 1)
+        return self.entered
+
+    def group(self, entries, arrival):
+        """Run the group that entered: `entries` of each lane, their `arrival` or None."""
+        seen = self.entered
+        if self.gone[-2] < seen:        # it moves up to where lanes look for it
+            seen += 1 + (self.gone[-1] < seen + 1)
+        chain = max(self.last, self.turns[-2] - STORE - ENCODER)
+        for lane, count in enumerate(entries):
+            begin = max(seen, self.start[lane])
+            natural, capture = self.natural[lane], self.capture[lane]
+            before = max(0, natural - begin)
+            if capture > natural and before < count:     # the pipeline stood still
+                end = max(capture, begin + before) + count - before - 1
+                delay = 0
+            else:
+                end, delay = begin + count - 1, max(0, capture - natural) if before >= count else 0
+            if arrival is not None:
+                end = max(end, arrival[lane])
+            self.natural[lane] = end + PIPELINE + delay
+            self.capture[lane] = max(self.natural[lane], self.taken[lane] + 1)
+            chain = max(chain, self.capture[lane]) + 1
+            self.end[lane], self.start[lane], self.taken[lane] = end, end + 1, chain
+        self.last = chain
+        self.turns = [self.turns[-1], max(chain + STORE + ENCODER, self.turns[-1] + self.turned)]
+        self.gone = [*self.gone[1:], chain]
+
+    def rewind(self):
+        self.start = [end + REWIND for end in self.end]
+
+
+def linear(config, values, code, memory, start, address, tiles):
+    """(cycle in which it has ended, cycle in which its stream has) of a LINEAR whose decoding was at `start`, on the tiles of these numbers."""
+    lanes, groups, k = config.columns, values["groups"], values["reduction"]
+    coded = values["target_buffer"] not in (Target.SUM, Target.SCORES)
+    turned = values["target_buffer"] == Target.VALUES
+    released = []
+    stream = _Stream(code, lanes, memory, start + 4, address, values["beats"], released)
+    array = Array(lanes, config.tokens if turned else 0)
+    loads = _Loads(config, values, k)
+    single, pushed, popped = len(tiles) == 1, [], []
+    send = start + (4 if values.get("cls") else 5 + tiles[0])
+    free = [0, 0]       # when the banks may be filled
+    bank, ready = 0, 0
+    for first in range(0, groups, values["block"]):
+        block = range(first, min(first + values["block"], groups))
+        for index in range(len(tiles)):
+            taken = send
+            if not single or first == 0:
+                bank = 0 if single else (len(pushed)) % 2
+                taken, ready = loads.load(send, free[bank])
+            pushed.append(max(send, popped[-2] + 1 if len(popped) > 1 else 0))
+            command = max(pushed[-1] + 2, ready + 1)
+            for number, group in enumerate(block):
+                array.enter(command if number == 0 else 0)
+                array.group(code.entries[group], stream.until(group) if index == 0 else None)
+                if index == len(tiles) - 1:
+                    released.append(list(array.end))
+            popped.append(array.entered - 1)
+            free[bank] = array.last + 1
+            if index < len(tiles) - 1:
+                array.rewind()
+            send = max(taken, pushed[-1]) + 2
+        send += 1 if values.get("cls") else 2 + tiles[0]
+    ended = array.last + STORE + (ENCODER if coded else 0)
+    if turned:
+        ended = array.turns[-1] + config.tokens
+    return ended, stream.finished()
+
+
+class _Loads:
+    """Tiles of K words from the operand to the array, one behind the other."""
+
+    def __init__(self, config, values, k):
+        self.k, t = k, config.tokens
+        gathered = values["source"] in (Source.STATE, Source.CLS)
+        encoder = 0 if values["source"] == Source.CODES else ENCODER
+        self.first = 2 * t + 4 + encoder if gathered else 2 + encoder     # from the request to the first word
+        self.again = (2 + -k % t if gathered else -1) - encoder           # from the last word to the next request
+        self.idle = 0
+
+    def load(self, send, free):
+        """(when the request was taken, when the tile is there)."""
+        taken = max(send, self.idle)
+        last = max(taken + self.first, free) + self.k - 1
+        self.idle = last + self.again
+        return taken, last + 2
