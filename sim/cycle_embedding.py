@@ -3,6 +3,7 @@
 import struct
 
 from golden_model.bitmask import WORD_ROWS
+from sim.cycle_linear import BURSTS
 
 __all__ = ["Port", "Rows", "admit"]
 
@@ -10,7 +11,6 @@ AHEAD = 4       # rows looked up ahead (hw/embedding_table.py)
 RUNS = 8        # requests whose words have not come
 INSIDE = 4      # tokens in the embedder
 REQUEST = 4     # cycles of the reader for a request, its first address in the last one
-BURST = 16      # words of a burst of the embedding port
 BUFFERED = 3    # from the bus to the reader's output
 TOKEN = 3       # cycles of a token's row in the row table
 DESCRIPTOR = 16 # bytes
@@ -20,20 +20,26 @@ class Port:
     """Runs of 32-bit words through a reader of bus words; `free` is when the reader takes the next request."""
 
     def __init__(self, memory, burst):
-        self.memory, self.burst, self.free, self.taken = memory, burst, 0, 0
+        self.memory, self.burst, self.free, self.taken, self.finish = memory, burst, 0, 0, []
 
     def request(self, at, address, count):
         """Asks for the bus words of `count` bytes -> (when it was taken, the words' addresses with the cycles of their beats)."""
         width = self.memory.width
         taken = max(at, self.free)
         first, last = address // width, (address + count - 1) // width
-        ask, beats = taken + REQUEST - 1, []
+        ask, beats = self._ask(taken + REQUEST - 1), []
         for number in range(first, last + 1):
             if number > first and number % self.burst == 0:
-                ask += 2
+                self.finish.append(beats[-1] - BUFFERED)
+                ask = self._ask(ask + 2)
             beats.append(self.memory.beat(ask + self.memory.latency) + BUFFERED)
+        self.finish.append(beats[-1] - BUFFERED)
         self.free = ask + 1
         return taken, beats
+
+    def _ask(self, at):
+        """When the memory takes the address of a burst."""
+        return max(at, self.finish[-BURSTS] + 1) if len(self.finish) >= BURSTS else at
 
     def words(self, beats):
         """When each 32-bit word of the bus words is taken, one a cycle; the last is the end of the run."""

@@ -11,7 +11,7 @@ from firmware.isa import Source, Target
 from golden_model.bitmask import WORD_ROWS
 from golden_model.hardware import ceil_div
 
-__all__ = ["BURST", "Array", "LaneCode", "Memory", "linear"]
+__all__ = ["BURST", "BURSTS", "Array", "LaneCode", "Memory", "linear"]
 
 BURST, IN_FLIGHT, BURSTS = 64, 512, 8   # words of a burst; words, bursts on their way (hw/accelerator.py's reader; the memory model's queue)
 CHUNK = 4           # bytes that a decoder takes at once

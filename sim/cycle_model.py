@@ -22,7 +22,7 @@ EMBEDDING_BURST = WRITE_BURST = 16
 SCORE = 14          # from a key's last code to its score at the softmax: ring 3, pipeline 6, drain 2, requantise 3
 SOFTMAX, SPAN = 12, 5       # from the last score to the first numerator; the span mask's stages
 RING = 3            # from a value's code to the lane
-RECIPROCAL = 6      # from the denominators to the first column of the context, and T
+RECIPROCAL = 4      # from the denominators to the first column of the context, and T
 CONTEXT = 17        # from the last drained column to the next query tile: normalise, encode, write
 CLASS, ENTROPY = 28, 87     # cycles of EXIT for each class of a slot; for the rest
 RECORD = 16         # from a slot's end to the first address of its record: six fields, two of them long
