@@ -23,7 +23,7 @@ class Port:
         self.memory, self.burst, self.free, self.taken, self.finish = memory, burst, 0, 0, []
 
     def request(self, at, address, count):
-        """Asks for the bus words of `count` bytes -> (when it was taken, the words' addresses with the cycles of their beats)."""
+        """Asks for the bus words of `count` bytes -> (when it was taken, when each is at the output)."""
         width = self.memory.width
         taken = max(at, self.free)
         first, last = address // width, (address + count - 1) // width
