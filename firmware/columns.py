@@ -19,7 +19,7 @@ __all__ = ["BIAS_BITS", "HEADER_BYTES", "PADDING", "Column", "Columns", "count_n
 BIAS_BITS = 40
 HEADER_BYTES = BIAS_BITS // 8 + 2
 PADDING = 0xFFFF        # destination of a column that is not stored
-HEADERS = 128           # column headers that a lane of the array holds (hw/mac_lane.py)
+HEADERS = 128           # column headers that a lane of the array holds; a block has at most 32 columns in a lane
 LOAD_LATENCY = 64       # cycles between the loads of two tiles, about
 
 

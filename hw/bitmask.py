@@ -29,10 +29,10 @@ def header_layout(config):
 class ColumnDecoder(wiring.Component):
     """One lane's byte string (docs/design.md, Weight stream) to column headers and non-zero weights.
 
-    A weight a cycle, also from one mask word to the next; a mask word without weights takes a cycle. A column of z weights costs z + 3 cycles where
-    no mask word is empty. A weight is offered when the next one, or the column's end, shows whether it is the last: one cycle after its byte at
-    the earliest. A column without weights gives one entry, code 0 at row 0. Stalls as a whole when an output is not taken; headers run ahead of
-    the weights by at most one column. After `groups` columns all input is taken and ignored, until `clear`.
+    A weight a cycle, also from one mask word to the next; a mask word without weights takes a cycle, and the mask behind it one more. A column
+    of z weights costs z + 3 cycles where no mask word is empty. A weight is offered when the next one, or the column's end, shows whether it is
+    the last: one cycle after its byte at the earliest. A column without weights gives one entry, code 0 at row 0. Stalls as a whole when an output
+    is not taken; headers run ahead of the weights by at most one column. After `groups` columns all input is taken and ignored, until `clear`.
 
     Parameters
     ----------

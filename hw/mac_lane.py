@@ -7,13 +7,13 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from firmware.columns import HEADERS
 from hw.bitmask import ColumnDecoder, entry_layout, header_layout
 from hw.shapes import accumulator, code, decoded
 from hw.stream import connect
 
 __all__ = ["WINDOW", "MacLane", "Ring", "group_layout", "result_layout", "unpack", "write_layout"]
 
-HEADERS = 128           # column headers that a lane holds; a block has at most 32 columns in a lane
 WINDOW = 3              # groups that lanes may be apart: longer than drain and pipeline of two short groups
 WIDEST_FACTOR = 18      # signed bits that every FPGA's multiplier block takes
 NO_COLLISIONS = {"no_rw_check": 1}     # no word is read in the cycle in which it is written: no bypass is needed

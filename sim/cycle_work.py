@@ -2,6 +2,7 @@
 """What a run does, operation by operation, without simulating it (part of sim/cycle_model.py): what the sequencer selects."""
 from dataclasses import dataclass
 
+from firmware.image import parse_image
 from firmware.isa import Opcode, Select
 
 __all__ = ["Sentence", "Work", "of_golden", "of_record", "schedule"]
@@ -59,7 +60,7 @@ class _Machine:
 
     def __init__(self, program, queue, slots):
         self.program, self.queue, self.config = program, queue, program.hardware
-        self.limit = slots or self.config.slots
+        self.limit, self.layers = slots or self.config.slots, parse_image(program.image).layers
         self.order, self.sentence, self.number, self.layer, self.count = [], {}, {}, {}, {}      # slots in the order of their rows; the rest by slot
         self.fresh, self.last, self.pending, self.group, self.group_layer = set(), set(), set(), set(), 0
         self.done = []
@@ -102,9 +103,8 @@ class _Machine:
             self.fresh.add(slot)
             total += len(sentence.ids)
             admitted.append(sentence)
-        layers = self.program.image[4 * 9]      # the image's header
         self.pending = set(self.order)
-        self.last = {slot for slot in self.order if self.layer[slot] + 1 == layers}
+        self.last = {slot for slot in self.order if self.layer[slot] + 1 == self.layers}
         return tuple(admitted)
 
     def _next_group(self):
