@@ -175,7 +175,8 @@ def check(image, hardware, embedding=None):
              f"Image must be compiled for hardware {hardware.config_hash:#010x}, not for {config_name(image.config_hash)}")
     for name, value, limit in (("layers", image.layers, hardware.layers), ("classes", image.classes, hardware.classes),
                                ("heads", image.heads, hardware.heads), ("positions", image.positions, hardware.positions),
-                               ("embedding width", image.embedding_width, hardware.embedding)):
+                               ("embedding width", image.embedding_width, hardware.embedding),
+                               ("instructions", image.instructions, isa.CAPACITY)):
         _require(value <= limit, Error.IMAGE_MODEL, f"Image {name} must be at most {limit} on this hardware, not {value}")
     if embedding is not None:
         for name, value, wanted in (("vocabulary", embedding.vocabulary, image.vocabulary),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 WORDS = 8  # 32-bit words in one instruction
 BYTES = 4 * WORDS
+CAPACITY = 64   # instructions that the hardware holds
 
 
 class Opcode(enum.IntEnum):

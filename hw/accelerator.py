@@ -142,7 +142,8 @@ class Accelerator(wiring.Component):
         """Leave this state for a soft reset, or for an error, which the registers keep."""
         if error is not None:
             with m.If(error != 0):
-                m.d.sync += [self.error.eq(error), self.error_pc.eq(Mux(self.running, self.core.pc, 0))]
+                pc = Mux(self.reader.error != 0, self.core.read_pc, self.core.pc)
+                m.d.sync += [self.error.eq(error), self.error_pc.eq(Mux(self.running, pc, 0))]
                 m.d.comb += registers.irq_cause_set.error.eq(1)
                 m.next = "FAILED"
         with m.If(registers.control.reset):
@@ -176,7 +177,7 @@ class Accelerator(wiring.Component):
     def _ports(self, m):
         """The memory reader and the embedder serve the loader while it loads, else the core; the writer serves the core."""
         loader, core, reader, embedder = self.loader, self.core, self.reader, self.embedder
-        op = fields(core.sequencer.instruction)
+        op = fields(core.issue.instruction)
         m.d.comb += [
             reader.i_request.valid.eq(Mux(self.loading, loader.o_request.valid, core.o_request.valid & self.running)),
             reader.i_request.payload.eq(Mux(self.loading, loader.o_request.payload.as_value(), core.o_request.payload.as_value())),

@@ -30,7 +30,7 @@ class Attention(wiring.Component):
     o_point, pointed, positions : asks the gather for a tile's pointers; original positions of its rows
     row_address, row_position : read port of the row table
     o_load : stream of `load_layout()`, the query tile
-    o_command, o_dense, o_header : to the array
+    o_command, o_dense : to the array
     key_request, key_words, value_request, value_words : read sides of the buffers
     scores : stream from `Store`; o_numerators : stream of {"codes", "last"}; o_denominators : stream to `Store`
     span_write : see `Softmax`
@@ -52,9 +52,8 @@ class Attention(wiring.Component):
             "o_point": Out(stream.Signature(point)), "pointed": In(1), "positions": In(data.ArrayLayout(16, t)),
             "row_address": Out(16), "row_position": In(16),
             "o_load": Out(stream.Signature(load_layout())),
-            "o_command": Out(stream.Signature(command_layout(column_meta(config)))),
+            "o_command": Out(stream.Signature(command_layout(config, column_meta(config)))),
             "o_dense": Out(self.keys.o_dense.signature),
-            "o_header": Out(self.keys.o_header.signature),
             "key_request": Out(self.keys.request.signature), "key_words": In(self.keys.words.signature.flip()),
             "value_request": Out(self.values.request.signature), "value_words": In(self.values.words.signature.flip()),
             "scores": In(stream.Signature(scores)),
@@ -137,7 +136,7 @@ class Attention(wiring.Component):
                     m.d.comb += self.values.start.eq(1)
                     m.next = "CONTEXT"
             with m.State("CONTEXT"):
-                with m.If(fed & (pending == 0)):
+                with m.If(fed & (pending == 0) & ~self.values.o_group.valid):
                     self._next_head(m, op)
 
     def _scored(self, m):
@@ -178,13 +177,12 @@ class Attention(wiring.Component):
                 m.d.comb += [
                     self.o_dense.valid.eq(feeder.o_dense.valid), self.o_dense.payload.eq(feeder.o_dense.payload),
                     feeder.o_dense.ready.eq(self.o_dense.ready),
-                    self.o_header.valid.eq(feeder.o_header.valid), self.o_header.payload.eq(feeder.o_header.payload),
-                    feeder.o_header.ready.eq(self.o_header.ready),
                     self.o_command.valid.eq(feeder.o_group.valid), feeder.o_group.ready.eq(self.o_command.ready),
                     self.o_command.payload.free.eq(feeder.o_group.payload.last),
+                    self.o_command.payload.base.eq(feeder.o_group.payload.base), self.o_command.payload.lanes.eq(feeder.o_group.payload.lanes),
                 ]
         m.d.comb += [
-            keys.first_address.eq(self.offset), self.o_command.payload.groups.eq(1), self.o_command.payload.rewind.eq(0),
+            keys.first_address.eq(self.offset), self.o_command.payload.groups.eq(1), self.o_command.payload.rewind.eq(0), self.o_command.payload.dense.eq(1),
             meta.kind.eq(Mux(context, Kind.CONTEXT, Kind.SCORE)), meta.tile.eq(self.tile.tile), meta.live.eq(self.tile.live),
             meta.offset.eq(self.target), meta.slot.eq(self.slot_number), meta.head.eq(self.head),
         ]

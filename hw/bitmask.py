@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sparse columns to non-zeros: the RTL of golden_model/bitmask.py with the column headers of a weight stream."""
 
-from amaranth import Cat, Const, Module, Mux, ResetInserter, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -10,7 +10,7 @@ from firmware.columns import BIAS_BITS, HEADER_BYTES
 from golden_model.bitmask import WORD_ROWS
 from hw.shapes import accumulator, code
 
-__all__ = ["ColumnDecoder", "entry_layout", "header_layout"]
+__all__ = ["ColumnDecoder", "entry_layout", "header_layout", "string_layout"]
 
 CHUNK = 4       # bytes that the decoder can take at once, the narrowest bus word
 MASK_BYTES = WORD_ROWS // 8
@@ -26,13 +26,19 @@ def header_layout(config):
     return data.StructLayout({"bias": accumulator(config), "destination": 16})
 
 
+def string_layout(config):
+    """A bus word of a lane's byte string; `first` of its string."""
+    return data.StructLayout({"data": config.bus_bits, "first": 1})
+
+
 class ColumnDecoder(wiring.Component):
     """One lane's byte string (docs/design.md, Weight stream) to column headers and non-zero weights.
 
     A weight a cycle, also from one mask word to the next; a mask word without weights takes a cycle, and the mask behind it one more. A column
     of z weights costs z + 3 cycles where no mask word is empty. A weight is offered when the next one, or the column's end, shows whether it is
     the last: one cycle after its byte at the earliest. A column without weights gives one entry, code 0 at row 0. Stalls as a whole when an output
-    is not taken; headers run ahead of the weights by at most one column. After `groups` columns all input is taken and ignored, until `clear`.
+    is not taken; headers run ahead of the weights by at most one column. After `groups` columns the string's other bytes are taken and ignored; the
+    next string's first word is taken when none of them is left, two cycles after the last one.
 
     Parameters
     ----------
@@ -40,17 +46,16 @@ class ColumnDecoder(wiring.Component):
 
     Members
     -------
-    i : In(stream of bus words)
-    reduction, groups : In(range(config.reduction + 1)), In(16), K and number of columns, quasi-static
-    clear : In(1), back to the start of a string
+    i : In(stream of string_layout)
+    reduction, groups : In(range(config.reduction + 1)), In(16), K and number of columns, read with a string's first word
     o : Out(stream of entry_layout)
-    o_header : Out(stream of header_layout); its payload is zero between `clear` and the first byte
+    o_header : Out(stream of header_layout)
     """
 
     def __init__(self, config):
         self.config = config
         super().__init__({
-            "i": In(stream.Signature(config.bus_bits)), "clear": In(1),
+            "i": In(stream.Signature(string_layout(config))),
             "reduction": In(range(config.reduction + 1)), "groups": In(16),
             "o": Out(stream.Signature(entry_layout(config))), "o_header": Out(stream.Signature(header_layout(config))),
         })
@@ -58,29 +63,35 @@ class ColumnDecoder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         self._window, self._left, self._take = Signal(8 * (2 * CHUNK - 1)), Signal(range(2 * CHUNK)), Signal(range(CHUNK + 1))
-        self._fill(m)
-        self._columns, self._flush = Signal(16), Signal()       # columns decoded; the column has ended
+        self._columns, self._flush = Signal(16), Signal()       # columns that are left of the string; the column has ended
         self._mask, self._index = Signal(WORD_ROWS), Signal(max(1, ceil_log2(self.config.reduction) - 4))  # mask word, its number
         last_index = Signal.like(self._index)
-        m.d.sync += last_index.eq((self.reduction - 1) >> 4)
+        self._fill(m, last_index)
         self._ends = self._index == last_index
         header = self._header(m)
         walk = self._walk(m)
         with m.FSM():
             header()
             walk()
-        return ResetInserter(self.clear)(m)
+        return m
 
-    def _fill(self, m):
+    def _fill(self, m, last_index):
         """Bus words to chunks to the window of bytes: `_take` of them leave, and a chunk comes where it fits behind the rest."""
         chunks = self.config.bus_bytes // CHUNK
         word, full = Signal(self.config.bus_bits, reset_less=True), Signal(range(chunks + 1))      # chunks that are left of a word
         rest, fill = Signal(range(2 * CHUNK)), Signal()
-        m.d.comb += [rest.eq(self._left - self._take), fill.eq((rest < CHUNK) & (full != 0)), self.i.ready.eq((full == 0) | ((full == 1) & fill))]
+        begins = self.i.payload.first & self.i.valid
+        over = (self._columns == 0) & (self._left == 0) & (full == 0)
+        m.d.comb += [
+            rest.eq(self._left - self._take), fill.eq((rest < CHUNK) & (full != 0)),
+            self.i.ready.eq(Mux(begins, over, (full == 0) | ((full == 1) & fill))),
+        ]
+        with m.If(begins & over):
+            m.d.sync += [self._columns.eq(self.groups), last_index.eq((self.reduction - 1) >> 4)]
         with m.If(fill):
             m.d.sync += [word.eq(word >> 8 * CHUNK), full.eq(full - 1)]
         with m.If(self.i.ready):
-            m.d.sync += [word.eq(self.i.payload), full.eq(Mux(self.i.valid, chunks, 0))]
+            m.d.sync += [word.eq(self.i.payload.data), full.eq(Mux(self.i.valid, chunks, 0))]
         behind = Mux(fill, word[:8 * CHUNK], 0) << Cat(Const(0, 3), rest[:2])
         m.d.sync += [self._left.eq(rest + Mux(fill, CHUNK, 0)), self._window.eq(self._window >> Cat(Const(0, 3), self._take) | behind)]
 
@@ -88,7 +99,7 @@ class ColumnDecoder(wiring.Component):
         """A column's header in two parts; returns what makes the states."""
         content, pending = Signal(8 * HEADER_BYTES), Signal()
         second = HEADER_BYTES - CHUNK
-        payload, past = self.o_header.payload, self._columns == self.groups
+        payload, past = self.o_header.payload, self._columns == 0
         m.d.comb += [self.o_header.valid.eq(pending), payload.bias.eq(content[:BIAS_BITS].as_signed()),
                      payload.destination.eq(content[BIAS_BITS:])]
         with m.If(self.o_header.ready):
@@ -122,7 +133,7 @@ class ColumnDecoder(wiring.Component):
             m.d.sync += self._index.eq(self._index + 1)
             m.next = "MASK"
             with m.If(self._ends):
-                m.d.sync += [self._index.eq(0), self._columns.eq(self._columns + 1), self._flush.eq(1)]
+                m.d.sync += [self._index.eq(0), self._columns.eq(self._columns - 1), self._flush.eq(1)]
                 m.next = "HEADER"
 
         def states():

@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from firmware.image import Memory
-from firmware.isa import WORDS, Opcode
+from firmware.isa import Opcode
 from hw.admission import Admission
 from hw.datapath import Datapath
 from hw.dma import request
@@ -15,16 +15,20 @@ from hw.embedding import feature_layout
 from hw.exiting import Exiting
 from hw.fetch import Fetch
 from hw.instruction import fields
+from hw.issue import ENGINES, Issue
 from hw.loader import constant_layout, image_layout
+from hw.prefetch import Prefetch
 from hw.results import Results
 from hw.rows import Command, Rows
-from hw.sequencer import ENGINES, Sequencer
+from hw.sequencer import Sequencer
+from hw.stream import Fifo
 from hw.trace import taps
 from hw.transfer import bus_word
 
 __all__ = ["Core", "counters_layout", "queue_layout"]
 
 MEMORY_SHIFT = 28  # constants: address = memory << 28 | index
+RUNS = 8        # runs of words that are on their way
 
 
 def queue_layout():
@@ -52,7 +56,8 @@ class Core(wiring.Component):
     o_request, words : runs of bus words on the memory port
     o_token, feature (with _valid), token_done : the embedder
     o_result, result_data, result_done : the writer
-    fault, pc : code of an internal fault (0: none), the instruction's number
+    fault, pc : code of an internal fault (0: none); number of the instruction that is at work
+    read_pc : of the one whose words are awaited on the memory port
     dvfs_* : see `Dvfs`, when the unit is present
     counters : what happened in this cycle, see `counters_layout`
     finished : results written since `start`
@@ -62,7 +67,8 @@ class Core(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        self.rows, self.sequencer, self.datapath = Rows(config), Sequencer(config), Datapath(config)
+        self.rows, self.datapath = Rows(config), Datapath(config)
+        self.sequencer, self.issue, self.prefetch = Sequencer(config), Issue(config), Prefetch(config)
         self.admission, self.exiting = Admission(config), Exiting(config)
         self.dropping = Dropping(config) if "drop" in config.units else None
         self.fetch = Fetch(config)
@@ -79,14 +85,14 @@ class Core(wiring.Component):
             "o_token": Out(self.admission.o_token.signature), "feature_valid": In(1), "feature": In(feature_layout()),
             "token_done": In(self.admission.token_done.signature.flip()),
             "o_result": Out(stream.Signature(request())), "result_data": Out(stream.Signature(32)), "result_done": In(1),
-            "fault": Out(8), "pc": Out(16), "finished": Out(16), "progress": Out(1),
+            "fault": Out(8), "pc": Out(16), "read_pc": Out(16), "finished": Out(16), "progress": Out(1),
             "counters": Out(counters_layout(config)), **trace, **(dvfs_ports() if self.dvfs is not None else {}),
         })
 
     def elaborate(self, platform):
         m = Module()
         self.compact = Signal()
-        for name in ("rows", "sequencer", "datapath", "admission", "exiting", "results", "fetch"):
+        for name in ("rows", "sequencer", "issue", "prefetch", "datapath", "admission", "exiting", "results", "fetch"):
             m.submodules[name] = getattr(self, name)
         if self.dropping is not None:
             m.submodules.dropping = self.dropping
@@ -105,28 +111,29 @@ class Core(wiring.Component):
         return m
 
     def _sequence(self, m):
-        """The sequencer and its engines; ADMIT and DROP end when the row table has followed."""
-        sequencer, datapath = self.sequencer, self.datapath
+        """The sequencer, and the engines of the operations; ADMIT and DROP end when the row table has followed."""
+        sequencer, issue, datapath = self.sequencer, self.issue, self.datapath
         engines = {Opcode.ADMIT: self.admission, Opcode.DROP: self.dropping, Opcode.EXIT: self.exiting}
+        wiring.connect(m, sequencer.o_operation, issue.i)
+        wiring.connect(m, sequencer.o_stream, self.prefetch.i)
         m.d.comb += [
             sequencer.start.eq(self.start), self.busy.eq(sequencer.busy), self.done.eq(sequencer.done),
             sequencer.program.eq(self.queue.image_base + self.image.program_offset), sequencer.instructions.eq(self.image.instructions),
             sequencer.layers.eq(self.image.layers), sequencer.slots.eq(self.rows.slots),
-            sequencer.empty.eq(self.admission.empty), self.fault.eq(sequencer.fault), self.pc.eq(sequencer.pc),
+            sequencer.empty.eq(self.admission.empty), sequencer.ended.eq(issue.ended), sequencer.resting.eq(issue.resting),
+            issue.restart.eq(self.start), issue.empty.eq(self.admission.empty), self.fault.eq(issue.fault), self.pc.eq(issue.pc),
         ]
         for index, opcode in enumerate(ENGINES):
-            start, done = sequencer.engine_start[index], sequencer.engine_done[index]
+            start, done = issue.engine_start[index], issue.engine_done[index]
             if opcode in engines:
                 engine = engines[opcode]
                 m.d.comb += sequencer.present[index].eq(engine is not None)
                 if engine is not None:
-                    m.d.comb += [engine.start.eq(start), engine.instruction.eq(sequencer.instruction), engine.slots.eq(self.rows.slots)]
+                    m.d.comb += [engine.start.eq(start), engine.instruction.eq(issue.instruction), engine.slots.eq(self.rows.slots)]
                     m.d.comb += done.eq(self._dropped(m) if opcode == Opcode.DROP else engine.done)
             else:
                 name = opcode.name.lower()
-                m.d.comb += [sequencer.present[index].eq(1), done.eq(datapath.done[name])]
-                m.d.sync += datapath.start[name].eq(start)  # the array is cleared in the cycle before
-        m.d.comb += datapath.clear.eq(sequencer.engine_start.any())
+                m.d.comb += [sequencer.present[index].eq(1), done.eq(datapath.done[name]), datapath.start[name].eq(start)]
 
     def _dropped(self, m):
         """DROP is done when the row table has been compacted."""
@@ -142,10 +149,10 @@ class Core(wiring.Component):
 
     def _engines(self, m):
         """What the engines work on."""
-        sequencer, datapath, exiting, admission = self.sequencer, self.datapath, self.exiting, self.admission
+        issue, datapath, exiting, admission = self.issue, self.datapath, self.exiting, self.admission
         m.d.comb += [
-            datapath.instruction.eq(sequencer.instruction), datapath.mask.eq(sequencer.mask), datapath.slots.eq(self.rows.slots),
-            exiting.mask.eq(sequencer.mask), exiting.threshold.eq(self.queue.exit_threshold),
+            datapath.instruction.eq(issue.instruction), datapath.mask.eq(issue.mask), datapath.slots.eq(self.rows.slots),
+            exiting.mask.eq(issue.mask), exiting.threshold.eq(self.queue.exit_threshold),
             admission.restart.eq(self.start), admission.queue.eq(self.queue.queue_base), admission.count.eq(self.queue.queue_count),
             admission.slot_limit.eq(self.queue.slot_limit), admission.positions.eq(self.image.positions),
             admission.free.eq(self.rows.free), admission.total.eq(self.rows.total), admission.rows_done.eq(self.rows.done),
@@ -155,10 +162,10 @@ class Core(wiring.Component):
         wiring.connect(m, admission.o_token, wiring.flipped(self.o_token))
         m.d.comb += [admission.feature_valid.eq(self.feature_valid), admission.feature.eq(self.feature)]
         wiring.connect(m, admission.token_done, wiring.flipped(self.token_done))
-        users = [(exiting, sequencer_op(sequencer) == Opcode.EXIT)]
+        users = [(exiting, fields(issue.instruction).opcode == Opcode.EXIT)]
         if self.dropping is not None:
-            m.d.comb += [self.dropping.mask.eq(sequencer.mask), self.dropping.layer.eq(sequencer.layer)]
-            users.append((self.dropping, sequencer_op(sequencer) == Opcode.DROP))
+            m.d.comb += [self.dropping.mask.eq(issue.mask), self.dropping.layer.eq(issue.layer)]
+            users.append((self.dropping, fields(issue.instruction).opcode == Opcode.DROP))
         for engine, chosen in users:  # SCORES serves DROP and EXIT
             m.d.comb += [engine.scores_request.ready.eq(datapath.scores_request.ready & chosen),
                          engine.scores_words.valid.eq(datapath.scores_words.valid & chosen),
@@ -173,7 +180,7 @@ class Core(wiring.Component):
         rows = self.rows
         with m.If(self.compact):
             m.d.comb += [rows.i_command.valid.eq(1), rows.i_command.payload.command.eq(Command.COMPACT),
-                         rows.i_command.payload.mask.eq(self.sequencer.mask)]
+                         rows.i_command.payload.mask.eq(self.issue.mask)]
         for engine in (self.admission, self.exiting):
             m.d.comb += engine.o_rows.ready.eq(rows.i_command.ready)
             with m.If(engine.o_rows.valid):
@@ -192,48 +199,49 @@ class Core(wiring.Component):
             self.dropping.row_position.eq(rows.read_data.position), rows.keep_write.enable.eq(self.dropping.verdict_valid),
             rows.keep_write.row.eq(verdict.row), rows.keep_write.keep.eq(verdict.keep),
         ]
-        with m.If(sequencer_op(self.sequencer) == Opcode.DROP):
+        with m.If(fields(self.issue.instruction).opcode == Opcode.DROP):
             m.d.comb += rows.read_row.eq(self.dropping.row_address)
 
     def _reads(self, m):
-        """Instructions and tokens as 32-bit words, weights as bus words; a run ends before the next one begins."""
-        sequencer, fetch, admission, queue = self.sequencer, self.fetch, self.admission, self.queue
-        op, run = fields(sequencer.instruction), fetch.i.payload
-        asked, streaming = Signal(), Signal()  # a weight stream is to be asked for; is arriving
-        with m.If(sequencer.engine_start[ENGINES.index(Opcode.LINEAR)]):
-            m.d.sync += asked.eq(1)
-        with m.If(asked):
-            m.d.comb += [
-                self.o_request.valid.eq(1), self.o_request.payload.words.eq(op.beats),
-                self.o_request.payload.address.eq(
-                    queue.image_base + op.address + sequencer.layer * op.stride * self.config.bus_bytes),
-                self.o_request.payload.base.eq(queue.image_base), self.o_request.payload.size.eq(queue.image_size),
-            ]
-            with m.If(self.o_request.ready):
-                m.d.sync += [asked.eq(0), streaming.eq(1)]
-        with m.Elif(~streaming):
-            m.d.comb += [self.o_request.valid.eq(fetch.o_request.valid), self.o_request.payload.eq(fetch.o_request.payload),
-                         fetch.o_request.ready.eq(self.o_request.ready)]
-        weights = self.datapath.weights
+        """Words come in the order of the requests: weights as bus words, program and tokens as 32-bit words."""
+        fetch, prefetch, queue = self.fetch, self.prefetch, self.queue
+        m.submodules.runs = runs = Fifo(1, RUNS)     # 1: a run of weights
+        weights = ~fetch.o_request.valid             # short runs go first
         m.d.comb += [
-            weights.valid.eq(self.words.valid & streaming), weights.payload.eq(self.words.payload.data),
-            fetch.data.valid.eq(self.words.valid & ~streaming), fetch.data.payload.eq(self.words.payload),
-            self.words.ready.eq(Mux(streaming, weights.ready, fetch.data.ready)),
+            self.o_request.valid.eq((fetch.o_request.valid | prefetch.o_request.valid) & runs.i.ready),
+            self.o_request.payload.eq(Mux(weights, prefetch.o_request.payload.as_value(), fetch.o_request.payload.as_value())),
+            fetch.o_request.ready.eq(self.o_request.ready & runs.i.ready),
+            prefetch.o_request.ready.eq(self.o_request.ready & runs.i.ready & weights),
+            runs.i.payload.eq(weights), runs.i.valid.eq(self.o_request.valid & self.o_request.ready),
+            fetch.data.payload.eq(self.words.payload), prefetch.words.payload.eq(self.words.payload),
+            fetch.data.valid.eq(self.words.valid & runs.o.valid & ~runs.o.payload),
+            prefetch.words.valid.eq(self.words.valid & runs.o.valid & runs.o.payload),
+            self.words.ready.eq(runs.o.valid & Mux(runs.o.payload, prefetch.words.ready, fetch.data.ready)),
+            runs.o.ready.eq(self.words.valid & self.words.ready & self.words.payload.last),
+            self.read_pc.eq(Mux(runs.o.valid & runs.o.payload, prefetch.pc, self.issue.pc)),
+            prefetch.base.eq(queue.image_base), prefetch.size.eq(queue.image_size),
+            self.datapath.reduction.eq(prefetch.reduction), self.datapath.groups.eq(prefetch.groups),
         ]
-        with m.If(streaming & self.words.valid & self.words.ready & self.words.payload.last):
-            m.d.sync += streaming.eq(0)
-        fetching = sequencer.o_fetch.valid
+        wiring.connect(m, prefetch.o, self.datapath.weights)
+        self._fetch(m)
+
+    def _fetch(self, m):
+        """Runs of 32-bit words: the program, then descriptors and tokens."""
+        sequencer, fetch, admission, queue = self.sequencer, self.fetch, self.admission, self.queue
+        run, filling = fetch.i.payload, sequencer.o_fetch.valid
+        program = Signal()      # the run is the program
+        with m.If(fetch.i.valid & fetch.i.ready):
+            m.d.sync += program.eq(filling)
         m.d.comb += [
-            fetch.i.valid.eq((fetching | admission.o_read.valid) & ~asked & ~streaming),
-            run.address.eq(Mux(fetching, sequencer.o_fetch.payload.address, admission.o_read.payload.address)),
-            run.words.eq(Mux(fetching, WORDS, admission.o_read.payload.words)),
-            run.base.eq(Mux(fetching, queue.image_base, queue.input_base)),
-            run.size.eq(Mux(fetching, queue.image_size, queue.input_size)),
-            sequencer.o_fetch.ready.eq(fetch.i.ready & ~asked & ~streaming),
-            admission.o_read.ready.eq(fetch.i.ready & ~fetching),
-            sequencer.words.valid.eq(fetch.o.valid), sequencer.words.payload.eq(fetch.o.payload),
-            admission.words.valid.eq(fetch.o.valid), admission.words.payload.eq(fetch.o.payload),
-            fetch.o.ready.eq(sequencer.words.ready | admission.words.ready),
+            fetch.i.valid.eq(filling | admission.o_read.valid),
+            run.address.eq(Mux(filling, sequencer.o_fetch.payload.address, admission.o_read.payload.address)),
+            run.words.eq(Mux(filling, sequencer.o_fetch.payload.words, admission.o_read.payload.words)),
+            run.base.eq(Mux(filling, queue.image_base, queue.input_base)),
+            run.size.eq(Mux(filling, queue.image_size, queue.input_size)),
+            sequencer.o_fetch.ready.eq(fetch.i.ready), admission.o_read.ready.eq(fetch.i.ready & ~filling),
+            sequencer.words.valid.eq(fetch.o.valid & program), sequencer.words.payload.eq(fetch.o.payload),
+            admission.words.valid.eq(fetch.o.valid & ~program), admission.words.payload.eq(fetch.o.payload),
+            fetch.o.ready.eq(Mux(program, sequencer.words.ready, admission.words.ready)),
         ]
 
     def _results(self, m):
@@ -244,7 +252,7 @@ class Core(wiring.Component):
         m.d.comb += [
             results.logit_valid.eq(exiting.logit_valid), results.logit.eq(exiting.logit),
             results.verdict_valid.eq(exiting.verdict_valid), results.verdict.eq(exiting.verdict),
-            results.passes.eq(self.sequencer.passes), results.clear.eq(self.start),
+            results.passes.eq(self.issue.passes), results.clear.eq(self.start),
             results.base.eq(self.queue.result_base), results.size.eq(self.queue.result_size),
             results.written.eq(self.result_done), self.finished.eq(results.finished),
         ]
@@ -255,9 +263,9 @@ class Core(wiring.Component):
         tally, verdict = self.dropping.tally, self.dropping.verdict
         m.d.comb += [
             results.tokens_valid.eq(self.dropping.tally_valid), results.tokens.slot.eq(tally.slot),
-            results.tokens.layer.eq(self.sequencer.layer), results.tokens.entering.eq(tally.count), results.tokens.kept.eq(tally.kept),
+            results.tokens.layer.eq(self.issue.layer), results.tokens.entering.eq(tally.count), results.tokens.kept.eq(tally.kept),
             results.dropped_valid.eq(self.dropping.verdict_valid & ~verdict.keep), results.dropped.slot.eq(verdict.slot),
-            results.dropped.layer.eq(self.sequencer.layer), results.dropped.position.eq(verdict.position),
+            results.dropped.layer.eq(self.issue.layer), results.dropped.position.eq(verdict.position),
         ]
 
     def _constants(self, m):
@@ -283,41 +291,42 @@ class Core(wiring.Component):
 
     def _voltage(self, m):
         """A pass begins when ADMIT is done, its rows are worked on when EXIT starts, it is over when ADMIT starts again."""
-        dvfs, sequencer, begin, verdict = self.dvfs, self.sequencer, self.admission.o_begin, self.exiting.verdict
-        admit, leave = (sequencer.engine_start[ENGINES.index(opcode)] for opcode in (Opcode.ADMIT, Opcode.EXIT))
+        dvfs, issue, begin, verdict = self.dvfs, self.issue, self.admission.o_begin, self.exiting.verdict
+        admit, leave = (issue.engine_start[ENGINES.index(opcode)] for opcode in (Opcode.ADMIT, Opcode.EXIT))
         m.d.comb += [
             dvfs.admit_valid.eq(begin.valid & begin.ready), dvfs.admit.slot.eq(begin.payload.slot),
             dvfs.admit.deadline.eq(begin.payload.deadline),
             dvfs.verdict_valid.eq(self.exiting.verdict_valid), dvfs.verdict.slot.eq(verdict.slot),
             dvfs.verdict.entropy.eq(verdict.entropy),
             dvfs.slots.eq(self.rows.slots), dvfs.total.eq(self.rows.total), dvfs.layers.eq(self.image.layers),
-            dvfs.begin.eq(self.counters.passes), dvfs.through.eq(leave), dvfs.end.eq(admit & (sequencer.passes != 0)),
+            dvfs.begin.eq(self.counters.passes), dvfs.through.eq(leave), dvfs.end.eq(admit & (issue.passes != 0)),
             self.results.predicted.eq(dvfs.predicted),
             self.dvfs_code.eq(dvfs.dvfs_code), self.dvfs_request.eq(dvfs.dvfs_request),
             dvfs.dvfs_acknowledge.eq(self.dvfs_acknowledge),
         ]
 
     def _count(self, m):
-        array, datapath, sequencer = self.datapath.array, self.datapath, self.sequencer
-        # A program that only runs in a circle makes no progress: neither its instructions nor what they skip count.
-        moved = self.words.valid & self.words.ready & ~sequencer.words.ready | self.token_done.valid & self.token_done.ready
-        worked = sequencer.ended & ~sequencer.skipped & (sequencer_op(sequencer) != Opcode.ADMIT)
+        array, datapath, issue = self.datapath.array, self.datapath, self.issue
+        opcode = fields(issue.instruction).opcode
+        # A program that only runs in a circle makes no progress: what it skips does not count.
+        moved = self.words.valid & self.words.ready | self.token_done.valid & self.token_done.ready
+        worked = issue.ended & ~issue.skipped & (opcode != Opcode.ADMIT)
         m.d.comb += [
             self.counters.array_busy.eq(array.busy), self.counters.macs.eq(array.macs * self.config.tokens),
             self.counters.stall_weights.eq(array.stall_weights), self.counters.stall_load.eq(array.stall_load),
             self.counters.stall_drain.eq(array.stall_drain),
             self.counters.saturations.eq(datapath.saturated),
-            self.counters.passes.eq(sequencer.ended & (sequencer_op(sequencer) == Opcode.ADMIT) & ~self.admission.empty),
+            self.counters.passes.eq(issue.ended & (opcode == Opcode.ADMIT) & ~self.admission.empty),
             self.progress.eq(moved | worked | datapath.stored_valid | datapath.score_valid),
         ]
 
     def _trace(self, m):
         """hw/trace.py's taps, from where the values are."""
-        datapath, rows, sequencer = self.datapath, self.rows, self.sequencer
+        datapath, rows, issue = self.datapath, self.rows, self.issue
         stored = datapath.stored.meta
         exits = self.exiting.verdict
         values = {
-            "op": (sequencer.ended, {"pc": sequencer.pc, "skipped": sequencer.skipped}),
+            "op": (issue.ended, {"pc": issue.pc, "skipped": issue.skipped}),
             "row": (rows.changed.valid, {name: rows.changed[name] for name in ("row", "slot", "position")}),
             "slot": (rows.slot_changed.valid, {name: rows.slot_changed[name] for name in ("slot", "sentence", "layer")}),
             "embed": (self.admission.embedded_valid, {name: self.admission.embedded[name] for name in ("row", "feature", "value")}),
@@ -340,8 +349,3 @@ class Core(wiring.Component):
                     m.d.comb += [tap[key][lane].eq(value[lane]) for lane in range(self.config.tokens)]
                 else:
                     m.d.comb += tap[key].eq(value)
-
-
-def sequencer_op(sequencer):
-    """The running instruction's opcode."""
-    return fields(sequencer.instruction).opcode

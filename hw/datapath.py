@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from firmware.isa import Opcode, Source, Target
 from golden_model.hardware import ceil_div
 from hw.attention import Attention
+from hw.bitmask import string_layout
 from hw.buffer import Buffer, request_layout
 from hw.gather import Gather, row_blocks
 from hw.instruction import fields
@@ -42,10 +43,9 @@ class Datapath(wiring.Component):
     Members
     -------
     start : {"linear", "norm", "attend"} pulses; done likewise
-    clear : pulse before each LINEAR and ATTEND: the array is empty again
     mask, instruction, slots : stable while an operation runs
     row_address, row_physical, row_position : read port of the row table
-    weights : stream of bus words
+    weights : stream of `string_layout(config)`; reduction, groups : see `MacArray`
     embed_valid, embed : {"address", "lane", "value"} write of embed_sum into SUM
     scores_request, scores_words : read side of SCORES
     param_write, span_write : parameters, see `LayerNorm`, `Softmax`
@@ -71,10 +71,10 @@ class Datapath(wiring.Component):
                 "numerator": self.attention.numerator, "denominator": self.attention.denominator}
         engines = data.StructLayout({"linear": 1, "norm": 1, "attend": 1})
         super().__init__({
-            "start": In(engines), "done": Out(engines), "clear": In(1), "mask": In(config.slots), "instruction": In(256),
+            "start": In(engines), "done": Out(engines), "mask": In(config.slots), "instruction": In(256),
             "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
             "row_address": Out(16), "row_physical": In(16), "row_position": In(16),
-            "weights": In(stream.Signature(config.bus_bits)), "columns": In(16),
+            "weights": In(stream.Signature(string_layout(config))), "reduction": In(16), "groups": In(16),
             "embed_valid": In(1), "embed": In(data.StructLayout({"address": 24, "lane": 8, "value": ACT})),
             "scores_request": In(stream.Signature(request_layout())),
             "scores_words": Out(self.scores.o.signature),
@@ -141,10 +141,9 @@ class Datapath(wiring.Component):
         array, operand, attention = self.array, self.operand, self.attention
         m.d.comb += [
             operand.source.eq(Mux(self._attending, Source.CODES, op.source)), operand.features.eq(op.reduction), operand.encode.eq(op.encode),
-            array.reduction.eq(op.reduction), array.groups.eq(op.groups), array.clear.eq(self.clear),
-            array.i_weights.valid.eq(self.weights.valid), array.i_weights.payload.data.eq(self.weights.payload),
-            self.weights.ready.eq(array.i_weights.ready), self.idle.eq(array.idle),
+            array.reduction.eq(self.reduction), array.groups.eq(self.groups), self.idle.eq(array.idle),
         ]
+        wiring.connect(m, wiring.flipped(self.weights), array.i_weights)
         for target, linear, attend in ((operand.i, self.linear.o_load, attention.o_load),
                                        (array.i_command, self.linear.o_command, attention.o_command),
                                        (array.i_load, operand.o, attention.o_numerators)):
@@ -156,7 +155,6 @@ class Datapath(wiring.Component):
                 attend.ready.eq(target.ready & chosen), linear.ready.eq(target.ready & ~chosen),
             ]
         wiring.connect(m, attention.o_dense, array.i_dense)
-        wiring.connect(m, attention.o_header, array.i_dense_header)
 
     def _store(self, m, op):
         store = self.store

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The dense second operands of attention, streamed from their buffers into the array's column lanes."""
-from amaranth import Array, Cat, Const, Module, Mux, Signal
+from amaranth import Array, Cat, Const, Module, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,7 +8,6 @@ from hw.buffer import request_layout
 from hw.mac_array import dense_layout
 from hw.rows import slot_layout
 from hw.shapes import code
-from hw.store import NOWHERE
 from hw.tiles import TileIterator
 
 __all__ = ["KeyFeeder", "ValueFeeder"]
@@ -23,8 +22,8 @@ class _Feeder(wiring.Component):
     first_address : words before this head's in a tile (keys), or its first word group (values)
     length : head dimension
     request, words : read side of the buffer
-    o_dense, o_header : to the array
-    o_group : stream of {"last"}: one for each group of P columns fed
+    o_dense : to the array
+    o_group : stream of {"last", "base", "lanes"}: one for each group of P columns fed, with their destinations as in the array's commands
     done : pulse
     """
 
@@ -37,26 +36,23 @@ class _Feeder(wiring.Component):
             "request": Out(stream.Signature(request_layout())),
             "words": In(stream.Signature(data.StructLayout({"values": data.ArrayLayout(code(config), lanes), "last": 1}))),
             "o_dense": Out(stream.Signature(dense_layout(config))),
-            "o_header": Out(stream.Signature(data.StructLayout({"destinations": data.ArrayLayout(16, config.columns)}))),
-            "o_group": Out(stream.Signature(data.StructLayout({"last": 1}))),
+            "o_group": Out(stream.Signature(data.StructLayout({"last": 1, "base": 16, "lanes": config.columns}))),
         })
 
-    def _announce(self, m, following):
-        """A group's header and command; each is offered until it is taken."""
-        sent = [Signal(name=f"{name}_sent") for name in ("header", "group")]
-        done = [flag | port.ready for flag, port in zip(sent, (self.o_header, self.o_group), strict=True)]
-        m.d.comb += [port.valid.eq(~flag) for flag, port in zip(sent, (self.o_header, self.o_group), strict=True)]
-        m.d.sync += [flag.eq(after) for flag, after in zip(sent, done, strict=True)]
-        with m.If(done[0] & done[1]):
-            m.d.sync += [flag.eq(0) for flag in sent]
-            m.next = following
+    def _announce(self, m, begins, last, base, lanes):
+        """Offer a group from the cycle after `begins` on, while its weights are fed."""
+        group = self.o_group
+        with m.If(begins):
+            m.d.sync += [group.valid.eq(1), group.payload.last.eq(last), group.payload.base.eq(base), group.payload.lanes.eq(lanes)]
+        with m.Elif(group.ready):
+            m.d.sync += group.valid.eq(0)
 
 
 class KeyFeeder(_Feeder):
     """Keys of one head of one slot: lane p takes the vector of one key, so a group's columns are the scores of P keys.
 
     Where P >= T a group takes P // T whole tiles; else a tile is cut into ceil(T / P) groups. T (or P) codes a cycle. A column's destination
-    is its row number; rows of other slots in the edge tiles get 0xFFFF. Stalled by a full weight buffer.
+    is its row number; rows of other slots in the edge tiles have none. Stalled by a full weight buffer.
     """
 
     def __init__(self, config):
@@ -70,7 +66,6 @@ class KeyFeeder(_Feeder):
         m.submodules.tiles = tiles = TileIterator(self.config)
         tile = Signal(tiles.o.payload.shape())
         member, part, k = Signal(range(self.members + 1)), Signal(range(self.parts + 1)), Signal(16)
-        destinations = Signal(self.o_header.payload.destinations.shape())
         covered, lanes = Signal(p), Signal(p)
         closing = (member == self.members - 1) | tile.last      # the group ends with this tile
         m.d.comb += [
@@ -78,9 +73,8 @@ class KeyFeeder(_Feeder):
             lanes.eq(Array(Const(((1 << min(t, p)) - 1) << (i * t), p) for i in range(self.members))[member]),
             self.request.payload.address.eq(self.first_address + tile.tile * self.stride),
             self.request.payload.count.eq(self.length),
-            self.o_header.payload.destinations.eq(destinations),
-            self.o_group.payload.last.eq(tile.last & (part == self.parts - 1)),
         ]
+        placed = self._group(m, tile, member, part)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += tiles.i.valid.eq(self.start)
@@ -93,17 +87,15 @@ class KeyFeeder(_Feeder):
                     m.d.sync += tile.eq(tiles.o.payload)
                     m.next = "PLACE"
             with m.State("PLACE"):
-                self._place(m, tile, member, part, destinations)
-                m.d.sync += [covered.eq(covered | lanes), k.eq(0)]
-                m.next = "REQUEST"
+                m.d.sync += k.eq(0)
+                with m.If((member != 0) | ~self.o_group.valid):
+                    m.d.comb += placed.eq(member == 0)
+                    m.d.sync += covered.eq(covered | lanes)
+                    m.next = "REQUEST"
             with m.State("REQUEST"):
                 m.d.comb += self.request.valid.eq(1)
                 with m.If(self.request.ready):
                     m.next = "FEED"
-                    with m.If(closing):
-                        m.next = "HEADER"
-            with m.State("HEADER"):
-                self._announce(m, "FEED")
             with m.State("FEED"):
                 self._feed(m, lanes, part, k)
                 with m.If(self.words.valid & self.words.ready):
@@ -119,20 +111,18 @@ class KeyFeeder(_Feeder):
                     self._advance(m, tile, member, part, covered, closing)
         return m
 
-    def _place(self, m, tile, member, part, destinations):
-        """Row numbers of the tile's keys in their lanes."""
+    def _group(self, m, tile, member, part):
+        """Announces a group with its first tile; returns what makes it. The slot's rows follow each other, from tile to tile."""
         t, p = self.config.tokens, self.config.columns
-        with m.If(member == 0):
-            m.d.sync += destinations.eq(Const((1 << (16 * p)) - 1, 16 * p))
-        if self.parts > 1:
-            tokens = [Array(min(i * p + lane, t) for i in range(self.parts))[part] for lane in range(p)]
-            live = Cat(tile.live, 0)
-            for lane in range(p):
-                m.d.sync += destinations[lane].eq(Mux(live.bit_select(tokens[lane], 1), tile.tile * t + tokens[lane], NOWHERE))
-            return
-        for lane in range(self.members * t):
-            with m.If(member == lane // t):
-                m.d.sync += destinations[lane].eq(Mux(tile.live[lane % t], tile.tile * t + lane % t, NOWHERE))
+        placed, base = Signal(), Signal(16)
+        begin, end = Signal(signed(17)), Signal(signed(17))     # lanes from, to
+        m.d.comb += [base.eq(tile.tile * t + part * p), begin.eq(self.slot.start - base), end.eq(self.slot.start + self.slot.count - base)]
+        limit = self.members * t - part * p     # lanes that the group's tiles have
+        inside = Cat((begin <= lane) & (end > lane) & (limit > lane) for lane in range(p))
+        rest = self.slot.start + self.slot.count - tile.tile * t    # rows of the slot from this tile's first on
+        last = (part == self.parts - 1) & (rest <= self.members * t)
+        self._announce(m, placed, last, base, inside)
+        return placed
 
     def _feed(self, m, lanes, part, k):
         t, p = self.config.tokens, self.config.columns
@@ -169,7 +159,7 @@ class ValueFeeder(_Feeder):
     """Values of one head of one slot: lane p takes feature p of the group over all keys of the slot. P codes a cycle.
 
     `first_address` is the number of the head's first word group; a group's words are the rows of the whole table. A column's destination is
-    `destination` + its feature in the head; lanes beyond the head's dimension get 0xFFFF. Stalled by a full weight buffer.
+    `destination` + its feature in the head; lanes beyond the head's dimension have none. Stalled by a full weight buffer.
     """
 
     def __init__(self, config):
@@ -181,29 +171,26 @@ class ValueFeeder(_Feeder):
         p = self.config.columns
         feature, k, group = Signal(16), Signal(16), self.groups
         final = feature + p >= self.length
+        placed = Signal()
+        self._announce(m, placed, final, self.destination + feature, Cat(feature + lane < self.length for lane in range(p)))
         m.d.comb += [
             self.request.payload.address.eq(group * self.config.rows + self.slot.start),
             self.request.payload.count.eq(self.slot.count),
-            self.o_group.payload.last.eq(final),
             self.o_dense.payload.codes.eq(self.words.payload.values), self.o_dense.payload.k.eq(k),
             self.o_dense.payload.last.eq(self.words.payload.last),
             self.o_dense.payload.lanes.eq(Const((1 << p) - 1, p)),
         ]
-        for lane in range(p):
-            inside = feature + lane < self.length
-            m.d.comb += self.o_header.payload.destinations[lane].eq(Mux(inside, self.destination + feature + lane, NOWHERE))
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(self.start):
                     m.d.sync += [feature.eq(0), group.eq(self.first_address)]
                     m.next = "REQUEST"
             with m.State("REQUEST"):
-                m.d.comb += self.request.valid.eq(1)
+                m.d.comb += self.request.valid.eq(~self.o_group.valid)
                 m.d.sync += k.eq(0)
-                with m.If(self.request.ready):
-                    m.next = "HEADER"
-            with m.State("HEADER"):
-                self._announce(m, "FEED")
+                with m.If(self.request.valid & self.request.ready):
+                    m.d.comb += placed.eq(1)
+                    m.next = "FEED"
             with m.State("FEED"):
                 m.d.comb += [self.o_dense.valid.eq(self.words.valid), self.words.ready.eq(self.o_dense.ready)]
                 with m.If(self.words.valid & self.words.ready):

@@ -82,7 +82,7 @@ class Linear(wiring.Component):
     start, mask, instruction : pulse; selected slots and instruction, stable until `done`
     slots : the slot table, stable likewise
     o_load : stream of `load_layout()`
-    o_command : stream of `command_layout(column_meta(config))`
+    o_command : stream of `command_layout(config, column_meta(config))`
     retired : a command's last column was written
     done : pulse
     """
@@ -93,7 +93,7 @@ class Linear(wiring.Component):
             "start": In(1), "mask": In(config.slots), "instruction": In(256),
             "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
             "o_load": Out(stream.Signature(load_layout())),
-            "o_command": Out(stream.Signature(command_layout(column_meta(config)))),
+            "o_command": Out(stream.Signature(command_layout(config, column_meta(config)))),
             "retired": In(1), "done": Out(1),
         })
 
@@ -111,7 +111,7 @@ class Linear(wiring.Component):
         final = left == 0
         m.d.comb += [
             self.o_load.payload.tile.eq(tile.tile), self.o_load.payload.address.eq(source), self.o_load.valid.eq(load),
-            commands.valid.eq(command), commands.payload.groups.eq(groups),
+            commands.valid.eq(command), commands.payload.groups.eq(groups), commands.payload.dense.eq(0),
             commands.payload.rewind.eq(~tile.last), commands.payload.free.eq(~single | final),
             meta.kind.eq(Kind.LINEAR), meta.tile.eq(tile.tile), meta.live.eq(tile.live), meta.offset.eq(target),
         ]

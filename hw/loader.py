@@ -191,6 +191,7 @@ class Loader(wiring.Component):
         for offset, count, size in (("program_offset", "instructions", isa.BYTES), ("constants_offset", "constants", 8)):
             end = header[offset] + header[count] * size
             yield (header[offset] % ALIGNMENT == 0) & (end <= header["length"]), Error.IMAGE_LENGTH
+        yield header["instructions"] <= isa.CAPACITY, Error.IMAGE_MODEL
 
     def _read_embedding(self, m):
         """States that prove the embedding image's header and that it is the one the image wants."""

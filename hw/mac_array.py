@@ -2,17 +2,23 @@
 """The MAC array: T token lanes x P column lanes, where zero weights cost no cycles."""
 
 from functools import reduce
-from operator import and_, or_
+from operator import or_
 
-from amaranth import Cat, Module, Mux, ResetInserter, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from firmware.columns import PADDING
+from hw.bitmask import string_layout
 from hw.mac_lane import WINDOW, MacLane, group_layout, result_layout, unpack, write_layout
 from hw.shapes import code
+from hw.stream import Fifo
 
-__all__ = ["MacArray", "column_layout", "command_layout", "dense_layout", "load_layout"]
+__all__ = ["NOWHERE", "MacArray", "column_layout", "command_layout", "dense_layout", "load_layout"]
+
+NOWHERE = PADDING   # destination of a padding column
+DENSE = 16          # entries that wait for the lanes: more than a feeder pauses between two groups
 
 
 def dense_layout(config):
@@ -26,9 +32,10 @@ def load_layout(config):
     return data.StructLayout({"codes": data.ArrayLayout(code(config), config.tokens), "last": 1})
 
 
-def command_layout(meta):
-    """Work on the next `groups` groups (at least one)."""
-    return data.StructLayout({"groups": 8, "rewind": 1, "free": 1, "meta": meta})
+def command_layout(config, meta):
+    """Work on the next `groups` groups (at least one). Those of a `dense` command come from `i_dense`; the column of lane p has the destination
+    `base` + p if `lanes` has p, else NOWHERE."""
+    return data.StructLayout({"groups": 8, "rewind": 1, "free": 1, "dense": 1, "base": 16, "lanes": config.columns, "meta": meta})
 
 
 def column_layout(config, meta):
@@ -57,15 +64,13 @@ class MacArray(wiring.Component):
 
     Members
     -------
-    i_weights : In(stream of {"data": bus word}), word i goes to lane i % P
-    i_dense : In(stream of dense_layout), instead: one entry into the rings of the chosen lanes; zero codes are ordinary
-    i_dense_header : In(stream of {"destinations"}), one for each group of dense columns, before its last entry; 0xFFFF: nothing stored
+    i_weights : In(stream of string_layout), word i goes to lane i % P; weights of later commands wait in the rings
+    i_dense : In(stream of dense_layout), weights of dense commands: the chosen lanes take an entry together; zero codes are ordinary
     i_load : In(stream of load_layout), rows 0, 1, .. of a tile into a free bank; `last` makes it ready
     i_command : In(stream of command_layout), runs on the oldest ready bank. `rewind`: then back to the block's first column, else each
-        column is released behind its use; `free`: then release the bank
-    o : Out(stream of column_layout)
-    reduction, groups : In, K and columns of each lane in the weight stream, quasi-static
-    clear : In(1), empties everything; memories keep their contents
+        column is released behind its use (of a dense one always); `free`: then release the bank
+    o : Out(stream of column_layout); destination 0xFFFF: nothing is stored
+    reduction, groups : In, K and columns of each lane in the weight stream, stable while its first words are taken
     idle : Out(1), no command is being worked on and no column is left
     busy, macs : Out(1), Out(count), a lane multiplies in this cycle; how many do
     stall_weights, stall_load, stall_drain : Out(1), no lane does, because of
@@ -73,13 +78,11 @@ class MacArray(wiring.Component):
 
     def __init__(self, config, *, meta=0):
         self.config, self.meta = config, meta
-        destinations = data.StructLayout({"destinations": data.ArrayLayout(16, config.columns)})
         super().__init__({
-            "i_weights": In(stream.Signature(data.StructLayout({"data": config.bus_bits}))),
-            "i_dense": In(stream.Signature(dense_layout(config))), "i_dense_header": In(stream.Signature(destinations)),
-            "i_load": In(stream.Signature(load_layout(config))), "i_command": In(stream.Signature(command_layout(meta))),
+            "i_weights": In(stream.Signature(string_layout(config))), "i_dense": In(stream.Signature(dense_layout(config))),
+            "i_load": In(stream.Signature(load_layout(config))), "i_command": In(stream.Signature(command_layout(config, meta))),
             "o": Out(stream.Signature(column_layout(config, meta))),
-            "reduction": In(range(config.reduction + 1)), "groups": In(16), "clear": In(1), "idle": Out(1),
+            "reduction": In(range(config.reduction + 1)), "groups": In(16), "idle": Out(1),
             "busy": Out(1), "macs": Out(range(config.columns + 1)),
             "stall_weights": Out(1), "stall_load": Out(1), "stall_drain": Out(1),
         })
@@ -101,31 +104,31 @@ class MacArray(wiring.Component):
         self._drain(m, window[0], advance)
         self._count(m, no_tile)
         m.d.comb += self.idle.eq(~self.i_command.valid & ~Cat(group.valid for group in window).any() & ~self._draining)
-        return ResetInserter(self.clear)(m)
+        return m
 
     def _distribute(self, m):
-        """Word i of the stream to lane i % P."""
-        turn = Signal(self.config.columns, init=1)
+        """Word i of a stream to lane i % P, whatever the length of the stream before."""
+        turn, following, opening = Signal(self.config.columns), Signal(self.config.columns, init=1), Signal()
+        first = self.i_weights.payload.first | opening      # of a lane's string
+        m.d.comb += turn.eq(Mux(self.i_weights.payload.first, 1, following))
         for index, lane in enumerate(self._lanes):
-            m.d.comb += [lane.i.payload.eq(self.i_weights.payload.data), lane.i.valid.eq(self.i_weights.valid & turn[index])]
+            m.d.comb += [lane.i.payload.data.eq(self.i_weights.payload.data), lane.i.payload.first.eq(first),
+                         lane.i.valid.eq(self.i_weights.valid & turn[index])]
         m.d.comb += self.i_weights.ready.eq((Cat(lane.i.ready for lane in self._lanes) & turn).any())
         with m.If(self.i_weights.valid & self.i_weights.ready):
-            m.d.sync += turn.eq(turn.rotate_left(1))
+            m.d.sync += [following.eq(turn.rotate_left(1)), opening.eq(first & ~turn[-1])]
 
     def _dense(self, m):
-        """One entry to the chosen lanes at once; headers to all lanes at once."""
-        entry, headers = self.i_dense, self.i_dense_header
-        m.d.comb += [
-            entry.ready.eq((~entry.payload.lanes | Cat(lane.i_dense.ready for lane in self._lanes)).all()),
-            headers.ready.eq(reduce(and_, (lane.i_destination.ready for lane in self._lanes))),
-        ]
+        """A short queue, so that its source need not keep step; one entry to the chosen lanes at once."""
+        m.submodules.dense = queue = Fifo(dense_layout(self.config), DENSE)
+        wiring.connect(m, wiring.flipped(self.i_dense), queue.i)
+        entry = queue.o
+        m.d.comb += entry.ready.eq((~entry.payload.lanes | Cat(lane.i_dense.ready for lane in self._lanes)).all())
         for index, lane in enumerate(self._lanes):
             m.d.comb += [
                 lane.i_dense.valid.eq(entry.valid & entry.ready & entry.payload.lanes[index]),
                 lane.i_dense.payload.k.eq(entry.payload.k), lane.i_dense.payload.code.eq(entry.payload.codes[index]),
                 lane.i_dense.payload.last.eq(entry.payload.last),
-                lane.i_destination.valid.eq(headers.valid & headers.ready),
-                lane.i_destination.payload.eq(headers.payload.destinations[index]),
             ]
 
     def _load(self, m, ready, sent, release):
@@ -148,12 +151,14 @@ class MacArray(wiring.Component):
     def _sequence(self, m, ready, sent, bank, advance):
         """Commands to a window of groups, the first one being drained; returns it."""
         command, count, end = self.i_command.payload, Signal(8), Signal()
-        window = [Signal(group_layout(self.meta), name=f"group_{index}") for index in range(WINDOW)]
+        meta = data.StructLayout({"base": 16, "lanes": self.config.columns, "meta": self.meta})
+        window = [Signal(group_layout(meta), name=f"group_{index}") for index in range(WINDOW)]
         valid = self.i_command.valid & ready.bit_select(bank, 1)
-        fresh = Signal(group_layout(self.meta))
+        fresh = Signal(group_layout(meta))
         m.d.comb += [
             end.eq(count + 1 == command.groups), fresh.valid.eq(valid), fresh.bank.eq(bank), fresh.end.eq(end),
-            fresh.rewind.eq(command.rewind), fresh.free.eq(command.free), fresh.meta.eq(command.meta),
+            fresh.rewind.eq(command.rewind), fresh.free.eq(command.free), fresh.dense.eq(command.dense),
+            *(fresh.meta[name].eq(command[name]) for name in ("base", "lanes", "meta")),
         ]
         move = advance      # place i is given up, filled from place i + 1
         for group, after in zip(window, [*window[1:], fresh], strict=True):
@@ -166,23 +171,30 @@ class MacArray(wiring.Component):
         for lane in self._lanes:
             m.d.comb += lane.advance.eq(advance)
             m.d.comb += [place[name].eq(group[name]) for place, group in zip(lane.window, window, strict=True)
-                         for name in ("valid", "bank", "end", "rewind")]
+                         for name in ("valid", "bank", "dense", "end", "rewind")]
         return window
 
     def _drain(self, m, group, advance):
         """Results in the order of the lanes; `advance` with the last lane's. Two stages: all but one lane's are zero, then or.
 
         Registers that are cleared route better, and take less, than a wide multiplexer."""
-        turn, move, chosen, end = Signal(self.config.columns, init=1), Signal(), Signal(), Signal()
-        gated = [Signal(result_layout(self.config), name=f"gated_{index}", reset_less=True) for index in range(self.config.columns)]
+        columns = self.config.columns
+        turn, move, chosen, end = Signal(columns, init=1), Signal(), Signal(), Signal()
+        gated = [Signal(result_layout(self.config), name=f"gated_{index}", reset_less=True) for index in range(columns)]
         meta, column = Signal(self.meta, reset_less=True), Signal(column_layout(self.config, self.meta), reset_less=True)
+        lane_number, dense, place = Signal(range(columns)), Signal(), Signal(16, reset_less=True)
+        result = data.View(result_layout(self.config), reduce(or_, (gate.as_value() for gate in gated)))
         valid = (turn & Cat(lane.o.valid for lane in self._lanes)).any()
         m.d.comb += [move.eq(~self.o.valid | self.o.ready), self.o.p.eq(column), advance.eq(valid & move & turn[-1])]
         with m.If(move):
-            m.d.sync += [chosen.eq(valid), end.eq(group.end & turn[-1]), meta.eq(group.meta)]
-            m.d.sync += [self.o.valid.eq(chosen), column.eq(Cat(reduce(or_, (gate.as_value() for gate in gated)), end, meta))]
+            m.d.sync += [
+                chosen.eq(valid), end.eq(group.end & turn[-1]), meta.eq(group.meta.meta), dense.eq(group.dense),
+                place.eq(Mux((turn & group.meta.lanes).any(), group.meta.base + lane_number, NOWHERE)),
+                self.o.valid.eq(chosen), column.accumulators.eq(result.accumulators), column.bias.eq(Mux(dense, 0, result.bias)),
+                column.destination.eq(Mux(dense, place, result.destination)), column.last.eq(end), column.meta.eq(meta),
+            ]
             with m.If(valid):
-                m.d.sync += turn.eq(turn.rotate_left(1))
+                m.d.sync += [turn.eq(turn.rotate_left(1)), lane_number.eq(Mux(turn[-1], 0, lane_number + 1))]
         for bit, gate, lane in zip(turn, gated, self._lanes, strict=True):
             m.d.comb += lane.o.ready.eq(bit & move)
             with m.If(move):

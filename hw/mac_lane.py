@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from firmware.columns import HEADERS
-from hw.bitmask import ColumnDecoder, entry_layout, header_layout
+from hw.bitmask import ColumnDecoder, entry_layout, header_layout, string_layout
 from hw.shapes import accumulator, code, decoded
 from hw.stream import connect
 
@@ -49,8 +49,9 @@ def write_layout(config):
 
 
 def group_layout(meta=0):
-    """A group of columns to be worked on. `rewind`: its weights are wanted again, after its command's last group, the `end`; else released."""
-    return data.StructLayout({"valid": 1, "bank": 1, "end": 1, "rewind": 1, "free": 1, "meta": meta})
+    """A group of columns to be worked on. `rewind`: its weights are wanted again, after its command's last group, the `end`; else released.
+    `dense`: its weights come from `i_dense`, not from the ring."""
+    return data.StructLayout({"valid": 1, "bank": 1, "dense": 1, "end": 1, "rewind": 1, "free": 1, "meta": meta})
 
 
 def result_layout(config):
@@ -123,14 +124,13 @@ class MacLane(wiring.Component):
 
     Members
     -------
-    i : In(stream of bus words), this lane's bytes
-    i_dense, i_destination : In(streams of entry_layout, destination), written straight into the rings, before the decoder's; the bias is then the
-        decoder's last one, 0 after `clear`
-    reduction, groups, clear : In, as in ColumnDecoder
+    i : In(stream of string_layout), this lane's bytes
+    i_dense : In(stream of entry_layout), the weights of dense groups; ready does not depend on valid
+    reduction, groups : In, as in ColumnDecoder
     write : In(write_layout)
     window : In(array of group_layout), the group whose columns are being taken and those after it, as far as they are `valid`
     advance : In(1), the window moves on by one group
-    o : Out(stream of result_layout)
+    o : Out(stream of result_layout); a dense group's have no bias and no destination
     multiplies, starved, blocked : Out(1), an entry is consumed; one is missing; the result before was not taken
     """
 
@@ -138,8 +138,7 @@ class MacLane(wiring.Component):
         self.config = config
         self._shifts = config.multiplier == "fabric" or config.format.decoded_bits > WIDEST_FACTOR
         super().__init__({
-            "i": In(stream.Signature(config.bus_bits)),
-            "i_dense": In(stream.Signature(entry_layout(config))), "i_destination": In(stream.Signature(16)),
+            "i": In(stream.Signature(string_layout(config))), "i_dense": In(stream.Signature(entry_layout(config))),
             "reduction": In(range(config.reduction + 1)), "groups": In(16), "write": In(write_layout(config)),
             "window": In(data.ArrayLayout(group_layout(), WINDOW)), "advance": In(1), "o": Out(stream.Signature(result_layout(config))),
             "multiplies": Out(1), "starved": Out(1), "blocked": Out(1),
@@ -152,33 +151,31 @@ class MacLane(wiring.Component):
         m.submodules.headers = headers = Ring(header_layout(self.config), HEADERS)
         m.d.comb += [decoder.reduction.eq(self.reduction), decoder.groups.eq(self.groups)]
         connect(m, wiring.flipped(self.i), decoder.i)
-        header = Signal(header_layout(self.config))
-        m.d.comb += [header.bias.eq(decoder.o_header.payload.bias), header.destination.eq(self.i_destination.payload)]
-        _merge(m, self.i_dense, self.i_dense.payload, decoder.o, weights.i)
-        _merge(m, self.i_destination, header, decoder.o_header, headers.i)
+        connect(m, decoder.o, weights.i)
+        connect(m, decoder.o_header, headers.i)
         self._enable = Signal()     # the pipeline moves
-        bank = self._issue(m, weights)
-        last, products = self._multiply(m, weights.o.payload, bank)
+        last, products = self._multiply(m, *self._issue(m, weights))
         self._accumulate(m, last, products, headers)
         return m
 
     def _issue(self, m, weights):
-        """Whether an entry enters the pipeline, and which bank it reads."""
+        """The entry that enters the pipeline if `multiplies`, and the bank that it reads."""
         ahead, may = Signal(range(WINDOW + 1)), Signal()    # groups done in the window; an entry is wanted
-        group = Signal(group_layout())
+        group, entry, offered = Signal(group_layout()), Signal(entry_layout(self.config)), Signal()
         with m.Switch(ahead):
             for index in range(WINDOW):
                 with m.Case(index):
                     m.d.comb += group.eq(self.window[index])
-        ends = self.multiplies & weights.o.payload.last
         m.d.comb += [
-            may.eq(group.valid & self._enable), weights.o.ready.eq(may), self.multiplies.eq(weights.o.valid & weights.o.ready),
-            self.starved.eq(may & ~weights.o.valid),
+            entry.eq(Mux(group.dense, self.i_dense.payload.as_value(), weights.o.payload.as_value())),
+            offered.eq(Mux(group.dense, self.i_dense.valid, weights.o.valid)),
+            may.eq(group.valid & self._enable), weights.o.ready.eq(may & ~group.dense), self.i_dense.ready.eq(may & group.dense),
+            self.multiplies.eq(may & offered), self.starved.eq(may & ~offered),
             weights.rewind.eq(weights.o.payload.last & group.end & group.rewind),
             weights.release.eq(weights.o.payload.last & ~group.rewind),
         ]
-        m.d.sync += ahead.eq(ahead + ends - self.advance)
-        return group.bank
+        m.d.sync += ahead.eq(ahead + (self.multiplies & entry.last) - self.advance)
+        return entry, group.bank
 
     def _multiply(self, m, entry, bank):
         """Stages 1 to 4; returns (the column's last products, each token's), valid when `_valid`."""
@@ -232,9 +229,9 @@ class MacLane(wiring.Component):
         taken, current = self.o.valid & self.o.ready, self.window[0]
         m.d.comb += [
             capture.eq(done & ~filled), self._enable.eq(~done | ~filled), self.blocked.eq(done & filled),
-            self.o.valid.eq(filled & headers.o.valid), self.o.payload.accumulators.eq(result),
+            self.o.valid.eq(filled & (headers.o.valid | current.dense)), self.o.payload.accumulators.eq(result),
             self.o.payload.bias.eq(headers.o.payload.bias), self.o.payload.destination.eq(headers.o.payload.destination),
-            headers.o.ready.eq(taken), headers.rewind.eq(current.end & current.rewind), headers.release.eq(~current.rewind),
+            headers.o.ready.eq(taken & ~current.dense), headers.rewind.eq(current.end & current.rewind), headers.release.eq(~current.rewind),
         ]
         m.d.sync += filled.eq((filled | done) & ~taken)
         with m.If(self._enable):
@@ -245,10 +242,3 @@ class MacLane(wiring.Component):
             m.d.sync += [total.eq(Mux(capture, Mux(self._valid, product, 0), total + product))
                          for total, product in zip(totals, products, strict=True)]
 
-
-def _merge(m, first, payload, second, o):
-    """`first`, as `payload`, goes before `second`."""
-    m.d.comb += [
-        o.valid.eq(first.valid | second.valid), o.payload.eq(Mux(first.valid, payload.as_value(), second.payload.as_value())),
-        first.ready.eq(o.ready), second.ready.eq(o.ready & ~first.valid),
-    ]

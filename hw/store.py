@@ -8,15 +8,13 @@ from firmware.isa import Target
 from hw.adaptivfloat import Encoder
 from hw.buffer import Turn
 from hw.gelu import Activation
-from hw.mac_array import column_layout
+from hw.mac_array import NOWHERE, column_layout
 from hw.requantize import Requantize
 from hw.shapes import ACT, code, denominator
 from hw.softmax import Normalize
 from hw.stream import Fifo
 
-__all__ = ["Kind", "NOWHERE", "Store", "column_meta"]
-
-NOWHERE = 0xFFFF  # destination of a padding column
+__all__ = ["Kind", "Store", "column_meta"]
 
 
 class Kind(enum.Enum, shape=2):

@@ -269,6 +269,7 @@ class Sink:
                 raise AssertionError(f"{self._name}: offered {held}, changed before it was taken to {offered}")
             held = offered
             if offered is not None and ready:
+                assert offered.is_resolvable, f"{self._name}: offered {offered}"
                 self._queue.append(offered.to_unsigned())
                 self.cycles.append(cycle)
                 self._arrived.set()

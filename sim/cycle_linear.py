@@ -4,6 +4,8 @@
 All times are cycles. A column is the unit of work; what happens inside one follows from its first and last entry, because a lane's decoder gives, and
 its multipliers take, at most an entry a cycle.
 """
+from bisect import bisect_left
+
 import numpy as np
 
 from firmware.columns import HEADER_BYTES, HEADERS, lane_strings
@@ -11,10 +13,11 @@ from firmware.isa import Source, Target
 from golden_model.bitmask import WORD_ROWS
 from golden_model.hardware import ceil_div
 
-__all__ = ["BURST", "BURSTS", "Array", "LaneCode", "Memory", "linear"]
+__all__ = ["BURST", "BURSTS", "Array", "LaneCode", "Memory", "Streams", "linear"]
 
 BURST, IN_FLIGHT, BURSTS = 64, 512, 8   # words of a burst; words, bursts on their way (hw/accelerator.py's reader; the memory model's queue)
 CHUNK = 4           # bytes that a decoder takes at once
+REQUEST = 4         # from a decoded instruction, or the last address of the stream before, to its first address
 BUFFERED = 3        # from the bus to the reader's output
 DECODED = 4         # from a column's last byte to its last entry at the ring's output
 PIPELINE = 5        # from a column's last entry to its result
@@ -44,7 +47,7 @@ class LaneCode:
     """What the lanes' decoders do with each bus word of a weight stream; the same for every run, so kept by the caller.
 
     By word and lane: `cost`, cycles to take its bytes; `early`, those until the next word may come; `needs`, the column that must have been released
-    before, -1 for none. By group and lane: `word`, the one that completes the column; `part`, cycles of it until then; `entries`.
+    before, -1 for none; `held`, `begun`, entries and columns until its end. By group and lane: `word`, the one that completes the column; `part`, cycles of it until then; `entries`.
     """
 
     def __init__(self, columns, lanes, bus_bytes, depth):
@@ -53,7 +56,7 @@ class LaneCode:
         self.entries = np.maximum(columns.nonzeros, 1).tolist()
         self.columns, self.ahead = columns, 2 if bus_bytes == CHUNK else 1
         shape, last = (self.words, lanes), (max(0, bus_bytes // CHUNK - 2)) * CHUNK
-        cost, early, needs = (np.zeros(shape, int) for _ in range(3))
+        cost, early, needs, begun, until = (np.zeros(shape, int) for _ in range(5))
         word, part = (np.zeros((groups, lanes), int) for _ in range(2))
         for lane, string in enumerate(strings):
             cycles, held, ends = _byte_cycles(string, groups, ceil_div(columns.rows, WORD_ROWS))
@@ -63,14 +66,17 @@ class LaneCode:
             ends = np.array(ends)
             word[:, lane] = (ends - 1) // bus_bytes
             part[:, lane] = total[ends] - total[word[:, lane] * bus_bytes]
-            needs[:, lane] = self._needs(lane, ends, np.cumsum(held)[starts + bus_bytes - 1], starts + bus_bytes, depth)
+            until[:, lane] = np.cumsum(held)[starts + bus_bytes - 1]
+            begun[:, lane] = np.searchsorted(ends, starts + bus_bytes, side="right")
+            needs[:, lane] = self._needs(lane, until[:, lane], begun[:, lane], depth)
         self.cost, self.early, self.needs, self.word, self.part = (x.tolist() for x in (cost, early, needs, word, part))
+        self.held, self.begun = until.tolist(), begun.tolist()
 
-    def _needs(self, lane, ends, held, stops, depth):
-        """For each word the column that must have left the lane's rings for its bytes to fit; `held`: entries until then."""
+    def _needs(self, lane, held, begun, depth):
+        """For each word the column of this stream that must have left the lane's rings for its bytes to fit."""
         entries = np.cumsum([row[lane] for row in self.entries])
         full = np.searchsorted(entries, held - depth, side="left")
-        return np.maximum(np.where(held > depth, full, -1), np.searchsorted(ends, stops, side="right") - HEADERS)
+        return np.maximum(np.where(held > depth, full, -1), begun - HEADERS)
 
 
 def _byte_cycles(string, groups, masks):
@@ -94,18 +100,27 @@ def _byte_cycles(string, groups, masks):
     return cycles, entries, ends
 
 
-class _Stream:
-    """The words of the stream, one after another, to lane i % P; `released` tells when the lanes' columns left their rings."""
+class Streams:
+    """The words of one weight stream after another, to lane i % P: reader, decoders, and what the rings hold of earlier streams."""
 
-    def __init__(self, code, lanes, memory, ask, address, beats, released):
-        self.code, self.lanes, self.memory, self.beats, self.released = code, lanes, memory, beats, released
-        self.left, self.finish, self.asked = [], [], ask - 2     # words out of the buffer; bursts' ends; the last address
-        self.offset, self.end = address // memory.width % BURST, 0
-        self.taken, self.round = ask, 0
-        self.done, self.before = [0] * lanes, [0] * lanes        # each lane's last byte taken; when its next word may come
-        self.later = [0] * lanes                                 # the same for the word after that
-        self.arrival = [[None] * lanes for _ in code.entries]
-        self._next = [0] * lanes                                 # each lane's next column
+    def __init__(self, config, memory):
+        lanes = self.lanes = config.columns
+        self.depth, self.memory = config.weight_depth, memory
+        self.left, self.finish, self.asked, self.end = [], [], -9, 0     # words out of the buffer; bursts' ends; the last address; words asked for
+        self.taken = 0
+        self.done, self.before, self.later = ([0] * lanes for _ in range(3))    # each lane's last byte taken; when its next words may come
+        self.entries = [[0] for _ in range(lanes)]      # of all columns of earlier streams, cumulated
+        self.times = [[0] for _ in range(lanes)]        # when each of those columns was released
+
+    def begin(self, code, ask, address, beats):
+        """The next stream, known to the prefetcher at `ask`; the one before is `finished`."""
+        self.code, self.beats, self.released = code, beats, []
+        self.asked = max(ask, self.asked) + REQUEST - 2
+        self.offset, self.first = address // self.memory.width % BURST, self.end
+        self.round, self.burst = 0, self.end
+        self.before, self.later = [done + 1 for done in self.done], [0] * self.lanes
+        self.arrival = [[None] * self.lanes for _ in code.entries]
+        self._next = [0] * self.lanes                   # each lane's next column
 
     def until(self, group):
         """The last entries of the group's columns at their rings' outputs."""
@@ -114,18 +129,24 @@ class _Stream:
         return self.arrival[group]
 
     def finished(self):
-        """When the last word was taken."""
+        """All words are taken, all columns released."""
         while self.round < self.code.words:
             self._round()
-        return self.taken
+        for lane in range(self.lanes):
+            total = self.entries[lane][-1]
+            for group, ends in enumerate(self.released):
+                total += self.code.entries[group][lane]
+                self.entries[lane].append(total)
+                self.times[lane].append(ends[lane])
 
     def _word(self):
         """The next word at the reader's output."""
         number = len(self.left)
         if number == self.end:
-            if self.end:
+            if self.end > self.first:
                 self.finish.append(self.memory._last)
-            size = min(BURST - (self.offset + number) % BURST, self.beats - number)
+            local = number - self.first
+            size = min(BURST - (self.offset + local) % BURST, self.beats - local)
             self.end += size
             self.asked += 2
             if self.end > IN_FLIGHT:
@@ -136,16 +157,26 @@ class _Stream:
         self.left.append(max(beat + BUFFERED, self.taken + 1) - 1)
         return self.left[-1] + 1
 
+    def _room(self, number, lane):
+        """When the lane's rings have room for a word."""
+        code, entries = self.code, self.entries[lane]
+        time, needed = 0, code.needs[number][lane]
+        if needed >= 0:
+            time = self.released[needed][lane]
+        else:       # columns of earlier streams must have gone
+            full = bisect_left(entries, entries[-1] + code.held[number][lane] - self.depth)
+            column = max(full, len(entries) - 1 + code.begun[number][lane] - HEADERS)
+            if column > 0:
+                time = self.times[lane][column]
+        return time
+
     def _round(self):
         """One word for each lane."""
         code, number = self.code, self.round
         for lane in range(self.lanes):
             start = max(self._word(), self.before[lane])
             self.taken = start
-            begin = max(start + 1, self.done[lane])
-            needed = code.needs[number][lane]
-            if needed >= 0:
-                begin = max(begin, self.released[needed][lane] + 2 - code.cost[number][lane])
+            begin = max(start + 1, self.done[lane], self._room(number, lane) + 2 - code.cost[number][lane])
             following = begin + code.early[number][lane]
             self.before[lane], self.later[lane] = (following, 0) if code.ahead == 1 else (self.later[lane], following)
             self.done[lane] = begin + code.cost[number][lane]
@@ -199,17 +230,15 @@ class Array:
         self.start = [end + REWIND for end in self.end]
 
 
-def linear(config, values, code, memory, start, address, tiles):
-    """(cycle in which it has ended, cycle in which its stream has) of a LINEAR whose decoding was at `start`, on the tiles of these numbers."""
+def linear(config, values, code, streams, start, tiles):
+    """The cycle in which a LINEAR has ended that was started at `start`, on the tiles of these numbers; its stream is the last one of `streams`."""
     lanes, groups, k = config.columns, values["groups"], values["reduction"]
     coded = values["target_buffer"] not in (Target.SUM, Target.SCORES)
     turned = values["target_buffer"] == Target.VALUES
-    released = []
-    stream = _Stream(code, lanes, memory, start + 4, address, values["beats"], released)
     array = Array(lanes, config.tokens if turned else 0)
     loads = _Loads(config, values, k)
     single, pushed, popped = len(tiles) == 1, [], []
-    send = start + (4 if values.get("cls") else 5 + tiles[0])
+    send = start + (3 if values.get("cls") else 4 + tiles[0])
     free = [0, 0]       # when the banks may be filled
     bank, ready = 0, 0
     for first in range(0, groups, values["block"]):
@@ -223,9 +252,9 @@ def linear(config, values, code, memory, start, address, tiles):
             command = max(pushed[-1] + 2, ready + 1)
             for number, group in enumerate(block):
                 array.enter(command if number == 0 else 0)
-                array.group(code.entries[group], stream.until(group) if index == 0 else None)
+                array.group(code.entries[group], streams.until(group) if index == 0 else None)
                 if index == len(tiles) - 1:
-                    released.append(list(array.end))
+                    streams.released.append(list(array.end))
             popped.append(array.entered - 1)
             free[bank] = array.last + 1
             if index < len(tiles) - 1:
@@ -235,7 +264,8 @@ def linear(config, values, code, memory, start, address, tiles):
     ended = array.last + STORE + (ENCODER if coded else 0)
     if turned:
         ended = array.turns[-1] + config.tokens
-    return ended, stream.finished()
+    streams.finished()
+    return ended
 
 
 class _Loads:

@@ -9,15 +9,17 @@ Control engines are formulas read from hw/'s state machines (the constants' comm
 """
 from dataclasses import dataclass
 
-from firmware.isa import BYTES, Opcode, Source, Target
+from firmware.isa import BYTES, WORDS, Opcode, Source, Target
 from golden_model.hardware import ceil_div
 from sim.cycle_embedding import Port, Rows, admit
-from sim.cycle_linear import BURST, Array, LaneCode, Memory, linear
+from sim.cycle_linear import BURST, Array, LaneCode, Memory, Streams, linear
 from sim.cycle_work import Work, of_golden, of_record, schedule
 
 __all__ = ["Predicted", "Work", "of_golden", "of_record", "predict", "schedule"]
 
-START = 1           # the register write
+START = 3           # from the register write to the request for the program
+DECODED = WORDS + 2     # from an instruction's fetch to its decoding
+AHEAD = 8           # operations that the sequencer may be ahead
 EMBEDDING_BURST = WRITE_BURST = 16
 SCORE = 14          # from a key's last code to its score at the softmax: ring 3, pipeline 6, drain 2, requantise 3
 SOFTMAX, SPAN = 12, 5       # from the last score to the first numerator; the span mask's stages
@@ -52,26 +54,30 @@ class _Model:
         self.program, self.config = program, config
         self.memory, self.embedding, self.writes = (Memory(latency, bytes_per_cycle, config.bus_bytes) for _ in range(3))
         self.rows = Rows(program.embedding)
-        self.codes, self.now = {}, START
-        self.free = 0       # the end of the last weight stream: no instruction is fetched before
+        self.codes, self.streams = {}, Streams(config, self.memory)
+        self.now, self.front, self.ended = 0, 0, []     # the last operation's end; the next instruction's fetch; ends of all operations
 
     def run(self, work):
         predicted, before = [], 0
-        for one in work:
-            opcode = Opcode(self.program.instructions[one.pc]["opcode"])
-            decoded = self._fetch(one.pc)
-            self.now = decoded
-            if one.rows or opcode == Opcode.ADMIT:
-                self.now = getattr(self, f"_{opcode.name.lower()}")(one, self.program.instructions[one.pc], decoded)
-                predicted.append(Predicted(one.pc, self.now - before, one))
-                before = self.now
-        return predicted
-
-    def _fetch(self, pc):
-        """When the instruction is decoded."""
         port = Port(self.memory, BURST)
-        _, beats = port.request(max(self.now, self.free) + 2, pc * BYTES, BYTES)
-        return port.words(beats)[-1] + 1
+        _, beats = port.request(START, 0, len(self.program.instructions) * BYTES)
+        self.front = port.words(beats)[-1] + 2
+        for one in work:
+            values = self.program.instructions[one.pc]
+            opcode, decoded = Opcode(values["opcode"]), self.front + DECODED
+            if opcode not in (Opcode.GROUP, Opcode.LOOP):
+                decoded = max([decoded, *(end + 1 for end in self.ended[-AHEAD:-AHEAD + 1])])
+                self.now = max(self.now, decoded) + 1
+                if one.rows or opcode == Opcode.ADMIT:
+                    self.decoded = decoded
+                    self.now = getattr(self, f"_{opcode.name.lower()}")(one, values, self.now)
+                    predicted.append(Predicted(one.pc, self.now - before, one))
+                    before = self.now
+                self.ended.append(self.now)
+            self.front = decoded + 1
+            if opcode in (Opcode.ADMIT, Opcode.EXIT) and (one.rows or opcode == Opcode.ADMIT):
+                self.front = self.now + 1
+        return predicted
 
     def _admit(self, one, values, start):
         ports = Port(self.memory, BURST), Port(self.embedding, EMBEDDING_BURST)
@@ -83,8 +89,8 @@ class _Model:
         if (one.pc, index) not in self.codes:
             self.codes[one.pc, index] = LaneCode(columns[index], self.config.columns, self.config.bus_bytes, self.config.weight_depth)
         address = values["address"] + one.layer * values.get("stride", 0) * self.config.bus_bytes
-        ended, self.free = linear(self.config, values, self.codes[one.pc, index], self.memory, start, address, self._tiles(one, values))
-        return ended
+        self.streams.begin(self.codes[one.pc, index], self.decoded, address, values["beats"])
+        return linear(self.config, values, self.codes[one.pc, index], self.streams, start, self._tiles(one, values))
 
     def _tiles(self, one, values):
         t = self.config.tokens
@@ -101,7 +107,7 @@ class _Model:
         if values["target_buffer"] == Target.STATE:
             tile += t + -features % t           # the turn
         tiles = self._tiles(one, values)
-        return start + 2 + tiles[0] + tile * len(tiles)
+        return start + 1 + tiles[0] + tile * len(tiles)
 
     def _drop(self, one, values, start):
         """hw/dropping.py: a slot's values lane by lane, T + 3 cycles a word; exponentials and verdicts; then the row table is compacted."""
@@ -114,7 +120,7 @@ class _Model:
 
     def _attend(self, one, values, start):
         """hw/attention.py: slot after slot, its query tiles one after another: pointers T + 4, then every head."""
-        t, slot = self.config.tokens, start + 2
+        t, slot = self.config.tokens, start + 1
         for first, count in one.rows:
             now = slot + 3 + first // t
             for _ in range((first + count - 1) // t - first // t + 1):

@@ -19,7 +19,8 @@ from golden_model.formats import EXP_IN_FRAC
 from golden_model.hardware import ceil_div
 from hw.attention import Attention
 from hw.gather import Gather
-from hw.store import NOWHERE, Kind, Store
+from hw.mac_array import NOWHERE
+from hw.store import Kind, Store
 from sim import bench
 from sim.engine import RowPositions, Words, instruction, pulse, pulses, quiet, rows_of, slot_table, tiles_of
 
@@ -34,19 +35,16 @@ class Array:
     """Plays the column lanes: collects a group of dense columns."""
 
     def __init__(self, dut, block, config, pause):
-        stalls = [bench.pauses(pause, seed)[1] for seed in (1, 3, 5)]
+        stalls = [bench.pauses(pause, seed)[1] for seed in (1, 3)]
         self.config = config
         self.commands = bench.Sink(dut, "o_command", block.o_command.payload.shape(), stalls[0])
         self.dense = bench.Sink(dut, "o_dense", block.o_dense.payload.shape(), stalls[1])
-        self.headers = bench.Sink(dut, "o_header", block.o_header.payload.shape(), stalls[2])
-        self._entries = self._groups = 0
 
     async def group(self):
         """(command, destinations, codes of every lane) of the next group."""
         lanes, closed = [[] for _ in range(self.config.columns)], set()
         while len(closed) < len(lanes):
             entry, = await self.dense.receive(1)
-            self._entries += 1
             for lane in range(len(lanes)):
                 if entry["lanes"] >> lane & 1:
                     assert lane not in closed, f"lane {lane} goes on after its last entry"
@@ -54,11 +52,11 @@ class Array:
                     lanes[lane].append(entry["codes"][lane])
                     if entry["last"]:
                         closed.add(lane)
-        (header,), (command,) = await self.headers.receive(1), await self.commands.receive(1)
-        self._groups += 1
-        late = self.headers.cycles[self._groups - 1] >= self.dense.cycles[self._entries - 1]
-        assert not late, "the header comes after the group's last entry"
-        return command, header["destinations"], lanes
+        command, = await self.commands.receive(1)
+        assert command.pop("dense")
+        base, chosen = command.pop("base"), command.pop("lanes")
+        destinations = [base + lane if chosen >> lane & 1 else NOWHERE for lane in range(len(lanes))]
+        return command, destinations, lanes
 
 
 class Bench:
@@ -121,7 +119,7 @@ class Bench:
         await ClockCycles(dut.clk, 30)
         bench.assert_same("done", len(self.done), 1)
         self.done.clear()
-        for sink in (self.array.commands, self.array.dense, self.array.headers, self.loads, self.points, self.numerators, self.denominators):
+        for sink in (self.array.commands, self.array.dense, self.loads, self.points, self.numerators, self.denominators):
             assert sink.empty()
 
     async def _tile(self, slot, tile, live):

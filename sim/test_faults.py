@@ -277,7 +277,7 @@ def test_read_fault_of_a_run(machine, place, response):
     session.load()
     session.queue(machine.sentences)
     machine.sim.fault(at, at + 4, response)
-    where = pc if place in ("instruction", "weights") else find(image.data, Opcode.ADMIT)
+    where = {"instruction": 0, "weights": pc}.get(place, find(image.data, Opcode.ADMIT))
     machine.refuses(session.run, RESPONSES[response], where)
 
 

@@ -28,7 +28,7 @@ def expected(config, table, mask, groups, block, cls, target):
             offset = BASES["target_base"] + (0 if target == Target.VALUES else tile * BASES["target_stride"])
             commands.append({
                 "groups": min(block, groups - first), "rewind": int(number != len(tiles) - 1),
-                "free": int(len(tiles) > 1 or first + block >= groups),
+                "free": int(len(tiles) > 1 or first + block >= groups), "dense": 0, "base": 0, "lanes": 0,
                 "meta": {"kind": Kind.LINEAR.value, "tile": tile, "live": live, "offset": offset, "slot": 0, "head": 0}})
     return loads, commands
 

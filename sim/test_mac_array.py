@@ -27,10 +27,9 @@ class Array:
         self.config, self.dut, block = bench.config(), dut, MacArray(bench.config(), meta=META)
         self.random = np.random.default_rng(seed)
         self.inputs = {name: bench.Source(dut, name, getattr(block, name).payload.shape(), bench.pauses(pause, seed=index)[0])
-                       for index, name in enumerate(("i_weights", "i_dense", "i_dense_header", "i_load", "i_command"))}
+                       for index, name in enumerate(("i_weights", "i_dense", "i_load", "i_command"))}
         self.sink = bench.Sink(dut, "o", block.o.payload.shape(), bench.pauses(pause, seed=9)[1])
         self.want, self.commands = [], 0
-        dut.clear.value = 0
 
     def send(self, name, words):
         self.inputs[name].send(words)
@@ -44,10 +43,11 @@ class Array:
         rows = tile.T.tolist()
         self.send("i_load", [{"codes": row, "last": k == len(rows) - 1} for k, row in enumerate(rows)])
 
-    def command(self, tile, columns, rewind, free):
+    def command(self, tile, columns, rewind, free, **dense):
         """Run the groups of `columns`, rows of P (bias, destination, codes), on a (T, K) tile that was loaded."""
         meta = self.commands = (self.commands + 1) % (1 << META)
-        self.send("i_command", [{"groups": len(columns), "rewind": rewind, "free": free, "meta": meta}])
+        fields = {"dense": 0, "base": 0, "lanes": 0} | dense
+        self.send("i_command", [{"groups": len(columns), "rewind": rewind, "free": free, "meta": meta, **fields}])
         for index, group in enumerate(columns):
             weights = torch.tensor(np.array([codes for _, _, codes in group]))
             products = mac_array(torch.tensor(tile), weights.T, self.config.format).T.tolist()      # (P, T)
@@ -55,8 +55,11 @@ class Array:
                 last = index == len(columns) - 1 and lane == len(group) - 1
                 self.want.append({"accumulators": products[lane], "bias": bias, "destination": destination, "last": int(last), "meta": meta})
 
-    def linear(self, codes, tiles, block=None, part=1):
-        """A LINEAR of (N, K) weights on (T, K) tiles, block by block as hw/linear.py does it; only a part of the weights arrives."""
+    def linear(self, codes, tiles, block=None, part=1, meanwhile=None):
+        """A LINEAR of (N, K) weights on (T, K) tiles, block by block as hw/linear.py does it; only a part of the weights arrives.
+
+        meanwhile : called when the weights have been sent, before the work on them
+        """
         largest = (1 << min(BIAS_BITS, self.config.accumulator_bits) - 1) - 1
         biases = [int(b) for b in self.random.integers(-largest - 1, largest, len(codes), endpoint=True)]
         destinations = self.random.permutation(len(codes)).tolist()
@@ -67,7 +70,9 @@ class Array:
         step = block or packed.block(self.config.bus_bytes, self.config.weight_depth, len(tiles))
         words = np.frombuffer(packed.data, np.uint8).reshape(-1, self.config.bus_bytes)
         words = words[:int(part * len(words))]
-        self.send("i_weights", [{"data": int.from_bytes(word.tobytes(), "little")} for word in words])
+        self.send("i_weights", [{"data": int.from_bytes(word.tobytes(), "little"), "first": not index} for index, word in enumerate(words)])
+        if meanwhile:
+            meanwhile()
         for start in range(0, packed.groups, step):
             final = start + step >= packed.groups
             for index, tile in enumerate(tiles):
@@ -77,34 +82,26 @@ class Array:
         return packed
 
     def dense(self, codes, tiles, by_lane):
-        """An attention product of (N, K) operands: token by token into one lane after the other, or feature by feature into all at once."""
+        """An attention product of (N, K) operands on each tile: token by token into one lane after the other, or feature by feature into all at once."""
         lanes, reduction = self.config.columns, codes.shape[1]
-        groups = []
-        for start in range(0, len(codes), lanes):
-            part = np.zeros((lanes, reduction), int)
-            count = len(codes[start:start + lanes])
-            part[:count] = codes[start:start + lanes]
-            groups.append([(0, start + lane if lane < count else PADDING, part[lane]) for lane in range(lanes)])
-            self.send("i_dense_header", [{"destinations": [destination for _, destination, _ in groups[-1]]}])
-            turns = [1 << lane for lane in range(lanes)] if by_lane else [(1 << lanes) - 1]
-            self.send("i_dense", [{"lanes": turn, "k": k, "codes": part[:, k].tolist(), "last": k == reduction - 1}
-                                  for turn in turns for k in range(reduction)])
-        for index, tile in enumerate(tiles):
+        turns = [1 << lane for lane in range(lanes)] if by_lane else [(1 << lanes) - 1]
+        for tile in tiles:
             self.load(tile)
-            self.command(tile, groups, rewind=index < len(tiles) - 1, free=1)
+            for start in range(0, len(codes), lanes):
+                part = np.zeros((lanes, reduction), int)
+                count = len(codes[start:start + lanes])
+                part[:count] = codes[start:start + lanes]
+                self.send("i_dense", [{"lanes": turn, "k": k, "codes": part[:, k].tolist(), "last": k == reduction - 1}
+                                      for turn in turns for k in range(reduction)])
+                group = [(0, start + lane if lane < count else PADDING, part[lane]) for lane in range(lanes)]
+                self.command(tile, [group], 0, start + lanes >= len(codes), dense=1, base=start, lanes=(1 << count) - 1)
 
     async def check(self):
-        """Every column in order, then the array is empty; clear it."""
+        """Every column in order, then the array is empty."""
         bench.assert_same("columns", await self.sink.receive(len(self.want)), self.want)
         self.want = []
         await ClockCycles(self.dut.clk, 20)
         assert self.sink.empty() and self.dut.idle.value == 1
-        await self.clear()
-
-    async def clear(self):
-        self.dut.clear.value = 1
-        await ClockCycles(self.dut.clk, 1)
-        self.dut.clear.value = 0
 
     def tiles(self, count, reduction):
         return [self.codes((self.config.tokens, reduction)) for _ in range(count)]
@@ -125,8 +122,22 @@ async def products(dut, pause):
 
 
 @cocotb.test()
+@cocotb.parametrize(pause=("none", "both"))
+async def ahead(dut, pause):
+    """The next operation's weights come while the one before, or attention, is being worked on; its reduction is another."""
+    array = Array(dut, pause)
+    await bench.start(dut, cycles=30_000)
+    for reduction, dense in ((16, 0), (33, 5), (5, 9), (64, 2)):
+        codes = array.codes((2 * array.config.columns + 1, reduction), 0.4)
+        operands = array.codes((7, dense)), array.tiles(2, dense)
+        array.linear(codes, array.tiles(2, reduction), meanwhile=(lambda args: lambda: array.dense(*args, by_lane=False))(operands) if dense else None)
+        await array.inputs["i_weights"].wait()
+    await array.check()
+
+
+@cocotb.test()
 async def abandoned(dut):
-    """`clear` while lanes wait for weights that do not come: nothing is left of the operation."""
+    """Reset while lanes wait for weights that do not come: nothing is left of the operation."""
     array = Array(dut, "none")
     await bench.start(dut, cycles=5_000)
     for part in (0.3, 0.5, 0.8):
@@ -138,7 +149,9 @@ async def abandoned(dut):
         while not array.sink.empty():
             await array.sink.receive(1)
         array.want = []
-        await array.clear()
+        dut.rst.value = 1
+        await ClockCycles(dut.clk, 1)
+        dut.rst.value = 0
         array.linear(array.codes((9, 16), 0.8), array.tiles(2, 16))
         await array.check()
 
@@ -219,7 +232,7 @@ FORMATS = {"af8": (8, 3), "af6": (6, 2), "af84": (8, 4), "int8": (8, 0)}
 def test_mac_array(tokens, columns, fmt, multiplier):
     config = bench.small(tokens=tokens, columns=columns, format=NumberFormat(*FORMATS[fmt]), multiplier=multiplier)
     name = f"mac_array_{tokens}_{columns}_{fmt}_{multiplier}"
-    bench.run(MacArray(config, meta=META), "sim.test_mac_array", name, config=config, only="(products|abandoned|largest)")
+    bench.run(MacArray(config, meta=META), "sim.test_mac_array", name, config=config, only="(products|ahead|abandoned|largest)")
 
 
 @pytest.mark.parametrize("columns", [4, 8])

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/sequencer.py: programs with every opcode, against an interpreter in Python; the engines are Python too."""
+"""hw/sequencer.py, hw/program.py and hw/issue.py: programs with every opcode, against an interpreter in Python; the engines are Python too."""
 import random
 
 import cocotb
 import pytest
-from amaranth import unsigned
+from amaranth import Module, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from firmware import isa
 from firmware.isa import Opcode, Select
 from firmware.registers import Error
-from hw.sequencer import ENGINES, Sequencer
+from hw.issue import AHEAD, ENGINES, Issue
+from hw.sequencer import Sequencer
 from sim import bench
 from sim.engine import pulse, pulses, quiet, slot_table, until
 
@@ -20,16 +23,42 @@ EVERY = [  # every opcode and selection; a layer for each group, then the last l
     (Opcode.ADMIT, {}),
     (Opcode.NORM, {"select": Select.NEW}),
     (Opcode.GROUP, {"target": 7}),
-    (Opcode.LINEAR, {"select": Select.GROUP}),
+    (Opcode.LINEAR, {"select": Select.GROUP, "address": 0x300, "beats": 7, "stride": 5, "reduction": 33, "groups": 2}),
     (Opcode.ATTEND, {"select": Select.GROUP}),
     (Opcode.EXIT, {"select": Select.GROUP}),
     (Opcode.LOOP, {"target": 2}),
     (Opcode.DROP, {"select": Select.NOT_LAST}),
-    (Opcode.LINEAR, {"select": Select.LAST}),
+    (Opcode.LINEAR, {"select": Select.LAST, "address": 0x700, "beats": 3, "reduction": 16, "groups": 9}),
     (Opcode.NORM, {"select": Select.ALL}),
     (Opcode.LOOP, {"target": 0}),
     (Opcode.HALT, {}),
 ]
+
+
+class Front(wiring.Component):
+    """Sequencer and Issue, joined as in hw/core.py."""
+
+    def __init__(self, config):
+        self.sequencer, self.issue = Sequencer(config), Issue(config)
+        members = {name: member for block in (self.issue, self.sequencer) for name, member in block.signature.members.items()}
+        for name in ("i", "o_operation", "restart", "resting"):
+            del members[name]
+        super().__init__(members | {"ended": Out(1), "empty": In(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.sequencer, m.submodules.issue = sequencer, issue = self.sequencer, self.issue
+        for block in (issue, sequencer):
+            for name, member in block.signature.members.items():
+                if name not in self.signature.members or (block is sequencer and name == "ended"):
+                    continue
+                if member.is_signature:
+                    wiring.connect(m, getattr(block, name), wiring.flipped(getattr(self, name)))
+                else:
+                    m.d.comb += getattr(self, name).eq(getattr(block, name)) if member.flow == Out else getattr(block, name).eq(getattr(self, name))
+        wiring.connect(m, sequencer.o_operation, issue.i)
+        m.d.comb += [issue.restart.eq(self.start), sequencer.ended.eq(issue.ended), sequencer.resting.eq(issue.resting)]
+        return m
 
 
 class Machine:
@@ -94,9 +123,9 @@ def interpret(machine, program, present=frozenset(ENGINES), limit=500):
         if opcode == Opcode.ADMIT:
             pending = {i for i, slot in enumerate(machine.table) if slot["resident"]}
             last = {i for i in pending if machine.table[i]["layer"] + 1 == LAYERS}
-            passes += 1
             if machine.empty:
                 return events, skipped, passes, 0
+            passes += 1
         pc += 1
     raise AssertionError("the program does not end")
 
@@ -104,23 +133,22 @@ def interpret(machine, program, present=frozenset(ENGINES), limit=500):
 class Bench:
     def __init__(self, dut, pause):
         self.dut, self.config, self.generator = dut, bench.config(), random.Random(8)
-        self.block = Sequencer(self.config)
+        self.block = Front(self.config)
         idle, stall = bench.pauses(pause)
         self.requests = bench.Sink(dut, "o_fetch", self.block.o_fetch.payload.shape(), stall)
         self.words = bench.Source(dut, "words", unsigned(32), idle)
+        self.streams = bench.Sink(dut, "o_stream", self.block.o_stream.payload.shape(), stall)
         quiet(dut, self.block)
         self.done, self.ended, self.skipped = (pulses(dut, name) for name in ("done", "ended", "skipped"))
-        self.program, self.machine, self.events = [], None, []
+        self.program, self.machine, self.events, self.linger = [], None, [], 0
         for task in (self._fetch(), self._engines()):
             cocotb.start_soon(task)
 
     async def _fetch(self):
         while True:
             request, = await self.requests.receive(1)
-            number, rest = divmod(request["address"] - PROGRAM, isa.BYTES)
-            assert rest == 0 and number < len(self.program), f"fetch of {request['address']:#x}"
-            opcode, values = self.program[number]
-            self.words.send(isa.pack(opcode=opcode, **values))
+            bench.assert_same("request", request, {"address": PROGRAM, "words": isa.WORDS * len(self.program)})
+            self.words.send([word for opcode, values in self.program for word in isa.pack(opcode=opcode, **values)])
 
     async def _engines(self):
         dut = self.dut
@@ -136,7 +164,7 @@ class Bench:
             values = self.program[pc][1]
             self.events.append((pc, opcode, mask, dut.layer.value.to_unsigned() if values.get("select") == Select.GROUP else None))
             ended = len(self.ended)
-            await ClockCycles(dut.clk, self.generator.choice([1, 2, 9]))
+            await ClockCycles(dut.clk, self.linger or self.generator.choice([1, 2, 9]))
             for name, value in (("instruction", word), ("pc", pc), ("mask", mask)):
                 assert getattr(dut, name).value.to_unsigned() == value, f"{name} moved under the engine"
             assert len(self.ended) == ended, "ended before the engine was done"
@@ -144,6 +172,12 @@ class Bench:
             bench.drive(dut, "slots", self.block.slots.shape(), self.machine.table)
             dut.empty.value = self.machine.empty
             await pulse(dut, "engine_done", started)
+
+    def _stream(self, pc, layer):
+        """The weight stream of a LINEAR; that of a group's layer, where it has several."""
+        values = {"address": 0, "beats": 0, "stride": 0, "reduction": 0, "groups": 0} | self.program[pc][1]
+        address = values["address"] + (layer or 0) * values["stride"] * self.config.bus_bytes
+        return {"address": address, "pc": pc, **{name: values[name] for name in ("beats", "reduction", "groups")}}
 
     async def run(self, program, queue=(), present=frozenset(ENGINES)):
         """Run to the end; compare with the interpreter."""
@@ -168,6 +202,9 @@ class Bench:
             await until(dut, "done")
         await ClockCycles(dut.clk, 3)
         bench.assert_same("operations", self.events, events)
+        layers = [(pc, layer) for pc, opcode, _, layer in events if opcode == Opcode.LINEAR]
+        bench.assert_same("streams", await self.streams.receive(len(layers)), [self._stream(*one) for one in layers])
+        assert self.streams.empty()
         bench.assert_same("skipped", len(self.skipped), skipped)
         bench.assert_same("ended", len(self.ended), len(events) + skipped)
         bench.assert_same("passes", dut.passes.value.to_unsigned(), passes)
@@ -187,6 +224,25 @@ async def programs(dut, pause):
     await test.run([(Opcode.HALT, {})])
     await test.run([(Opcode.LOOP, {"target": 2}), (15, {}), (Opcode.ADMIT, {}), (Opcode.NORM, {}), (Opcode.HALT, {})], [(0,)])
     await test.run(EVERY, [(last,)])
+
+
+@cocotb.test()
+async def ahead(dut):
+    """While an engine works, the streams of the operations behind it are asked for, but not of those behind an EXIT."""
+    test = Bench(dut, "none")
+    await bench.start(dut)
+    linear = {"beats": 1, "reduction": 1, "groups": 1}
+    program = [(Opcode.ADMIT, {}), *[(Opcode.LINEAR, linear)] * 3, (Opcode.EXIT, {}), (Opcode.LINEAR, linear), (Opcode.HALT, {})]
+    test.linger = 200
+    cocotb.start_soon(test.run(program, [(0,)]))
+    for started, streams in ((1, 0), (2, 3), (4, 0), (5, 0), (6, 1)):
+        while len(test.events) < started:
+            await RisingEdge(dut.clk)
+        await ClockCycles(dut.clk, 20 * AHEAD)
+        assert len(test.events) == started, "the engine is still at work"
+        if streams:
+            await test.streams.receive(streams)
+        assert test.streams.empty()
 
 
 FAULTS = {
@@ -212,4 +268,4 @@ async def faults(dut, kind):
 @pytest.mark.parametrize("slots", [2, 5])
 def test_sequencer(slots):
     config = bench.small(slots=slots)
-    bench.run(Sequencer(config), "sim.test_sequencer", f"sequencer_{slots}", config=config)
+    bench.run(Front(config), "sim.test_sequencer", f"sequencer_{slots}", config=config)
