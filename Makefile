@@ -10,7 +10,7 @@ DATA ?= ../shared/data
 PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: all setup tools test regress campaign verilog synth train lint clean
+.PHONY: all setup tools test regress campaign fullsize verilog synth train lint clean
 .DEFAULT_GOAL := all
 
 all: setup
@@ -40,6 +40,9 @@ regress: setup
 
 campaign: setup
 	$(BIN)/python -m sim.campaign --seed $(SEED)
+
+fullsize: setup
+	$(BIN)/python -m terse.fullsize base large --data $(DATA)
 
 verilog: setup
 	for hw in ci ecp5 edgebert; do $(BIN)/terse verilog --hw $$hw -o build/verilog/terse_$$hw.v || exit 1; done

@@ -11,7 +11,7 @@ import numpy as np
 from firmware.registers import BY_NAME, Error
 from sim.cosim import IRQ, LIMIT, OP, Cosim
 
-__all__ = ["Record", "Session", "SessionError", "parse_record"]
+__all__ = ["Record", "Session", "SessionError", "by_deadline", "parse_record"]
 
 PAGE = 4096
 LOAD, START, RESET = 1, 2, 4    # bits of CONTROL
@@ -110,14 +110,17 @@ class Session:
         self._wait()
         self._check()
 
-    def queue(self, sentences, slots=None, deadlines=None):
-        """Write the queue: (token ids, segment ids) of each sentence."""
-        count = len(sentences)
-        for i, (ids, segments) in enumerate(sentences):
+    def queue(self, sentences, slots=None, deadlines=None, deadline_first=False):
+        """Write the queue: (token ids, segment ids) of each sentence, in their order or the most urgent ones first."""
+        count, order = len(sentences), range(len(sentences))
+        if deadline_first:
+            order = by_deadline(deadlines)
+        for i, number in enumerate(order):
+            ids, segments = sentences[number]
             words = np.asarray(ids, np.uint32) | np.asarray(segments, np.uint32) << 31
             at = self.tokens_base + i * self.token_bytes
             self.sim.memory[at:at + 4 * len(words[:self.config.positions])] = words[:self.config.positions].view(np.uint8)
-            descriptor = struct.pack("<4I", at, len(words), deadlines[i] if deadlines else 0, i)
+            descriptor = struct.pack("<4I", at, len(words), deadlines[number] if deadlines else 0, number)
             start = self.input_base + DESCRIPTOR_BYTES * i
             self.sim.memory[start:start + DESCRIPTOR_BYTES] = np.frombuffer(descriptor, np.uint8)
         self.sim.memory[self.result_base:self.result_base + self.result_size] = 0xEE
@@ -134,7 +137,8 @@ class Session:
         return self.sim.cycle - begin
 
     def results(self, count):
-        return [self._record(i) for i in range(count)]
+        """Records in the order in which the sentences were given."""
+        return sorted((self._record(i) for i in range(count)), key=lambda record: record.tag)
 
     def _wait(self, operation=None):
         limit = self.sim.cycle + PATIENCE
@@ -157,6 +161,11 @@ class Session:
     def _record(self, i):
         start = self.result_base + i * self.record_bytes
         return parse_record(self.config, self.sim.memory[start:start + self.record_bytes])
+
+
+def by_deadline(deadlines):
+    """Sentence numbers, the earliest deadline first, 0 (none) last, equal ones as they came: terse_order_by_deadline of the driver."""
+    return sorted(range(len(deadlines)), key=lambda number: deadlines[number] or float("inf"))
 
 
 def parse_record(config, data):

@@ -12,7 +12,9 @@ from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
 from sim import check as checks
 from sim.bench import small
-from sim.check import check
+from sim.check import check, traced
+from sim.cosim_build import build
+from sim.session import Session
 
 CONFIG = small()
 
@@ -35,6 +37,21 @@ def test_bits_do_not_depend_on_neighbours(nano):
     assert together.failures == alone.failures == []
     assert [record.logits for record in together.records] == [record.logits for record in alone.records]
     assert alone.mixed_tiles == 0 and together.cycles < alone.cycles
+    assert all(record.passes == record.exit_layer for outcome in (together, alone) for record in outcome.records), "a resident sentence waits"
+
+
+def test_deadline_first(nano):
+    """The most urgent sentences begin first; each has the same bits and its own result."""
+    session = Session(build(CONFIG, traced), CONFIG, {}, nano.program.image, nano.program.embedding, 6)
+    deadlines, begun = [9000, 0, 100, 5000, 100, 7], {}
+    session.load()
+    for first in (False, True):
+        session.queue(nano.sentences, 1, deadlines, deadline_first=first)
+        session.run()
+        begun[first] = session.results(6)
+    assert [record.tag for record in begun[True]] == [*range(6)]
+    assert [record.logits for record in begun[True]] == [record.logits for record in begun[False]]
+    assert [session._record(place).tag for place in range(6)] == [5, 2, 4, 3, 0, 1]
 
 
 def test_difference_stops_at_once(nano, monkeypatch):

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "terse.h"
 #include <stddef.h>
+#include <string.h>
 #include <terse_mmio.h>
 
 static uint32_t get(const struct terse *t, uint32_t offset)
@@ -117,6 +118,30 @@ enum terse_result terse_describe(uint32_t *descriptor, uint32_t tokens, uint32_t
     descriptor[1] = count;
     descriptor[2] = deadline;
     descriptor[3] = tag;
+    return TERSE_OK;
+}
+
+/* No deadline is the latest of all. */
+static uint32_t urgency(const uint32_t *descriptor)
+{
+    return descriptor[2] - 1u;
+}
+
+enum terse_result terse_order_by_deadline(uint32_t *queue, uint32_t count)
+{
+    uint32_t moving[TERSE_DESCRIPTOR_WORDS];
+
+    if (queue == NULL)
+        return TERSE_ARGUMENT;
+    for (uint32_t next = 1; next < count; next++) { /* insertion: stable, and quick where little is out of order */
+        uint32_t *place = queue + TERSE_DESCRIPTOR_WORDS * (size_t)next;
+        memcpy(moving, place, sizeof moving);
+        while (place != queue && urgency(place - TERSE_DESCRIPTOR_WORDS) > urgency(moving)) {
+            memcpy(place, place - TERSE_DESCRIPTOR_WORDS, sizeof moving);
+            place -= TERSE_DESCRIPTOR_WORDS;
+        }
+        memcpy(place, moving, sizeof moving);
+    }
     return TERSE_OK;
 }
 

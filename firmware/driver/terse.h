@@ -95,6 +95,12 @@ TERSE_CHECKED enum terse_result terse_set_exit_threshold(struct terse *t, uint32
 TERSE_CHECKED enum terse_result terse_describe(uint32_t *descriptor, uint32_t tokens, uint32_t count, uint32_t deadline,
                                                uint32_t tag);
 
+/*
+ * Deadline first: order the descriptors by deadline, those without one last, equal ones as they were. Sentences start
+ * in the order of the queue; result i is that of descriptor i, its tag says whose.
+ */
+TERSE_CHECKED enum terse_result terse_order_by_deadline(uint32_t *queue, uint32_t count);
+
 /* A token word. */
 static inline uint32_t terse_token(uint32_t id, uint32_t segment)
 {

@@ -49,6 +49,21 @@ static int test_load(void)
     return 0;
 }
 
+static int test_order_by_deadline(void)
+{
+    uint32_t queue[7 * TERSE_DESCRIPTOR_WORDS];
+    const uint32_t deadlines[7] = {500, 0, 7, 500, 0xFFFFFFFFu, 1, 0}, tags[7] = {5, 2, 0, 3, 4, 1, 6};
+    for (uint32_t i = 0; i < 7; i++)
+        EXPECT(terse_describe(queue + TERSE_DESCRIPTOR_WORDS * i, 0x4000 + 32 * i, i + 1, deadlines[i], i) == TERSE_OK);
+    EXPECT(terse_order_by_deadline(NULL, 7) == TERSE_ARGUMENT && terse_order_by_deadline(queue, 0) == TERSE_OK);
+    EXPECT(terse_order_by_deadline(queue, 7) == TERSE_OK);
+    for (uint32_t i = 0; i < 7; i++) {
+        const uint32_t *descriptor = queue + TERSE_DESCRIPTOR_WORDS * i, tag = descriptor[3];
+        EXPECT(tag == tags[i] && descriptor[0] == 0x4000 + 32 * tag && descriptor[1] == tag + 1 && descriptor[2] == deadlines[tag]);
+    }
+    return 0;
+}
+
 static int test_load_guards(void)
 {
     struct terse_memory bad[5] = {memory, memory, memory, memory, memory};
@@ -159,7 +174,8 @@ static int test_sentence(void)
 }
 
 static const struct { const char *name; int (*run)(void); } tests[] = {
-    {"init", test_init}, {"load", test_load}, {"load_guards", test_load_guards}, {"fault", test_fault},
+    {"init", test_init}, {"load", test_load}, {"order_by_deadline", test_order_by_deadline},
+    {"load_guards", test_load_guards}, {"fault", test_fault},
     {"timeout", test_timeout}, {"run", test_run}, {"start_guards", test_start_guards},
     {"interrupt", test_interrupt}, {"counter", test_counter}, {"threshold", test_threshold}, {"sentence", test_sentence},
 };

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ALBERT at the sizes people deploy, end to end (`make fullsize`): a Hugging Face checkpoint is imported, pruned, and one real sentence goes through
+the RTL, every tensor compared.
+
+No trained checkpoint can be downloaded here, so the weights are random, of a fixed seed; a folder of your own goes through `terse import` and `terse run`.
+"""
+import argparse
+import dataclasses
+import pathlib
+import resource
+import sys
+import time
+from dataclasses import dataclass
+
+from golden_model.config import AF8
+from golden_model.hardware import HARDWARE, HardwareConfig
+
+__all__ = ["SIZES", "Size", "main"]
+
+TOKENS = 25         # of the sentence, its [CLS] and [SEP] included
+ZEROS = 0.6         # share of zeros of the encoder
+SPREAD = 0.05       # of the random weights
+STORE = pathlib.Path("build") / "fullsize"
+
+
+@dataclass(frozen=True)
+class Size:
+    """`albert`: arguments of transformers' AlbertConfig; `hardware`: what it runs on."""
+
+    albert: dict
+    hardware: HardwareConfig
+
+
+def _albert(**changes):
+    return dict(vocab_size=30000, embedding_size=128, max_position_embeddings=512, num_labels=2, initializer_range=SPREAD) | changes
+
+
+SIZES = {
+    "base": Size(_albert(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072), HARDWARE["edgebert"]),
+    "large": Size(_albert(hidden_size=1024, num_hidden_layers=1, num_attention_heads=16, intermediate_size=4096),     # one of its 24 equal layers
+                  dataclasses.replace(HARDWARE["edgebert"], hidden=1024, heads=16, feed_forward=4096)),
+}
+
+
+def imported(name, size, vocab):
+    """The checkpoint's folder; made where it is not there yet."""
+    out = STORE / name
+    if not out.exists():
+        import torch
+        from transformers import AlbertConfig, AlbertForSequenceClassification
+
+        from compress.import_hf import import_albert
+        torch.manual_seed(1)
+        source = STORE / f"{name}.huggingface"
+        AlbertForSequenceClassification(AlbertConfig(**size.albert)).save_pretrained(source)
+        import_albert(source, out, vocab=vocab, zeros=ZEROS, fmt=AF8, command=f"python -m terse.fullsize {name}")
+    return out
+
+
+def sentence(folder, positions):
+    """The first of the shipped samples that has `TOKENS` tokens in this vocabulary."""
+    from terse import catalog
+    from terse.text import encode, gather
+    sentences = encode(catalog.tokenizer(str(folder), positions), gather("tiny", ()), positions, truncate=True)
+    return next(one for one in sentences if len(one.ids) == TOKENS)
+
+
+def check(name, vocab):
+    """Import, build, run, compare; prints what was measured; whether every tensor was the same."""
+    from golden_model.quantize import quantize
+    from sim.check import check as compare
+    from sim.check import traced
+    from sim.cosim_build import build
+    from terse import catalog
+    size, begin = SIZES[name], time.perf_counter()
+    folder = imported(name, size, vocab)
+    network, words = quantize(catalog.checkpoint(str(folder)), size.hardware.format), sentence(folder, size.hardware.positions)
+    ready = time.perf_counter()
+    build(size.hardware, traced)
+    built = time.perf_counter()
+    outcome = compare(network, size.hardware, [(words.ids, words.segments)])
+    memory = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 2**20
+    print(f"albert-{name}, {network.model.layers} layers, {ZEROS:.0%} zeros, {TOKENS} tokens: {words.text}")
+    print(f"{outcome.tensors} tensors, {outcome.elements:,} values compared; {outcome.cycles:,} cycles, {outcome.cycles / outcome.seconds:,.0f} cycles/s")
+    print(f"import {ready - begin:.0f} s, build {built - ready:.0f} s, run {time.perf_counter() - built:.0f} s; peak memory {memory:.1f} GB")
+    print("bit-exact" if outcome.bit_exact else "\n".join(["NOT bit-exact", *outcome.failures]))
+    return outcome.bit_exact
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m terse.fullsize", description=__doc__.partition("\n\n")[0])
+    parser.add_argument("size", choices=SIZES, nargs="+")
+    parser.add_argument("--data", type=pathlib.Path, required=True, help="the data folder; its vocab/albert_30k-clean.vocab is used")
+    arguments = parser.parse_args()
+    vocab = arguments.data / "vocab" / "albert_30k-clean.vocab"
+    if not vocab.is_file():
+        parser.error(f"--data must be a folder with vocab/albert_30k-clean.vocab, {arguments.data} is not")
+    return 0 if all([check(name, vocab) for name in arguments.size]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The queue's order: nobody starves, whatever the others' lengths and exits; deadline first."""
+import dataclasses
+import functools
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from firmware.compiler import compile_network
+from firmware.isa import Opcode
+from golden_model.config import MODELS
+from golden_model.hardware import HardwareConfig
+from golden_model.quantize import quantize
+from golden_model.random_model import random_checkpoint
+from sim.cycle_work import Sentence, schedule
+from sim.session import by_deadline
+
+MODEL = MODELS["nano"]
+HARDWARE = HardwareConfig(tokens=4, columns=4, hidden=32, feed_forward=64, embedding=16, heads=2, positions=16, layers=3, weight_depth=128, rows=16)
+
+
+@functools.cache
+def program(slots, rows):
+    network = quantize(random_checkpoint(MODEL, eta=0.5, exit_threshold=0.5), HARDWARE.format)
+    return compile_network(network, dataclasses.replace(HARDWARE, slots=slots, rows=rows))
+
+
+@st.composite
+def sentences(draw):
+    """One that drops tokens and exits at any layer."""
+    live = draw(st.lists(st.integers(1, MODEL.positions), min_size=2, max_size=MODEL.layers + 1).map(lambda found: sorted(found, reverse=True)))
+    return Sentence((0,) * live[0], (0,) * live[0], tuple(live[:-1]), tuple(live[1:]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(sentences(), min_size=1, max_size=12), st.sampled_from([1, 2, 3]), st.sampled_from([16, 32]))
+def test_nobody_starves(queue, slots, rows):
+    """Sentences begin in their order; the k-th waits for at most k times the layers' number of passes, and a resident one moves on in each."""
+    begun, ended, passes = [], {}, -1
+    for work in schedule(program(slots, rows), queue):
+        opcode = program(slots, rows).instructions[work.pc]["opcode"]
+        if opcode == Opcode.ADMIT:
+            passes += 1
+            begun += [passes] * len(work.admitted)
+        ended |= dict.fromkeys(work.ended, passes)
+    assert len(begun) == len(ended) == len(queue)
+    for number, sentence in enumerate(queue):
+        assert begun[number] <= number * MODEL.layers
+        assert ended[number] == begun[number] + len(sentence.live) - 1
+    assert begun == sorted(begun)
+
+
+def test_more_slots_begin_sooner():
+    """With room for all, sentence k waits for at most k // slots times the layers."""
+    queue = [Sentence((0,) * 8, (0,) * 8, (8,) * MODEL.layers, (8,) * MODEL.layers)] * 7
+    waits = []
+    for slots in (1, 2, 3):
+        passes, begun = -1, []
+        for work in schedule(program(slots, 32), queue):
+            passes += program(slots, 32).instructions[work.pc]["opcode"] == Opcode.ADMIT
+            begun += [passes] * len(work.admitted)
+        assert begun == [number // slots * MODEL.layers for number in range(len(queue))]
+        waits.append(sum(begun))
+    assert waits == sorted(waits, reverse=True)
+
+
+def test_deadline_first():
+    assert by_deadline([500, 0, 7, 500, 0xFFFFFFFF, 1, 0]) == [5, 2, 0, 3, 4, 1, 6]
