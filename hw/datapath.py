@@ -147,13 +147,14 @@ class Datapath(wiring.Component):
         for target, linear, attend in ((operand.i, self.linear.o_load, attention.o_load),
                                        (array.i_command, self.linear.o_command, attention.o_command),
                                        (array.i_load, operand.o, attention.o_numerators)):
-            # The query tile is complete before the first numerator exists, so the two never meet.
+            # ATTEND gives no numerator while it waits for a query tile, so the two never meet.
             chosen = attend.valid if target is array.i_load else self._attending
             m.d.comb += [
                 target.valid.eq(Mux(chosen, attend.valid, linear.valid)),
                 target.payload.eq(Mux(chosen, attend.payload.as_value(), linear.payload.as_value())),
                 attend.ready.eq(target.ready & chosen), linear.ready.eq(target.ready & ~chosen),
             ]
+        m.d.comb += attention.loaded.eq(operand.o.valid & operand.o.ready & operand.o.payload.last & self._attending)
         wiring.connect(m, attention.o_dense, array.i_dense)
 
     def _store(self, m, op):

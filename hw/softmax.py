@@ -204,8 +204,9 @@ class Softmax(wiring.Component):
 class Normalize(wiring.Component):
     """Context: values = saturate(round_shift(factor * w, shift), 16), factor = round_shift(accumulator, p - g), (w, p) = reciprocal(denominator).
 
-    A set of T denominators is taken when no word is inside; T + 7 cycles later (one shared `Reciprocal`) words go through, with a latency of 4
-    cycles, one per cycle, until the next set is offered. When `o` is stalled it holds all words. g = golden_model.softmax.factor_guard.
+    A set of T denominators serves the words up to one with `last`, and is taken when those of the set before have left; T + 7 cycles later (one
+    shared `Reciprocal`) its words go through, with a latency of 4 cycles, one per cycle. When `o` is stalled it holds all words.
+    g = golden_model.softmax.factor_guard.
 
     Parameters
     ----------
@@ -216,7 +217,7 @@ class Normalize(wiring.Component):
     -------
     shift : In(8), golden_model.softmax.context_shift; stable while words are inside
     i_denominators : In(stream of denominator x T)
-    i : In(stream of {accumulators: accumulator x T, live: T bits, meta})
+    i : In(stream of {accumulators: accumulator x T, live: T bits, meta, last of its denominators})
     o : Out(stream of {values: ACT x T, live, meta})
     saturated : Out, lanes with `live` set that saturated: for one cycle, once for each word
     """
@@ -227,7 +228,8 @@ class Normalize(wiring.Component):
         super().__init__({
             "shift": In(8),
             "i_denominators": In(stream.Signature(data.ArrayLayout(denominator(config), self._lanes))),
-            "i": In(stream.Signature(data.StructLayout({"accumulators": data.ArrayLayout(accumulator(config), self._lanes), **tail}))),
+            "i": In(stream.Signature(data.StructLayout({"accumulators": data.ArrayLayout(accumulator(config), self._lanes), **tail,
+                                                       "last": 1}))),
             "o": Out(stream.Signature(data.StructLayout({"values": data.ArrayLayout(ACT, self._lanes), **tail}))),
             "saturated": Out(range(self._lanes + 1)),
         })
@@ -235,10 +237,12 @@ class Normalize(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         lanes, i, o = range(self._lanes), self.i.payload, self.o.payload
-        open_, empty = Signal(), Signal()       # reciprocals are there; no word is inside
-        factors = self._reciprocals(m, open_, empty)
+        serving, open_, empty = Signal(), Signal(), Signal()    # a set is here; so are its reciprocals; no word is inside
+        factors = self._reciprocals(m, serving, open_, empty)
         gated = stream.Signature(self.i.payload.shape()).create()
         m.d.comb += [gated.valid.eq(self.i.valid & open_), self.i.ready.eq(gated.ready & open_)]
+        with m.If(gated.valid & gated.ready & i.last):
+            m.d.sync += serving.eq(0)
         pipeline = Pipeline(m, gated, self.o)
         guard, highest = factor_guard(self._config.format), len(self.i_denominators.payload[0]) - 1
         scaled = [round_shift(m, i.accumulators[n], factors[n].position - guard, min(0, -guard), highest - guard) for n in lanes]
@@ -253,7 +257,7 @@ class Normalize(wiring.Component):
         m.d.comb += empty.eq(pipeline.empty())
         return m
 
-    def _reciprocals(self, m, open_, empty):
+    def _reciprocals(self, m, serving, open_, empty):
         """The T reciprocals, from one unit: denominators shift out of one chain, results into another."""
         shape, t = self.i_denominators.payload[0].shape(), self._lanes
         m.submodules.reciprocal = unit = Reciprocal(len(self.i_denominators.payload[0]))
@@ -261,7 +265,7 @@ class Normalize(wiring.Component):
         results = [Signal(unit.o.payload.shape(), name=f"reciprocal_{n}") for n in range(t)]
         given, got = Signal(range(t + 1), init=t), Signal(range(t + 1), init=t)
         m.d.comb += [
-            open_.eq((got == t) & ~self.i_denominators.valid), self.i_denominators.ready.eq((got == t) & empty),
+            open_.eq(serving & (got == t)), self.i_denominators.ready.eq(~serving & empty),
             unit.i.valid.eq(given != t), unit.i.payload.z.eq(waiting[0]), unit.o.ready.eq(1),
         ]
         with m.If(unit.i.valid & unit.i.ready):
@@ -269,5 +273,5 @@ class Normalize(wiring.Component):
         with m.If(unit.o.valid):
             m.d.sync += [got.eq(got + 1), *(here.eq(after) for here, after in pairwise([*results, unit.o.payload]))]
         with m.If(self.i_denominators.valid & self.i_denominators.ready):
-            m.d.sync += [given.eq(0), got.eq(0), *(waiting[n].eq(self.i_denominators.payload[n]) for n in range(t))]
+            m.d.sync += [serving.eq(1), given.eq(0), got.eq(0), *(waiting[n].eq(self.i_denominators.payload[n]) for n in range(t))]
         return results

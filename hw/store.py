@@ -25,8 +25,9 @@ class Kind(enum.Enum, shape=2):
 
 
 def column_meta(config):
-    """What travels with a command through the array: `offset` = first word of the tile in the target buffer, `row` = its first row."""
-    return data.StructLayout({"kind": Kind, "tile": 16, "live": config.tokens, "offset": 24, "slot": 8, "head": 8})
+    """What travels with a command through the array: `offset` = first word of the tile in the target buffer; `final` of an item's contexts: the
+    next ones have other denominators."""
+    return data.StructLayout({"kind": Kind, "tile": 16, "live": config.tokens, "offset": 24, "slot": 8, "head": 8, "final": 1})
 
 
 class Store(wiring.Component):
@@ -89,12 +90,13 @@ class Store(wiring.Component):
         return m
 
     def _split(self, m, requantize, normalize):
+        """Scores overtake the contexts before them, as far as those wait in `Normalize`."""
         column = self.columns.payload
         meta, live = Signal(self.meta), Signal(self.config.tokens)
         m.d.comb += [
             meta.column.eq(column.meta), meta.destination.eq(column.destination), meta.last.eq(column.last),
             live.eq(Mux(column.destination == NOWHERE, 0, column.meta.live)),
-            requantize.i.payload.bias.eq(column.bias),
+            requantize.i.payload.bias.eq(column.bias), normalize.i.payload.last.eq(column.last & column.meta.final),
         ]
         context = column.meta.kind == Kind.CONTEXT
         for block, chosen in ((requantize, ~context), (normalize, context)):
@@ -114,7 +116,7 @@ class Store(wiring.Component):
             normalize.o.ready.eq(activation.i.ready),
             requantize.o.ready.eq(self.scores.ready | padding),
         ]
-        with m.If(requantize.o.valid & ~score):  # never at the same time as a context
+        with m.If(requantize.o.valid & ~score):  # LINEAR's, never at the same time as a context
             m.d.comb += [
                 activation.i.payload.eq(requantize.o.payload), activation.i.valid.eq(1),
                 requantize.o.ready.eq(activation.i.ready), normalize.o.ready.eq(0),

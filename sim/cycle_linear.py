@@ -201,8 +201,8 @@ class Array:
         self.entered = max(self.entered + 1, ready, self.gone[-WINDOW] + 1)
         return self.entered
 
-    def group(self, entries, arrival):
-        """Run the group that entered: `entries` of each lane, their `arrival` or None."""
+    def group(self, entries, arrival, leave=None):
+        """Run the group that entered: `entries` of each lane, their `arrival` or None; `leave` tells when a column, ready to, leaves its lane."""
         seen = self.entered
         if self.gone[-2] < seen:        # it moves up to where lanes look for it
             seen += 1 + (self.gone[-1] < seen + 1)
@@ -221,6 +221,8 @@ class Array:
             self.natural[lane] = end + PIPELINE + delay
             self.capture[lane] = max(self.natural[lane], self.taken[lane] + 1)
             chain = max(chain, self.capture[lane]) + 1
+            if leave is not None:
+                chain = leave(chain)
             self.end[lane], self.start[lane], self.taken[lane] = end, end + 1, chain
         self.last = chain
         self.turns = [self.turns[-1], max(chain + STORE + ENCODER, self.turns[-1] + self.turned)]

@@ -4,15 +4,16 @@
     work = schedule(program, [of_golden(words, run(network, *words)) for words in sentences], slots)
     for operation in predict(program, config, work, latency=100, bytes_per_cycle=16): ...
 
-Control engines are formulas read from hw/'s state machines (the constants' comments say what they count); LINEAR (sim/cycle_linear.py) and ADMIT
-(sim/cycle_embedding.py) follow what arrives when. sim/test_cycle_model.py compares with the co-simulation.
+Control engines are formulas read from hw/'s state machines (the constants' comments say what they count); LINEAR (sim/cycle_linear.py), ATTEND
+(sim/cycle_attention.py) and ADMIT (sim/cycle_embedding.py) follow what arrives when. sim/test_cycle_model.py compares with the co-simulation.
 """
 from dataclasses import dataclass
 
 from firmware.isa import BYTES, WORDS, Opcode, Source, Target
 from golden_model.hardware import ceil_div
+from sim.cycle_attention import attend
 from sim.cycle_embedding import Port, Rows, admit
-from sim.cycle_linear import BURST, Array, LaneCode, Memory, Streams, linear
+from sim.cycle_linear import BURST, LaneCode, Memory, Streams, linear
 from sim.cycle_work import Work, of_golden, of_record, schedule
 
 __all__ = ["Predicted", "Work", "of_golden", "of_record", "predict", "schedule"]
@@ -21,11 +22,6 @@ START = 3           # from the register write to the request for the program
 DECODED = WORDS + 2     # from an instruction's fetch to its decoding
 AHEAD = 8           # operations that the sequencer may be ahead
 EMBEDDING_BURST = WRITE_BURST = 16
-SCORE = 14          # from a key's last code to its score at the softmax: ring 3, pipeline 6, drain 2, requantise 3
-SOFTMAX, SPAN = 12, 5       # from the last score to the first numerator; the span mask's stages
-RING = 3            # from a value's code to the lane
-RECIPROCAL = 4      # from the denominators to the first column of the context, and T
-CONTEXT = 17        # from the last drained column to the next query tile: normalise, encode, write
 CLASS, ENTROPY = 28, 87     # cycles of EXIT for each class of a slot; for the rest
 RECORD = 16         # from a slot's end to the first address of its record: six fields, two of them long
 
@@ -119,47 +115,7 @@ class _Model:
         return now + one.total + 4
 
     def _attend(self, one, values, start):
-        """hw/attention.py: slot after slot, its query tiles one after another: pointers T + 4, then every head."""
-        t, slot = self.config.tokens, start + 1
-        for first, count in one.rows:
-            now = slot + 3 + first // t
-            for _ in range((first + count - 1) // t - first // t + 1):
-                now += t + 4
-                for _ in range(values["groups"]):
-                    now = self._head(now, first, count, values["reduction"])
-            slot = now
-        return slot
-
-    def _head(self, query, first, count, head):
-        """From the request of a query tile to that of the next one: its phases depend on each other and do not overlap."""
-        scored, fed = self._scores(query, first, count, head)
-        softmax = SOFTMAX + (SPAN if "span" in self.config.units else 0)
-        start = max(scored + softmax + count, fed + 1)      # the denominators are taken
-        array, request, lanes = Array(self.config.columns), start + 1, self.config.columns
-        array.last = start + self.config.tokens + RECIPROCAL
-        for _ in range(ceil_div(head, lanes)):
-            fed = max(request + 2, array.enter(request + 2)) + count - 1
-            array.group([count] * lanes, [fed + RING] * lanes)
-            request = fed + 1
-        return array.last + CONTEXT
-
-    def _scores(self, query, first, count, head):
-        """(when the softmax has the last score, when the last key is fed): P keys a group, or where P < T a part of a tile."""
-        t, p = self.config.tokens, self.config.columns
-        members, parts = max(1, p // t), ceil_div(t, p)
-        tiles, lane = (first + count - 1) // t - first // t + 1, (first + count - 1) % t
-        place, loaded, scored = query + 3 + first // t, query + head + 3, 0
-        for tile in range(tiles):
-            for part in range(parts):
-                word = place + 3
-                if parts > 1 or tile % members == members - 1 or tile == tiles - 1:     # the group's command waits for the query tile
-                    word = max(place + 2, loaded) + 1
-                fed = word + head - 1
-                if part == lane // p or parts == 1:
-                    scored = fed + SCORE + lane % p
-                place = fed + 2
-            place += 1
-        return scored, fed
+        return attend(self.config, values, one.rows, start)
 
     def _exit(self, one, values, start):
         """hw/exiting.py: entropy of each slot, results of those that end, then both edits of the row table."""

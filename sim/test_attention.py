@@ -24,7 +24,8 @@ from hw.store import Kind, Store
 from sim import bench
 from sim.engine import RowPositions, Words, instruction, pulse, pulses, quiet, rows_of, slot_table, tiles_of
 
-HEADS, FRAC, SHIFT = 2, 9, 6
+FRAC, SHIFT = 9, 6
+SOFTMAX = 20    # cycles of an item in the softmax, and two for each key
 
 
 def block_of(config):
@@ -39,12 +40,15 @@ class Array:
         self.config = config
         self.commands = bench.Sink(dut, "o_command", block.o_command.payload.shape(), stalls[0])
         self.dense = bench.Sink(dut, "o_dense", block.o_dense.payload.shape(), stalls[1])
+        self._entries = 0
+        self.begun, self._ended = [], True      # cycles of the turns' first entries
 
     async def group(self):
         """(command, destinations, codes of every lane) of the next group."""
-        lanes, closed = [[] for _ in range(self.config.columns)], set()
+        lanes, closed, first = [[] for _ in range(self.config.columns)], set(), self._entries
         while len(closed) < len(lanes):
             entry, = await self.dense.receive(1)
+            self._entries += 1
             for lane in range(len(lanes)):
                 if entry["lanes"] >> lane & 1:
                     assert lane not in closed, f"lane {lane} goes on after its last entry"
@@ -53,29 +57,38 @@ class Array:
                     if entry["last"]:
                         closed.add(lane)
         command, = await self.commands.receive(1)
+        if self._ended:
+            self.begun.append(self.dense.cycles[first])
+        self._ended = command["free"]
         assert command.pop("dense")
         base, chosen = command.pop("base"), command.pop("lanes")
-        destinations = [base + lane if chosen >> lane & 1 else NOWHERE for lane in range(len(lanes))]
-        return command, destinations, lanes
+        return command, [base + lane if chosen >> lane & 1 else NOWHERE for lane in range(len(lanes))], lanes
 
 
 class Bench:
-    def __init__(self, dut, pause, dimension):
-        self.dut, self.config, self.dimension = dut, bench.config(), dimension
+    """The turns of an operation, S0 S1 | C0 S2 | C1 S3 ..; `loaded` and `worked` count those whose operand is in the array, and that left it.
+
+    The array has two banks for operands and runs its turns in order, each when its operand is there.
+    """
+
+    def __init__(self, dut, pause, dimension, heads):
+        self.dut, self.config, self.dimension, self.heads = dut, bench.config(), dimension, heads
         config, generator = self.config, random.Random(dimension)
-        self.block, self.generator = block_of(config), generator
+        self.block, self.generator, self.pause = block_of(config), generator, pause
         t, p, rows = config.tokens, config.columns, config.rows
         self.table = slot_table(config, 5, 2, rows - 9, 1)
         self.positions = [generator.randrange(config.positions) for _ in range(rows)]
         largest = 1 << config.format.bits
-        self.query, self.key, self.value = (torch.tensor([[[generator.randrange(largest) for _ in range(dimension)] for _ in range(HEADS)]
+        self.query, self.key, self.value = (torch.tensor([[[generator.randrange(largest) for _ in range(dimension)] for _ in range(heads)]
                                                           for _ in range(rows)]) for _ in range(3))
-        self.span = torch.tensor([[generator.choice([256, 256, 100, 0]) for _ in range(config.positions)] for _ in range(HEADS)])
-        self.stride, self.source, self.target, self.target_stride = HEADS * dimension + 1, 30, 7, 51
+        self.span = torch.tensor([[generator.choice([256, 256, 100, 0]) for _ in range(config.positions)] for _ in range(heads)])
+        self.stride, self.source, self.target, self.target_stride = heads * dimension + 1, 30, 7, 51
         self.groups = ceil_div(dimension, p)  # words of a row's values, a head
+        self.items, self.loaded, self.worked = [], 0, 0
         idle, _ = bench.pauses(pause, 9)
         self.array = Array(dut, self.block, config, pause)
         stalls = [bench.pauses(pause, seed)[1] for seed in (11, 13, 15, 17)]
+        stalls[2] = self._bank(stalls[2])
         self.points, self.loads, self.numerators, self.denominators = (
             bench.Sink(dut, name, getattr(self.block, name).payload.shape(), stall)
             for name, stall in zip(("o_point", "o_load", "o_numerators", "o_denominators"), stalls, strict=True))
@@ -85,8 +98,12 @@ class Bench:
         self.keys = Words(dut, self.block, "key", self._keys, pause)
         self.values = Words(dut, self.block, "value", self._values, pause)
         RowPositions(dut, row_position=self.positions)
-        self.done = pulses(dut, "done")
-        self.t = t
+        self.done, self.t = pulses(dut, "done"), t
+
+    def _bank(self, stall):
+        """Pause of the numerators: until the turn before the last has left its bank."""
+        while True:
+            yield self.worked < self.loaded - 1 or bool(stall and next(stall))
 
     def _keys(self, address):
         tile, word = divmod(address, self.stride)
@@ -102,104 +119,172 @@ class Bench:
     async def start(self):
         await bench.start(self.dut)
         self.spans.send([{"address": h * self.config.positions + d, "data": int(self.span[h, d])}
-                         for h in range(HEADS) for d in range(self.config.positions)])
+                         for h in range(self.heads) for d in range(self.config.positions)])
         await self.spans.wait()
 
     async def run(self, mask):
         dut = self.dut
-        word = instruction(reduction=self.dimension, groups=HEADS, source_base=self.source, source_stride=self.stride,
+        word = instruction(reduction=self.dimension, groups=self.heads, source_base=self.source, source_stride=self.stride,
                            target_base=self.target, target_stride=self.target_stride, score_align=FRAC - EXP_IN_FRAC)
         for name, value in (("slots", self.table), ("mask", mask), ("instruction", word)):
             bench.drive(dut, name, getattr(self.block, name).shape(), value)
+        tiles = [(slot, tile, live) for slot in range(self.config.slots) if mask >> slot & 1
+                 for tile, live in tiles_of(self.config, rows_of(self.table, 1 << slot))]
+        self.items = [Item(self, slot, tile, live, head) for slot, tile, live in tiles for head in range(self.heads)]
+        turns = [(False, item) for item in self.items[:1]]
+        for item, ahead in zip(self.items, [*self.items[1:], None], strict=True):
+            turns += [(False, ahead), (True, item)] if ahead else [(True, item)]
+        self.loaded = self.worked = 0
+        parts = [cocotb.start_soon(part) for part in (self._point(tiles), self._load(turns), self._work(turns), self._sum())]
         await pulse(dut, "start")
-        for slot in range(self.config.slots):
-            if mask >> slot & 1:
-                for tile, live in tiles_of(self.config, rows_of(self.table, 1 << slot)):
-                    await self._tile(slot, tile, live)
+        for part in parts:
+            await part
+        assert not self.done, "done before the last context is stored"
+        await self._retire(1)
         await ClockCycles(dut.clk, 30)
         bench.assert_same("done", len(self.done), 1)
         self.done.clear()
         for sink in (self.array.commands, self.array.dense, self.loads, self.points, self.numerators, self.denominators):
             assert sink.empty()
 
-    async def _tile(self, slot, tile, live):
-        point, = await self.points.receive(1)
-        bench.assert_same("point", (point["tile"], point["read"]), (tile, 0))
-        await ClockCycles(self.dut.clk, self.generator.choice([1, 4]))
-        positions = self.positions[tile * self.t:tile * self.t + self.t]
-        bench.drive(self.dut, "positions", data.ArrayLayout(16, self.t), positions)
-        await pulse(self.dut, "pointed")
-        for head in range(HEADS):
-            load, = await self.loads.receive(1)
-            bench.assert_same("query", load, {"tile": tile, "address": self.source + tile * self.stride + head * self.dimension})
-            where = {"tile": tile, "live": live, "slot": slot, "head": head, "offset": self.target + tile * self.target_stride}
-            scores = await self._scores(slot, tile, head, where)
-            await self._softmax(slot, head, positions, scores)
-            await self._context(slot, head, where)
+    async def _wait(self, *choices):
+        await ClockCycles(self.dut.clk, self.generator.choice(choices) if self.pause != "none" else choices[0])
 
-    async def _scores(self, slot, tile, head, where):
-        """Check the key groups, send back their scores: {row: T scores}."""
-        fmt = self.config.format
-        query = decode_integer(self.query[tile * self.t:tile * self.t + self.t, head], fmt)
-        mine, scores, last = rows_of(self.table, 1 << slot), {}, False
+    async def _until(self, holds):
+        while not holds():
+            await RisingEdge(self.dut.clk)
+
+    async def _point(self, tiles):
+        """The gather: once for a query tile, when the tile before needs its positions no more."""
+        for _, tile, _ in tiles:
+            point, = await self.points.receive(1)
+            bench.assert_same("point", (point["tile"], point["read"]), (tile, 0))
+            await self._wait(1, 4)
+            bench.drive(self.dut, "positions", data.ArrayLayout(16, self.t), self.positions_of(tile))
+            await pulse(self.dut, "pointed")
+
+    def positions_of(self, tile):
+        return self.positions[tile * self.t:tile * self.t + self.t]
+
+    async def _load(self, turns):
+        """Operands in the order of the turns: a numerator never comes inside a query tile."""
+        for context, item in turns:
+            if context:
+                await self._numerators(item)
+            else:
+                load, = await self.loads.receive(1)
+                bench.assert_same("query", load, {"tile": item.tile, "address": item.query})
+                await self._until(lambda: self.worked >= self.loaded - 1)
+                await self._wait(self.dimension, 1, 50)
+                assert self.numerators.empty() and self.loads.empty()
+                await pulse(self.dut, "loaded")
+            self.loaded += 1
+
+    async def _numerators(self, item):
+        got = await self.numerators.receive(len(item.rows))
+        bench.assert_same("numerators", [word["codes"] for word in got], item.codes.T)
+        bench.assert_same("last", [word["last"] for word in got], [int(row == item.rows[-1]) for row in item.rows])
+
+    async def _sum(self):
+        for item in self.items:
+            total, = await self.denominators.receive(1)
+            bench.assert_same("denominators", total, golden.denominator(item.codes, self.config.format))
+
+    async def _work(self, turns):
+        """The array; the last context's last group is retired by `run`."""
+        for number, (context, item) in enumerate(turns):
+            await self._until(lambda number=number: self.loaded > number)
+            await (self._context if context else self._scores)(item)
+            self.worked += 1
+            if context:
+                await self._retire(self.groups - (item is self.items[-1]))
+
+    async def _retire(self, count):
+        for _ in range(count):
+            await self._wait(1, 5, 30)
+            await pulse(self.dut, "retired")
+        await RisingEdge(self.dut.clk)
+
+    async def _scores(self, item):
+        """Check the key groups and send back their scores."""
+        fmt, scores, last = self.config.format, {}, False
+        query = decode_integer(self.query[item.tile * self.t:item.tile * self.t + self.t, item.head], fmt)
         while not last:
             command, destinations, lanes = await self.array.group()
             last = bool(command["free"])
-            bench.assert_same("command", command["meta"], {"kind": Kind.SCORE.value, **where})
+            bench.assert_same("command", command["meta"], {"kind": Kind.SCORE.value, "final": int(last), **item.where})
             bench.assert_same("command", (command["groups"], command["rewind"]), (1, 0))
             for row, codes in zip(destinations, lanes, strict=True):
                 if row == NOWHERE:
                     assert len(codes) in (1, self.dimension)
                     continue
-                bench.assert_same(f"key {row}", codes, self.key[row, head])
+                bench.assert_same(f"key {row}", codes, self.key[row, item.head])
                 total = (query * decode_integer(torch.tensor(codes), fmt)).sum(-1)
                 scores[row] = saturate(round_shift(total, SHIFT), ACT_BITS).tolist()
                 self.scores.send([{"values": scores[row], "meta": {"destination": row}}])
-        bench.assert_same("keys", list(scores), sorted(mine))
-        return scores
+        bench.assert_same("keys", list(scores), item.rows)
+        item.softmax(scores)
 
-    async def _softmax(self, slot, head, positions, scores):
-        rows = torch.tensor(list(scores))
-        got, (total,) = await self.numerators.receive(len(rows)), await self.denominators.receive(1)
-        keys = torch.tensor(self.positions)[rows]
-        distance = (torch.tensor(positions)[:, None] - keys).abs()
-        exponentials = golden.numerator(torch.tensor(list(scores.values())).T, FRAC)
-        codes = golden.encode_numerator(golden.mask_numerator(exponentials, self.span[head][distance]), self.config.format)
-        bench.assert_same("numerators", [word["codes"] for word in got], codes.T)
-        bench.assert_same("last", [word["last"] for word in got], [int(n == len(rows) - 1) for n in range(len(rows))])
-        bench.assert_same("denominators", total, golden.denominator(codes, self.config.format))
-
-    async def _context(self, slot, head, where):
-        rows = sorted(rows_of(self.table, 1 << slot))
+    async def _context(self, item):
         for group in range(self.groups):
             command, destinations, lanes = await self.array.group()
-            bench.assert_same("command", command, {"groups": 1, "rewind": 0, "free": int(group == self.groups - 1),
-                                                   "meta": {"kind": Kind.CONTEXT.value, **where}})
+            last = int(group == self.groups - 1)
+            bench.assert_same("command", command, {"groups": 1, "rewind": 0, "free": last,
+                                                   "meta": {"kind": Kind.CONTEXT.value, "final": last, **item.where}})
             for lane, (destination, codes) in enumerate(zip(destinations, lanes, strict=True)):
                 feature = group * self.config.columns + lane
                 inside = feature < self.dimension
-                bench.assert_same("destination", destination, head * self.dimension + feature if inside else NOWHERE)
-                assert len(codes) == len(rows)
+                bench.assert_same("destination", destination, item.head * self.dimension + feature if inside else NOWHERE)
+                assert len(codes) == len(item.rows)
                 if inside:
-                    bench.assert_same(f"value {feature}", codes, self.value[rows, head, feature])
-        for _ in range(self.groups):
-            await ClockCycles(self.dut.clk, self.generator.choice([1, 5, 30]))
-            assert not self.done and self.points.empty() and self.loads.empty(), "goes on before its context is stored"
-            await pulse(self.dut, "retired")
-        await RisingEdge(self.dut.clk)
+                    bench.assert_same(f"value {feature}", codes, self.value[item.rows, item.head, feature])
+
+
+class Item:
+    """A head of a query tile, and with its scores the golden model's numerators."""
+
+    def __init__(self, test, slot, tile, live, head):
+        self.test, self.tile, self.head, self.rows = test, tile, head, sorted(rows_of(test.table, 1 << slot))
+        self.query = test.source + tile * test.stride + head * test.dimension
+        self.where = {"tile": tile, "live": live, "slot": slot, "head": head, "offset": test.target + tile * test.target_stride}
+
+    def softmax(self, scores):
+        test, keys = self.test, torch.tensor(self.test.positions)[self.rows]
+        distance = (torch.tensor(test.positions_of(self.tile))[:, None] - keys).abs()
+        exponentials = golden.numerator(torch.tensor(list(scores.values())).T, FRAC)
+        self.codes = golden.encode_numerator(golden.mask_numerator(exponentials, test.span[self.head][distance]), test.config.format)
 
 
 @cocotb.test()
-@cocotb.parametrize((("pause", "dimension"), [("none", 5), ("both", 8)]))
-async def attention(dut, pause, dimension):
-    test = Bench(dut, pause, dimension)
+@cocotb.parametrize((("pause", "dimension", "heads"), [("none", 5, 2), ("both", 8, 2), ("both", 5, 1), ("stall", 6, 3)]))
+async def attention(dut, pause, dimension, heads):
+    test = Bench(dut, pause, dimension, heads)
     await test.start()
     await test.run(0b101)   # two slots with rows of others in their edge tiles
     await test.run(0b1000)  # one row
     await test.run(0b0010)
+    await test.run(0b1111)
+
+
+@cocotb.test()
+async def throughput(dut):
+    """In the steady state the dense port, or the softmax, never waits."""
+    test = Bench(dut, "none", dimension := 12, 3)
+    config, keys = test.config, min(test.config.positions, test.config.rows - 1)
+    test.table = slot_table(config, keys)
+    await test.start()
+    await test.run(1)
+    t, p = config.tokens, config.columns
+    tiles = ceil_div(keys, t)       # of keys; lanes without one take a zero at the end of their group
+    feed = dimension * ceil_div(t, p) * tiles + ceil_div(tiles, max(1, p // t)) * (p > t and p % t > 0) + ceil_div(dimension, p) * keys
+    softmax = 2 * keys + SOFTMAX
+    begins = test.array.begun[2:-2:2]      # the turns of scores behind the first context
+    cycles = (begins[-1] - begins[0]) / (len(begins) - 1)
+    print(f"T = {t}, P = {p}: {cycles:.1f} cycles an item; feed {feed}, softmax {softmax}")
+    assert cycles <= max(feed, softmax) + 4
 
 
 @pytest.mark.parametrize(("tokens", "columns"), [(4, 4), (4, 2), (4, 8), (3, 4), (4, 3), (3, 8)])
 def test_attention(tokens, columns):
-    config = bench.small(tokens=tokens, columns=columns, slots=4)
+    config = bench.small(tokens=tokens, columns=columns, slots=4, heads=3)
     bench.run(block_of(config), "sim.test_attention", f"attention_{tokens}_{columns}", config=config)

@@ -100,7 +100,7 @@ async def normalize(dut, pause):
         totals_in.send([totals])
         live = [generator.randrange(1 << t) for _ in words]
         await totals_in.wait()
-        source.send([{"accumulators": word, "live": live[n], "meta": n % 8} for n, word in enumerate(words)])
+        source.send([{"accumulators": word, "live": live[n], "meta": n % 8, "last": int(n == len(words) - 1)} for n, word in enumerate(words)])
         got = await sink.receive(len(words))
         want = golden.context(torch.tensor(words), torch.tensor(totals), shift, config.format)
         bench.assert_same(f"context {number}", [word["values"] for word in got], want)

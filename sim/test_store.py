@@ -34,10 +34,11 @@ class Bench:
         self.retired = pulses(dut, "retired")
         self.counter, self.saturations = bench.Counter(dut, "saturated"), Saturations()
 
-    def command(self, kind, groups, number, width):
-        """The columns of a command on one tile: `width` real columns a group, the others are padding."""
+    def command(self, kind, groups, number, width, final):
+        """The columns of a command on one tile: `width` real columns a group, the others are padding; `final` of its denominators."""
         generator = self.generator
-        meta = {"kind": kind.value, "tile": number % 3, "live": generator.randrange(1, 1 << self.t), "offset": 100 * number, "slot": 1, "head": 1}
+        meta = {"kind": kind.value, "tile": number % 3, "live": generator.randrange(1, 1 << self.t), "offset": 100 * number, "slot": 1, "head": 1,
+                "final": int(final)}
         columns = []
         for group in range(groups):
             for lane in range(self.p):
@@ -57,7 +58,8 @@ class Bench:
             bench.drive(dut, name, getattr(self.block, name).shape(), value)
         for found in (self.writes, self.rows, self.stored, self.retired):
             found.clear()
-        columns = [column for number, (groups, width) in enumerate(commands) for column in self.command(kind, groups, number, width)]
+        columns = [column for number, (groups, width) in enumerate(commands)
+                   for column in self.command(kind, groups, number, width, number == len(commands) - 1)]
         if totals:
             self.totals.send([totals])
             await self.totals.wait()
