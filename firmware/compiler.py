@@ -163,9 +163,9 @@ class _Compiler:
     def embed(self):
         e, h, tables = self.model.embedding, self.model.hidden, self.network.tables
         self.emit("ADMIT", Symbol("embed_sum", self.network.frac["embed_sum"]), opcode=Opcode.ADMIT, reduction=e,
-                  target_buffer=Target.SUM, target_stride=e, word_shift=tables["word"].shift,
+                  target_buffer=Target.STATE, word_shift=tables["word"].shift,
                   position_shift=tables["position"].shift, segment_shift=tables["segment"].shift)
-        self.norm("embedding.norm", "embed", 0, Select.NEW, Target.NORMED)
+        self.norm("embedding.norm", "embed", 0, Select.NEW, Target.NORMED, source=Source.STATE, residual=1, skip_sum=1)
         self.linear("embedding.project", "x", select=Select.NEW, source=Source.NORMED, source_stride=e,
                     target_buffer=Target.SUM, target_stride=h)
         self.emit("move", Symbol("layer{l}.x", self.network.frac["x"]), opcode=Opcode.NORM, select=Select.NEW, reduction=h,
