@@ -199,13 +199,14 @@ class Array:
         self.start = [end + REWIND for end in self.end]
 
 
-def linear(config, values, code, memory, start, address, tiles):
-    """(cycle in which it has ended, cycle in which its stream has) of a LINEAR whose decoding was at `start`, on the tiles of these numbers."""
+def linear(config, values, code, memory, start, address, tiles, wait=0):
+    """(cycle in which it has ended, cycle in which its stream has) of a LINEAR whose decoding was at `start`, on the tiles of these numbers;
+    its stream is asked for `wait` cycles later."""
     lanes, groups, k = config.columns, values["groups"], values["reduction"]
     coded = values["target_buffer"] not in (Target.SUM, Target.SCORES)
     turned = values["target_buffer"] == Target.VALUES
     released = []
-    stream = _Stream(code, lanes, memory, start + 4, address, values["beats"], released)
+    stream = _Stream(code, lanes, memory, start + 4 + wait, address, values["beats"], released)
     array = Array(lanes, config.tokens if turned else 0)
     loads = _Loads(config, values, k)
     single, pushed, popped = len(tiles) == 1, [], []

@@ -4,15 +4,16 @@
     work = schedule(program, [of_golden(words, run(network, *words)) for words in sentences], slots)
     for operation in predict(program, config, work, latency=100, bytes_per_cycle=16): ...
 
-Control engines are formulas read from hw/'s state machines (the constants' comments say what they count); LINEAR (sim/cycle_linear.py) and ADMIT
-(sim/cycle_embedding.py) follow what arrives when. sim/test_cycle_model.py compares with the co-simulation.
+Control engines are formulas read from hw/'s state machines (the constants' comments say what they count); LINEAR (sim/cycle_linear.py) and the stager
+(sim/cycle_staging.py, sim/cycle_embedding.py), which runs beside the operations, follow what arrives when. sim/test_cycle_model.py compares with the co-simulation.
 """
 from dataclasses import dataclass
 
 from firmware.isa import BYTES, Opcode, Source, Target
 from golden_model.hardware import ceil_div
-from sim.cycle_embedding import Port, Rows, admit
+from sim.cycle_embedding import Port, Rows
 from sim.cycle_linear import BURST, Array, LaneCode, Memory, linear
+from sim.cycle_staging import Stager
 from sim.cycle_work import Work, of_golden, of_record, schedule
 
 __all__ = ["Predicted", "Work", "of_golden", "of_record", "predict", "schedule"]
@@ -51,13 +52,14 @@ class _Model:
     def __init__(self, program, config, latency, bytes_per_cycle):
         self.program, self.config = program, config
         self.memory, self.embedding, self.writes = (Memory(latency, bytes_per_cycle, config.bus_bytes) for _ in range(3))
-        self.rows = Rows(program.embedding)
+        self.port = Port(self.memory, BURST)    # of instructions and the stager
         self.codes, self.now = {}, START
         self.free = 0       # the end of the last weight stream: no instruction is fetched before
 
     def run(self, work):
-        predicted, before = [], 0
-        for one in work:
+        predicted, before, queue = [], 0, [sentence for one in work for sentence in one.admitted]
+        self.stager = Stager(self.config, Rows(self.program.embedding), self.port, Port(self.embedding, EMBEDDING_BURST), queue)
+        for one, following in zip(work, [*work[1:], work[-1]], strict=True):
             opcode = Opcode(self.program.instructions[one.pc]["opcode"])
             decoded = self._fetch(one.pc)
             self.now = decoded
@@ -65,17 +67,27 @@ class _Model:
                 self.now = getattr(self, f"_{opcode.name.lower()}")(one, self.program.instructions[one.pc], decoded)
                 predicted.append(Predicted(one.pc, self.now - before, one))
                 before = self.now
+            if opcode in (Opcode.DROP, Opcode.EXIT):
+                self.stager.freed += [self.now] * (one.total - following.total)
         return predicted
 
     def _fetch(self, pc):
-        """When the instruction is decoded."""
-        port = Port(self.memory, BURST)
-        _, beats = port.request(max(self.now, self.free) + 2, pc * BYTES, BYTES)
-        return port.words(beats)[-1] + 1
+        """When the instruction is decoded; what the stager has asked for before comes before."""
+        ask, self.stager.idle = max(self.now, self.free) + 2, self.free
+        self.stager.until(ask)
+        _, beats = self.port.request(max(ask, self.port.taken + 2), pc * BYTES, BYTES)
+        return self.port.words(beats)[-1] + 1
 
     def _admit(self, one, values, start):
-        ports = Port(self.memory, BURST), Port(self.embedding, EMBEDDING_BURST)
-        return admit(self.config, self.rows, *ports, start, one.admitted, one.total)
+        """hw/admission.py: three states before a sentence's rows are waited for, two more and its rows after."""
+        stager, now = self.stager, start + 1
+        stager.start(start)
+        for sentence in one.admitted:
+            number = len(stager.begun)
+            now = max(now, stager.describe(number))
+            stager.begun.append(now + 1)
+            now = max(now + 2, stager.stage(number)) + 3 + len(sentence.ids)
+        return max(now, stager.describe(len(stager.begun))) if one.refused else now
 
     def _linear(self, one, values, start):
         columns = self.program.columns[one.pc]
@@ -83,7 +95,9 @@ class _Model:
         if (one.pc, index) not in self.codes:
             self.codes[one.pc, index] = LaneCode(columns[index], self.config.columns, self.config.bus_bytes, self.config.weight_depth)
         address = values["address"] + one.layer * values.get("stride", 0) * self.config.bus_bytes
-        ended, self.free = linear(self.config, values, self.codes[one.pc, index], self.memory, start, address, self._tiles(one, values))
+        self.stager.until(start + 2)
+        wait = max(0, self.port.taken - start)      # for the end of what the stager has asked for
+        ended, self.free = linear(self.config, values, self.codes[one.pc, index], self.memory, start, address, self._tiles(one, values), wait)
         return ended
 
     def _tiles(self, one, values):
