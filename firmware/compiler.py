@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Network and hardware configuration -> program, image, embedding image, and what each instruction makes.
 
-The program is one pass (docs/design.md, section 3): admit and embed new sentences; predictor and drop by groups of slots at one
+The program is one pass (docs/design.md, section 3): admit new sentences, project their embeddings; predictor and drop by groups of slots at one
 layer; attention; feed forward; off-ramp; LOOP. Tile buffers have the address base + tile * stride + feature:
 
     SUM, NORMED     base 0, stride = features

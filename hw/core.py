@@ -86,7 +86,7 @@ class Core(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        self.compact, self.ending = Signal(), Signal()  # DROP's verdicts are there; the program has ended
+        self.compact, self.working = Signal(), Signal()  # DROP's verdicts are there; the program has not ended
         for name in ("sequencer", "datapath", "admission", "exiting", "results", "fetch"):
             m.submodules[name] = getattr(self, name)
         # What a program that ended early has left behind is forgotten; an empty row table needs no new free list.
@@ -114,7 +114,7 @@ class Core(wiring.Component):
         sequencer, datapath = self.sequencer, self.datapath
         engines = {Opcode.ADMIT: self.admission, Opcode.DROP: self.dropping, Opcode.EXIT: self.exiting}
         m.d.comb += [
-            sequencer.start.eq(self.start), self.busy.eq(sequencer.busy | self.ending),
+            sequencer.start.eq(self.start), self.busy.eq(sequencer.busy), self.working.eq(sequencer.busy & ~sequencer.done),
             sequencer.program.eq(self.queue.image_base + self.image.program_offset), sequencer.instructions.eq(self.image.instructions),
             sequencer.layers.eq(self.image.layers), sequencer.slots.eq(self.rows.slots),
             sequencer.empty.eq(self.admission.empty), self.fault.eq(sequencer.fault), self.pc.eq(sequencer.pc),
@@ -170,13 +170,13 @@ class Core(wiring.Component):
                              datapath.scores_words.ready.eq(engine.scores_words.ready)]
 
     def _stage(self, m):
-        """The stager between queue, embedder, free rows and ADMIT; at the program's end it gives no further token, so that nothing is under way."""
+        """The stager between queue, embedder, free rows and ADMIT; after the program's end it begins nothing, and the run ends when nothing is under way."""
         staging, rows, admission = self.staging, self.rows, self.admission
         m.d.comb += [
             staging.start.eq(self.sequencer.engine_start[ENGINES.index(Opcode.ADMIT)]), staging.instruction.eq(self.sequencer.instruction),
             staging.queue.eq(self.queue.queue_base), staging.count.eq(self.queue.queue_count), staging.positions.eq(self.image.positions),
-            self.o_token.valid.eq(staging.o_token.valid & ~self.ending), self.o_token.payload.eq(staging.o_token.payload),
-            staging.o_token.ready.eq(self.o_token.ready & ~self.ending), self.shifts.eq(staging.shifts),
+            self.o_token.valid.eq(staging.o_token.valid & self.working), self.o_token.payload.eq(staging.o_token.payload),
+            staging.o_token.ready.eq(self.o_token.ready & self.working), self.shifts.eq(staging.shifts),
             staging.feature_valid.eq(self.feature_valid), staging.feature.eq(self.feature),
         ]
         wiring.connect(m, staging.token_done, wiring.flipped(self.token_done))
@@ -184,8 +184,8 @@ class Core(wiring.Component):
                                (staging.o_row, admission.i_row), (staging.o_staged, admission.i_staged)):
             wiring.connect(m, source, target)
         ended = Signal()
-        m.d.comb += [self.ending.eq(self.sequencer.done | ended), self.done.eq(self.ending & staging.resting & self.fetch.i.ready)]
-        m.d.sync += ended.eq(self.ending & ~self.done)
+        m.d.comb += self.done.eq((self.sequencer.done | ended) & staging.resting & self.fetch.i.ready)
+        m.d.sync += ended.eq((self.sequencer.done | ended) & ~self.done)
 
     def _row_commands(self, m):
         """The row table obeys ADMIT's engine, DROP's verdicts and EXIT's engine, of which only one is at work."""
@@ -242,7 +242,7 @@ class Core(wiring.Component):
         ]
         with m.If(streaming & self.words.valid & self.words.ready & self.words.payload.last):
             m.d.sync += streaming.eq(0)
-        fetching, reading = sequencer.o_fetch.valid, staging.o_read.valid & ~self.ending
+        fetching, reading = sequencer.o_fetch.valid, staging.o_read.valid & self.working
         with m.If(fetch.i.valid & fetch.i.ready):
             m.d.sync += staged.eq(~fetching)
         m.d.comb += [
@@ -252,7 +252,7 @@ class Core(wiring.Component):
             run.base.eq(Mux(fetching, queue.image_base, queue.input_base)),
             run.size.eq(Mux(fetching, queue.image_size, queue.input_size)),
             sequencer.o_fetch.ready.eq(fetch.i.ready & ~asked & ~streaming),
-            staging.o_read.ready.eq(fetch.i.ready & ~fetching & ~asked & ~streaming & ~self.ending),
+            staging.o_read.ready.eq(fetch.i.ready & ~fetching & ~asked & ~streaming & self.working),
             sequencer.words.valid.eq(fetch.o.valid & ~staged), sequencer.words.payload.eq(fetch.o.payload),
             staging.words.valid.eq(fetch.o.valid & staged), staging.words.payload.eq(fetch.o.payload),
             fetch.o.ready.eq(Mux(staged, staging.words.ready, sequencer.words.ready)),
