@@ -36,12 +36,12 @@ def shift_layout():
 class Staging(wiring.Component):
     """Sentence after sentence: descriptor, check of its length, tokens; each token takes a free row, its embedding goes there.
 
-    A sentence costs its descriptor's and its tokens' read, and the embedding port's time for each token. It waits for a free row before each
-    token, and before its tokens while `slots` sentences are ahead of ADMIT. Rows go to sentences in the order of the queue, so the next one that
+    A sentence costs its descriptor's and its tokens' read, and the embedding port's time for each token. Each token waits for a free row, and a
+    sentence, once its descriptor is there, while `slots` others have not begun. Rows go to sentences in the order of the queue, so the next one that
     ADMIT waits for never lacks a row that a later one holds. What is read is taken at once.
 
-    A token's features cannot be stalled, writes to the residual stream can: one row of words is held, and no next token may end before all of
-    them are written, without which its features do not come (`Embedder`, stalled `o_done`).
+    A token's features cannot be stalled, writes to the residual stream can: a row of words is held, and the token's end is taken when all of them
+    are written; before that no feature of the next token comes (`Embedder`, stalled `o_done`).
 
     Members
     -------
