@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Network and hardware configuration -> program, image, embedding image, and what each instruction makes.
 
-The program is one pass (docs/design.md, section 3): admit and embed new sentences; predictor and drop by groups of slots at one
+The program is one pass (docs/design.md, section 3): admit new sentences, project their embeddings; predictor and drop by groups of slots at one
 layer; attention; feed forward; off-ramp; LOOP. Tile buffers have the address base + tile * stride + feature:
 
     SUM, NORMED     base 0, stride = features
@@ -163,9 +163,9 @@ class _Compiler:
     def embed(self):
         e, h, tables = self.model.embedding, self.model.hidden, self.network.tables
         self.emit("ADMIT", Symbol("embed_sum", self.network.frac["embed_sum"]), opcode=Opcode.ADMIT, reduction=e,
-                  target_buffer=Target.SUM, target_stride=e, word_shift=tables["word"].shift,
+                  target_buffer=Target.STATE, word_shift=tables["word"].shift,
                   position_shift=tables["position"].shift, segment_shift=tables["segment"].shift)
-        self.norm("embedding.norm", "embed", 0, Select.NEW, Target.NORMED)
+        self.norm("embedding.norm", "embed", 0, Select.NEW, Target.NORMED, source=Source.STATE, residual=1, skip_sum=1)
         self.linear("embedding.project", "x", select=Select.NEW, source=Source.NORMED, source_stride=e,
                     target_buffer=Target.SUM, target_stride=h)
         self.emit("move", Symbol("layer{l}.x", self.network.frac["x"]), opcode=Opcode.NORM, select=Select.NEW, reduction=h,

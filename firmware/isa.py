@@ -14,7 +14,7 @@ CAPACITY = 64   # instructions that the hardware holds
 
 class Opcode(enum.IntEnum):
     HALT = 0    # queue done: interrupt
-    ADMIT = 1   # admit queued sentences while rows and slots are free; embed them into SUM; halts when nothing is left
+    ADMIT = 1   # admit queued sentences while rows and slots are free, their embeddings in STATE; halts when nothing is left
     GROUP = 2   # select the slots of the next pending layer; when none is pending, continue at `target`
     LINEAR = 3  # one weight operation over the selected rows
     NORM = 4    # residual add and LayerNorm, or a plain move, over the selected rows
@@ -76,6 +76,7 @@ FIELDS = {
     "final": Field(0, 26, 1),       # EXIT: every selected slot ends here
     "cls": Field(0, 27, 1),         # LINEAR: rows are [CLS] rows, one per selected slot (CODES made by a CLS operation)
     "norm_set": Field(0, 28, 2),    # NORM: which gamma/beta set (0 embedding, 1 attention, 2 feed forward)
+    "skip_sum": Field(0, 30, 1),    # NORM: the residual alone, nothing of SUM is read
     "address": Field(1, 0, 32),     # LINEAR: byte offset of the weight stream in the image
     "beats": Field(2, 0, 32),       # LINEAR: length of the weight stream in bus words
     "reduction": Field(3, 0, 16),   # LINEAR: K; NORM: features; ATTEND: head dimension; EXIT: classes

@@ -141,7 +141,7 @@ _PLAIN = [
         _flag("BUSY", 0, "loading, running or draining"), _flag("LOADED", 1, "an image is loaded"),
         _flag("ERROR", 2, "stopped by an error; soft reset to go on"), _flag("DONE", 3, "the queue is finished"))),
     Register("ERROR", 0x28, "ro", "Code of the first error.", width=8),
-    Register("ERROR_PC", 0x2C, "ro", "Instruction that was running at the error, or whose weights were awaited; 0 while the program is read.", width=16),
+    Register("ERROR_PC", 0x2C, "ro", "Instruction that was running at the error, or whose weights were awaited; 0 before the first.", width=16),
     Register("IRQ_ENABLE", 0x30, "rw", "Causes that raise `irq`.", width=3, fields=(
         _flag("DONE", 0, "queue finished"), _flag("ERROR", 1, "error"), _flag("LOADED", 2, "image loaded"))),
     Register("IRQ_CAUSE", 0x34, "w1c", "Causes since they were cleared.", width=3, fields=(

@@ -15,11 +15,11 @@ _LOAD = ("select", "source", "source_base", "source_stride")
 _STORE = ("target_buffer", "target_base", "target_stride")
 SHOWN = {
     isa.Opcode.HALT: (),
-    isa.Opcode.ADMIT: ("reduction", *_STORE, "word_shift", "position_shift", "segment_shift"),
+    isa.Opcode.ADMIT: ("reduction", "target_buffer", "word_shift", "position_shift", "segment_shift"),
     isa.Opcode.GROUP: ("target",),
     isa.Opcode.LINEAR: (*_LOAD, "encode", "cls", "reduction", "groups", "block", "address", "beats", "stride", "shift",
                         "function", "align", *_STORE, "store_encode"),
-    isa.Opcode.NORM: (*_LOAD, "reduction", "residual", "align", "normalize", "norm_set", "shift", *_STORE),
+    isa.Opcode.NORM: (*_LOAD, "reduction", "skip_sum", "residual", "align", "normalize", "norm_set", "shift", *_STORE),
     isa.Opcode.DROP: ("select", "source_base", "source_stride", "score_align"),
     isa.Opcode.ATTEND: ("select", "groups", "reduction", "shift", "score_align", "context_shift", "source_base",
                         "source_stride", "target_base", "target_stride", "store_encode"),

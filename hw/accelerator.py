@@ -10,7 +10,6 @@ from hw.core import Core
 from hw.dma import Reader, Writer
 from hw.dvfs import dvfs_ports
 from hw.embedding import Embedder
-from hw.instruction import fields
 from hw.loader import Loader
 from hw.registers import Registers
 from hw.trace import taps
@@ -177,7 +176,6 @@ class Accelerator(wiring.Component):
     def _ports(self, m):
         """The memory reader and the embedder serve the loader while it loads, else the core; the writer serves the core."""
         loader, core, reader, embedder = self.loader, self.core, self.reader, self.embedder
-        op = fields(core.issue.instruction)
         m.d.comb += [
             reader.i_request.valid.eq(Mux(self.loading, loader.o_request.valid, core.o_request.valid & self.running)),
             reader.i_request.payload.eq(Mux(self.loading, loader.o_request.payload.as_value(), core.o_request.payload.as_value())),
@@ -188,8 +186,8 @@ class Accelerator(wiring.Component):
             reader.o.ready.eq(Mux(self.loading, loader.i_data.ready, core.words.ready)),
             embedder.loading.eq(self.loading), embedder.base.eq(self.registers.embedding_base),
             embedder.size.eq(self.registers.embedding_size), embedder.table.eq(loader.embedding),
-            embedder.word_shift.eq(op.word_shift), embedder.position_shift.eq(op.position_shift),
-            embedder.segment_shift.eq(op.segment_shift),
+            embedder.word_shift.eq(core.shifts.word), embedder.position_shift.eq(core.shifts.position),
+            embedder.segment_shift.eq(core.shifts.segment),
         ]
         wiring.connect(m, loader.o_embedding_request, embedder.i_request)
         wiring.connect(m, embedder.o_data, loader.i_embedding_data)

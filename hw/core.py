@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything between the buses and the registers: row table, sequencer, engines, datapath, results."""
-from amaranth import Module, Mux, Signal
+from amaranth import Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,6 +21,7 @@ from hw.prefetch import Prefetch
 from hw.results import Results
 from hw.rows import Command, Rows
 from hw.sequencer import Sequencer
+from hw.staging import Staging
 from hw.stream import Fifo
 from hw.trace import taps
 from hw.transfer import bus_word
@@ -54,7 +55,7 @@ class Core(wiring.Component):
     image, queue : stable while busy
     constant_valid, constant : {"address", "data"}: constants of the image, written before `start`
     o_request, words : runs of bus words on the memory port
-    o_token, feature (with _valid), token_done : the embedder
+    o_token, feature (with _valid), token_done, shifts : the embedder
     o_result, result_data, result_done : the writer
     fault, pc : code of an internal fault (0: none); number of the instruction that is at work
     read_pc : of the one whose words are awaited on the memory port
@@ -69,7 +70,7 @@ class Core(wiring.Component):
         self.config = config
         self.rows, self.datapath = Rows(config), Datapath(config)
         self.sequencer, self.issue, self.prefetch = Sequencer(config), Issue(config), Prefetch(config)
-        self.admission, self.exiting = Admission(config), Exiting(config)
+        self.staging, self.admission, self.exiting = Staging(config), Admission(config), Exiting(config)
         self.dropping = Dropping(config) if "drop" in config.units else None
         self.fetch = Fetch(config)
         begin, failure, success = (stream_.payload.shape() for stream_ in (
@@ -82,8 +83,8 @@ class Core(wiring.Component):
             "start": In(1), "busy": Out(1), "done": Out(1), "image": In(image_layout()),
             "queue": In(queue_layout()), "constant_valid": In(1), "constant": In(constant_layout()),
             "o_request": Out(stream.Signature(request())), "words": In(stream.Signature(bus_word(config))),
-            "o_token": Out(self.admission.o_token.signature), "feature_valid": In(1), "feature": In(feature_layout()),
-            "token_done": In(self.admission.token_done.signature.flip()),
+            "o_token": Out(self.staging.o_token.signature), "feature_valid": In(1), "feature": In(feature_layout()),
+            "token_done": In(self.staging.token_done.signature.flip()), "shifts": Out(self.staging.shifts.shape()),
             "o_result": Out(stream.Signature(request())), "result_data": Out(stream.Signature(32)), "result_done": In(1),
             "fault": Out(8), "pc": Out(16), "read_pc": Out(16), "finished": Out(16), "progress": Out(1),
             "counters": Out(counters_layout(config)), **trace, **(dvfs_ports() if self.dvfs is not None else {}),
@@ -91,9 +92,13 @@ class Core(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        self.compact = Signal()
-        for name in ("rows", "sequencer", "issue", "prefetch", "datapath", "admission", "exiting", "results", "fetch"):
+        # DROP's verdicts are there; the program has not ended; words are on their way
+        self.compact, self.working, self.reading = Signal(), Signal(), Signal()
+        for name in ("sequencer", "issue", "prefetch", "datapath", "admission", "exiting", "results", "fetch"):
             m.submodules[name] = getattr(self, name)
+        # What a program that ended early has left behind is forgotten; an empty row table needs no new free list.
+        m.submodules.rows = ResetInserter(self.start & (self.rows.free != self.config.rows))(self.rows)
+        m.submodules.staging = ResetInserter(self.start)(self.staging)
         if self.dropping is not None:
             m.submodules.dropping = self.dropping
         if self.dvfs is not None:
@@ -101,6 +106,7 @@ class Core(wiring.Component):
             self._voltage(m)
         self._sequence(m)
         self._engines(m)
+        self._stage(m)
         self._row_commands(m)
         self._row_reads(m)
         self._reads(m)
@@ -117,7 +123,7 @@ class Core(wiring.Component):
         wiring.connect(m, sequencer.o_operation, issue.i)
         wiring.connect(m, sequencer.o_stream, self.prefetch.i)
         m.d.comb += [
-            sequencer.start.eq(self.start), self.busy.eq(sequencer.busy), self.done.eq(sequencer.done),
+            sequencer.start.eq(self.start), self.busy.eq(sequencer.busy), self.working.eq(sequencer.busy & ~sequencer.done),
             sequencer.program.eq(self.queue.image_base + self.image.program_offset), sequencer.instructions.eq(self.image.instructions),
             sequencer.layers.eq(self.image.layers), sequencer.slots.eq(self.rows.slots),
             sequencer.empty.eq(self.admission.empty), sequencer.ended.eq(issue.ended), sequencer.resting.eq(issue.resting),
@@ -129,7 +135,9 @@ class Core(wiring.Component):
                 engine = engines[opcode]
                 m.d.comb += sequencer.present[index].eq(engine is not None)
                 if engine is not None:
-                    m.d.comb += [engine.start.eq(start), engine.instruction.eq(issue.instruction), engine.slots.eq(self.rows.slots)]
+                    m.d.comb += [engine.start.eq(start), engine.slots.eq(self.rows.slots)]
+                    if engine is not self.admission:
+                        m.d.comb += engine.instruction.eq(issue.instruction)
                     m.d.comb += done.eq(self._dropped(m) if opcode == Opcode.DROP else engine.done)
             else:
                 name = opcode.name.lower()
@@ -153,15 +161,9 @@ class Core(wiring.Component):
         m.d.comb += [
             datapath.instruction.eq(issue.instruction), datapath.mask.eq(issue.mask), datapath.slots.eq(self.rows.slots),
             exiting.mask.eq(issue.mask), exiting.threshold.eq(self.queue.exit_threshold),
-            admission.restart.eq(self.start), admission.queue.eq(self.queue.queue_base), admission.count.eq(self.queue.queue_count),
-            admission.slot_limit.eq(self.queue.slot_limit), admission.positions.eq(self.image.positions),
-            admission.free.eq(self.rows.free), admission.total.eq(self.rows.total), admission.rows_done.eq(self.rows.done),
-            exiting.rows_done.eq(self.rows.done),
-            datapath.embed_valid.eq(admission.embed_valid), datapath.embed.eq(admission.embed),
+            admission.restart.eq(self.start), admission.count.eq(self.queue.queue_count), admission.slot_limit.eq(self.queue.slot_limit),
+            admission.total.eq(self.rows.total), admission.rows_done.eq(self.rows.done), exiting.rows_done.eq(self.rows.done),
         ]
-        wiring.connect(m, admission.o_token, wiring.flipped(self.o_token))
-        m.d.comb += [admission.feature_valid.eq(self.feature_valid), admission.feature.eq(self.feature)]
-        wiring.connect(m, admission.token_done, wiring.flipped(self.token_done))
         users = [(exiting, fields(issue.instruction).opcode == Opcode.EXIT)]
         if self.dropping is not None:
             m.d.comb += [self.dropping.mask.eq(issue.mask), self.dropping.layer.eq(issue.layer)]
@@ -174,6 +176,24 @@ class Core(wiring.Component):
                 m.d.comb += [datapath.scores_request.valid.eq(engine.scores_request.valid),
                              datapath.scores_request.payload.eq(engine.scores_request.payload),
                              datapath.scores_words.ready.eq(engine.scores_words.ready)]
+
+    def _stage(self, m):
+        """The stager between queue, embedder, free rows and ADMIT. After the program's end it begins nothing; the run ends when nothing is under way."""
+        staging, rows, admission = self.staging, self.rows, self.admission
+        m.d.comb += [
+            staging.start.eq(self.issue.engine_start[ENGINES.index(Opcode.ADMIT)]), staging.instruction.eq(self.issue.instruction),
+            staging.queue.eq(self.queue.queue_base), staging.count.eq(self.queue.queue_count), staging.positions.eq(self.image.positions),
+            self.o_token.valid.eq(staging.o_token.valid & self.working), self.o_token.payload.eq(staging.o_token.payload),
+            staging.o_token.ready.eq(self.o_token.ready & self.working), self.shifts.eq(staging.shifts),
+            staging.feature_valid.eq(self.feature_valid), staging.feature.eq(self.feature),
+        ]
+        wiring.connect(m, staging.token_done, wiring.flipped(self.token_done))
+        for source, target in ((rows.o_free, staging.i_free), (staging.o_word, self.datapath.staged), (staging.o_sentence, admission.i_sentence),
+                               (staging.o_row, admission.i_row), (staging.o_staged, admission.i_staged)):
+            wiring.connect(m, source, target)
+        ended = Signal()
+        m.d.comb += self.done.eq((self.sequencer.done | ended) & staging.resting & self.fetch.i.ready & ~self.reading)
+        m.d.sync += ended.eq((self.sequencer.done | ended) & ~self.done)
 
     def _row_commands(self, m):
         """The row table obeys ADMIT's engine, DROP's verdicts and EXIT's engine, of which only one is at work."""
@@ -219,7 +239,7 @@ class Core(wiring.Component):
             self.words.ready.eq(runs.o.valid & Mux(runs.o.payload, prefetch.words.ready, fetch.data.ready)),
             runs.o.ready.eq(self.words.valid & self.words.ready & self.words.payload.last),
             self.read_pc.eq(Mux(runs.o.valid & runs.o.payload, prefetch.pc, self.issue.pc)),
-            prefetch.base.eq(queue.image_base), prefetch.size.eq(queue.image_size),
+            self.reading.eq(runs.level != 0), prefetch.base.eq(queue.image_base), prefetch.size.eq(queue.image_size),
             self.datapath.reduction.eq(prefetch.reduction), self.datapath.groups.eq(prefetch.groups),
         ]
         wiring.connect(m, prefetch.o, self.datapath.weights)
@@ -227,21 +247,21 @@ class Core(wiring.Component):
 
     def _fetch(self, m):
         """Runs of 32-bit words: the program, then descriptors and tokens."""
-        sequencer, fetch, admission, queue = self.sequencer, self.fetch, self.admission, self.queue
-        run, filling = fetch.i.payload, sequencer.o_fetch.valid
+        sequencer, fetch, staging, queue = self.sequencer, self.fetch, self.staging, self.queue
+        run, filling, reading = fetch.i.payload, sequencer.o_fetch.valid, staging.o_read.valid & self.working
         program = Signal()      # the run is the program
         with m.If(fetch.i.valid & fetch.i.ready):
             m.d.sync += program.eq(filling)
         m.d.comb += [
-            fetch.i.valid.eq(filling | admission.o_read.valid),
-            run.address.eq(Mux(filling, sequencer.o_fetch.payload.address, admission.o_read.payload.address)),
-            run.words.eq(Mux(filling, sequencer.o_fetch.payload.words, admission.o_read.payload.words)),
+            fetch.i.valid.eq(filling | reading),
+            run.address.eq(Mux(filling, sequencer.o_fetch.payload.address, staging.o_read.payload.address)),
+            run.words.eq(Mux(filling, sequencer.o_fetch.payload.words, staging.o_read.payload.words)),
             run.base.eq(Mux(filling, queue.image_base, queue.input_base)),
             run.size.eq(Mux(filling, queue.image_size, queue.input_size)),
-            sequencer.o_fetch.ready.eq(fetch.i.ready), admission.o_read.ready.eq(fetch.i.ready & ~filling),
+            sequencer.o_fetch.ready.eq(fetch.i.ready), staging.o_read.ready.eq(fetch.i.ready & ~filling & self.working),
             sequencer.words.valid.eq(fetch.o.valid & program), sequencer.words.payload.eq(fetch.o.payload),
-            admission.words.valid.eq(fetch.o.valid & ~program), admission.words.payload.eq(fetch.o.payload),
-            fetch.o.ready.eq(Mux(program, sequencer.words.ready, admission.words.ready)),
+            staging.words.valid.eq(fetch.o.valid & ~program), staging.words.payload.eq(fetch.o.payload),
+            fetch.o.ready.eq(Mux(program, sequencer.words.ready, staging.words.ready)),
         ]
 
     def _results(self, m):
@@ -329,7 +349,7 @@ class Core(wiring.Component):
             "op": (issue.ended, {"pc": issue.pc, "skipped": issue.skipped}),
             "row": (rows.changed.valid, {name: rows.changed[name] for name in ("row", "slot", "position")}),
             "slot": (rows.slot_changed.valid, {name: rows.slot_changed[name] for name in ("slot", "sentence", "layer")}),
-            "embed": (self.admission.embedded_valid, {name: self.admission.embedded[name] for name in ("row", "feature", "value")}),
+            "embed": (self.staging.embedded_valid, {name: self.staging.embedded[name] for name in ("sentence", "position", "feature", "value")}),
             "store": (datapath.stored_valid, {"feature": stored.destination, "values": datapath.stored.values, **{
                 name: stored.column[name] for name in ("slot", "head", "tile", "live")}}),
             "norm": (datapath.result_valid, {name: datapath.result[name] for name in ("tile", "live", "feature", "values")}),

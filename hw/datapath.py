@@ -17,6 +17,7 @@ from hw.norm import Norm
 from hw.operand import Operand
 from hw.rows import slot_layout
 from hw.shapes import ACT, code
+from hw.staging import word_layout
 from hw.store import Store, column_meta
 
 __all__ = ["Datapath", "buffer_words"]
@@ -28,7 +29,7 @@ def buffer_words(config):
     cls_tiles = ceil_div(config.slots, config.tokens)
     return {
         "state": config.rows * row_blocks(config),
-        "sum": config.tiles * widest,
+        "sum": config.tiles * config.hidden,
         "normed": config.tiles * widest,
         "codes": config.tiles * max(2 * config.hidden, config.feed_forward) + cls_tiles * config.hidden,
         "keys": config.tiles * config.hidden,
@@ -46,7 +47,7 @@ class Datapath(wiring.Component):
     mask, instruction, slots : stable while an operation runs
     row_address, row_physical, row_position : read port of the row table
     weights : stream of `string_layout(config)`; reduction, groups : see `MacArray`
-    embed_valid, embed : {"address", "lane", "value"} write of embed_sum into SUM
+    staged : stream of `hw.staging.word_layout(config)`, words for the residual stream: written in cycles in which NORM does not
     scores_request, scores_words : read side of SCORES
     param_write, span_write : parameters, see `LayerNorm`, `Softmax`
     array : counters of `MacArray`; saturated : live values that saturated in this cycle
@@ -75,7 +76,7 @@ class Datapath(wiring.Component):
             "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
             "row_address": Out(16), "row_physical": In(16), "row_position": In(16),
             "weights": In(stream.Signature(string_layout(config))), "reduction": In(16), "groups": In(16),
-            "embed_valid": In(1), "embed": In(data.StructLayout({"address": 24, "lane": 8, "value": ACT})),
+            "staged": In(stream.Signature(word_layout(config))),
             "scores_request": In(stream.Signature(request_layout())),
             "scores_words": Out(self.scores.o.signature),
             "param_write": In(self.norm.param_write.signature.flip()),
@@ -198,19 +199,16 @@ class Datapath(wiring.Component):
                 buffer.write.eq(store.write_valid & (store.target == target)), buffer.write_address.eq(store.write.address),
                 buffer.write_lanes.eq(store.write.lanes), buffer.write_data.eq(values),
             ]
-        with m.If(self.embed_valid):
-            m.d.comb += [self.sum.write.eq(1), self.sum.write_address.eq(self.embed.address),
-                         self.sum.write_lanes.eq(1 << self.embed.lane)]
-            for lane in range(self.config.tokens):
-                m.d.comb += self.sum.write_data[lane].eq(self.embed.value)
         m.d.comb += [
             self.values.write.eq(store.value_write_valid), self.values.write_address.eq(store.value_write.address),
             self.values.write_data.eq(store.value_write.codes), self.values.write_lanes.eq(-1),
             self.normed.write.eq(norm.normed_write_valid), self.normed.write_address.eq(norm.normed_write.address),
             self.normed.write_data.eq(norm.normed_write.values), self.normed.write_lanes.eq(norm.normed_write.lanes),
-            self.state.write.eq(norm.state_write_valid), self.state.write_address.eq(norm.state_write.address),
-            self.state.write_data.eq(norm.state_write.values), self.state.write_lanes.eq(-1),
+            self.state.write_lanes.eq(-1), self.staged.ready.eq(~norm.state_write_valid),
         ]
+        for valid, word in ((self.staged.valid, self.staged.payload), (norm.state_write_valid, norm.state_write)):  # NORM goes first
+            with m.If(valid):
+                m.d.comb += [self.state.write.eq(1), self.state.write_address.eq(word.address), self.state.write_data.eq(word.values)]
 
     def _taps(self, m):
         for name, block in (("stored", self.store), ("result", self.norm), ("score", self.attention),

@@ -12,8 +12,8 @@ __all__ = ["Gather", "row_blocks"]
 
 
 def row_blocks(config):
-    """Words of T features that one row of the residual stream takes."""
-    return ceil_div(config.hidden, config.tokens)
+    """Words of T features that one row of the residual stream takes; before the first NORM it holds an embedding."""
+    return ceil_div(max(config.hidden, config.embedding), config.tokens)
 
 
 class Gather(wiring.Component):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations in the order of the program, one at a time, each to its engine."""
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Module, Mux
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 

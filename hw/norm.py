@@ -19,7 +19,8 @@ __all__ = ["Norm"]
 class Norm(wiring.Component):
     """s = saturate(round_shift(residual, align) + sum, 16), then y = LayerNorm(s), or y = s where the instruction only moves.
 
-    Tile after tile: `features` words of SUM, and of the residual from the residual stream or NORMED, go through `LayerNorm`. Results go to NORMED
+    Tile after tile: `features` words of SUM (with `skip_sum` none), and of the residual from the residual stream or NORMED, go through
+    `LayerNorm`. Results go to NORMED
     as they come, or through a T x T turn into the rows of the residual stream. A tile takes about 2 features cycles, the latencies of its sources
     and of `LayerNorm`, and T more for the turn; it ends before the next begins. Stalled: waits for whichever operand is missing; the buffers
     always take the results.
@@ -92,12 +93,12 @@ class Norm(wiring.Component):
                     m.next = "ASK"
             with m.State("ASK"):
                 normed = op.residual & (op.source == Source.NORMED)
-                m.d.comb += [self.sum_request.valid.eq(~asked_sum), self.normed_request.valid.eq(normed & ~asked_residual)]
+                m.d.comb += [self.sum_request.valid.eq(~asked_sum & ~op.skip_sum), self.normed_request.valid.eq(normed & ~asked_residual)]
                 with m.If(self.sum_request.ready):
                     m.d.sync += asked_sum.eq(1)
                 with m.If(self.normed_request.ready):
                     m.d.sync += asked_residual.eq(1)
-                with m.If((asked_sum | self.sum_request.ready) & (asked_residual | self.normed_request.ready | ~normed)):
+                with m.If((asked_sum | self.sum_request.ready | op.skip_sum) & (asked_residual | self.normed_request.ready | ~normed)):
                     m.next = "RUN"
             with m.State("RUN"):
                 with m.If(written):
@@ -119,13 +120,13 @@ class Norm(wiring.Component):
     def _add(self, m, op, tile):
         """The words of the sum, with the residual where there is one, into the LayerNorm."""
         norm, words = self.layernorm, Signal(self.sum_words.payload.shape())
-        valid, both = Signal(), Signal()
+        valid, summed, both = Signal(), Signal(), Signal()
         normed = op.source == Source.NORMED
         m.d.comb += [
             words.eq(Mux(normed, self.normed_words.payload, self.gather_words.payload)),
             valid.eq(~op.residual | Mux(normed, self.normed_words.valid, self.gather_words.valid)),
-            both.eq(valid & self.sum_words.valid & norm.i.ready),
-            norm.i.valid.eq(valid & self.sum_words.valid), self.sum_words.ready.eq(both),
+            summed.eq(op.skip_sum | self.sum_words.valid), both.eq(valid & summed & norm.i.ready),
+            norm.i.valid.eq(valid & summed), self.sum_words.ready.eq(both & ~op.skip_sum),
             self.normed_words.ready.eq(both & op.residual & normed), self.gather_words.ready.eq(both & op.residual & ~normed),
             norm.i.payload.live.eq(tile.live), norm.length.eq(op.reduction), norm.set.eq(op.norm_set),
             norm.bypass.eq(~op.normalize), norm.shift.eq(op.shift),
@@ -133,7 +134,8 @@ class Norm(wiring.Component):
         lost = []
         for lane in range(self.config.tokens):
             residual = Mux(op.residual, round_shift(m, words.values[lane], op.align[:4]), Const(0, ACT))
-            total, clipped = saturate(m, residual + self.sum_words.payload.values[lane], ACT.width)
+            addend = Mux(op.skip_sum, Const(0, ACT), self.sum_words.payload.values[lane])
+            total, clipped = saturate(m, residual + addend, ACT.width)
             m.d.comb += norm.i.payload.values[lane].eq(total)
             lost.append(clipped & tile.live[lane] & both)
         m.d.comb += self.saturated.eq(sum(lost) + norm.saturated)

@@ -7,18 +7,19 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from hw.stream import Fifo
+
 __all__ = ["Command", "Rows", "command_layout", "entry_layout", "index", "slot_layout"]
 
 
 class Command(enum.Enum, shape=3):
     """What the row table does."""
 
-    RESET = 0     # every row free, every slot empty (also done by itself after reset)
-    ADMIT = 1     # `slot` now holds queue entry `sentence`, at layer 0, fresh, without rows
-    ALLOCATE = 2  # append one row at `position` to `slot`, the slot that was admitted last
-    COMPACT = 3   # drop the rows of slots in `release`, and those without keep bit of slots in `mask`
-    ADVANCE = 4   # slots in `mask` are one layer further
-    SETTLE = 5    # no slot is fresh any more
+    ADMIT = 0     # `slot` now holds queue entry `sentence`, at layer 0, fresh, without rows
+    APPEND = 1    # append the taken row `physical` at `position` to `slot`, the slot that was admitted last
+    COMPACT = 2   # drop the rows of slots in `release`, and those without keep bit of slots in `mask`
+    ADVANCE = 3   # slots in `mask` are one layer further
+    SETTLE = 4    # no slot is fresh any more
 
 
 def index(count):
@@ -29,7 +30,7 @@ def index(count):
 def command_layout(config):
     """What `Rows.i_command` takes; fields that a command does not name are ignored."""
     return data.StructLayout({"command": Command, "slot": index(config.slots), "position": index(config.positions),
-                              "sentence": 32, "mask": config.slots, "release": config.slots})
+                              "physical": index(config.rows), "sentence": 32, "mask": config.slots, "release": config.slots})
 
 
 def entry_layout(config):
@@ -48,11 +49,12 @@ class Rows(wiring.Component):
     """Row table, slot table and free list.
 
     Logical rows 0 .. total-1 are live, in order of admission; the rows of a slot are contiguous. Rows never move in the
-    data memories: dropping edits the table, and the physical rows go back to the free list.
+    data memories: dropping edits the table, and the physical rows go back to the free list. A row is first taken from that
+    list, to be filled, and appended later: what is taken is neither free nor live. The list is a queue, so rows can be
+    taken in any cycle, also while a compaction gives others back.
 
-    Latency, cycles from a command's transfer to `done`: 1 for ADMIT, ALLOCATE and SETTLE, `slots` + 1 for ADVANCE,
-    total + 2 for COMPACT, `rows` + 1 for RESET. The next command is taken in the cycle after `done`. ALLOCATE without a
-    free row does nothing.
+    After reset the free list is filled, `rows` + 1 cycles. Latency, cycles from a command's transfer to `done`: 1 for
+    ADMIT, APPEND and SETTLE, `slots` + 1 for ADVANCE, total + 2 for COMPACT. The next command is taken in the cycle of `done`.
 
     Parameters
     ----------
@@ -61,12 +63,13 @@ class Rows(wiring.Component):
     Members
     -------
     i_command : In(stream of command_layout)
+    o_free : Out(stream of index(rows)), physical rows to take
     done : Out(1), pulse: the command has taken effect in every output
     keep_write : In({enable, row, keep}), keep bit of a logical row, read by COMPACT; complete before the command
     read_row : In(index(rows)), logical row
     read_data : Out(entry_layout), the entry one cycle later; undefined while a command runs and for rows >= total
     slots : Out(array of slot_layout), registers
-    free, total : Out, physical rows that are free, logical rows that are live
+    free, total : Out, physical rows that are free, logical rows that are live; the others have been taken
     changed : Out({valid, row, slot, position}), pulse: the table gets this entry (trace tap `row`)
     slot_changed : Out({valid, slot, sentence, layer}), pulse (trace tap `slot`)
     """
@@ -75,7 +78,7 @@ class Rows(wiring.Component):
         self._config = config
         row, slot = index(config.rows), index(config.slots)
         super().__init__({
-            "i_command": In(stream.Signature(command_layout(config))),
+            "i_command": In(stream.Signature(command_layout(config))), "o_free": Out(stream.Signature(row)),
             "done": Out(1),
             "keep_write": In(data.StructLayout({"enable": 1, "row": row, "keep": 1})),
             "read_row": In(row),
@@ -87,7 +90,7 @@ class Rows(wiring.Component):
             "slot_changed": Out(data.StructLayout({"valid": 1, "slot": slot, "sentence": 32,
                                                    "layer": index(config.layers + 1)})),
         })
-        self._scan = Signal(index(config.rows + 1))     # counts rows (COMPACT) or slots (ADVANCE)
+        self._scan = Signal(index(config.rows + 1))     # counts rows (after reset, COMPACT) or slots (ADVANCE)
         self._length = Signal.like(self.total)          # rows before the compaction
         self._more = Signal()                           # the compaction has rows to read
         self._kept = Signal.like(self.total)            # rows that the compaction has kept so far
@@ -95,14 +98,14 @@ class Rows(wiring.Component):
         self._put = Signal(row)                         # physical row of the entry that `changed` describes
         self._table_address = Signal(row)
         self._keep = Signal()                           # keep bit of the row on `read_data`
-        self._freed = Signal(data.StructLayout({"enable": 1, "row": row}))  # push on the free list
-        self._top = Signal(row)                         # the free row that ALLOCATE takes
+        self._freed = Signal(data.StructLayout({"enable": 1, "row": row}))  # put into the free list
 
     def elaborate(self, platform):
         m = Module()
         self._memories(m)
+        m.d.sync += self.done.eq(0)
         with m.FSM(init="Reset") as fsm:
-            with m.State("Reset"):    # fill the free list, lowest row on top
+            with m.State("Reset"):    # fill the free list
                 self._reset(m)
             with m.State("Idle"):     # take a command
                 self._accept(m)
@@ -110,20 +113,16 @@ class Rows(wiring.Component):
                 self._compact(m)
             with m.State("Advance"):  # one slot in each cycle, for the trace
                 self._advance(m)
-            with m.State("Done"):     # the free list's read port catches up
-                m.d.comb += self.done.eq(1)
-                m.next = "Idle"
             m.d.comb += self._table_address.eq(Mux(fsm.ongoing("Compact") & self._more, self._scan, self.read_row))
         return m
 
     def _memories(self, m):
-        """The table, the free list (a stack of `free` rows) and the keep bits."""
+        """The table, the free list and the keep bits."""
         config = self._config
         m.submodules.table = table = Memory(shape=entry_layout(config), depth=config.rows, init=[])
-        m.submodules.free_list = free_list = Memory(shape=index(config.rows), depth=config.rows, init=[])
+        m.submodules.free_list = free_list = Fifo(index(config.rows), config.rows)
         m.submodules.keep = keep = Memory(shape=1, depth=config.rows, init=[])
         table_read, table_write = table.read_port(), table.write_port()
-        free_read, free_write = free_list.read_port(), free_list.write_port()
         keep_read, keep_write = keep.read_port(), keep.write_port()
         m.d.comb += [
             table_write.addr.eq(self.changed.row),
@@ -133,11 +132,9 @@ class Rows(wiring.Component):
             table_write.en.eq(self.changed.valid),
             table_read.addr.eq(self._table_address),
             self.read_data.eq(table_read.data),
-            free_write.addr.eq(Mux(self._freed.enable, self.free, 0)),
-            free_write.data.eq(self._freed.row),
-            free_write.en.eq(self._freed.enable),
-            free_read.addr.eq(Mux(self.free == 0, 0, self.free - 1)),  # valid from the second cycle after a change of `free`
-            self._top.eq(free_read.data),
+            free_list.i.valid.eq(self._freed.enable),  # it has room for all rows
+            free_list.i.payload.eq(self._freed.row),
+            self.free.eq(free_list.level),
             keep_write.addr.eq(self.keep_write.row),
             keep_write.data.eq(self.keep_write.keep),
             keep_write.en.eq(self.keep_write.enable),
@@ -145,6 +142,7 @@ class Rows(wiring.Component):
             self._more.eq(self._scan != self._length),
             self._keep.eq(keep_read.data),
         ]
+        wiring.connect(m, free_list.o, wiring.flipped(self.o_free))
 
     def _change(self, m, row, physical, slot, position):
         """Write an entry of the table."""
@@ -166,28 +164,29 @@ class Rows(wiring.Component):
 
     def _free(self, m, row):
         m.d.comb += [self._freed.enable.eq(1), self._freed.row.eq(row)]
-        m.d.sync += self.free.eq(self.free + 1)
 
     def _reset(self, m):
-        self._free(m, self._config.rows - 1 - self.free)
-        m.d.sync += [self.total.eq(0), self.slots.as_value().eq(0)]
-        with m.If(self.free == self._config.rows - 1):
-            m.next = "Done"
+        self._free(m, self._scan)
+        m.d.sync += self._scan.eq(self._scan + 1)
+        with m.If(self._scan == self._config.rows - 1):
+            self._end(m)
+
+    def _end(self, m):
+        m.d.sync += self.done.eq(1)
+        m.next = "Idle"
 
     def _accept(self, m):
         command = self.i_command.payload
         m.d.comb += self.i_command.ready.eq(1)
         m.d.sync += [self._scan.eq(0), self._kept.eq(0), self._length.eq(self.total), self._latched.eq(command)]
         with m.If(self.i_command.valid):
-            m.next = "Done"
             with m.Switch(command.command):
-                with m.Case(Command.RESET):
-                    m.d.sync += self.free.eq(0)
-                    m.next = "Reset"
                 with m.Case(Command.ADMIT):
                     self._admit(m, command)
-                with m.Case(Command.ALLOCATE), m.If(self.free != 0):
-                    self._allocate(m, command)
+                    self._end(m)
+                with m.Case(Command.APPEND):
+                    self._append(m, command)
+                    self._end(m)
                 with m.Case(Command.COMPACT):
                     for slot, release in zip(self.slots, command.release, strict=True):
                         m.d.sync += [slot.count.eq(0), slot.resident.eq(slot.resident & ~release)]
@@ -196,6 +195,7 @@ class Rows(wiring.Component):
                     m.next = "Advance"
                 with m.Case(Command.SETTLE):
                     m.d.sync += [slot.fresh.eq(0) for slot in self.slots]
+                    self._end(m)
 
     def _admit(self, m, command):
         self._show(m, command.slot, command.sentence, 0)
@@ -210,9 +210,9 @@ class Rows(wiring.Component):
                     slot.count.eq(0),
                 ]
 
-    def _allocate(self, m, command):
-        self._change(m, self.total, self._top, command.slot, command.position)
-        m.d.sync += [self.total.eq(self.total + 1), self.free.eq(self.free - 1)]
+    def _append(self, m, command):
+        self._change(m, self.total, command.physical, command.slot, command.position)
+        m.d.sync += self.total.eq(self.total + 1)
         for i, slot in enumerate(self.slots):
             with m.If(command.slot == i):
                 m.d.sync += slot.count.eq(slot.count + 1)
@@ -235,7 +235,7 @@ class Rows(wiring.Component):
                     with m.If(slot.count == 0):
                         m.d.sync += slot.start.eq(self._kept)
         with m.If(~self._more):
-            m.next = "Done"
+            self._end(m)
 
     def _advance(self, m):
         for i, slot in enumerate(self.slots):
@@ -244,4 +244,4 @@ class Rows(wiring.Component):
                 self._show(m, i, slot.sentence, slot.layer + 1)
         m.d.sync += self._scan.eq(self._scan + 1)
         with m.If(self._scan == self._config.slots - 1):
-            m.next = "Done"
+            self._end(m)

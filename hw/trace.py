@@ -15,7 +15,7 @@ def taps(config):
     op : an operation ends; `pc` its instruction number; `skipped` when nothing was selected
     row : the row table gets this entry
     slot : a slot now holds queue entry `sentence`, at `layer`
-    embed : one feature of embed_sum
+    embed : one feature of embed_sum, of queue entry `sentence`; it may come during any operation before that entry is admitted
     store : one drained column of LINEAR, or of the context of (`slot`, `head`); `live` marks the lanes that count; values before encoding
     norm : one feature of a NORM result
     predict : numerator and verdict of one row
@@ -30,7 +30,7 @@ def taps(config):
         "op": data.StructLayout({"pc": 16, "skipped": 1}),
         "row": data.StructLayout({"row": 16, "slot": 8, "position": 16}),
         "slot": data.StructLayout({"slot": 8, "sentence": 32, "layer": 8}),
-        "embed": data.StructLayout({"row": 16, "feature": 16, "value": ACT}),
+        "embed": data.StructLayout({"sentence": 32, "position": 16, "feature": 16, "value": ACT}),
         "store": data.StructLayout({**where, "feature": 16, "values": act}),
         "norm": data.StructLayout({"tile": 16, "live": lanes, "feature": 16, "values": act}),
         "predict": data.StructLayout({"row": 16, "exponential": 17, "keep": 1}),

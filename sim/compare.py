@@ -92,8 +92,8 @@ class Comparison:
         self._opcode = self._values["opcode"]
         self._first = None
         if self._opcode == Opcode.ADMIT:
-            self._admit(records["slot"], records["row"], records["embed"])
-        for name in ("store", "norm", "predict", "score", "numerator", "denominator", "exit"):
+            self._admit(records["slot"], records["row"])
+        for name in ("embed", "store", "norm", "predict", "score", "numerator", "denominator", "exit"):
             if len(records[name]["cycle"]):
                 getattr(self, f"_{name}")(records[name])
         if self._opcode == Opcode.DROP:
@@ -121,21 +121,25 @@ class Comparison:
 
     # One method for each tap.
 
-    def _admit(self, slots, rows, embed):
+    def _admit(self, slots, rows):
         """Sentences come one after another; one that fails leaves its slot and rows to the next."""
         ends = np.append(slots["cycle"], np.iinfo(np.int64).max)[1:]
         for slot, sentence, begin, end in zip(slots["slot"], slots["sentence"], slots["cycle"], ends, strict=True):
             if self.expected[sentence] is None:
                 continue
             mine = (rows["cycle"] >= begin) & (rows["cycle"] < end) & (rows["slot"] == slot)
-            base = self.mirror.admit(slot, sentence, rows["row"][mine], rows["position"][mine])
-            if base is None:
+            if not self.mirror.admit(slot, sentence, rows["row"][mine], rows["position"][mine]):
                 self._note(Difference("row table", int(sentence), (), len(self.mirror.table), int(rows["row"][mine][0]), int(begin), self._pc))
                 return
-            own = (embed["cycle"] >= begin) & (embed["cycle"] < end)
-            index = (embed["row"][own] - base, embed["feature"][own])
-            self._elements("embed_sum", int(sentence), index, embed["value"][own], embed["cycle"][own])
         self.mirror.begin_pass()
+
+    def _embed(self, records):
+        """Sentences are embedded ahead of their admission."""
+        for sentence in np.unique(records["sentence"]):
+            if self.expected[sentence] is not None:
+                mine = records["sentence"] == sentence
+                index = (records["position"][mine], records["feature"][mine])
+                self._elements("embed_sum", int(sentence), index, records["value"][mine], records["cycle"][mine])
 
     def _store(self, records):
         which, rows = self._live(records)

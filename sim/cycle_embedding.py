@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cycles of ADMIT (part of sim/cycle_model.py): descriptors and tokens over the memory port, rows over the embedding port."""
+"""Cycles of embeddings (part of sim/cycle_model.py): runs of words over a port, rows of the embedding image over the embedding port."""
 import struct
 
 from golden_model.bitmask import WORD_ROWS
 from sim.cycle_linear import BURSTS
 
-__all__ = ["Port", "Rows", "admit"]
+__all__ = ["Embedder", "Port", "Rows"]
 
 AHEAD = 4       # rows looked up ahead (hw/embedding_table.py)
 RUNS = 8        # requests whose words have not come
 INSIDE = 4      # tokens in the embedder
 REQUEST = 4     # cycles of the reader for a request, its first address in the last one
 BUFFERED = 3    # from the bus to the reader's output
-TOKEN = 3       # cycles of a token's row in the row table
-DESCRIPTOR = 16 # bytes
 
 
 class Port:
@@ -78,7 +76,7 @@ class Rows:
         yield True
 
 
-class _Embedder:
+class Embedder:
     """hw/embedding.py with its row fetcher: look-ups go before reads while few are ahead; everything else is in order."""
 
     def __init__(self, rows, port):
@@ -164,25 +162,5 @@ class _Embedder:
         self.third = (self.third + 1) % 3
         self.resting = time + 3
         if not self.third:
-            self.done.append(max(time + 3, checked + 5))    # its last feature has left
+            self.done.append(max(time + 3, checked + 6))    # its last word has been written
             self.resting = self.done[-1] + 2
-
-
-def admit(config, rows, memory, embedding, start, sentences, total):
-    """When ADMIT, decoded at `start`, has ended: `memory`, `embedding` are `Port`s."""
-    now = start + 1
-    for number, sentence in enumerate(sentences):
-        skip = DESCRIPTOR * number
-        _, beats = memory.request(now + 1, skip, DESCRIPTOR)
-        now = memory.words(beats)[-1 if memory.memory.width <= DESCRIPTOR else skip % memory.memory.width // 4 + 3]
-        now = max(now + 4 + total // config.tokens, memory.taken + 1)    # check, begin, place, the slot
-        total += len(sentence.ids)
-        _, beats = memory.request(now + 1, 0, 4 * len(sentence.ids))
-        words = memory.words(beats)
-        embedder = _Embedder(rows, embedding)
-        now = words[0] - TOKEN
-        for index, (token, segment) in enumerate(zip(sentence.ids, sentence.segments, strict=True)):
-            now = embedder.accept(max(now + TOKEN, words[index]), rows.numbers(int(token), index, int(segment)))
-        memory.taken = max(memory.taken, now + 2)
-        now = embedder.finish() + 2
-    return now

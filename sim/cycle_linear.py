@@ -47,7 +47,8 @@ class LaneCode:
     """What the lanes' decoders do with each bus word of a weight stream; the same for every run, so kept by the caller.
 
     By word and lane: `cost`, cycles to take its bytes; `early`, those until the next word may come; `needs`, the column that must have been released
-    before, -1 for none; `held`, `begun`, entries and columns until its end. By group and lane: `word`, the one that completes the column; `part`, cycles of it until then; `entries`.
+    before, -1 for none; `held`, `begun`, entries and columns until its end. By group and lane: `word`, the one that
+    completes the column; `part`, cycles of it until then; `entries`.
     """
 
     def __init__(self, columns, lanes, bus_bytes, depth):

@@ -5,15 +5,16 @@
     for operation in predict(program, config, work, latency=100, bytes_per_cycle=16): ...
 
 Control engines are formulas read from hw/'s state machines (the constants' comments say what they count); LINEAR (sim/cycle_linear.py), ATTEND
-(sim/cycle_attention.py) and ADMIT (sim/cycle_embedding.py) follow what arrives when. sim/test_cycle_model.py compares with the co-simulation.
+(sim/cycle_attention.py) and the stager (sim/cycle_staging.py, sim/cycle_embedding.py), which runs beside the operations, follow what arrives when.
+sim/test_cycle_model.py compares with the co-simulation.
 """
 from dataclasses import dataclass
 
 from firmware.isa import BYTES, WORDS, Opcode, Source, Target
-from golden_model.hardware import ceil_div
 from sim.cycle_attention import attend
-from sim.cycle_embedding import Port, Rows, admit
+from sim.cycle_embedding import Port, Rows
 from sim.cycle_linear import BURST, LaneCode, Memory, Streams, linear
+from sim.cycle_staging import Stager
 from sim.cycle_work import Work, of_golden, of_record, schedule
 
 __all__ = ["Predicted", "Work", "of_golden", "of_record", "predict", "schedule"]
@@ -49,16 +50,16 @@ class _Model:
     def __init__(self, program, config, latency, bytes_per_cycle):
         self.program, self.config = program, config
         self.memory, self.embedding, self.writes = (Memory(latency, bytes_per_cycle, config.bus_bytes) for _ in range(3))
-        self.rows = Rows(program.embedding)
+        self.port = Port(self.memory, BURST)    # of the program and the stager
         self.codes, self.streams = {}, Streams(config, self.memory)
         self.now, self.front, self.ended = 0, 0, []     # the last operation's end; the next instruction's fetch; ends of all operations
 
     def run(self, work):
-        predicted, before = [], 0
-        port = Port(self.memory, BURST)
-        _, beats = port.request(START, 0, len(self.program.instructions) * BYTES)
-        self.front = port.words(beats)[-1] + 2
-        for one in work:
+        predicted, before, queue = [], 0, [sentence for one in work for sentence in one.admitted]
+        self.stager = Stager(self.config, Rows(self.program.embedding), self.port, Port(self.embedding, EMBEDDING_BURST), queue)
+        _, beats = self.port.request(START, 0, len(self.program.instructions) * BYTES)
+        self.front = self.port.words(beats)[-1] + 2
+        for one, following in zip(work, [*work[1:], work[-1]], strict=True):
             values = self.program.instructions[one.pc]
             opcode, decoded = Opcode(values["opcode"]), self.front + DECODED
             if opcode not in (Opcode.GROUP, Opcode.LOOP):
@@ -73,11 +74,20 @@ class _Model:
             self.front = decoded + 1
             if opcode in (Opcode.ADMIT, Opcode.EXIT) and (one.rows or opcode == Opcode.ADMIT):
                 self.front = self.now + 1
+            if opcode in (Opcode.DROP, Opcode.EXIT):
+                self.stager.freed += [self.now] * (one.total - following.total)
         return predicted
 
     def _admit(self, one, values, start):
-        ports = Port(self.memory, BURST), Port(self.embedding, EMBEDDING_BURST)
-        return admit(self.config, self.rows, *ports, start, one.admitted, one.total)
+        """hw/admission.py: three states before a sentence's rows are waited for, two more and its rows after."""
+        stager, now = self.stager, start + 1
+        stager.start(start)
+        for sentence in one.admitted:
+            number = len(stager.begun)
+            now = max(now, stager.describe(number))
+            stager.begun.append(now + 1)
+            now = max(now + 2, stager.stage(number)) + 3 + len(sentence.ids)
+        return max(now, stager.describe(len(stager.begun))) if one.refused else now
 
     def _linear(self, one, values, start):
         columns = self.program.columns[one.pc]
@@ -85,8 +95,12 @@ class _Model:
         if (one.pc, index) not in self.codes:
             self.codes[one.pc, index] = LaneCode(columns[index], self.config.columns, self.config.bus_bytes, self.config.weight_depth)
         address = values["address"] + one.layer * values.get("stride", 0) * self.config.bus_bytes
-        self.streams.begin(self.codes[one.pc, index], self.decoded, address, values["beats"])
-        return linear(self.config, values, self.codes[one.pc, index], self.streams, start, self._tiles(one, values))
+        self.stager.until(self.decoded)
+        self.streams.taken = max(self.streams.taken, self.port.taken)
+        self.streams.begin(self.codes[one.pc, index], max(self.decoded, self.port.free - 1), address, values["beats"])
+        ended = linear(self.config, values, self.codes[one.pc, index], self.streams, start, self._tiles(one, values))
+        self.stager.idle, self.port.taken = self.streams.asked, max(self.port.taken, self.streams.taken)
+        return ended
 
     def _tiles(self, one, values):
         t = self.config.tokens

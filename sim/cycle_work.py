@@ -24,7 +24,8 @@ class Work:
 
     rows, slots : (first logical row, rows) of each selected slot, and the slots; empty where the operation is skipped
     layer : of the sentences selected by the last GROUP; total : rows before it
-    admitted : sentences that ADMIT takes; ended : numbers in the queue of those that EXIT ends
+    admitted : sentences that ADMIT takes; refused : it looks at one more, for which there are too few rows
+    ended : numbers in the queue of those that EXIT ends
     """
 
     pc: int
@@ -34,6 +35,7 @@ class Work:
     total: int
     admitted: tuple = ()
     ended: tuple = ()
+    refused: bool = False
 
 
 def of_golden(words, result):
@@ -72,10 +74,11 @@ class _Machine:
         total, starts, at = sum(self.count.values()), {}, 0
         for slot in self.order:
             starts[slot], at = at, at + self.count[slot]
-        admitted, ended, following = (), (), pc + 1
+        admitted, ended, refused, following = (), (), False, pc + 1
         rows = tuple((starts[slot], self.count[slot]) for slot in chosen)
         if opcode == Opcode.ADMIT:
             admitted = self._admit(total)
+            refused = bool(self.queue) and len(self.order) < self.limit
             following = pc + 1 if self.order else None
         elif opcode == Opcode.GROUP:
             following = pc + 1 if self._next_group() else values["target"]
@@ -85,7 +88,7 @@ class _Machine:
             self.count |= {slot: self.sentence[slot].live[self.layer[slot]] for slot in chosen}
         elif opcode == Opcode.EXIT:
             ended = self._exit(chosen)
-        self.done.append(Work(pc, rows, tuple(chosen), self.group_layer, total, admitted, ended))
+        self.done.append(Work(pc, rows, tuple(chosen), self.group_layer, total, admitted, ended, refused))
         return following
 
     def _selected(self, values):

@@ -37,13 +37,13 @@ class Mirror:
         return slots, np.where(inside, rows - first[slots], -1)
 
     def admit(self, slot, sentence, rows, positions):
-        """A new sentence in a slot, in rows behind those that are there; returns the first, or None when they are others."""
+        """A new sentence in a slot; whether its rows are those behind the ones that are there."""
         base = len(self.table)
         if not np.array_equal(rows, base + np.arange(len(rows))):
-            return None
+            return False
         self.sentence[slot], self.layer[slot] = sentence, 0
         self.table = np.concatenate([self.table, np.stack([np.full(len(rows), slot), positions], axis=1)])
-        return base
+        return True
 
     def begin_pass(self):
         """Count the tiles that hold rows of sentences at different layers."""

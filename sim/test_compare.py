@@ -26,7 +26,7 @@ class Machine:
         self.program, self.goldens = program, goldens
         self.slots = [None] * CONFIG.slots      # (sentence, layer)
         self.table = []                         # (slot, position)
-        self.waiting = list(range(len(goldens)))
+        self.waiting, self.staged = list(range(len(goldens))), 0
         self.cycle = 0
 
     def records(self):
@@ -36,6 +36,8 @@ class Machine:
             values = self.program.instructions[pc]
             self.taps, self.values, self.symbol = {name: [] for name in TAPS}, values, self.program.symbols[pc]
             target = getattr(self, "_" + values["opcode"].name.lower())(values)
+            if values["opcode"] == Opcode.ATTEND:
+                self._embed()
             if values["opcode"] == Opcode.ADMIT and not any(self.slots):
                 return
             if values["opcode"] not in (Opcode.GROUP, Opcode.LOOP):
@@ -77,6 +79,14 @@ class Machine:
                     values[lane] = int(tensor.reshape(len(tensor), -1)[token, feature])
                 self.tap(tap, tile=tile, live=sum(1 << lane for lane, _, _ in lanes), feature=destination, values=values, **fields)
 
+    def _embed(self):
+        """The next sentence is embedded beside any operation."""
+        if self.staged < len(self.goldens):
+            for position, features in enumerate(np.asarray(self.goldens[self.staged].tensors["embed_sum"])):
+                for feature, value in enumerate(features):
+                    self.tap("embed", sentence=self.staged, position=position, feature=feature, value=int(value))
+            self.staged += 1
+
     def _admit(self, values):
         self.fresh = []
         for slot, held in enumerate(self.slots):
@@ -84,14 +94,14 @@ class Machine:
                 count = len(self.goldens[self.waiting[0]].dropped_at_layer)
                 if len(self.table) + count > CONFIG.rows:
                     break
+                while self.staged <= self.waiting[0]:
+                    self._embed()
                 self.slots[slot] = (self.waiting.pop(0), 0)
                 self.fresh.append(slot)
                 self.tap("slot", slot=slot, sentence=self.slots[slot][0], layer=0)
                 for position in range(count):
                     self.tap("row", row=len(self.table), slot=slot, position=position)
                     self.table.append((slot, position))
-                    for feature, value in enumerate(self.tensor(slot, "embed_sum")[position]):
-                        self.tap("embed", row=len(self.table) - 1, feature=feature, value=int(value))
         layers = MODELS["nano"].layers
         self.last = [slot for slot, held in enumerate(self.slots) if held and held[1] == layers - 1]
         self.pending = [slot for slot, held in enumerate(self.slots) if held]

@@ -109,3 +109,13 @@ def test_two_slots_share_weights(geometry, eta):
         print(f"{geometry}, eta {eta}, {slots} slots: {counts[slots][0] / 4:.0f} bytes and {cycles / 4:.0f} cycles a sentence")
     print(f"ratio {counts[2][0] / counts[1][0]:.3f} of the bytes, {counts[2][1] / counts[1][1]:.3f} of the cycles")
     assert counts[2][0] <= 0.6 * counts[1][0]
+
+
+def test_sentences_are_embedded_beside_the_passes():
+    """With one slot and rows to spare only the first ADMIT waits for embeddings; the next sentences are there when theirs begins."""
+    model, config = MODELS["nano"], small(rows=32)
+    sentences = random_sentences(model, 4, 3, 16, 16)
+    program, meter, _, _ = run(random_network(model, 0.4), config, sentences, 1, metered=True, latency=20)
+    admits = [ended.cycles for ended in meter.ended if program.instructions[ended.pc]["opcode"] == Opcode.ADMIT and ended.admitted]
+    print(f"ADMIT of 16 tokens: {admits} cycles")
+    assert len(admits) == 4 and max(admits[1:]) < 16 + 150 < admits[0] / 5     # 16 rows, and two instructions from a memory of 20 cycles

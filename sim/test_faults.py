@@ -11,6 +11,7 @@ from firmware.image import HEADER_BYTES, parse_embedding, parse_image
 from firmware.isa import Opcode
 from firmware.registers import Error
 from golden_model.hardware import UNITS
+from golden_model.random_model import random_sentences
 from sim import session as host
 from sim.check import traced
 from sim.cosim import DECERR, EMBEDDING, IRQ, LIMIT, MAIN, SLVERR
@@ -147,6 +148,19 @@ def test_program_without_an_end(machine):
     image = machine.program.image
     loop = find(image, Opcode.LOOP)
     run_patched(machine, header(image, instructions=loop), Error.ILLEGAL_OPCODE, loop)
+
+
+@pytest.mark.parametrize("sentences", [2, 6])
+def test_program_that_ends_early(machine, sentences):
+    """HALT in place of LOOP leaves sentences resident, staged, and under way; the next run knows nothing of them."""
+    image = machine.program.image
+    machine.image(instruction(image, find(image, Opcode.LOOP), opcode=Opcode.HALT))
+    machine.session.load()
+    machine.session.queue(random_sentences(MODEL, sentences, seed=4))
+    machine.session.run()
+    assert machine.session.read("STATUS") == 0b1010     # loaded, done
+    machine.image(image)
+    machine.exact(machine.sentences)
 
 
 def test_jump_beyond_the_program(machine):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """hw/mac_array.py against the exact product of the golden model: sparse and dense columns, several tiles, and how many cycles it takes."""
 
+import functools
 
 import cocotb
 import numpy as np
@@ -82,7 +83,7 @@ class Array:
         return packed
 
     def dense(self, codes, tiles, by_lane):
-        """An attention product of (N, K) operands on each tile: token by token into one lane after the other, or feature by feature into all at once."""
+        """An attention product of (N, K) operands on each tile: token by token, a lane after the other, or feature by feature into all at once."""
         lanes, reduction = self.config.columns, codes.shape[1]
         turns = [1 << lane for lane in range(lanes)] if by_lane else [(1 << lanes) - 1]
         for tile in tiles:
@@ -130,7 +131,8 @@ async def ahead(dut, pause):
     for reduction, dense in ((16, 0), (33, 5), (5, 9), (64, 2)):
         codes = array.codes((2 * array.config.columns + 1, reduction), 0.4)
         operands = array.codes((7, dense)), array.tiles(2, dense)
-        array.linear(codes, array.tiles(2, reduction), meanwhile=(lambda args: lambda: array.dense(*args, by_lane=False))(operands) if dense else None)
+        attend = functools.partial(array.dense, *operands, by_lane=False) if dense else None
+        array.linear(codes, array.tiles(2, reduction), meanwhile=attend)
         await array.inputs["i_weights"].wait()
     await array.check()
 

@@ -19,7 +19,7 @@ from sim import bench
 from sim.engine import Words, instruction, pulse, pulses, quiet, rows_of, slot_table, tiles_of, until
 
 SET, SHIFT, ALIGN = 1, 13, 2
-CASES = [  # residual from (or None), normalize, target, features, slots
+CASES = [  # residual from (or None), normalize, target, features, slots, without SUM
     (Source.STATE, 1, Target.NORMED, 8, 0b101),
     (Source.NORMED, 1, Target.STATE, 8, 0b101),
     (Source.STATE, 1, Target.STATE, 7, 0b111),
@@ -28,6 +28,8 @@ CASES = [  # residual from (or None), normalize, target, features, slots
     (None, 0, Target.NORMED, 5, 0b111),
     (Source.NORMED, 0, Target.NORMED, 9, 0b001),
     (Source.NORMED, 1, Target.STATE, 11, 0b110),
+    (Source.STATE, 1, Target.NORMED, 9, 0b110, 1),
+    (Source.NORMED, 0, Target.STATE, 6, 0b011, 1),
 ]
 
 
@@ -46,7 +48,7 @@ class Bench:
         self.gathered = bench.Source(dut, "gather_words", self.block.gather_words.payload.shape(), bench.pauses(pause, 5)[0])
         self.parameters = bench.Source(dut, "param_write", parameter_layout())
         quiet(dut, self.block)
-        Words(dut, self.block, "sum", lambda address: self._word("sum", address, 0, self.features), pause)
+        self.sum = Words(dut, self.block, "sum", lambda address: self._word("sum", address, 0, self.features), pause)
         Words(dut, self.block, "normed", lambda address: self._word("normed", address, self.source, self.stride), pause)
         self.done = pulses(dut, "done")
         self.normed, self.state = (pulses(dut, f"{name}_valid", name, getattr(self.block, name).shape()) for name in ("normed_write", "state_write"))
@@ -78,19 +80,21 @@ class Bench:
         self.parameters.send([{"address": base + i, "gamma": g, "beta": b} for i, (g, b) in enumerate(zip(self.gamma, self.beta, strict=True))])
         await self.parameters.wait()
 
-    def expected(self, source, normalize, features, mask):
+    def expected(self, source, normalize, features, mask, skip):
         """(rows, features) of the selected rows; counts their saturations."""
         rows = sorted(rows_of(self.table, mask))
         chosen = {name: torch.tensor(values)[rows, :features] for name, values in self.values.items()}
         residual = round_shift(chosen["normed" if source == Source.NORMED else "state"], ALIGN) if source is not None else 0
-        total = saturate(chosen["sum"] + residual, ACT_BITS, self.saturations)
+        total = saturate(chosen["sum"] * (not skip) + residual, ACT_BITS, self.saturations)
         if normalize:
             total = layernorm(total, torch.tensor(self.gamma[:features]), torch.tensor(self.beta[:features]), SHIFT, self.saturations)
         return dict(zip(rows, total.tolist(), strict=True))
 
-    async def run(self, source, normalize, target, features, mask):
+    async def run(self, source, normalize, target, features, mask, skip=0):
         dut, self.features = self.dut, features
-        word = instruction(source=source or 0, residual=int(source is not None), normalize=normalize, target_buffer=target, reduction=features,
+        asked = len(self.sum.asked)
+        word = instruction(source=source or 0, residual=int(source is not None), normalize=normalize, target_buffer=target, skip_sum=skip,
+                           reduction=features,
                            source_base=self.source, source_stride=self.stride, target_base=70, target_stride=29, norm_set=SET,
                            shift=SHIFT, align=ALIGN)
         for name, value in (("slots", self.table), ("mask", mask), ("instruction", word)):
@@ -98,8 +102,9 @@ class Bench:
         await pulse(dut, "start")
         await until(dut, "done")
         written = len(self.normed), len(self.state)
-        want = self.expected(source, normalize, features, mask)
+        want = self.expected(source, normalize, features, mask, skip)
         await ClockCycles(dut.clk, 20)
+        assert (len(self.sum.asked) == asked) == bool(skip)
         assert len(self.done) == 1 and (len(self.normed), len(self.state)) == written, "writes after done"
         if target == Target.NORMED:
             self._check_normed(want, features, mask)

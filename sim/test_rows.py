@@ -19,16 +19,16 @@ class Model:
     def __init__(self, config):
         self.config, self.rows, self.events, self.slot_events = config, [], [], []
         self.slots = [{"resident": 0, "fresh": 0, "sentence": 0, "layer": 0} for _ in range(config.slots)]
-        self.free = list(range(config.rows))[::-1]
+        self.free, self.taken = list(range(config.rows)), []     # in the order in which they are taken, and appended
 
     def admit(self, slot, sentence):
         self.slots[slot] = {"resident": 1, "fresh": 1, "sentence": sentence, "layer": 0}
         self.slot_events.append((slot, sentence, 0))
 
-    def allocate(self, slot, position):
-        if self.free:
-            self.rows.append((self.free.pop(), slot, position))
-            self.events.append((len(self.rows) - 1, slot, position))
+    def append(self, slot, position):
+        """The row that has been taken for longest, at the end of the table."""
+        self.rows.append((self.taken.pop(0), slot, position))
+        self.events.append((len(self.rows) - 1, slot, position))
 
     def compact(self, mask, release, keep):
         old, self.rows = self.rows, []
@@ -58,6 +58,8 @@ class Bench:
     def __init__(self, dut, config, idle):
         self.dut, self.config, self.model = dut, config, Model(config)
         self.source = bench.Source(dut, "i_command", command_layout(config), idle)
+        self.wanted, self.kept, self.cycle, dut.o_free__ready.value = 0, [], 0, 0
+        cocotb.start_soon(self._take())
         self.keep = data.StructLayout({"enable": 1, "row": index(config.rows), "keep": 1})
         self.slots = data.ArrayLayout(slot_layout(config), config.slots)
         self.events, self.slot_events = [], []
@@ -68,10 +70,36 @@ class Bench:
         changed, slot_changed = ports["changed"].shape, ports["slot_changed"].shape
         while True:
             await RisingEdge(self.dut.clk)
+            self.cycle += 1
             if self.dut.rst.value == 0 and (event := bench.read(self.dut, "changed", changed))["valid"]:
                 self.events.append((event["row"], event["slot"], event["position"]))
             if self.dut.rst.value == 0 and (event := bench.read(self.dut, "slot_changed", slot_changed))["valid"]:
                 self.slot_events.append((event["slot"], event["sentence"], event["layer"]))
+
+    async def _take(self):
+        """Take `wanted` rows, at random times, whatever the table is doing; each must be the model's next one."""
+        dut, model, generator, ready = self.dut, self.model, random.Random(5), 0
+        while True:
+            await RisingEdge(dut.clk)
+            if ready and dut.rst.value == 0 and dut.o_free__valid.value == 1:
+                row = dut.o_free__payload.value.to_unsigned()
+                assert row == model.free.pop(0)
+                model.taken.append(row)
+                self.wanted -= 1
+            ready = int(self.wanted > 0 and generator.random() < .6)
+            dut.o_free__ready.value = ready
+
+    async def take(self, count):
+        """Until `count` more rows have been taken."""
+        self.wanted += count
+        while self.wanted:
+            await RisingEdge(self.dut.clk)
+
+    async def append(self, slot, position):
+        """Append the row that has been taken for longest."""
+        physical = self.model.taken[0]
+        self.model.append(slot, position)
+        return await self.command(Command.APPEND, slot=slot, position=position, physical=physical)
 
     async def done(self):
         """Cycles until `done`."""
@@ -88,14 +116,17 @@ class Bench:
         return await self.done()
 
     async def write_keep(self, keep):
+        self.kept = keep
         for row, bit in enumerate(keep):
             bench.drive(self.dut, "keep_write", self.keep, {"enable": 1, "row": row, "keep": bit})
             await RisingEdge(self.dut.clk)
         bench.drive(self.dut, "keep_write", self.keep, {})
 
     async def check(self):
-        """Counts, slots, every entry, events and the set of free rows."""
+        """Counts, slots, every entry, events; no row is lost or there twice."""
         model, rows = self.model, []
+        await FallingEdge(self.dut.clk)
+        assert sorted([*model.free, *model.taken, *(row[0] for row in model.rows)]) == list(range(self.config.rows))
         assert (int(self.dut.total.value), int(self.dut.free.value)) == (len(model.rows), len(model.free))
         for row in range(len(model.rows)):
             bench.drive(self.dut, "read_row", index(self.config.rows), row)
@@ -124,27 +155,37 @@ async def begin(dut, pause):
 
 
 async def fill(config, table, generator):
-    """Admit sentences while slots and rows are free."""
+    """Admit sentences while slots and rows are free or taken."""
     model = table.model
     for slot in range(config.slots):
         length = generator.choice([1, 2, config.positions, generator.randint(1, config.positions)])
-        if model.slots[slot]["resident"] or length > len(model.free):
+        if model.slots[slot]["resident"] or length > len(model.free) + len(model.taken):
             continue
         sentence = generator.getrandbits(32)
         assert await table.command(Command.ADMIT, slot=slot, sentence=sentence) == 1
         model.admit(slot, sentence)
+        await table.take(max(0, length - len(model.taken)))
         for position in range(length):
-            assert await table.command(Command.ALLOCATE, slot=slot, position=position) == 1
-            model.allocate(slot, position)
+            assert await table.append(slot, position) == 1
+
+
+async def compact(table, generator, **slots):
+    """A compaction, while rows are taken: those that are free, and those that it frees."""
+    model, live = table.model, len(table.model.rows)
+    model.compact(slots.get("mask", 0), slots.get("release", 0), table.kept)
+    table.wanted = generator.choice([0, generator.randint(0, len(model.free)), len(model.free)])
+    assert await table.command(Command.COMPACT, **slots) == live + 2
+    await table.take(0)
+    await table.check()
 
 
 @cocotb.test()
 @cocotb.parametrize(pause=["none", "idle"])
 async def table(dut, pause):
-    """Passes with random drops and exits; every row comes back to the free list."""
+    """Passes with random drops and exits, rows taken meanwhile; every row comes back to the free list."""
     config, table, generator = await begin(dut, pause)
     model, everything = table.model, (1 << config.slots) - 1
-    for step in range(8):
+    for step in range(12):
         await table.command(Command.SETTLE)
         model.settle()
         await fill(config, table, generator)
@@ -152,35 +193,35 @@ async def table(dut, pause):
         keep = [generator.random() < (0, 1, .5, .9)[step % 4] for _ in model.rows]
         await table.write_keep(keep)
         mask, release = generator.getrandbits(config.slots), generator.getrandbits(config.slots) & generator.getrandbits(config.slots)
-        live = len(model.rows)
-        assert await table.command(Command.COMPACT, mask=mask, release=release) == live + 2
-        model.compact(mask, release, keep)
-        await table.check()
+        await compact(table, generator, mask=mask, release=release)
         mask = sum(1 << i for i, slot in enumerate(model.slots) if slot["layer"] < config.layers and generator.random() < .6)
         assert await table.command(Command.ADVANCE, mask=mask) == config.slots + 1
         model.advance(mask)
         await table.check()
-    assert await table.command(Command.COMPACT, release=everything) == len(model.rows) + 2
-    model.compact(0, everything, [])
-    await table.check()
+    await compact(table, generator, release=everything)
 
 
 @cocotb.test()
 async def full(dut):
-    """A full table takes no further row; RESET empties it."""
-    config, table, _ = await begin(dut, "none")
-    await table.command(Command.ADMIT, slot=config.slots - 1, sentence=7)
-    table.model.admit(config.slots - 1, 7)
-    for position in range(config.rows + 1):
-        await table.command(Command.ALLOCATE, slot=config.slots - 1, position=position % config.positions)
-    assert int(dut.free.value) == 0
-    assert int(dut.total.value) == config.rows
-    assert await table.command(Command.RESET) == config.rows + 1
-    empty = Model(config)
-    assert int(dut.total.value) == 0
-    assert int(dut.free.value) == config.rows
-    empty.events, empty.slot_events, table.model = table.events, table.slot_events, empty
+    """All rows taken and appended, one a cycle; then none is offered until a compaction frees them."""
+    config, table, generator = await begin(dut, "none")
+    model, commands = table.model, []
+    await table.take(config.rows)
+    for i, row in enumerate(list(model.taken)):
+        slot, position = i * config.slots // config.rows, i % config.positions
+        if not model.slots[slot]["resident"]:
+            commands.append({"command": Command.ADMIT.value, "slot": slot, "sentence": 7})
+            model.admit(slot, 7)
+        commands.append({"command": Command.APPEND.value, "slot": slot, "position": position, "physical": row})
+        model.append(slot, position)
+    first = table.cycle
+    table.source.send(commands)
+    await table.source.wait()
+    assert table.cycle - first <= len(commands) + 2
+    await RisingEdge(dut.clk)
     await table.check()
+    assert dut.o_free__valid.value == 0
+    await compact(table, generator, release=(1 << config.slots) - 1)
 
 
 CONFIGS = [bench.small(), bench.small(tokens=3, slots=1), bench.small(slots=8, rows=40)]

@@ -13,6 +13,7 @@ from golden_model.adaptivfloat import encode_fixed
 from golden_model.fixed import Saturations, align
 from golden_model.gelu import gelu
 from golden_model.requantize import requantize
+from hw.mac_array import NOWHERE
 from hw.store import Kind, Store
 from sim import bench
 from sim.engine import pulses, quiet

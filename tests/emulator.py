@@ -62,12 +62,12 @@ class Machine:
         hw, t, fmt = self.hardware, self.hardware.tokens, self.hardware.format
         self.fmt, widest = fmt, max(hw.hidden, hw.embedding)
         cls_tiles = ceil_div(hw.slots, t)
-        depths = {Target.SUM: hw.tiles * widest, Target.NORMED: hw.tiles * widest, Target.KEYS: hw.tiles * hw.hidden,
+        depths = {Target.SUM: hw.tiles * hw.hidden, Target.NORMED: hw.tiles * widest, Target.KEYS: hw.tiles * hw.hidden,
                   Target.CODES: hw.tiles * max(2 * hw.hidden, hw.feed_forward) + cls_tiles * hw.hidden,
                   Target.SCORES: max(hw.tiles, cls_tiles * hw.classes)}
         self.memory = {target: torch.full((depth, t), RUBBISH) for target, depth in depths.items()}
         self.values = torch.full((hw.rows * (ceil_div(hw.hidden, hw.columns) + hw.heads), hw.columns), RUBBISH)
-        self.state = torch.full((hw.rows, hw.hidden), RUBBISH)
+        self.state = torch.full((hw.rows, widest), RUBBISH)
         self.constants = {(memory, index): value for memory, index, value in self.image.pairs}
         self.streams, self.slots, self.tensors, self.results, self.passes = {}, [], {}, {}, 0
 
@@ -160,7 +160,7 @@ class Machine:
                 tokens.tolist(), [vocabulary + i for i in range(len(tokens))],
                 [vocabulary + positions + s for s in segments.tolist()])]
             total = embedding_sum(*rows, [op.word_shift, op.position_shift, op.segment_shift], self.fmt)
-            self.write(Target.SUM, op.target_base, op.target_stride, self.rows([slot]), range(op.reduction), total)
+            self.state[self.rows([slot]), :op.reduction] = total
             self.note(slot, total)
         self.pending = list(self.slots)
         for slot in self.slots:
@@ -213,7 +213,7 @@ class Machine:
 
     def norm(self, op, slots):
         rows = self.rows(slots)
-        x = self.read(Target.SUM, 0, op.reduction, rows, op.reduction)
+        x = 0 if op.skip_sum else self.read(Target.SUM, 0, op.reduction, rows, op.reduction)
         if op.residual:
             residual = self.state[rows, :op.reduction] if op.source == Source.STATE else self.read(
                 Target.NORMED, op.source_base, op.source_stride, rows, op.reduction)
