@@ -15,10 +15,11 @@ BUFFERED = 3    # from the bus to the reader's output
 
 
 class Port:
-    """Runs of 32-bit words through a reader of bus words; `free` is when the reader takes the next request."""
+    """Runs of 32-bit words through a reader of bus words; `free` is when the reader takes the next request; `behind`: words of others that were
+    asked for before go until then."""
 
     def __init__(self, memory, burst):
-        self.memory, self.burst, self.free, self.taken, self.finish = memory, burst, 0, 0, []
+        self.memory, self.burst, self.free, self.taken, self.behind, self.finish = memory, burst, 0, 0, 0, []
 
     def request(self, at, address, count):
         """Asks for the bus words of `count` bytes -> (when it was taken, when each is at the output)."""
@@ -43,7 +44,7 @@ class Port:
         """When each 32-bit word of the bus words is taken, one a cycle; the last is the end of the run."""
         found = []
         for beat in beats:
-            start = max(beat, self.taken + 1)
+            start = max(beat, self.taken + 1, self.behind + 1)
             found += range(start, start + self.memory.width // 4)
             self.taken = found[-1]
         return found
