@@ -28,8 +28,8 @@ class LayerNorm(wiring.Component):
     """N = H sum(x^2) - (sum x)^2; y = (H x - sum x) / sqrt(N) * gamma + beta, with the three bit drops of the golden model; N = 0 gives beta.
 
     `length` words of T rows are taken while the sums are made, then the roots of the rows one a cycle, then the results leave in order. Latency
-    from the last word to the first result T + 19 cycles; one word a cycle in and out; the next row block is taken when the last result has gone.
-    With `bypass` the words leave as they came. Stalled: holds all words.
+    from the last word to the first result T + 19 cycles; one word a cycle in and out. The next block is taken while the results of the one before
+    leave, so of several each takes `length` + T + 17 cycles. With `bypass` the words leave as they came. Stalled: holds all words.
 
     Parameters
     ----------
@@ -64,35 +64,33 @@ class LayerNorm(wiring.Component):
         self._roots = [Signal(MANTISSA, name=f"root_{n}") for n in lanes]
         m.submodules.rsqrt = rsqrt = Rsqrt(2 * (ACT.width + bits))
         self._halves = [Signal(range(ACT.width + bits), name=f"half_{n}") for n in lanes]
-        m.submodules.words = words = Memory(shape=self.i.payload.values.shape(), depth=self._most, init=[])
-        number, live, give = Signal(range(self._most + 1)), Signal(self._lanes), Signal()
-        results = self._results(m, words, live, number, give)
-        taken, squared = Signal(), Signal()
-        write = words.write_port()
-        m.d.comb += [write.addr.eq(number), write.data.eq(self.i.payload.values), write.en.eq(taken), self.param_write.ready.eq(1)]
+        self._centres = [Signal.like(total, name=f"centre_{n}") for n, total in enumerate(self._totals)]    # totals of the block that leaves
+        m.submodules.words = words = Memory(shape=self.i.payload.values.shape(), depth=2 * self._most, init=[])
+        number, live, bank, full, squared = Signal(range(self._most + 1)), Signal(self._lanes), Signal(), Signal(), Signal()
+        give, given, leaving = Signal(), Signal(range(self._most + 1)), Signal(self._lanes)
+        results = self._results(m, words, leaving, given, ~bank, give)
+        taken, write = self.i.valid & self.i.ready, words.write_port()
+        m.d.comb += [write.addr.eq(Mux(bank, self._most, 0) + number), write.data.eq(self.i.payload.values), write.en.eq(taken),
+                     self.param_write.ready.eq(1), self.i.ready.eq(~full)]
         self._sum(m, taken, squared)
+        with m.If(taken):
+            m.d.sync += [number.eq(number + 1), live.eq(self.i.payload.live), full.eq(number + 1 == self.length)]
         with m.FSM():
-            with m.State("TAKE"):
-                m.d.comb += [self.i.ready.eq(1), taken.eq(self.i.valid)]
-                with m.If(taken):
-                    m.d.sync += [number.eq(number + 1), live.eq(self.i.payload.live)]
-                    with m.If(number + 1 == self.length):
-                        m.next = "SUMMED"
-            with m.State("SUMMED"):
-                m.d.sync += number.eq(0)
-                with m.If(~squared):
+            with m.State("SUM"):    # until a block is complete, the products of its last word added
+                with m.If(full & ~squared):
                     m.next = "ROOTS"
             with m.State("ROOTS"):
                 with m.If(self._root(m, rsqrt)):
-                    m.next = "GIVE"
-            with m.State("GIVE"):
-                m.d.comb += give.eq(number != self.length)
-                with m.If(give & results.ready):
-                    m.d.sync += number.eq(number + 1)
-                with m.If(self.o.valid & self.o.ready & (self.o.payload.feature + 1 == self.length)):
-                    m.d.sync += number.eq(0)
+                    m.d.sync += [number.eq(0), full.eq(0), bank.eq(~bank), given.eq(0), leaving.eq(live)]
+                    m.d.sync += [centre.eq(total) for centre, total in zip(self._centres, self._totals, strict=True)]
                     m.d.sync += [total.eq(0) for total in (*self._totals, *self._squares)]
-                    m.next = "TAKE"
+                    m.next = "GIVE"
+            with m.State("GIVE"):   # while the next block is taken
+                m.d.comb += give.eq(given != self.length)
+                with m.If(give & results.ready):
+                    m.d.sync += given.eq(given + 1)
+                with m.If(self.o.valid & self.o.ready & (self.o.payload.feature + 1 == self.length)):
+                    m.next = "SUM"
         return m
 
     def _sum(self, m, taken, squared):
@@ -127,8 +125,8 @@ class LayerNorm(wiring.Component):
             m.d.sync += [left.eq(self._lanes), gone.eq(0)]
         return complete
 
-    def _results(self, m, words, live, number, give):
-        """The second pass; returns the stream of feature numbers that it takes."""
+    def _results(self, m, words, live, number, bank, give):
+        """The second pass, over the words of `bank`; returns the stream of feature numbers that it takes."""
         lanes, bypass = range(self._lanes), self.bypass
         m.submodules.parameters = parameters = Memory(
             shape=data.StructLayout({"gamma": ACT, "beta": ACT}), depth=SETS * self._most, init=[])
@@ -139,12 +137,12 @@ class LayerNorm(wiring.Component):
         m.d.comb += [features.valid.eq(give), features.payload.eq(number)]
         pipeline = Pipeline(m, features, self.o)
         row, parameter = words.read_port(), parameters.read_port()
-        m.d.comb += [row.addr.eq(number), parameter.addr.eq(self.set * self._most + number), row.en.eq(pipeline.accepted),
+        m.d.comb += [row.addr.eq(Mux(bank, self._most, 0) + number), parameter.addr.eq(self.set * self._most + number), row.en.eq(pipeline.accepted),
                      parameter.en.eq(pipeline.accepted)]
         word = pipeline.stage(feature=features.payload)     # the memories' registers
         word = pipeline.stage(x=[row.data[n] for n in lanes], gamma=parameter.data.gamma, beta=parameter.data.beta, feature=word.feature)
         keep = ("gamma", "beta", "feature")
-        word = pipeline.stage(y=[Mux(bypass, word.x[n], word.x[n] * self.length - self._totals[n]) for n in lanes], **word.keep(*keep))
+        word = pipeline.stage(y=[Mux(bypass, word.x[n], word.x[n] * self.length - self._centres[n]) for n in lanes], **word.keep(*keep))
         lost = []
         low, high = -CENTRED_FRAC, len(self._totals[0]) - CENTRED_FRAC
         factors = [saturate(m, round_shift(m, word.y[n], self._halves[n] - CENTRED_FRAC, low, high), FACTOR_BITS) for n in lanes]

@@ -20,10 +20,9 @@ class Norm(wiring.Component):
     """s = saturate(round_shift(residual, align) + sum, 16), then y = LayerNorm(s), or y = s where the instruction only moves.
 
     Tile after tile: `features` words of SUM (with `skip_sum` none), and of the residual from the residual stream or NORMED, go through
-    `LayerNorm`. Results go to NORMED
-    as they come, or through a T x T turn into the rows of the residual stream. A tile takes about 2 features cycles, the latencies of its sources
-    and of `LayerNorm`, and T more for the turn; it ends before the next begins. Stalled: waits for whichever operand is missing; the buffers
-    always take the results.
+    `LayerNorm`. Results go to NORMED as they come, or through a T x T turn into the rows of the residual stream. A single tile takes about 2 features cycles, the latencies of its
+    sources and of `LayerNorm`, and T more for the turn; of several each takes about features + T + 17, because a tile's words go in while the
+    results of the one before come out. Stalled: waits for whichever operand is missing; the buffers always take the results.
 
     Members
     -------
@@ -63,11 +62,15 @@ class Norm(wiring.Component):
         m.submodules.layernorm = self.layernorm
         m.submodules.tiles = tiles = TileIterator(self.config)
         op = fields(self.instruction)
-        tile, base, source, target = Signal(tiles.o.payload.shape()), Signal(32), Signal(32), Signal(24)
+        tile, base, source = Signal(tiles.o.payload.shape()), Signal(32), Signal(32)
         asked_sum, asked_residual, written = Signal(), Signal(), Signal()
+        leaving, writing = Signal(data.StructLayout({"tile": tile.shape(), "target": 24, "pointers": self.pointers.shape()})), Signal()
         self._requests(m, op, tile, base, source)
-        self._add(m, op, tile)
-        self._write(m, op, tile, target, written)
+        entered = self._add(m, op, tile)
+        self._write(m, op, leaving.tile, leaving.target, leaving.pointers, written)
+        with m.If(written):
+            m.d.sync += writing.eq(0)
+            m.d.comb += self.done.eq(leaving.tile.last)
         m.d.comb += [tiles.slots.eq(self.slots), tiles.i.payload.eq(self.mask)]
         with m.FSM():
             with m.State("IDLE"):
@@ -81,7 +84,6 @@ class Norm(wiring.Component):
                         tile.eq(tiles.o.payload), asked_sum.eq(0), asked_residual.eq(0),
                         base.eq(tiles.o.payload.tile * op.reduction),
                         source.eq(op.source_base + tiles.o.payload.tile * op.source_stride),
-                        target.eq(op.target_base + tiles.o.payload.tile * op.target_stride),
                     ]
                     m.next = "POINT"
             with m.State("POINT"):
@@ -99,12 +101,18 @@ class Norm(wiring.Component):
                 with m.If(self.normed_request.ready):
                     m.d.sync += asked_residual.eq(1)
                 with m.If((asked_sum | self.sum_request.ready | op.skip_sum) & (asked_residual | self.normed_request.ready | ~normed)):
-                    m.next = "RUN"
-            with m.State("RUN"):
-                with m.If(written):
+                    m.next = "READ"
+            with m.State("READ"):
+                with m.If(entered):
+                    m.next = "LEAVE"
+            with m.State("LEAVE"):  # its pointers are kept for the results, when those of the tile before are written
+                with m.If(~writing):
+                    m.d.sync += [
+                        writing.eq(1), leaving.tile.eq(tile), leaving.target.eq(op.target_base + tile.tile * op.target_stride),
+                        leaving.pointers.eq(self.pointers),
+                    ]
                     m.next = "TILE"
                     with m.If(tile.last):
-                        m.d.comb += self.done.eq(1)
                         m.next = "IDLE"
         return m
 
@@ -118,7 +126,7 @@ class Norm(wiring.Component):
         ]
 
     def _add(self, m, op, tile):
-        """The words of the sum, with the residual where there is one, into the LayerNorm."""
+        """The words of the sum, with the residual where there is one, into the LayerNorm; returns whether the tile's last one enters."""
         norm, words = self.layernorm, Signal(self.sum_words.payload.shape())
         valid, summed, both = Signal(), Signal(), Signal()
         normed = op.source == Source.NORMED
@@ -140,8 +148,9 @@ class Norm(wiring.Component):
             lost.append(clipped & tile.live[lane] & both)
         m.d.comb += self.saturated.eq(sum(lost) + norm.saturated)
         wiring.connect(m, norm.param_write, wiring.flipped(self.param_write))
+        return both & self.sum_words.payload.last
 
-    def _write(self, m, op, tile, target, written):
+    def _write(self, m, op, tile, target, pointers, written):
         """To NORMED at once; to the residual stream through the turn, a short last block filled up with repeats."""
         t = self.config.tokens
         m.submodules.turn = turn = Turn(ACT, t, t)
@@ -157,7 +166,7 @@ class Norm(wiring.Component):
             self.normed_write_valid.eq(moved & ~to_state), self.normed_write.address.eq(target + feature),
             self.normed_write.lanes.eq(tile.live), self.normed_write.values.eq(result.payload.values),
             self.state_write_valid.eq(turn.o.valid & tile.live.bit_select(row, 1)),
-            self.state_write.address.eq(self.pointers[row] + block), self.state_write.values.eq(turn.o.payload.values),
+            self.state_write.address.eq(pointers[row] + block), self.state_write.values.eq(turn.o.payload.values),
             self.result_valid.eq(moved), self.result.tile.eq(tile.tile), self.result.live.eq(tile.live),
             self.result.feature.eq(feature), self.result.values.eq(result.payload.values),
         ]

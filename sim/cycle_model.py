@@ -109,15 +109,22 @@ class _Model:
         return sorted({row // t for start, count in one.rows for row in range(start, start + count)})
 
     def _norm(self, one, values, start):
-        """hw/norm.py: each tile is over before the next begins. Pointers T + 2, words, LayerNorm's T + 19, words again, states between them."""
+        """hw/norm.py: a tile's words enter the LayerNorm while the results of the one before leave."""
         t, features = self.config.tokens, values["reduction"]
-        tile = 2 * features + 2 * t + 24
+        words = t + 6       # from the tile to its first word: pointers, request
         if values.get("residual") and values["source"] == Source.STATE:
-            tile += t - 1                       # the gather's first word comes later than SUM's
-        if values["target_buffer"] == Target.STATE:
-            tile += t + -features % t           # the turn
+            words += t - 1                      # the gather's first word comes later than SUM's
+        turn = t + -features % t if values["target_buffer"] == Target.STATE else 0      # from the last result until it is written
         tiles = self._tiles(one, values)
-        return start + 1 + tiles[0] + tile * len(tiles)
+        tile, free, given, written = start + 2 + tiles[0], 0, 0, 0
+        for _ in tiles:
+            entered = max(tile + words, free) + features - 1
+            tile = max(entered, written) + 2    # the next one
+            roots = max(entered + 3, given + 2)
+            free = roots + t + 8                # the next tile's first word
+            given = roots + t + 15 + features
+            written = given + turn
+        return written
 
     def _drop(self, one, values, start):
         """hw/dropping.py: a slot's values lane by lane, T + 3 cycles a word; exponentials and verdicts; then the row table is compacted."""

@@ -2,6 +2,7 @@
 """LayerNorm against golden_model.layernorm: values, bypass, and the count of saturations."""
 
 import random
+from itertools import pairwise
 
 import cocotb
 import pytest
@@ -56,6 +57,10 @@ async def values(dut, pause, length, shift, bypass):
     bench.assert_same("layernorm", await sink.receive(len(want)), want)
     bench.assert_same("saturated", await counter.total(), saturations.count)
     assert sink.empty()
+    if pause == "none":
+        ends = sink.cycles[length - 1::length]
+        print("cycles of a block behind another:", {here - before for before, here in pairwise(ends)})
+        assert all(here - before == length + config.tokens + 17 for before, here in pairwise(ends))
 
 
 @pytest.mark.parametrize(("lanes", "hidden"), [(4, 32), (3, 48)])
