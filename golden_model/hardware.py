@@ -97,6 +97,11 @@ class HardwareConfig:
         return self.rows // self.tokens
 
     @property
+    def physical_rows(self):
+        """Rows of the residual stream's memory: the live ones, and half as many that are filled for sentences of later passes."""
+        return self.rows + self.rows // 2
+
+    @property
     def unit_bits(self):
         """The present units as the UNITS register shows them."""
         return sum(1 << i for i, name in enumerate(UNITS) if name in self.units)

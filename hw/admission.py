@@ -36,7 +36,7 @@ class Admission(wiring.Component):
             "start": In(1), "restart": In(1), "done": Out(1), "empty": Out(1),
             "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
             "count": In(32), "slot_limit": In(8), "total": In(16),
-            "i_sentence": In(stream.Signature(sentence_layout(config))), "i_row": In(stream.Signature(index(config.rows))),
+            "i_sentence": In(stream.Signature(sentence_layout(config))), "i_row": In(stream.Signature(index(config.physical_rows))),
             "i_staged": In(stream.Signature(data.StructLayout({"status": 8, "detail": 16}))),
             "o_rows": Out(stream.Signature(command_layout(config))), "rows_done": In(1),
             "o_begin": Out(stream.Signature(data.StructLayout(

@@ -97,7 +97,7 @@ class Core(wiring.Component):
         for name in ("sequencer", "issue", "prefetch", "datapath", "admission", "exiting", "results", "fetch"):
             m.submodules[name] = getattr(self, name)
         # What a program that ended early has left behind is forgotten; an empty row table needs no new free list.
-        m.submodules.rows = ResetInserter(self.start & (self.rows.free != self.config.rows))(self.rows)
+        m.submodules.rows = ResetInserter(self.start & (self.rows.free != self.config.physical_rows))(self.rows)
         m.submodules.staging = ResetInserter(self.start)(self.staging)
         if self.dropping is not None:
             m.submodules.dropping = self.dropping

@@ -28,7 +28,7 @@ def buffer_words(config):
     widest = max(config.hidden, config.embedding)
     cls_tiles = ceil_div(config.slots, config.tokens)
     return {
-        "state": config.rows * row_blocks(config),
+        "state": config.physical_rows * row_blocks(config),
         "sum": config.tiles * config.hidden,
         "normed": config.tiles * widest,
         "codes": config.tiles * max(2 * config.hidden, config.feed_forward) + cls_tiles * config.hidden,

@@ -30,12 +30,12 @@ def index(count):
 def command_layout(config):
     """What `Rows.i_command` takes; fields that a command does not name are ignored."""
     return data.StructLayout({"command": Command, "slot": index(config.slots), "position": index(config.positions),
-                              "physical": index(config.rows), "sentence": 32, "mask": config.slots, "release": config.slots})
+                              "physical": index(config.physical_rows), "sentence": 32, "mask": config.slots, "release": config.slots})
 
 
 def entry_layout(config):
     """One row: its physical row, its slot, the token's original position."""
-    return data.StructLayout({"physical": index(config.rows), "slot": index(config.slots),
+    return data.StructLayout({"physical": index(config.physical_rows), "slot": index(config.slots),
                               "position": index(config.positions)})
 
 
@@ -53,7 +53,7 @@ class Rows(wiring.Component):
     list, to be filled, and appended later: what is taken is neither free nor live. The list is a queue, so rows can be
     taken in any cycle, also while a compaction gives others back.
 
-    After reset the free list is filled, `rows` + 1 cycles. Latency, cycles from a command's transfer to `done`: 1 for
+    After reset the free list is filled, `physical_rows` + 1 cycles. Latency, cycles from a command's transfer to `done`: 1 for
     ADMIT, APPEND and SETTLE, `slots` + 1 for ADVANCE, total + 2 for COMPACT. The next command is taken in the cycle of `done`.
 
     Parameters
@@ -63,7 +63,7 @@ class Rows(wiring.Component):
     Members
     -------
     i_command : In(stream of command_layout)
-    o_free : Out(stream of index(rows)), physical rows to take
+    o_free : Out(stream of index(physical_rows)), physical rows to take
     done : Out(1), pulse: the command has taken effect in every output
     keep_write : In({enable, row, keep}), keep bit of a logical row, read by COMPACT; complete before the command
     read_row : In(index(rows)), logical row
@@ -76,29 +76,29 @@ class Rows(wiring.Component):
 
     def __init__(self, config):
         self._config = config
-        row, slot = index(config.rows), index(config.slots)
+        row, physical, slot = index(config.rows), index(config.physical_rows), index(config.slots)
         super().__init__({
-            "i_command": In(stream.Signature(command_layout(config))), "o_free": Out(stream.Signature(row)),
+            "i_command": In(stream.Signature(command_layout(config))), "o_free": Out(stream.Signature(physical)),
             "done": Out(1),
             "keep_write": In(data.StructLayout({"enable": 1, "row": row, "keep": 1})),
             "read_row": In(row),
             "read_data": Out(entry_layout(config)),
             "slots": Out(data.ArrayLayout(slot_layout(config), config.slots)),
-            "free": Out(index(config.rows + 1)),
+            "free": Out(index(config.physical_rows + 1)),
             "total": Out(index(config.rows + 1)),
             "changed": Out(data.StructLayout({"valid": 1, "row": row, "slot": slot, "position": index(config.positions)})),
             "slot_changed": Out(data.StructLayout({"valid": 1, "slot": slot, "sentence": 32,
                                                    "layer": index(config.layers + 1)})),
         })
-        self._scan = Signal(index(config.rows + 1))     # counts rows (after reset, COMPACT) or slots (ADVANCE)
+        self._scan = Signal(index(config.physical_rows + 1))     # counts rows (after reset, COMPACT) or slots (ADVANCE)
         self._length = Signal.like(self.total)          # rows before the compaction
         self._more = Signal()                           # the compaction has rows to read
         self._kept = Signal.like(self.total)            # rows that the compaction has kept so far
         self._latched = Signal(command_layout(config))  # the command in progress
-        self._put = Signal(row)                         # physical row of the entry that `changed` describes
+        self._put = Signal(physical)                     # physical row of the entry that `changed` describes
         self._table_address = Signal(row)
         self._keep = Signal()                           # keep bit of the row on `read_data`
-        self._freed = Signal(data.StructLayout({"enable": 1, "row": row}))  # put into the free list
+        self._freed = Signal(data.StructLayout({"enable": 1, "row": physical}))  # put into the free list
 
     def elaborate(self, platform):
         m = Module()
@@ -120,7 +120,7 @@ class Rows(wiring.Component):
         """The table, the free list and the keep bits."""
         config = self._config
         m.submodules.table = table = Memory(shape=entry_layout(config), depth=config.rows, init=[])
-        m.submodules.free_list = free_list = Fifo(index(config.rows), config.rows)
+        m.submodules.free_list = free_list = Fifo(index(config.physical_rows), config.physical_rows)
         m.submodules.keep = keep = Memory(shape=1, depth=config.rows, init=[])
         table_read, table_write = table.read_port(), table.write_port()
         keep_read, keep_write = keep.read_port(), keep.write_port()
@@ -168,7 +168,7 @@ class Rows(wiring.Component):
     def _reset(self, m):
         self._free(m, self._scan)
         m.d.sync += self._scan.eq(self._scan + 1)
-        with m.If(self._scan == self._config.rows - 1):
+        with m.If(self._scan == self._config.physical_rows - 1):
             self._end(m)
 
     def _end(self, m):

@@ -60,7 +60,7 @@ class Staging(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        row = index(config.rows)
+        row = index(config.physical_rows)
         super().__init__({
             "start": In(1), "instruction": In(256), "queue": In(32), "count": In(32), "positions": In(16),
             "o_read": Out(stream.Signature(data.StructLayout({"address": 32, "words": 16}))),
@@ -82,7 +82,7 @@ class Staging(wiring.Component):
         self._asked, self._embedded = Signal(16), Signal(16)  # tokens given to the embedder; tokens it is done with
         m.submodules.sentences = self._sentences = Fifo(self.o_sentence.payload.shape(), config.slots)
         m.submodules.staged = self._staged = Fifo(self.o_staged.payload.shape(), config.slots)
-        m.submodules.rows = self._rows = Fifo(index(config.rows), config.rows)
+        m.submodules.rows = self._rows = Fifo(index(config.physical_rows), config.physical_rows)
         m.submodules.tokens = self._tokens = Fifo(32, config.positions)
         for queue, o in ((self._sentences, self.o_sentence), (self._staged, self.o_staged), (self._rows, self.o_row)):
             wiring.connect(m, queue.o, wiring.flipped(o))

@@ -65,9 +65,9 @@ class Stager:
             now = 0
             for index, (token, segment) in enumerate(zip(sentence.ids, sentence.segments, strict=True)):
                 free = 0
-                if given >= config.rows:
-                    yield self._later(self.freed, given - config.rows)
-                    free = self.freed[given - config.rows] + 1 + (config.rows > BUFFERED)
+                if given >= config.physical_rows:
+                    yield self._later(self.freed, given - config.physical_rows)
+                    free = self.freed[given - config.physical_rows] + 1 + (config.physical_rows > BUFFERED)
                 now = embedder.accept(max(now + 1, words[index] + late, free), self.rows.numbers(int(token), index, int(segment)))
                 given += 1
             now = embedder.finish() + 3     # counted, STAGED, at ADMIT; the next one

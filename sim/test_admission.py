@@ -72,7 +72,7 @@ class Bench:
         for number, length in enumerate(lengths):
             wrong = Error.SENTENCE_EMPTY if length == 0 else Error.SENTENCE_LENGTH if length > POSITIONS else 0
             status, detail = (wrong, 0) if wrong else dict(bad).get(number, (0, 0))
-            physical = [] if wrong else [self.generator.randrange(self.config.rows) for _ in range(length)]
+            physical = [] if wrong else [self.generator.randrange(self.config.physical_rows) for _ in range(length)]
             self.queue.append({"count": length, "deadline": self.generator.getrandbits(32), "tag": self.generator.getrandbits(32),
                                "status": status, "detail": detail, "physical": physical})
         self.dut.count.value = len(lengths)

@@ -19,7 +19,7 @@ class Model:
     def __init__(self, config):
         self.config, self.rows, self.events, self.slot_events = config, [], [], []
         self.slots = [{"resident": 0, "fresh": 0, "sentence": 0, "layer": 0} for _ in range(config.slots)]
-        self.free, self.taken = list(range(config.rows)), []     # in the order in which they are taken, and appended
+        self.free, self.taken = list(range(config.physical_rows)), []     # in the order in which they are taken, and appended
 
     def admit(self, slot, sentence):
         self.slots[slot] = {"resident": 1, "fresh": 1, "sentence": sentence, "layer": 0}
@@ -126,7 +126,7 @@ class Bench:
         """Counts, slots, every entry, events; no row is lost or there twice."""
         model, rows = self.model, []
         await FallingEdge(self.dut.clk)
-        assert sorted([*model.free, *model.taken, *(row[0] for row in model.rows)]) == list(range(self.config.rows))
+        assert sorted([*model.free, *model.taken, *(row[0] for row in model.rows)]) == list(range(self.config.physical_rows))
         assert (int(self.dut.total.value), int(self.dut.free.value)) == (len(model.rows), len(model.free))
         for row in range(len(model.rows)):
             bench.drive(self.dut, "read_row", index(self.config.rows), row)
@@ -159,7 +159,7 @@ async def fill(config, table, generator):
     model = table.model
     for slot in range(config.slots):
         length = generator.choice([1, 2, config.positions, generator.randint(1, config.positions)])
-        if model.slots[slot]["resident"] or length > len(model.free) + len(model.taken):
+        if model.slots[slot]["resident"] or length > min(config.rows - len(model.rows), len(model.free) + len(model.taken)):
             continue
         sentence = generator.getrandbits(32)
         assert await table.command(Command.ADMIT, slot=slot, sentence=sentence) == 1
@@ -203,11 +203,11 @@ async def table(dut, pause):
 
 @cocotb.test()
 async def full(dut):
-    """All rows taken and appended, one a cycle; then none is offered until a compaction frees them."""
+    """All rows taken, as many appended as the table holds, one a cycle; none is offered until a compaction frees them."""
     config, table, generator = await begin(dut, "none")
     model, commands = table.model, []
-    await table.take(config.rows)
-    for i, row in enumerate(list(model.taken)):
+    await table.take(config.physical_rows)
+    for i, row in enumerate(model.taken[:config.rows]):
         slot, position = i * config.slots // config.rows, i % config.positions
         if not model.slots[slot]["resident"]:
             commands.append({"command": Command.ADMIT.value, "slot": slot, "sentence": 7})

@@ -39,7 +39,7 @@ class Bench:
                 for i, name in enumerate(("o_read", "o_token", "o_word", "o_sentence", "o_row", "o_staged"))}
         self.reads, self.tokens, self.written, self.sentences, self.rows, self.staged = sink.values()
         self.words = bench.Source(dut, "words", unsigned(32), bench.pauses(pause, 21)[0])
-        self.free = bench.Source(dut, "i_free", index(config.rows), bench.pauses(pause, 22)[0])
+        self.free = bench.Source(dut, "i_free", index(config.physical_rows), bench.pauses(pause, 22)[0])
         self.token_done = bench.Source(dut, "token_done", self.block.token_done.payload.shape(), bench.pauses(pause, 23)[0])
         self.tapped = pulses(dut, "embedded_valid", "embedded", self.block.embedded.shape())
         self.memory, self.given, self.fetched, self.outside = {}, [], [], []
@@ -112,7 +112,7 @@ class Bench:
                 values = [value for block in range(ceil_div(FEATURES, self.config.tokens)) for value in self.memory.get(row * blocks + block, [])]
                 if not status_of(token):
                     bench.assert_same(f"row {row}", values[:FEATURES], features_of(token))
-            assert all(address // blocks in range(self.config.rows) and address % blocks < ceil_div(FEATURES, self.config.tokens) for address in self.memory)
+            assert all(address // blocks in range(self.config.physical_rows) and address % blocks < ceil_div(FEATURES, self.config.tokens) for address in self.memory)
             self.generator.shuffle(rows)
             self.free.send(rows)
         good = [(number, one) for number, one in enumerate(self.queue) if 0 < len(one["tokens"]) <= POSITIONS]
@@ -131,7 +131,7 @@ class Bench:
 async def begin(dut, pause):
     test = Bench(dut, pause)
     await bench.start(dut, 12_000)
-    test.free.send(range(test.config.rows))
+    test.free.send(range(test.config.physical_rows))
     return test
 
 
