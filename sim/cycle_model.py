@@ -87,10 +87,7 @@ class _Model:
         return ended
 
     def _tiles(self, one, values):
-        t = self.config.tokens
-        if values.get("cls"):
-            return sorted({slot // t for slot in one.slots})
-        return sorted({row // t for start, count in one.rows for row in range(start, start + count)})
+        return one.tiles(values, self.config.tokens)
 
     def _norm(self, one, values, start):
         """hw/norm.py: each tile is over before the next begins. Pointers T + 2, words, LayerNorm's T + 19, words again, states between them."""
