@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["bench_progress", "bench_table", "buffers", "evaluation", "fits", "imported", "run_table", "summary"]
+__all__ = ["bench_progress", "bench_table", "buffers", "claims_table", "evaluation", "fits", "imported", "run_table", "streams_table", "summary"]
 
 SPECIAL = ("[CLS]", "[SEP]", "<pad>")
 SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -129,23 +129,47 @@ def _bench_row(table, row):
         f"{row.speedup_vs_edgebert:.2f}" if row.speedup_vs_edgebert else "", row.source)
 
 
+def streams_table(result):
+    """What 8 slots cost and bring: a row for each stream; None without one."""
+    table = Table(title="streams", caption="live lanes: of the array's token lanes, until the queue is empty; latency: cycles, admission to result")
+    for name in ("", "cycles/sentence", "weight bytes/sentence", "live lanes", "in weight operations", "latency, mean", "largest"):
+        table.add_column(name, justify="right" if name else "left", max_width=None if name else 60)
+    rows = [(case, row) for (case, _), rows in zip(result.runs, result.tables, strict=True) for row in rows if row.scope == "stream"]
+    for case, row in rows:
+        table.add_row(case.label, f"{row.cycles / case.sentences:,.0f}", f"{row.weight_bytes / case.sentences:,.0f}",
+                      f"{row.live_lanes_array or 0:.1%}", f"{row.live_lanes or 0:.1%}", f"{row.latency_mean:,}", f"{row.latency_max:,}")
+    return table if rows else None
+
+
+def claims_table(claims):
+    """What the issue asks, and whether it is so."""
+    table = Table(title="what issue 3 asks")
+    for name in ("line", "", "found", "wanted", "verdict"):
+        table.add_column(name, justify="right" if name else "left")
+    marks = {True: Text("met", style="green"), False: Text("FALLS SHORT", style="bold red"), None: Text("not measured", style="yellow")}
+    for claim in claims:
+        found = "" if claim.figure is None else f"{claim.figure:.3f}"
+        table.add_row(str(claim.line), claim.what, found, f"{'<=' if claim.most else '>='} {claim.wanted:g}", marks[claim.met])
+    return table
+
+
 @contextlib.contextmanager
 def bench_progress(cases):
-    """A bar on standard error, in estimated cycles; gives the `watch` of `terse.bench.bench`."""
+    """A bar on standard error, in estimated seconds; gives the `watch` of `terse.bench.bench`."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=sum(case.estimate for case in cases), speed="")
+        task = progress.add_task("", total=sum(case.seconds for case in cases), speed="")
         state = {"done": 0.0, "case": None, "begin": 0.0}
 
         def watch(case, cycles):
             if cycles is None:
-                state["done"] += case.estimate
-                progress.update(task, completed=state["done"])
+                state["done"] += case.seconds
+                progress.update(task, description=case.label, completed=state["done"])
                 return
             if case != state["case"]:
                 state.update(case=case, begin=time.perf_counter(), first=cycles)
             seconds = time.perf_counter() - state["begin"]
             speed = f"{(cycles - state['first']) / seconds:,.0f} cycles/s" if seconds > 1 else ""
             progress.update(task, description=case.label, speed=speed,
-                            completed=state["done"] + min(case.estimate, cycles - state["first"]))
+                            completed=state["done"] + case.seconds * min(1, (cycles - state["first"]) / case.estimate))
         yield watch
