@@ -37,22 +37,22 @@ class Predicted:
     work: Work
 
 
-def predict(program, config, work, latency, bytes_per_cycle):
+def predict(program, config, work, latency, bytes_per_cycle, codes=None):
     """[Predicted] of a `schedule`, with both memories as in `sim.measure.run`.
 
-    The sum is the run's cycles from the start of the queue.
+    The sum is the run's cycles from the start of the queue. codes : a dictionary that keeps the program's `LaneCode`s from call to call
     """
-    return _Model(program, config, latency, bytes_per_cycle).run(work)
+    return _Model(program, config, latency, bytes_per_cycle, {} if codes is None else codes).run(work)
 
 
 class _Model:
     """The clock, the ports' memories, and what is kept of a weight stream from pass to pass."""
 
-    def __init__(self, program, config, latency, bytes_per_cycle):
+    def __init__(self, program, config, latency, bytes_per_cycle, codes):
         self.program, self.config = program, config
         self.memory, self.embedding, self.writes = (Memory(latency, bytes_per_cycle, config.bus_bytes) for _ in range(3))
         self.rows = Rows(program.embedding)
-        self.codes, self.now = {}, START
+        self.codes, self.now = codes, START
         self.free = 0       # the end of the last weight stream: no instruction is fetched before
 
     def run(self, work):

@@ -22,7 +22,7 @@ class Modelled:
     def __init__(self, program):
         self.program, self.config = program, program.hardware
         self.ledger, self.rows = Ledger(program), Rows(program.embedding)
-        self._unhindered = {}       # cycles with a perfect memory
+        self._codes, self._unhindered = {}, {}      # of the cycle model; cycles with a perfect memory
 
     def measure(self, sentences, slots, latency, bytes_per_cycle, stalls=False):
         """`Measurement` of a queue of `cycle_work.Sentence`s.
@@ -56,7 +56,7 @@ class Modelled:
         for key, run in zip(keys, runs, strict=True):
             first.setdefault(key, run)
         work = [one for run in first.values() for one in run]
-        found = dict(zip(first, predict(self.program, self.config, work, latency, bytes_per_cycle), strict=True))
+        found = dict(zip(first, predict(self.program, self.config, work, latency, bytes_per_cycle, self._codes), strict=True))
         return [found[key].cycles for key in keys]
 
     def _operation(self, run, layer, cycles, counters):

@@ -149,7 +149,7 @@ def _network(name, random, number_format):
     checkpoint.tensors["predictor.score.weight"] *= EVEN
     if zeros:
         checkpoint.tensors = prune(checkpoint.tensors, zeros)
-    checkpoint.ranges = calibrate(checkpoint, random_sentences(sizes, 8, 1, (sizes.positions + 1) // 2), drop=False)
+    checkpoint.ranges = calibrate(checkpoint, random_sentences(sizes, 2, 1, (sizes.positions + 1) // 2), drop=False)
     return quantize(checkpoint, number_format)
 
 
