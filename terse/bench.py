@@ -13,14 +13,12 @@ from dataclasses import dataclass, field
 
 from golden_model.config import MODELS
 from sim.operations import SIMULATED
-from terse import edgebert, store
+from terse import catalog, edgebert, store
 from terse.artefacts import buffer_sizes
 from terse.cases import has_data, sparsity_of
 from terse.errors import UserError
 
 __all__ = ["Result", "Row", "bench", "rows", "write_csv"]
-
-SAMPLES = 64    # that travel with the model
 
 
 @dataclass(frozen=True)
@@ -175,7 +173,7 @@ def bench(cases, watch=None, trip=0):
     measured = store.measure(cases, watch)
     runs = [(case, measured[case]) for case in cases if not isinstance(measured[case], str)]
     notes = [f"{case.label}: left out. {measured[case]}" for case in cases if isinstance(measured[case], str)]
-    if not has_data() and any(not case.random and case.sentences > SAMPLES for case in cases):
+    if not has_data() and any(not case.random and case.sentences > len(catalog.samples(case.model)) for case in cases):
         notes.append("SST-2's dev split is not there: long streams repeat the samples of the model")
     return Result(runs, [rows(case, measurement, trip) for case, measurement in runs], notes)
 

@@ -8,8 +8,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["bench_progress", "bench_table", "buffers", "claims_table", "evaluation", "fits", "imported", "run_table", "streams_table", "summary"]
+__all__ = ["bench_progress", "bench_table", "buffers", "claims_table", "evaluation", "fits", "imported", "run_table", "shapes_table", "streams_table",
+           "summary"]
 
+SHAPED = (0.6, 16, 100)     # zeros, bytes/cycle and latency of the shapes' comparison
 SPECIAL = ("[CLS]", "[SEP]", "<pad>")
 SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
@@ -129,6 +131,21 @@ def _bench_row(table, row):
         f"{row.speedup_vs_edgebert:.2f}" if row.speedup_vs_edgebert else "", row.source)
 
 
+def shapes_table(result):
+    """The shapes of the array side by side: a row for each, cycles and bytes of a layer for each number of tokens; None with less than two."""
+    layers = {(row.T, row.P, row.tokens): row for row in result.rows if row.scope == "layer" and (row.sparsity, row.bus_bytes, row.latency) == SHAPED}
+    shapes = list(dict.fromkeys((t, p) for t, p, _ in layers))
+    lengths = [tokens for tokens in dict.fromkeys(tokens for *_, tokens in layers) if all((*shape, tokens) in layers for shape in shapes)]
+    table = Table(title="shapes: a layer of albert-base, 60 % zeros")
+    for name in ("T x P", "KB", *(text for tokens in lengths for text in (f"cycles, {tokens} tokens", f"bytes, {tokens} tokens"))):
+        table.add_column(name, justify="right")
+    for shape in shapes:
+        rows = [layers[*shape, tokens] for tokens in lengths]
+        table.add_row("{} x {}".format(*shape), f"{rows[0].buffer_kb:,.0f}" if rows else "",
+                      *(text for row in rows for text in (f"{row.cycles:,}", f"{row.bytes:,}")))
+    return table if len(shapes) > 1 else None
+
+
 def streams_table(result):
     """What 8 slots cost and bring: a row for each stream; None without one."""
     table = Table(title="streams", caption="live lanes: of the array's token lanes, until the queue is empty; latency: cycles, admission to result")
@@ -149,7 +166,7 @@ def claims_table(claims):
     marks = {True: Text("met", style="green"), False: Text("FALLS SHORT", style="bold red"), None: Text("not measured", style="yellow")}
     for claim in claims:
         found = "" if claim.figure is None else f"{claim.figure:.3f}"
-        table.add_row(str(claim.line), claim.what, found, f"{'<=' if claim.most else '>='} {claim.wanted:g}", marks[claim.met])
+        table.add_row(str(claim.line or ""), claim.what, found, f"{'<=' if claim.most else '>='} {claim.wanted:g}", marks[claim.met])
     return table
 
 

@@ -39,7 +39,22 @@ def streams(sentences, slots):
 
 
 def full_cases():
-    """Lengths, memories, shapes, streams, whole sentences; simulated but for long streams and emulated profiles."""
+    """All simulated but for long streams and emulated profiles; those that are, by the cycle model too."""
+    return _twice(_all())
+
+
+def quick_cases():
+    """All by the cycle model; a layer on 32 tokens simulated too."""
+    shortest = [Case(tokens=32, sparsity=zeros) for zeros in SPARSITIES]
+    return _twice([case if case in shortest else dataclasses.replace(case, source=MODEL) for case in _all()])
+
+
+def _twice(cases):
+    return list(dict.fromkeys(twin for case in cases for twin in (case, dataclasses.replace(case, source=MODEL))))
+
+
+def _all():
+    """Lengths, memories, shapes, streams, whole sentences."""
     lengths = [Case(tokens=tokens, sparsity=zeros) for tokens in (32, *LENGTHS) for zeros in SPARSITIES]
     memories = [Case(tokens=tokens, sparsity=zeros, bytes_per_cycle=speed, latency=latency)
                 for zeros in SPARSITIES for speed, latency in MEMORIES for tokens in (128, 16)]
@@ -50,20 +65,11 @@ def full_cases():
     return list(dict.fromkeys(lengths + memories + shapes + few + many + whole))
 
 
-def quick_cases():
-    """The same by the cycle model, but for a layer on 32 tokens."""
-    return [case if case in _shortest() else dataclasses.replace(case, source=MODEL) for case in full_cases()]
-
-
-def _shortest():
-    return [Case(tokens=32, sparsity=zeros) for zeros in SPARSITIES]
-
-
 def with_source(cases, source):
     """All by one source, as far as that can take them."""
     if source not in (MODEL, SIMULATED):
         raise UserError(f"--source must be {MODEL} or {SIMULATED}, not {source!r}")
-    return [case if case.sentences > FEW or case.profile else dataclasses.replace(case, source=source) for case in cases]
+    return list(dict.fromkeys(case if case.sentences > FEW or case.profile else dataclasses.replace(case, source=source) for case in cases))
 
 
 def select(cases, only):

@@ -13,7 +13,7 @@ from golden_model.hardware import HARDWARE
 from sim.measure import COUNTERS
 from sim.operations import Measurement, Operation
 from terse import bench as benching
-from terse import cli, edgebert, store, sweep
+from terse import cli, edgebert, report, store, sweep
 from terse.cases import Case
 from terse.errors import UserError
 from terse.plots import write_plots
@@ -168,12 +168,19 @@ def test_model_fails(measured, monkeypatch):
 
 def test_keys_differ():
     cases = sweep.full_cases()
-    assert len({case.key for case in cases}) == len(cases) == len({case.label for case in cases})
-    quick = sweep.quick_cases()
-    assert [case.label for case in quick] == [case.label for case in cases]
-    assert [case for case in quick if case.source == "simulated"] == [case for case in cases if "16x16, 1 layer, 32 tokens" in case.label]
-    assert all(case.source == "model" for case in sweep.with_source(cases, "model"))
+    assert len({case.key for case in cases}) == len(cases) == len({(case.label, case.source) for case in cases})
     assert {case.source for case in cases if case.sentences > 64 or case.profile} == {"model"}
+
+
+def test_quick_cases():
+    """What is simulated, the cycle model does too."""
+    cases, quick = sweep.full_cases(), sweep.quick_cases()
+    simulated = [case for case in quick if case.source == "simulated"]
+    assert simulated == [case for case in cases if "16x16, 1 layer, 32 tokens" in case.label and case.source == "simulated"] and len(simulated) == 3
+    models = sweep.with_source(cases, "model")
+    assert set(models) | set(simulated) == set(quick) and all(case.source == "model" for case in models)
+    assert {case.label for case in models} == {case.label for case in cases}
+    assert {case.source for case in sweep.with_source(cases, "simulated") if not case.profile and case.sentences < 256} == {"simulated"}
 
 
 def test_key_of_the_model_does_not_hang_on_the_rtl(monkeypatch):
@@ -184,7 +191,8 @@ def test_key_of_the_model_does_not_hang_on_the_rtl(monkeypatch):
 
 
 def test_command(measured, tmp_path, monkeypatch, capsys):
-    arguments = ["--quick", "--only", "32 tokens, 60%", "--json", tmp_path / "a.json", "--csv", tmp_path / "a.csv", "--plot", tmp_path / "plots"]
+    arguments = ["--quick", "--only", "32 tokens, 60%", "--source", "simulated",
+                 "--json", tmp_path / "a.json", "--csv", tmp_path / "a.csv", "--plot", tmp_path / "plots"]
     monkeypatch.setattr(sys, "argv", ["terse", "bench", *map(str, arguments)])
     with pytest.raises(SystemExit) as stop:
         cli.main()
@@ -201,6 +209,15 @@ def test_command(measured, tmp_path, monkeypatch, capsys):
     assert [line["name"] for line in lines] == [row["name"] for row in written["rows"]] and list(lines[0]) == KEYS
     assert lines[0]["edgebert_cycles"] == "" and float(lines[1]["limit_cycles"]) == 20
     assert all((tmp_path / "plots" / f"{name}.png").stat().st_size > 5000 for name in ("roofline", "timeline"))
+
+
+def test_shapes(measured):
+    """A row for each shape, columns for the lengths that all of them have."""
+    cases = [case for case in sweep.with_source(sweep.full_cases(), "model") if case.layers == 1 and not case.sentences and case.sparsity == 0.6
+             and case.hardware.tokens in (16, 64)]
+    table = report.shapes_table(benching.bench(cases))
+    headers = [column.header for column in table.columns]
+    assert len(table.rows) == 2 and headers[2::2] == ["cycles, 128 tokens", "cycles, 25 tokens", "cycles, 6 tokens"]
 
 
 def test_plots_of_a_stream(tmp_path):
@@ -221,6 +238,6 @@ def test_bad_arguments(monkeypatch, capsys, arguments, text):
 
 
 def test_select():
-    assert len(sweep.select(sweep.quick_cases(), "32 tokens, 80%")) == 1
+    assert [case.source for case in sweep.select(sweep.quick_cases(), "32 tokens, 80%")] == ["simulated", "model"]
     with pytest.raises(UserError):
         sweep.select(sweep.quick_cases(), "100 tokens")
