@@ -5,13 +5,14 @@ import time
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 __all__ = ["bench_progress", "bench_table", "buffers", "claims_table", "evaluation", "fits", "imported", "run_table", "shapes_table", "streams_table",
            "summary"]
 
 SHAPED = (0.6, 16, 100)     # zeros, bytes/cycle and latency of the shapes' comparison
+PERIOD = 300                # seconds from which the time left is estimated: cases end seldom
 SPECIAL = ("[CLS]", "[SEP]", "<pad>")
 SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
@@ -173,8 +174,9 @@ def claims_table(claims):
 @contextlib.contextmanager
 def bench_progress(cases):
     """A bar on standard error, in estimated seconds; gives the `watch` of `terse.bench.bench`."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    columns = (BarColumn(bar_width=20), TextColumn("{task.percentage:.0f}%"), TimeRemainingColumn(), TextColumn("{task.fields[speed]}"),
+               TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)))
+    with Progress(*columns, console=Console(stderr=True), transient=True, expand=True, speed_estimate_period=PERIOD) as progress:
         task = progress.add_task("", total=sum(case.seconds for case in cases), speed="")
         state = {"done": 0.0, "case": None, "begin": 0.0}
 
