@@ -151,7 +151,7 @@ def _stalls(operations, cycles):
 
 def _live_lanes(operations, stream):
     """(in weight operations, in all of the array); of a stream until its last sentence is admitted."""
-    last = max(one.layer for one in operations if one.embeds) if stream else math.inf
+    last = max(one.layer for one in operations if one.embeds and one.rows) if stream else math.inf
     full = [one for one in operations if one.layer <= last]
     weights = [one for one in full if one.weight_bytes]
     return tuple(_share(sum(one.macs for one in some), sum(one.lanes for one in some)) for some in (weights, full))

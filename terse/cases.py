@@ -21,6 +21,7 @@ from sim.cycle_work import Sentence, of_golden
 from sim.modelled import MODEL, Modelled
 from sim.operations import SIMULATED
 from terse import catalog
+from terse.errors import UserError
 from terse.text import encode, gather
 
 __all__ = ["DATA", "Case", "has_data", "model", "network_key", "simulate", "sparsity_of"]
@@ -177,6 +178,8 @@ def _golden(key, queue):
 
 def simulate(case, watch=None):
     """The co-simulation's `Measurement` of a case."""
+    if case.profile:
+        raise UserError(f"The machine drops what its predictor says, not what a profile says: {case.label}")
     network = _network(*network_key(case))
     return measuring.measure(network, case.hardware, _queue(case), case.slots, case.latency, case.bytes_per_cycle, watch)
 

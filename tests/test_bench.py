@@ -14,7 +14,7 @@ from sim.measure import COUNTERS
 from sim.operations import Measurement, Operation
 from terse import bench as benching
 from terse import cli, edgebert, report, store, sweep
-from terse.cases import Case
+from terse.cases import Case, simulate
 from terse.errors import UserError
 from terse.plots import write_plots
 
@@ -108,7 +108,8 @@ def test_live_lanes_of_a_stream():
     """Only as long as sentences come: the third pass admits nobody."""
     stream = Case("tiny", sweep.stream_hardware(4, 4), slots=2, sentences=3)
     operations = [operation("x", layer=0, embeds=True, weight_bytes=1, macs=10, lanes=10), operation("context", "ATTEND", layer=0, macs=20, lanes=40),
-                  operation("x", layer=1, embeds=True, weight_bytes=1, macs=8, lanes=10), operation("q", layer=2, weight_bytes=1, macs=1, lanes=10)]
+                  operation("x", layer=1, embeds=True, weight_bytes=1, macs=8, lanes=10), operation("embed_sum", "ADMIT", layer=2, embeds=True, rows=0),
+                  operation("q", layer=2, weight_bytes=1, macs=1, lanes=10)]
     row = benching.rows(stream, dataclasses.replace(toy(), operations=operations, tokens=[2] * 3, exit_layers=[1] * 3, latencies=[10, 20, 60]))[-1]
     assert (row.scope, row.live_lanes, row.live_lanes_array) == ("stream", 0.9, round(38 / 60, 4))
     assert (row.latency_mean, row.latency_max) == (30, 60)
@@ -235,6 +236,12 @@ def test_bad_arguments(monkeypatch, capsys, arguments, text):
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code == 2 and text in capsys.readouterr().err
+
+
+def test_profile_is_not_simulated():
+    case = sweep.streams(256, 8)[0][1]
+    with pytest.raises(UserError, match="not what a profile says: base 16x16, 256 sentences, 8 slots, tokens 25 16 10 6, 60% zeros"):
+        simulate(case)
 
 
 def test_select():
