@@ -13,8 +13,9 @@ from golden_model.hardware import HARDWARE
 from sim.measure import COUNTERS
 from sim.operations import Measurement, Operation
 from terse import bench as benching
+from terse import cases as running
 from terse import cli, edgebert, report, store, sweep
-from terse.cases import Case, simulate
+from terse.cases import Case
 from terse.errors import UserError
 from terse.plots import write_plots
 
@@ -108,8 +109,8 @@ def test_live_lanes_of_a_stream():
     """Only as long as sentences come: the third pass admits nobody."""
     stream = Case("tiny", sweep.stream_hardware(4, 4), slots=2, sentences=3)
     operations = [operation("x", layer=0, embeds=True, weight_bytes=1, macs=10, lanes=10), operation("context", "ATTEND", layer=0, macs=20, lanes=40),
-                  operation("x", layer=1, embeds=True, weight_bytes=1, macs=8, lanes=10), operation("embed_sum", "ADMIT", layer=2, embeds=True, rows=0),
-                  operation("q", layer=2, weight_bytes=1, macs=1, lanes=10)]
+                  operation("x", layer=1, embeds=True, weight_bytes=1, macs=8, lanes=10),
+                  operation("embed_sum", "ADMIT", layer=2, embeds=True, rows=0), operation("q", layer=2, weight_bytes=1, macs=1, lanes=10)]
     row = benching.rows(stream, dataclasses.replace(toy(), operations=operations, tokens=[2] * 3, exit_layers=[1] * 3, latencies=[10, 20, 60]))[-1]
     assert (row.scope, row.live_lanes, row.live_lanes_array) == ("stream", 0.9, round(38 / 60, 4))
     assert (row.latency_mean, row.latency_max) == (30, 60)
@@ -238,10 +239,31 @@ def test_bad_arguments(monkeypatch, capsys, arguments, text):
     assert stop.value.code == 2 and text in capsys.readouterr().err
 
 
+def test_cycle_model():
+    """Of one sentence, of an emulated profile, of the trained model's stream: what the golden model says, or the profile."""
+    one = running.model(dataclasses.replace(CASE, layers=3, source="model"))
+    assert (one.source, one.tokens, one.exit_layers) == ("model", [6], [3])
+    profile = running.model(Case("nano", HARDWARE["ci"], sparsity=0.6, layers=3, slots=2, sentences=4, profile=(6, 4, 2), source="model"))
+    assert profile.tokens == [6] * 4 and profile.exit_layers == [3] * 4 and profile.latencies[0] < profile.cycles / 2 + 1
+    stream = running.model(Case("tiny", HARDWARE["ci"], slots=2, sentences=2, bytes_per_cycle=4, source="model"))
+    assert len(stream.tokens) == 2 and max(stream.exit_layers) <= MODELS["tiny"].layers
+
+
+def test_long_streams_need_data(monkeypatch):
+    """Without SST-2's dev split the samples come again, and it is said."""
+    long = Case("tiny", HARDWARE["ci"], sentences=70, source="model")
+    monkeypatch.setattr(running, "has_data", lambda: False)
+    queue = running._queue(long)
+    assert len(queue) == 70 and queue[64:] == queue[:6] and queue[0] != queue[1]
+    monkeypatch.setattr(benching, "has_data", lambda: False)
+    monkeypatch.setattr(store, "measure", lambda some, watch: dict.fromkeys(some, toy()))
+    assert "repeat the samples" in benching.bench([long]).notes[0] and not benching.bench([CASE]).notes
+
+
 def test_profile_is_not_simulated():
     case = sweep.streams(256, 8)[0][1]
     with pytest.raises(UserError, match="not what a profile says: base 16x16, 256 sentences, 8 slots, tokens 25 16 10 6, 60% zeros"):
-        simulate(case)
+        running.simulate(case)
 
 
 def test_select():
