@@ -36,22 +36,22 @@ class Predicted:
     work: Work
 
 
-def predict(program, config, work, latency, bytes_per_cycle):
+def predict(program, config, work, latency, bytes_per_cycle, codes=None):
     """[Predicted] of a `schedule`, with both memories as in `sim.measure.run`.
 
-    The sum is the run's cycles from the start of the queue.
+    The sum is the run's cycles from the start of the queue. codes : a dictionary that keeps the program's `LaneCode`s from call to call
     """
-    return _Model(program, config, latency, bytes_per_cycle).run(work)
+    return _Model(program, config, latency, bytes_per_cycle, {} if codes is None else codes).run(work)
 
 
 class _Model:
     """The clock, the ports' memories, and what is kept of a weight stream from pass to pass."""
 
-    def __init__(self, program, config, latency, bytes_per_cycle):
+    def __init__(self, program, config, latency, bytes_per_cycle, codes):
         self.program, self.config = program, config
         self.memory, self.embedding, self.writes = (Memory(latency, bytes_per_cycle, config.bus_bytes) for _ in range(3))
         self.port = Port(self.memory, BURST)    # of the program and the stager
-        self.codes, self.streams = {}, Streams(config, self.memory)
+        self.codes, self.streams = codes, Streams(config, self.memory)
         self.now, self.front, self.ended = 0, 0, []     # the last operation's end; the next instruction's fetch; ends of all operations
 
     def run(self, work):
@@ -103,10 +103,7 @@ class _Model:
         return ended
 
     def _tiles(self, one, values):
-        t = self.config.tokens
-        if values.get("cls"):
-            return sorted({slot // t for slot in one.slots})
-        return sorted({row // t for start, count in one.rows for row in range(start, start + count)})
+        return one.tiles(values, self.config.tokens)
 
     def _norm(self, one, values, start):
         """hw/norm.py: a tile's words enter the LayerNorm while the results of the one before leave."""

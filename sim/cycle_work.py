@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from firmware.image import parse_image
 from firmware.isa import Opcode, Select
 
-__all__ = ["Sentence", "Work", "of_golden", "of_record", "schedule"]
+__all__ = ["Sentence", "Work", "executed", "of_golden", "of_record", "schedule"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,12 @@ class Work:
     ended: tuple = ()
     refused: bool = False
 
+    def tiles(self, values, lanes):
+        """Numbers of the tiles of `lanes` rows that the instruction `values` goes through."""
+        if values.get("cls"):
+            return sorted({slot // lanes for slot in self.slots})
+        return sorted({row // lanes for first, count in self.rows for row in range(first, first + count)})
+
 
 def of_golden(words, result):
     """`Sentence` of (ids, segments) and their golden `Result`."""
@@ -55,6 +61,11 @@ def schedule(program, sentences, slots=None):
     while pc is not None:
         pc = machine.step(pc)
     return machine.done
+
+
+def executed(program, work):
+    """Those of a `schedule` that are not skipped."""
+    return [one for one in work if one.rows or program.instructions[one.pc]["opcode"] == Opcode.ADMIT]
 
 
 class _Machine:

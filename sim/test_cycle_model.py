@@ -13,7 +13,9 @@ from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
 from sim.bench import small
 from sim.cycle_model import of_golden, of_record, predict, schedule
-from sim.measure import operation_name, run
+from sim.measure import run
+from sim.modelled import Modelled
+from sim.operations import operation_name
 
 NANO, TINY = MODELS["nano"], MODELS["tiny"]
 SMALL, CI = dataclasses.replace(small(), slots=2, rows=32), HARDWARE["ci"]
@@ -49,6 +51,14 @@ def compare(name, program, ended, predicted):
     return totals
 
 
+def check_bytes(program, ended, sentences, records, slots):
+    """Bytes on all ports, as the machine moved them and as they follow from the program."""
+    queue = [of_record(words, record) for words, record in zip(sentences, records, strict=True)]
+    operations = Modelled(program).measure(queue, slots, 100, 4).operations
+    simulated, expected = sum(one.bytes for one in ended), sum(one.bytes for one in operations)
+    assert abs(expected - simulated) <= ERROR * simulated
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_within_one_percent(case):
     model, config, density, eta, threshold, lengths, slots, latency, rate = CASES[case]
@@ -58,6 +68,7 @@ def test_within_one_percent(case):
     work = schedule(program, [of_record(words, record) for words, record in zip(sentences, session.results(len(sentences)), strict=True)], slots)
     simulated, predicted = compare(case, program, meter.ended, predict(program, config, work, latency, rate))
     assert abs(predicted - simulated) <= ERROR * simulated
+    check_bytes(program, meter.ended, sentences, session.results(len(sentences)), slots)
 
 
 def test_no_simulation_is_needed():

@@ -8,7 +8,8 @@ from golden_model.config import MODELS
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
 from sim.bench import small
-from sim.measure import MeasureError, Measurement, measure, run
+from sim.measure import MeasureError, measure, run
+from sim.operations import Measurement
 
 CONFIG = dataclasses.replace(small(), slots=2, rows=32)
 NANO = MODELS["nano"]

@@ -1,61 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """`terse bench`: cycles beside the two limits of system.md and EdgeBERT's cycles, row by row.
 
-A `terse.cases.Case` says what to run, a `sim.measure.Measurement` what it took, `rows` makes figures of both. Measurements lie under
-build/bench/, named by everything that determines them, so that a bench that was stopped goes on where it was.
+A `terse.cases.Case` says what to run, a `sim.operations.Measurement` what it took, `rows` makes figures of both. Measurements lie under
+build/bench/, named by everything that determines them, so that a bench that was stopped goes on where it was (terse/store.py).
 """
 import csv
 import dataclasses
 import functools
-import json
 import math
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, field
 
 from golden_model.config import MODELS
-from golden_model.hardware import HARDWARE
-from sim import cosim_build
-from sim.measure import Measurement
-from terse import edgebert
+from sim.operations import SIMULATED
+from terse import catalog, edgebert, store
 from terse.artefacts import buffer_sizes
-from terse.cases import Case, simulate, sparsity_of
+from terse.cases import has_data, sparsity_of
 from terse.errors import UserError
 
-__all__ = ["Result", "Row", "bench", "full_cases", "quick_cases", "rows", "select", "write_csv"]
-
-STORE = cosim_build.ROOT / "build" / "bench"
-STREAM = "tiny"
-
-
-def stream_hardware(tokens, columns):
-    """The shape with everything else as `STREAM` needs it, 256 rows."""
-    model = MODELS[STREAM]
-    return dataclasses.replace(HARDWARE["edgebert"], tokens=tokens, columns=columns, rows=256, positions=model.positions, hidden=model.hidden,
-                               feed_forward=model.feed_forward, embedding=model.embedding, heads=model.heads, weight_depth=1024)
-
-
-SPARSITIES = (0.0, 0.6, 0.8)
-
-
-def quick_cases():
-    return [Case(tokens=32, sparsity=zeros) for zeros in SPARSITIES]
-
-
-def full_cases():
-    """Quick ones first; then lengths, memories, streams, whole sentences."""
-    layers = [Case(tokens=tokens, sparsity=zeros) for tokens in (128, 64, 16, 8, 4, 1) for zeros in SPARSITIES]
-    memories = [Case(tokens=tokens, sparsity=zeros, bytes_per_cycle=speed, latency=latency)
-                for speed, latency in ((8, 100), (4, 100), (16, 20), (16, 400)) for tokens in (128, 16) for zeros in SPARSITIES]
-    streams = [Case(STREAM, stream_hardware(*shape), slots=slots, sentences=64) for shape in ((16, 16), (64, 4)) for slots in (1, 8)]
-    whole = [Case(tokens=128, sparsity=zeros, layers=MODELS["base"].layers) for zeros in reversed(SPARSITIES)]
-    return quick_cases() + layers + memories + streams + whole
-
-
-def select(cases, only):
-    """The cases whose label holds the text."""
-    chosen = [case for case in cases if only in case.label]
-    if not chosen:
-        raise UserError(f"--only must be part of a case's name, as {cases[0].label!r}, not {only!r}")
-    return chosen
+__all__ = ["Result", "Row", "bench", "rows", "write_csv"]
 
 
 @dataclass(frozen=True)
@@ -63,9 +26,15 @@ class Row:
     """Figures of an operation, of a layer without its embedding, of a whole sentence or of a stream: a row of the JSON file.
 
     tokens : of all sentences; rows : that the operation works on, mean over the passes; bytes : on all ports
-    limit_cycles : the larger of two sums, the array's least cycles and the weights' bytes over the bus
+    limit_cycles : of each pass the larger of two sums, the array's least cycles and the weights' bytes over the bus
     utilisation : multiplications with non-zero weights for live tokens / (cycles T P)
-    edgebert_cycles : None where EdgeBERT has no such operation
+    edgebert_cycles : None where EdgeBERT has no such operation; source : who told the cycles, "simulated" or "model"
+    weight_bytes : that must cross the bus; bus_busy : bytes / (cycles x bytes per cycle)
+    bus_stalls : share of the cycles in which simulated lanes wait for weights; of a modelled layer the share that a memory with one cycle's
+        latency at the bus's full width would save, which is more
+    live_lanes, live_lanes_array : share of the token lanes' multiplications that are for a live token, in weight operations and in all of the
+        array; of a stream as long as its queue is not empty
+    latency_mean, latency_max : of whole sentences, cycles from admission to result
     """
 
     name: str
@@ -88,35 +57,44 @@ class Row:
     edgebert_cycles: int | None
     speedup_vs_edgebert: float | None
     source: str
+    weight_bytes: int
+    bus_busy: float
+    bus_stalls: float | None
+    live_lanes: float | None
+    live_lanes_array: float | None
+    latency_mean: int | None
+    latency_max: int | None
 
 
 @dataclass(frozen=True)
 class Result:
-    """runs: [(case, measurement)]; tables: their rows, a list for each."""
+    """runs: [(case, measurement)]; tables: their rows, a list for each; notes: what else there is to say, as cases that the compiler refused."""
 
     runs: list
     tables: list
+    notes: list = field(default_factory=list)
 
     @property
     def rows(self):
         return [row for table in self.tables for row in table]
 
     def to_json(self):
-        seconds = sum(one.seconds for _, one in self.runs)
-        speed = sum(one.simulated for _, one in self.runs) / seconds if seconds else 0.0
-        return {"rows": [vars(row) for row in self.rows],
-                "simulation": {"cycles_per_second": round(speed), "peak_memory_mb": round(max(one.peak_memory_mb for _, one in self.runs), 1)}}
+        simulations = [one for _, one in self.runs if one.source == SIMULATED]
+        seconds = sum(one.seconds for one in simulations)
+        speed = sum(one.simulated for one in simulations) / seconds if seconds else 0.0
+        memory = max((one.peak_memory_mb for one in simulations), default=0.0)
+        return {"rows": [vars(row) for row in self.rows], "simulation": {"cycles_per_second": round(speed), "peak_memory_mb": round(memory, 1)}}
 
 
-def rows(case, measurement, source="simulated", trip=0):
+def rows(case, measurement, trip=0):
     """`Row`s of one case: its operations, a single layer, the whole.
 
-    source : who measured; trip : host cycles per tile of EdgeBERT's results
+    trip : host cycles per tile of EdgeBERT's results
     """
     groups = {}
     for operation in measurement.operations:
         groups.setdefault(operation.name, []).append(operation)
-    make = functools.partial(_row, case, measurement, source)
+    make = functools.partial(_row, case, measurement)
     theirs = _edgebert(case, measurement, trip)
     result = [make(name, "operation", operations, theirs.get(name)) for name, operations in groups.items()]
     whole = sum(theirs.values())
@@ -135,18 +113,48 @@ def _edgebert(case, measurement, trip):
     return total
 
 
-def _row(case, measurement, source, name, scope, operations, theirs):
+def _row(case, measurement, name, scope, operations, theirs):
     hardware = case.hardware
-    cycles, macs, compute, weight_bytes, moved = (sum(getattr(one, field) for one in operations)
-                                                  for field in ("cycles", "macs", "compute", "weight_bytes", "bytes"))
-    memory = weight_bytes / case.bytes_per_cycle
+    cycles, macs, weight_bytes, moved = (sum(getattr(one, field) for one in operations) for field in ("cycles", "macs", "weight_bytes", "bytes"))
+    limit, bound = _limit(operations, case.bytes_per_cycle)
     passes = [one.rows for one in operations if one.rows and (scope == "operation" or one.name == "q")]
+    latencies = measurement.latencies if scope in ("sentence", "stream") else ()
     return Row(
         name, scope, case.model, hardware.tokens, hardware.columns, case.slots, sparsity_of(case), sum(measurement.tokens),
         round(sum(passes) / max(1, len(passes)), 1), case.bytes_per_cycle, case.latency, buffer_kb(hardware), cycles,
-        round(max(compute, memory), 1), "memory" if memory > compute else "compute",
-        round(macs / (cycles * hardware.tokens * hardware.columns), 4) if cycles else 0.0, moved, theirs,
-        round(theirs / cycles, 3) if theirs and cycles else None, source)
+        limit, bound, _share(macs, cycles * hardware.tokens * hardware.columns) or 0.0,
+        moved, theirs, round(theirs / cycles, 3) if theirs and cycles else None, measurement.source, weight_bytes,
+        _share(moved, cycles * case.bytes_per_cycle) or 0.0, _stalls(operations, cycles), *_live_lanes(operations, scope == "stream"),
+        round(sum(latencies) / len(latencies)) if latencies else None, max(latencies, default=None))
+
+
+def _limit(operations, bytes_per_cycle):
+    """(least cycles, what most of them are bound by): of each pass the larger of its two sums."""
+    passes = defaultdict(lambda: [0, 0])
+    for one in operations:
+        passes[one.layer][0] += one.compute
+        passes[one.layer][1] += one.weight_bytes / bytes_per_cycle
+    limits = [max(pair) for pair in passes.values()]
+    memory = sum(memory for compute, memory in passes.values() if memory > compute)
+    return round(sum(limits), 1), "memory" if 2 * memory > sum(limits) else "compute"
+
+
+def _share(part, whole):
+    return round(part / whole, 4) if whole else None
+
+
+def _stalls(operations, cycles):
+    """Share of the cycles lost to the memory; None where nobody counted."""
+    counted = [stalled for one in operations if (stalled := one.counters.get("STALL_WEIGHTS", one.counters.get("STALL_MEMORY"))) is not None]
+    return _share(sum(counted), cycles) if counted else None
+
+
+def _live_lanes(operations, stream):
+    """(in weight operations, in all of the array); of a stream until its last sentence is admitted."""
+    last = max(one.layer for one in operations if one.embeds and one.rows) if stream else math.inf
+    full = [one for one in operations if one.layer <= last]
+    weights = [one for one in full if one.weight_bytes]
+    return tuple(_share(sum(one.macs for one in some), sum(one.lanes for one in some)) for some in (weights, full))
 
 
 @functools.cache
@@ -156,31 +164,18 @@ def buffer_kb(config):
 
 
 def bench(cases, watch=None, trip=0):
-    """Measure the cases that `STORE` does not hold -> Result.
+    """Measure the cases that are not measured yet -> Result.
 
     watch(case, cycles) : called as a case proceeds, with cycles None when it is done; trip : as in `rows`
     """
     if trip < 0:
         raise UserError(f"--trip must be at least 0, not {trip}")
-    runs = []
-    for case in cases:
-        path = STORE / f"{case.key}.json"
-        if path.exists():
-            measurement = Measurement.from_json(json.loads(path.read_text())["measurement"])
-        else:
-            measurement = simulate(case, functools.partial(watch, case) if watch else None)
-            _save(path, {"case": case.label, "measurement": measurement.to_json()})
-        runs.append((case, measurement))
-        if watch:
-            watch(case, None)
-    return Result(runs, [rows(case, measurement, trip=trip) for case, measurement in runs])
-
-
-def _save(path, value):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")  # Ctrl-C leaves no half a file
-    partial.write_text(json.dumps(value))
-    partial.replace(path)
+    measured = store.measure(cases, watch)
+    runs = [(case, measured[case]) for case in cases if not isinstance(measured[case], str)]
+    notes = [f"{case.label}: left out. {measured[case]}" for case in cases if isinstance(measured[case], str)]
+    if not has_data() and any(not case.random and case.sentences > len(catalog.samples(case.model)) for case in cases):
+        notes.append("SST-2's dev split is not there: long streams repeat the samples of the model")
+    return Result(runs, [rows(case, measurement, trip) for case, measurement in runs], notes)
 
 
 def write_csv(path, result):

@@ -1,29 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `terse bench` runs: cases, the networks and sentences that they mean, and their measurement in the co-simulation."""
+"""What `terse bench` runs: cases, the networks and sentences that they mean, and their measurement by co-simulation or cycle model."""
 import dataclasses
 import functools
 import hashlib
 from dataclasses import dataclass
 
+from compress.data import DataError, find_split, read_split
 from compress.import_hf import prune
 from compress.prune import ENCODER, sparsity
+from firmware.compiler import compile_network
 from golden_model.calibrate import calibrate
 from golden_model.config import MODELS
 from golden_model.hardware import HARDWARE, HardwareConfig, ceil_div
+from golden_model.model import run
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
 from sim import cosim_build
 from sim import measure as measuring
+from sim.cycle_work import Sentence, of_golden
+from sim.modelled import MODEL, Modelled
+from sim.operations import SIMULATED
 from terse import catalog
+from terse.errors import UserError
 from terse.text import encode, gather
 
-__all__ = ["Case", "simulate", "sparsity_of"]
+__all__ = ["DATA", "Case", "has_data", "model", "network_key", "simulate", "sparsity_of"]
 
-MEASURED_BY = ("sim/measure.py", "sim/session.py", "sim/cosim.cpp", "sim/cosim_axi.h", "terse/cases.py", "compress/prune.py",
-               "compress/import_hf.py")     # besides what elaboration depends on
+NETWORKS = ("terse/cases.py", "compress/prune.py", "compress/import_hf.py")
+DEPENDS = {     # sources besides those that elaboration depends on, or all sources
+    SIMULATED: ("sim/measure.py", "sim/session.py", "sim/cosim.cpp", "sim/cosim_axi.h"),
+    MODEL: ("firmware/*.py", "golden_model/*.py", "sim/cycle_*.py", "sim/modelled.py"),
+}
+DATA = cosim_build.ROOT.parent / "shared" / "data"      # SST-2's dev split, for more sentences than travel with a model
 NEVER = 0.001           # exit threshold in nats that no sentence of a random model reaches: the off-ramp runs in every layer
 ETA, EVEN = 0.01, 0.02  # the predictor runs, finds all tokens about alike, and nobody is dropped
 WORDS = 1000            # vocabulary of random models: one that no cycle depends on
+SPEED, PREDICTION = 80_000, 1.2     # simulated cycles a second; seconds of the cycle model for a base layer: for the time left
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,9 @@ class Case:
     """One run. With `sentences` a stream of the model's samples, as trained; else one random sentence of `tokens` through random weights.
 
     sparsity : share of zeros of encoder, pooler and embeddings; bytes_per_cycle, latency : of the memory; slots : that may be used
+    profile : makes it a stream of random sentences through random weights, of which so many tokens live in each layer until the last one's exit;
+        nothing but the cycle model can take that
+    source : "simulated" or "model"
     """
 
     model: str = "base"
@@ -42,22 +57,36 @@ class Case:
     latency: int = measuring.LATENCY
     slots: int = 1
     sentences: int = 0
+    profile: tuple = ()
+    source: str = SIMULATED
+
+    @property
+    def random(self):
+        """Whether its weights are."""
+        return not self.sentences or bool(self.profile)
 
     @property
     def label(self):
         shape = f"{self.hardware.tokens}x{self.hardware.columns}"
-        what = f"{self.sentences} sentences, {self.slots} slot{'s' * (self.slots > 1)}" if self.sentences else (
-            f"{self.layers} layer{'s' * (self.layers > 1)}, {self.tokens} tokens, {self.sparsity:.0%} zeros")
-        return f"{self.model} {shape}, {what}, {self.bytes_per_cycle} bytes/cycle, latency {self.latency}"
+        what = f"{self.layers} layer{'s' * (self.layers > 1)}, {self.tokens} tokens"
+        if self.sentences:
+            what = f"{self.sentences} sentences, {self.slots} slot{'s' * (self.slots > 1)}"
+        if self.profile:
+            what += f", tokens {' '.join(map(str, self.profile))}"
+        zeros = f", {self.sparsity:.0%} zeros" if self.random else ""
+        return f"{self.model} {shape}, {what}{zeros}, {self.bytes_per_cycle} bytes/cycle, latency {self.latency}"
 
     @property
     def key(self):
         """Digest of all that the measurement depends on."""
-        words = [f"{self.hardware.config_hash:08x}", cosim_build.sources_digest(), *(_text(name) for name in MEASURED_BY)]
+        words = [f"{self.hardware.config_hash:08x}", cosim_build.sources_digest() if self.source == SIMULATED else ""]
+        words += [_texts(name) for name in (*NETWORKS, "sim/operations.py", "sim/cycle_work.py", *DEPENDS[self.source])]
         words += [str(getattr(self, one.name)) for one in dataclasses.fields(self) if one.name != "hardware"]
-        if self.sentences:
+        if not self.random:
             folder = catalog.model_folder(self.model)
-            words += [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.safetensors", "config.json", "samples.tsv")]
+            files = [folder / name for name in ("model.safetensors", "config.json", "samples.tsv")]
+            files += [find_split(DATA, "sst2", "dev")] if has_data() else []
+            words += [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
         return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
 
     @property
@@ -65,46 +94,103 @@ class Case:
         """Cycles, roughly: for the time left."""
         if self.sentences:
             return self.sentences * 60_000 / self.slots ** 0.5
-        model = MODELS[self.model]
-        weights = (4 * model.hidden + 2 * model.feed_forward) * model.hidden * (1 - self.sparsity)
+        weights = _weights(MODELS[self.model]) * (1 - self.sparsity)
         work = ceil_div(self.tokens, self.hardware.tokens) * weights / self.hardware.columns
         return self.layers * 1.1 * max(work, 1.3 * weights / self.bytes_per_cycle) + 1300 * self.tokens
 
+    @property
+    def seconds(self):
+        """Roughly, without what is shared between cases."""
+        if self.source == SIMULATED:
+            return self.estimate / SPEED
+        return PREDICTION * (1 + self.layers / 6 + self.sentences / 30) * max(0.1, _weights(MODELS[self.model]) / _weights(MODELS["base"]))
+
+
+def _weights(sizes):
+    """Of one encoder layer."""
+    return (4 * sizes.hidden + 2 * sizes.feed_forward) * sizes.hidden
+
 
 @functools.cache
-def _text(name):
-    return (cosim_build.ROOT / name).read_text()
+def _texts(pattern):
+    return "\0".join(path.read_text() for path in sorted(cosim_build.ROOT.glob(pattern)))
 
 
 def sparsity_of(case):
     """Share of zeros of the encoder's weights."""
-    return round(sparsity(_checkpoint(case.model).tensors, ENCODER), 3) if case.sentences else case.sparsity
+    return case.sparsity if case.random else round(sparsity(_checkpoint(case.model).tensors, ENCODER), 3)
 
 
 @functools.cache
-def _checkpoint(model):
-    return catalog.checkpoint(model)
+def has_data():
+    """Whether SST-2's dev split is there."""
+    try:
+        return find_split(DATA, "sst2", "dev").is_file()
+    except DataError:
+        return False
+
+
+@functools.cache
+def _checkpoint(name):
+    return catalog.checkpoint(name)
+
+
+def network_key(case):
+    """What its network depends on: cases with the same one share it."""
+    return case.model, case.random and (case.layers, case.sparsity), case.hardware.format
 
 
 @functools.lru_cache(maxsize=1)
-def _random_network(name, layers, zeros, number_format):
-    model = dataclasses.replace(MODELS[name], layers=layers, vocabulary=WORDS)
-    checkpoint = random_checkpoint(model, seed=1, density=1.0, eta=ETA, exit_threshold=NEVER)
+def _network(name, random, number_format):
+    if not random:
+        return quantize(_checkpoint(name), number_format)
+    layers, zeros = random
+    sizes = dataclasses.replace(MODELS[name], layers=layers, vocabulary=WORDS)
+    checkpoint = random_checkpoint(sizes, seed=1, density=1.0, eta=ETA, exit_threshold=NEVER, calibration=1)
     checkpoint.tensors["predictor.score.weight"] *= EVEN
     if zeros:
         checkpoint.tensors = prune(checkpoint.tensors, zeros)
-    checkpoint.ranges = calibrate(checkpoint, random_sentences(model, 8, 1, (model.positions + 1) // 2), drop=False)
+    checkpoint.ranges = calibrate(checkpoint, random_sentences(sizes, 2, 1, (sizes.positions + 1) // 2), drop=False)
     return quantize(checkpoint, number_format)
+
+
+@functools.lru_cache(maxsize=1)
+def _modelled(key, hardware):
+    return Modelled(compile_network(_network(*key), hardware))
+
+
+def _queue(case):
+    """(token ids, segment ids) of each sentence."""
+    if case.random:
+        sizes, length = dataclasses.replace(MODELS[case.model], vocabulary=WORDS), case.profile[0] if case.profile else case.tokens
+        return random_sentences(sizes, case.sentences or 1, 1, length, length)
+    longest, inputs = case.hardware.positions, gather(case.model, ())
+    if case.sentences > len(inputs) and has_data():
+        inputs = [((row.sentence,), row.label) for row in read_split(DATA, "sst2", "dev")]
+    inputs = (inputs * ceil_div(case.sentences, len(inputs)))[:case.sentences]
+    return [(one.ids, one.segments) for one in encode(catalog.tokenizer(case.model, longest), inputs, longest, truncate=True)]
+
+
+@functools.lru_cache(maxsize=1)
+def _golden(key, queue):
+    return [of_golden(words, run(_network(*key), *words)) for words in queue]
 
 
 def simulate(case, watch=None):
     """The co-simulation's `Measurement` of a case."""
-    if case.sentences:
-        network = quantize(_checkpoint(case.model), case.hardware.format)
-        inputs = gather(case.model, (), count=case.sentences)
-        longest = case.hardware.positions
-        sentences = [(one.ids, one.segments) for one in encode(catalog.tokenizer(case.model, longest), inputs, longest)]
+    if case.profile:
+        raise UserError(f"The machine drops what its predictor says, not what a profile says: {case.label}")
+    network = _network(*network_key(case))
+    return measuring.measure(network, case.hardware, _queue(case), case.slots, case.latency, case.bytes_per_cycle, watch)
+
+
+def model(case):
+    """The cycle model's `Measurement` of a case; of a single layer with what its memory costs."""
+    queue = tuple((tuple(map(int, ids)), tuple(map(int, segments))) for ids, segments in _queue(case))
+    if case.profile:
+        entering = (case.profile[0], *case.profile[:-1])
+        sentences = [Sentence(*words, entering, case.profile) for words in queue]
     else:
-        network = _random_network(case.model, case.layers, case.sparsity, case.hardware.format)
-        sentences = random_sentences(network.model, 1, 1, case.tokens, case.tokens)
-    return measuring.measure(network, case.hardware, sentences, case.slots, case.latency, case.bytes_per_cycle, watch)
+        sentences = _golden(network_key(case), queue)
+    modelled = _modelled(network_key(case), case.hardware)
+    return modelled.measure(sentences, case.slots, case.latency, case.bytes_per_cycle, stalls=case.layers == 1 and not case.sentences)

@@ -100,22 +100,29 @@ def evaluate(data: Data, model: Model = "tiny", task: Annotated[str, typer.Optio
 
 
 @app.command()
-def bench(quick: Annotated[bool, typer.Option("--quick", help="Only the base layer on 32 tokens: dense, 60 %, 80 % zeros.")] = False,
+def bench(quick: Annotated[bool, typer.Option("--quick", help="Simulate only the base layer on 32 tokens, the rest is the cycle model's.")] = False,
           json_file: Json = None, csv_file: Annotated[pathlib.Path | None, typer.Option("--csv", help="Write the rows to this file.")] = None,
           plot: Annotated[pathlib.Path | None, typer.Option(help="Write roofline.png and timeline.png to this folder.")] = None,
           only: Annotated[str, typer.Option(help="Only the cases whose name holds this text.")] = "",
+          source: Annotated[str | None, typer.Option(help="Take all cycles from the model, or from the simulated machine.")] = None,
           trip: Annotated[int, typer.Option(help="Cycles of EdgeBERT's host for each tile of results.")] = 0):
-    """Cycles in the co-simulation beside their limits and EdgeBERT's; what is measured already is not run again."""
+    """Cycles by co-simulation or cycle model, beside their limits, EdgeBERT's and what is asked; what is measured already is not run again."""
     from golden_model.config import MODELS
     from terse import bench as benching
-    from terse import report
+    from terse import report, sweep
+    from terse.claims import claims
     from terse.edgebert import text
-    cases = benching.select(benching.quick_cases() if quick else benching.full_cases(), only)
+    cases = sweep.select(sweep.quick_cases() if quick else sweep.full_cases(), only)
+    cases = sweep.with_source(cases, source) if source else cases
     with report.bench_progress(cases) as watch:
         result = benching.bench(cases, watch=watch, trip=trip)
     console = Console() if sys.stdout.isatty() else Console(width=150)
     console.print(report.bench_table(result, operations=len(cases) <= 3))
     print(text(MODELS["base"], 128, trip=trip))
+    for table in filter(None, (report.shapes_table(result), report.streams_table(result))):
+        console.print(table)
+    console.print(report.claims_table([claim for claim in claims(result) if not only or claim.met is not None]))
+    _say(*result.notes)
     _write_json(json_file, result.to_json())
     if csv_file is not None:
         benching.write_csv(_parent(csv_file), result)

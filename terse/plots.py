@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 __all__ = ["roofline", "timeline", "write_plots"]
 
 BLOCKS = ("ADMIT", "LINEAR", "ATTEND", "NORM", "DROP", "EXIT")
-MOST = 12       # timelines in a figure
+MOST = 12       # timelines in a figure, cases that a roofline tells apart
+LEAST = 0.1     # bytes/cycle at the roofline's left edge: attention fetches next to nothing
 
 
 def write_plots(folder, result):
@@ -23,14 +24,18 @@ def write_plots(folder, result):
 
 
 def roofline(result):
-    """MACs/cycle against bytes/cycle, the array's and the buses' limits as lines."""
+    """MACs/cycle against bytes/cycle, the array's and the buses' limits as lines. Many cases have a colour for each sparsity."""
     figure = Figure(figsize=(9, 6))
     axes = figure.subplots()
+    groups = {}
     for (case, _), rows in zip(result.runs, result.tables, strict=True):
-        points = [row for row in rows if row.scope == "operation" and row.utilisation]
-        axes.scatter([row.bytes / row.cycles for row in points], [row.utilisation * row.T * row.P for row in points], s=18, label=case.label)
-        for row in points if len(result.runs) <= 3 else ():
-            axes.annotate(row.name, (row.bytes / row.cycles, row.utilisation * row.T * row.P), fontsize=6, xytext=(3, 2), textcoords="offset points")
+        points = [(row, max(LEAST, row.bytes / row.cycles), row.utilisation * row.T * row.P) for row in rows
+                  if row.scope == "operation" and row.utilisation]
+        groups.setdefault(case.label if len(result.runs) <= MOST else f"{rows[-1].sparsity:.0%} zeros", []).extend(points)
+    for label, points in groups.items():
+        axes.scatter([x for _, x, _ in points], [y for *_, y in points], s=18, alpha=0.6, label=label)
+        for row, x, y in points if len(result.runs) <= 3 else ():
+            axes.annotate(row.name, (x, y), fontsize=6, xytext=(3, 2), textcoords="offset points")
     for lanes in {case.hardware.tokens * case.hardware.columns for case, _ in result.runs}:
         axes.axhline(lanes, color="grey", linewidth=0.8)
     for speed in {case.bytes_per_cycle for case, _ in result.runs}:

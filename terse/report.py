@@ -5,11 +5,14 @@ import time
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
-__all__ = ["bench_progress", "bench_table", "buffers", "evaluation", "fits", "imported", "run_table", "summary"]
+__all__ = ["bench_progress", "bench_table", "buffers", "claims_table", "evaluation", "fits", "imported", "run_table", "shapes_table", "streams_table",
+           "summary"]
 
+SHAPED = (0.6, 16, 100)     # zeros, bytes/cycle and latency of the shapes' comparison
+PERIOD = 300                # seconds from which the time left is estimated: cases end seldom
 SPECIAL = ("[CLS]", "[SEP]", "<pad>")
 SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
@@ -129,23 +132,63 @@ def _bench_row(table, row):
         f"{row.speedup_vs_edgebert:.2f}" if row.speedup_vs_edgebert else "", row.source)
 
 
+def shapes_table(result):
+    """The shapes of the array side by side: a row for each, cycles and bytes of a layer for each number of tokens; None with less than two."""
+    layers = {(row.T, row.P, row.tokens): row for row in result.rows if row.scope == "layer" and (row.sparsity, row.bus_bytes, row.latency) == SHAPED}
+    shapes = list(dict.fromkeys((t, p) for t, p, _ in layers))
+    lengths = [tokens for tokens in dict.fromkeys(tokens for *_, tokens in layers) if all((*shape, tokens) in layers for shape in shapes)]
+    table = Table(title="shapes: a layer of albert-base, 60 % zeros")
+    for name in ("T x P", "KB", *(text for tokens in lengths for text in (f"cycles, {tokens} tokens", f"bytes, {tokens} tokens"))):
+        table.add_column(name, justify="right")
+    for shape in shapes:
+        rows = [layers[*shape, tokens] for tokens in lengths]
+        table.add_row("{} x {}".format(*shape), f"{rows[0].buffer_kb:,.0f}" if rows else "",
+                      *(text for row in rows for text in (f"{row.cycles:,}", f"{row.bytes:,}")))
+    return table if len(shapes) > 1 else None
+
+
+def streams_table(result):
+    """What 8 slots cost and bring: a row for each stream; None without one."""
+    table = Table(title="streams", caption="live lanes: of the array's token lanes, until the queue is empty; latency: cycles, admission to result")
+    for name in ("", "cycles/sentence", "weight bytes/sentence", "live lanes", "in weight operations", "latency, mean", "largest"):
+        table.add_column(name, justify="right" if name else "left", max_width=None if name else 60)
+    rows = [(case, row) for (case, _), rows in zip(result.runs, result.tables, strict=True) for row in rows if row.scope == "stream"]
+    for case, row in rows:
+        table.add_row(case.label, f"{row.cycles / case.sentences:,.0f}", f"{row.weight_bytes / case.sentences:,.0f}",
+                      f"{row.live_lanes_array or 0:.1%}", f"{row.live_lanes or 0:.1%}", f"{row.latency_mean:,}", f"{row.latency_max:,}")
+    return table if rows else None
+
+
+def claims_table(claims):
+    """What the issue asks, and whether it is so."""
+    table = Table(title="what issue 3 asks")
+    for name in ("line", "", "found", "wanted", "verdict"):
+        table.add_column(name, justify="right" if name else "left")
+    marks = {True: Text("met", style="green"), False: Text("FALLS SHORT", style="bold red"), None: Text("not measured", style="yellow")}
+    for claim in claims:
+        found = "" if claim.figure is None else f"{claim.figure:.3f}"
+        table.add_row(str(claim.line or ""), claim.what, found, f"{'<=' if claim.most else '>='} {claim.wanted:g}", marks[claim.met])
+    return table
+
+
 @contextlib.contextmanager
 def bench_progress(cases):
-    """A bar on standard error, in estimated cycles; gives the `watch` of `terse.bench.bench`."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=sum(case.estimate for case in cases), speed="")
+    """A bar on standard error, in estimated seconds; gives the `watch` of `terse.bench.bench`."""
+    columns = (BarColumn(bar_width=20), TextColumn("{task.percentage:.0f}%"), TimeRemainingColumn(), TextColumn("{task.fields[speed]}"),
+               TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)))
+    with Progress(*columns, console=Console(stderr=True), transient=True, expand=True, speed_estimate_period=PERIOD) as progress:
+        task = progress.add_task("", total=sum(case.seconds for case in cases), speed="")
         state = {"done": 0.0, "case": None, "begin": 0.0}
 
         def watch(case, cycles):
             if cycles is None:
-                state["done"] += case.estimate
-                progress.update(task, completed=state["done"])
+                state["done"] += case.seconds
+                progress.update(task, description=case.label, completed=state["done"])
                 return
             if case != state["case"]:
                 state.update(case=case, begin=time.perf_counter(), first=cycles)
             seconds = time.perf_counter() - state["begin"]
             speed = f"{(cycles - state['first']) / seconds:,.0f} cycles/s" if seconds > 1 else ""
             progress.update(task, description=case.label, speed=speed,
-                            completed=state["done"] + min(case.estimate, cycles - state["first"]))
+                            completed=state["done"] + case.seconds * min(1, (cycles - state["first"]) / case.estimate))
         yield watch

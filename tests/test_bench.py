@@ -4,23 +4,25 @@ import csv
 import dataclasses
 import json
 import sys
-from types import SimpleNamespace
 
 import pytest
 
-from firmware.isa import Opcode, Select
+from firmware.compiler import CompileError
 from golden_model.config import MODELS
 from golden_model.hardware import HARDWARE
-from sim.measure import COUNTERS, Measurement, Operation, Residents
+from sim.measure import COUNTERS
+from sim.operations import Measurement, Operation
 from terse import bench as benching
-from terse import cli, edgebert
+from terse import cases as running
+from terse import cli, edgebert, report, store, sweep
 from terse.cases import Case
 from terse.errors import UserError
 from terse.plots import write_plots
 
 BASE = MODELS["base"]
 KEYS = ["name", "scope", "model", "T", "P", "slots", "sparsity", "tokens", "rows", "bus_bytes", "latency", "buffer_kb", "cycles", "limit_cycles",
-        "bound", "utilisation", "bytes", "edgebert_cycles", "speedup_vs_edgebert", "source"]
+        "bound", "utilisation", "bytes", "edgebert_cycles", "speedup_vs_edgebert", "source",
+        "weight_bytes", "bus_busy", "bus_stalls", "live_lanes", "live_lanes_array", "latency_mean", "latency_max"]
 
 
 # EdgeBERT: figures of issue 3 and prior-art.md.
@@ -55,7 +57,7 @@ def test_edgebert_host():
 # Rows: limits of a toy on 4 x 4 lanes.
 
 def operation(name, opcode="LINEAR", embeds=False, **values):
-    zero = dict(layer=0, rows=6, tokens=6, cycles=100, counters=dict.fromkeys(COUNTERS, 0), bytes=0, macs=0, compute=0, weight_bytes=0)
+    zero = dict(layer=0, rows=6, tokens=6, cycles=100, counters=dict.fromkeys(COUNTERS, 0), bytes=0, macs=0, lanes=0, compute=0, weight_bytes=0)
     return Operation(name=name, opcode=opcode, embeds=embeds, **zero | values)
 
 
@@ -63,10 +65,11 @@ def toy():
     """Two tiles of 6 rows: q with 40 non-zeros takes at least 40 x 2 / 4 cycles, its 48 bytes 48 / 16; ffn, 8 non-zeros, waits for 800 bytes."""
     return Measurement([
         operation("embed_sum", "ADMIT", True, cycles=50, bytes=90),
-        operation("q", cycles=25, macs=240, compute=20, weight_bytes=48, bytes=80),
-        operation("ffn", cycles=75, macs=48, compute=4, weight_bytes=800, bytes=832),
+        operation("q", cycles=25, macs=240, lanes=320, compute=20, weight_bytes=48, bytes=80),
+        operation("ffn", cycles=75, macs=48, lanes=64, compute=4, weight_bytes=800, bytes=832,
+                  counters=dict.fromkeys(COUNTERS, 0) | {"STALL_WEIGHTS": 11}),
         operation("entropy", "EXIT", cycles=10, bytes=32),
-    ], 160, 5000, 0.5, 12.3, [6], [1], [160])
+    ], 160, [6], [1], [150], simulated=5000, seconds=0.5, peak_memory_mb=12.3)
 
 
 CASE = Case("nano", HARDWARE["ci"], tokens=6, sparsity=0.6)
@@ -81,46 +84,43 @@ def test_rows():
     assert (layer.cycles, layer.limit_cycles, layer.bound, layer.bytes) == (110, 53, "memory", 944)     # (48 + 800) / 16 above 24
     assert (whole.cycles, whole.scope, whole.bytes, whole.tokens) == (160, "sentence", 1034, 6)
     assert rows["embed_sum"].edgebert_cycles is None and rows["entropy"].speedup_vs_edgebert is None
+    assert (layer.weight_bytes, layer.live_lanes, layer.bus_stalls, layer.bus_busy) == (848, 0.75, 0.1, round(944 / 110 / 16, 4))
+    assert (whole.latency_mean, whole.latency_max, layer.latency_max) == (150, 150, None)
     theirs = edgebert.layer_cycles(MODELS["nano"], 6, n=4)
     assert layer.edgebert_cycles == theirs and layer.speedup_vs_edgebert == round(theirs / 110, 3)
 
 
 def test_rows_of_many_layers():
     case = dataclasses.replace(CASE, layers=3)
-    measurement = dataclasses.replace(toy(), exit_layers=[3])
-    rows = benching.rows(case, measurement, source="model", trip=7)
+    measurement = dataclasses.replace(toy(), exit_layers=[3], source="model")
+    rows = benching.rows(case, measurement, trip=7)
     assert [row.scope for row in rows if row.scope != "operation"] == ["sentence"]
     assert rows[-1].edgebert_cycles == 3 * edgebert.layer_cycles(MODELS["nano"], 6, 4, 7) and rows[-1].source == "model"
 
 
-def test_residents():
-    """Two sentences share passes: the first drops two words and leaves at layer 1, a third takes its slot."""
-    records = [SimpleNamespace(entering=(5,), live=(3,), exit_layer=1), SimpleNamespace(entering=(4, 4), live=(4, 2), exit_layer=2),
-               SimpleNamespace(entering=(7, 7), live=(7, 6), exit_layer=2)]
-    ops = [dict(opcode=Opcode.ADMIT), dict(opcode=Opcode.LINEAR, select=Select.GROUP, source=0), dict(opcode=Opcode.DROP, select=Select.GROUP),
-           dict(opcode=Opcode.ATTEND, select=Select.ALL),
-           *(dict(opcode=Opcode.EXIT, select=select) for select in (Select.NOT_LAST, Select.LAST))]
-    residents = Residents(SimpleNamespace(instructions=ops), records, layers=2)
-    assert residents.work(0, ((0, 0), (1, 1))) == ((5, 4), 9)
-    assert residents.work(1, ()) == ((5, 4), 9)
-    assert residents.work(2, ()) == ((5, 4), 9)
-    assert residents.work(3, ()) == ((3, 4), 7)
-    assert residents.work(4, ()) == ((3, 4), 7)
-    assert residents.work(0, ((0, 2),)) == ((7,), 11)
-    assert residents.work(1, ()) == ((7,), 11)      # the slots are at different layers: a group each
-    assert residents.work(2, ()) == ((7,), 11)
-    assert residents.work(1, ()) == ((4,), 11)
-    assert residents.work(3, ()) == ((7, 2), 9)
-    assert residents.work(4, ()) == ((7,), 9)
-    assert residents.work(5, ()) == ((2,), 9)
-    assert residents.work(0, ()) == ((), 7)
+def test_limit_of_passes():
+    """A pass that waits for its weights does not make up for one that multiplies."""
+    operations = [operation("q", layer=0, compute=100, weight_bytes=160), operation("q", layer=1, compute=20, weight_bytes=1600)]
+    row = benching.rows(dataclasses.replace(CASE, layers=2), dataclasses.replace(toy(), operations=operations))[0]
+    assert (row.limit_cycles, row.bound) == (100 + 100, "compute")
+
+
+def test_live_lanes_of_a_stream():
+    """Only as long as sentences come: the third pass admits nobody."""
+    stream = Case("tiny", sweep.stream_hardware(4, 4), slots=2, sentences=3)
+    operations = [operation("x", layer=0, embeds=True, weight_bytes=1, macs=10, lanes=10), operation("context", "ATTEND", layer=0, macs=20, lanes=40),
+                  operation("x", layer=1, embeds=True, weight_bytes=1, macs=8, lanes=10),
+                  operation("embed_sum", "ADMIT", layer=2, embeds=True, rows=0), operation("q", layer=2, weight_bytes=1, macs=1, lanes=10)]
+    row = benching.rows(stream, dataclasses.replace(toy(), operations=operations, tokens=[2] * 3, exit_layers=[1] * 3, latencies=[10, 20, 60]))[-1]
+    assert (row.scope, row.live_lanes, row.live_lanes_array) == ("stream", 0.9, round(38 / 60, 4))
+    assert (row.latency_mean, row.latency_max) == (30, 60)
 
 
 # Running, without running anything.
 
 @pytest.fixture
 def measured(monkeypatch, tmp_path):
-    """Cases that were measured, all as `toy`; the third is interrupted."""
+    """Cases that were measured, all as `toy`; the third simulation is interrupted."""
     done = []
 
     def fake(case, watch):
@@ -128,8 +128,14 @@ def measured(monkeypatch, tmp_path):
             raise KeyboardInterrupt
         done.append(case)
         return toy()
-    monkeypatch.setattr(benching, "simulate", fake)
-    monkeypatch.setattr(benching, "STORE", tmp_path / "store")
+
+    def predicted(case):
+        if case.tokens == 3:
+            raise CompileError("It does not fit")
+        return Measurement(toy().operations, 160, [case.tokens], [case.layers], [160], "model")
+    monkeypatch.setattr(store, "simulate", fake)
+    monkeypatch.setattr(store, "model", predicted)
+    monkeypatch.setattr(store, "STORE", tmp_path / "store")
     return done
 
 
@@ -143,20 +149,58 @@ def test_bench_goes_on(measured):
     assert result.tables[0] == benching.rows(cases[0], toy()) and len(result.rows) == 12
 
 
+def test_model(measured):
+    """In processes of its own; a case that no program fits is left out with the reason; what is not simulated does not count as simulation."""
+    cases = [dataclasses.replace(CASE, tokens=tokens, source="model") for tokens in (6, 5, 4, 3)]
+    seen = []
+    result = benching.bench(cases, watch=lambda *words: seen.append(words))
+    assert sorted(seen, key=str) == sorted(((case, None) for case in cases), key=str) and not measured
+    assert [case for case, _ in result.runs] == cases[:3] and {row.source for row in result.rows} == {"model"}
+    assert result.notes == [f"{cases[3].label}: left out. It does not fit"]
+    assert result.to_json()["simulation"] == {"cycles_per_second": 0, "peak_memory_mb": 0.0}
+
+
+def test_model_fails(measured, monkeypatch):
+    def broken(case):
+        raise RuntimeError("no model")
+    monkeypatch.setattr(store, "model", broken)
+    with pytest.raises(RuntimeError, match="no model"):
+        benching.bench([dataclasses.replace(CASE, source="model")])
+
+
 def test_keys_differ():
-    cases = benching.full_cases()
-    assert len({case.key for case in cases}) == len(cases) == len({case.label for case in cases})
-    assert benching.quick_cases() == [case for case in cases if "1 layer, 32 tokens" in case.label]
+    cases = sweep.full_cases()
+    assert len({case.key for case in cases}) == len(cases) == len({(case.label, case.source) for case in cases})
+    assert {case.source for case in cases if case.sentences > 64 or case.profile} == {"model"}
+
+
+def test_quick_cases():
+    """What is simulated, the cycle model does too."""
+    cases, quick = sweep.full_cases(), sweep.quick_cases()
+    simulated = [case for case in quick if case.source == "simulated"]
+    assert simulated == [case for case in cases if "16x16, 1 layer, 32 tokens" in case.label and case.source == "simulated"] and len(simulated) == 3
+    models = sweep.with_source(cases, "model")
+    assert set(models) | set(simulated) == set(quick) and all(case.source == "model" for case in models)
+    assert {case.label for case in models} == {case.label for case in cases}
+    assert {case.source for case in sweep.with_source(cases, "simulated") if not case.profile and case.sentences < 256} == {"simulated"}
+
+
+def test_key_of_the_model_does_not_hang_on_the_rtl(monkeypatch):
+    model = dataclasses.replace(CASE, source="model")
+    before = CASE.key, model.key
+    monkeypatch.setattr("sim.cosim_build.sources_digest", lambda: "edited")
+    assert CASE.key != before[0] and model.key == before[1]
 
 
 def test_command(measured, tmp_path, monkeypatch, capsys):
-    arguments = ["--quick", "--only", "60%", "--json", tmp_path / "a.json", "--csv", tmp_path / "a.csv", "--plot", tmp_path / "plots"]
+    arguments = ["--quick", "--only", "32 tokens, 60%", "--source", "simulated",
+                 "--json", tmp_path / "a.json", "--csv", tmp_path / "a.csv", "--plot", tmp_path / "plots"]
     monkeypatch.setattr(sys, "argv", ["terse", "bench", *map(str, arguments)])
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert not stop.value.code
     out = capsys.readouterr().out
-    assert "EdgeBERT, n = 16, S = 128" in out and "base 16x16, 1 layer, 32 tokens," in out
+    assert "EdgeBERT, n = 16, S = 128" in out and "base 16x16, 1 layer, 32 tokens," in out and "what issue 3 asks" in out
     written = json.loads((tmp_path / "a.json").read_text())
     assert list(written) == ["rows", "simulation"]
     assert written["simulation"] == {"cycles_per_second": 10_000, "peak_memory_mb": 12.3}
@@ -169,14 +213,24 @@ def test_command(measured, tmp_path, monkeypatch, capsys):
     assert all((tmp_path / "plots" / f"{name}.png").stat().st_size > 5000 for name in ("roofline", "timeline"))
 
 
+def test_shapes(measured):
+    """A row for each shape, columns for the lengths that all of them have."""
+    cases = [case for case in sweep.with_source(sweep.full_cases(), "model") if case.layers == 1 and not case.sentences and case.sparsity == 0.6
+             and case.hardware.tokens in (16, 64)]
+    table = report.shapes_table(benching.bench(cases))
+    headers = [column.header for column in table.columns]
+    assert len(table.rows) == 2 and headers[2::2] == ["cycles, 128 tokens", "cycles, 25 tokens", "cycles, 6 tokens"]
+
+
 def test_plots_of_a_stream(tmp_path):
-    stream = Case("tiny", benching.stream_hardware(4, 4), slots=2, sentences=1)
+    stream = Case("tiny", sweep.stream_hardware(4, 4), slots=2, sentences=1)
     assert [path.name for path in write_plots(tmp_path, benching.Result([(stream, toy())], [benching.rows(stream, toy())]))] == ["roofline.png"]
 
 
 @pytest.mark.parametrize("arguments, text", [
     (("--only", "GPT"), "--only must be part of a case's name, as 'base 16x16"),
     (("--quick", "--trip", "-1"), "--trip must be at least 0, not -1"),
+    (("--source", "guess"), "--source must be model or simulated, not 'guess'"),
 ])
 def test_bad_arguments(monkeypatch, capsys, arguments, text):
     monkeypatch.setattr(sys, "argv", ["terse", "bench", *arguments])
@@ -185,7 +239,34 @@ def test_bad_arguments(monkeypatch, capsys, arguments, text):
     assert stop.value.code == 2 and text in capsys.readouterr().err
 
 
+def test_cycle_model():
+    """Of one sentence, of an emulated profile, of the trained model's stream: what the golden model says, or the profile."""
+    one = running.model(dataclasses.replace(CASE, layers=3, source="model"))
+    assert (one.source, one.tokens, one.exit_layers) == ("model", [6], [3])
+    profile = running.model(Case("nano", HARDWARE["ci"], sparsity=0.6, layers=3, slots=2, sentences=4, profile=(6, 4, 2), source="model"))
+    assert profile.tokens == [6] * 4 and profile.exit_layers == [3] * 4 and profile.latencies[0] < profile.cycles / 2 + 1
+    stream = running.model(Case("tiny", HARDWARE["ci"], slots=2, sentences=2, bytes_per_cycle=4, source="model"))
+    assert len(stream.tokens) == 2 and max(stream.exit_layers) <= MODELS["tiny"].layers
+
+
+def test_long_streams_need_data(monkeypatch):
+    """Without SST-2's dev split the samples come again, and it is said."""
+    long = Case("tiny", HARDWARE["ci"], sentences=70, source="model")
+    monkeypatch.setattr(running, "has_data", lambda: False)
+    queue = running._queue(long)
+    assert len(queue) == 70 and queue[64:] == queue[:6] and queue[0] != queue[1]
+    monkeypatch.setattr(benching, "has_data", lambda: False)
+    monkeypatch.setattr(store, "measure", lambda some, watch: dict.fromkeys(some, toy()))
+    assert "repeat the samples" in benching.bench([long]).notes[0] and not benching.bench([CASE]).notes
+
+
+def test_profile_is_not_simulated():
+    case = sweep.streams(256, 8)[0][1]
+    with pytest.raises(UserError, match="not what a profile says: base 16x16, 256 sentences, 8 slots, tokens 25 16 10 6, 60% zeros"):
+        running.simulate(case)
+
+
 def test_select():
-    assert len(benching.select(benching.quick_cases(), "80%")) == 1
+    assert [case.source for case in sweep.select(sweep.quick_cases(), "32 tokens, 80%")] == ["simulated", "model"]
     with pytest.raises(UserError):
-        benching.select(benching.quick_cases(), "100 tokens")
+        sweep.select(sweep.quick_cases(), "100 tokens")

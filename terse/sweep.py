@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cases of `terse bench`: those that the claims of terse/claims.py are about."""
+import dataclasses
+
+from golden_model.config import MODELS
+from golden_model.hardware import HARDWARE
+from sim.modelled import MODEL
+from sim.operations import SIMULATED
+from terse.cases import Case
+from terse.errors import UserError
+
+__all__ = ["FEW", "MANY", "MEMORIES", "SPARSITIES", "full_cases", "quick_cases", "select", "stream_hardware", "streams", "with_source"]
+
+SPARSITIES = (0.0, 0.6, 0.8)
+LENGTHS = (128, 64, 32, 16, 8, 4, 1)
+MEMORIES = tuple((speed, latency) for speed in (4, 8, 16) for latency in (20, 100, 400))   # bytes/cycle, cycles to the first
+SHAPES = ((64, 4), (32, 8), (16, 16), (8, 32), (4, 64), (2, 2), (4, 4), (8, 8), (32, 32))
+STREAM_SHAPES = ((16, 16), (64, 4))
+PROFILE = (25, 16, 10, 6)   # live tokens of each layer, the last one's exit
+FEW, MANY = 64, 256         # sentences of a stream that is simulated, of one that is not
+
+
+def shape(tokens, columns, hardware=HARDWARE["edgebert"]):
+    return dataclasses.replace(hardware, tokens=tokens, columns=columns)
+
+
+def stream_hardware(tokens, columns, name="tiny"):
+    """The shape with everything else as the trained model needs it, 256 rows."""
+    sizes = MODELS[name]
+    return dataclasses.replace(shape(tokens, columns), rows=256, positions=sizes.positions, hidden=sizes.hidden, feed_forward=sizes.feed_forward,
+                               embedding=sizes.embedding, heads=sizes.heads, weight_depth=1024)
+
+
+def streams(sentences, slots):
+    """[(tiny, base)] of each shape; base with an emulated profile."""
+    return [(Case("tiny", stream_hardware(*lanes), slots=slots, sentences=sentences, source=MODEL if sentences > FEW else SIMULATED),
+             Case("base", shape(*lanes), sparsity=0.6, layers=MODELS["base"].layers, slots=slots, sentences=sentences, profile=PROFILE, source=MODEL))
+            for lanes in STREAM_SHAPES]
+
+
+def full_cases():
+    """All simulated but for long streams and emulated profiles; those that are, by the cycle model too."""
+    return _twice(_all())
+
+
+def quick_cases():
+    """All by the cycle model; a layer on 32 tokens simulated too."""
+    shortest = [Case(tokens=32, sparsity=zeros) for zeros in SPARSITIES]
+    return _twice([case if case in shortest else dataclasses.replace(case, source=MODEL) for case in _all()])
+
+
+def _twice(cases):
+    return list(dict.fromkeys(twin for case in cases for twin in (case, dataclasses.replace(case, source=MODEL))))
+
+
+def _all():
+    """Lengths, memories, shapes, streams, whole sentences."""
+    lengths = [Case(tokens=tokens, sparsity=zeros) for tokens in (32, *LENGTHS) for zeros in SPARSITIES]
+    memories = [Case(tokens=tokens, sparsity=zeros, bytes_per_cycle=speed, latency=latency)
+                for zeros in SPARSITIES for speed, latency in MEMORIES for tokens in (128, 16)]
+    shapes = [Case(hardware=shape(*lanes), tokens=tokens, sparsity=0.6) for lanes in SHAPES for tokens in (128, 25, 6)]
+    few = [case for slots in (1, 8) for case, _ in streams(FEW, slots)]
+    many = [case for slots in (1, 8) for pair in streams(MANY, slots) for case in pair]
+    whole = [Case(tokens=128, sparsity=zeros, layers=MODELS["base"].layers) for zeros in reversed(SPARSITIES)]
+    return list(dict.fromkeys(lengths + memories + shapes + few + many + whole))
+
+
+def with_source(cases, source):
+    """All by one source, as far as that can take them."""
+    if source not in (MODEL, SIMULATED):
+        raise UserError(f"--source must be {MODEL} or {SIMULATED}, not {source!r}")
+    return list(dict.fromkeys(case if case.sentences > FEW or case.profile else dataclasses.replace(case, source=source) for case in cases))
+
+
+def select(cases, only):
+    """The cases whose label holds the text."""
+    chosen = [case for case in cases if only in case.label]
+    if not chosen:
+        raise UserError(f"--only must be part of a case's name, as {cases[0].label!r}, not {only!r}")
+    return chosen
