@@ -178,7 +178,8 @@ class Core(wiring.Component):
                              datapath.scores_words.ready.eq(engine.scores_words.ready)]
 
     def _stage(self, m):
-        """The stager between queue, embedder, free rows and ADMIT. After the program's end it begins nothing; the run ends when nothing is under way."""
+        """The stager between queue, embedder, free rows and ADMIT. After the program's end it begins
+        nothing; the run ends when nothing is under way."""
         staging, rows, admission = self.staging, self.rows, self.admission
         m.d.comb += [
             staging.start.eq(self.issue.engine_start[ENGINES.index(Opcode.ADMIT)]), staging.instruction.eq(self.issue.instruction),

@@ -20,9 +20,10 @@ class Norm(wiring.Component):
     """s = saturate(round_shift(residual, align) + sum, 16), then y = LayerNorm(s), or y = s where the instruction only moves.
 
     Tile after tile: `features` words of SUM (with `skip_sum` none), and of the residual from the residual stream or NORMED, go through
-    `LayerNorm`. Results go to NORMED as they come, or through a T x T turn into the rows of the residual stream. A single tile takes about 2 features cycles, the latencies of its
-    sources and of `LayerNorm`, and T more for the turn; of several each takes about features + T + 17, because a tile's words go in while the
-    results of the one before come out. Stalled: waits for whichever operand is missing; the buffers always take the results.
+    `LayerNorm`. Results go to NORMED as they come, or through a T x T turn into the rows of the residual stream. A single tile takes about 2
+    features cycles, the latencies of its sources and of `LayerNorm`, and T more for the turn; of several each takes about features + T + 17,
+    because a tile's words go in while the results of the one before come out. Stalled: waits for whichever operand is missing; the buffers always
+    take the results.
 
     Members
     -------
@@ -148,7 +149,7 @@ class Norm(wiring.Component):
             lost.append(clipped & tile.live[lane] & both)
         m.d.comb += self.saturated.eq(sum(lost) + norm.saturated)
         wiring.connect(m, norm.param_write, wiring.flipped(self.param_write))
-        return both & self.sum_words.payload.last
+        return both & Mux(op.skip_sum, words.last, self.sum_words.payload.last)
 
     def _write(self, m, op, tile, target, pointers, written):
         """To NORMED at once; to the residual stream through the turn, a short last block filled up with repeats."""

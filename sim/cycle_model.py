@@ -95,7 +95,7 @@ class _Model:
         if (one.pc, index) not in self.codes:
             self.codes[one.pc, index] = LaneCode(columns[index], self.config.columns, self.config.bus_bytes, self.config.weight_depth)
         address = values["address"] + one.layer * values.get("stride", 0) * self.config.bus_bytes
-        self.stager.until(max(self.decoded, self.streams.asked) + 2)    # what it has asked for when the reader is free goes first
+        self.stager.until(max(self.decoded, self.streams.asked) + 3)    # what it has asked for when the reader is free goes first
         self.streams.taken = max(self.streams.taken, self.port.taken)
         self.streams.begin(self.codes[one.pc, index], max(self.decoded, self.port.free - 1), address, values["beats"])
         ended = linear(self.config, values, self.codes[one.pc, index], self.streams, start, self._tiles(one, values))

@@ -2,7 +2,7 @@
 """Cycles of the stager (part of sim/cycle_model.py): a second clock beside the operations, which meets them at the memory port, rows and ADMIT."""
 from sim.cycle_embedding import Embedder
 
-__all__ = ["Stager"]
+__all__ = ["DESCRIPTOR", "Stager"]
 
 DESCRIPTOR = 16     # bytes
 BUFFERED = 32       # depth of a queue in block RAM, which takes a cycle more (hw/stream.py)

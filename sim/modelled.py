@@ -3,17 +3,19 @@
 
     measurement = Modelled(program).measure(sentences, slots, latency=100, bytes_per_cycle=16)
 
-A pass repeats the one before as long as as many rows are resident, so of operations with equal work only the first is predicted.
+A long stream of equal sentences comes to passes that repeat; those that have repeated once are not predicted again.
 """
 from firmware.isa import BYTES, Opcode
-from sim.cycle_embedding import DESCRIPTOR, Rows
+from sim.cycle_embedding import Rows
 from sim.cycle_model import predict
+from sim.cycle_staging import DESCRIPTOR
 from sim.cycle_work import executed, schedule
 from sim.operations import Ledger, Measurement
 
 __all__ = ["MODEL", "Modelled"]
 
 MODEL = "model"
+PERIOD = 16     # passes after which a stream may repeat
 
 
 class Modelled:
@@ -34,10 +36,11 @@ class Modelled:
         saved = [0] * len(cycles)
         if stalls:
             saved = [max(0, some - best) for some, best in zip(cycles, self._best(runs), strict=True)]
-        operations, layer = [], -1
+        operations, layer, read = [], -1, BYTES * len(self.program.instructions)
         for run, taken, stalled in zip(runs, cycles, saved, strict=True):
             layer += self._opcode(run[-1]) == Opcode.ADMIT
-            operations.append(self._operation(run, layer, taken, {"STALL_MEMORY": stalled} if stalls else {}))
+            operations.append(self._operation(run, layer, taken, {"STALL_MEMORY": stalled} if stalls else {}, read))
+            read = 0    # the program comes once
         return Measurement(operations, sum(cycles), [len(sentence.ids) for sentence in sentences], [len(sentence.live) for sentence in sentences],
                            self._latencies(runs, cycles), MODEL)
 
@@ -51,22 +54,23 @@ class Modelled:
         return self._unhindered[key]
 
     def _cycles(self, runs, latency, bytes_per_cycle):
-        """Of each run, predicted where none before is alike."""
-        keys, first = [_key(self.program, run) for run in runs], {}
-        for key, run in zip(keys, runs, strict=True):
-            first.setdefault(key, run)
-        work = [one for run in first.values() for one in run]
-        found = dict(zip(first, predict(self.program, self.config, work, latency, bytes_per_cycle, self._codes), strict=True))
-        return [found[key].cycles for key in keys]
+        """Of each run."""
+        passes = _passes(self.program, runs)
+        like = _repeated([tuple(_key(self.program, run) for run in one) for one in passes])
+        kept = [number for number, other in enumerate(like) if number == other]
+        work = [one for number in kept for run in passes[number] for one in run]
+        predicted = iter(predict(self.program, self.config, work, latency, bytes_per_cycle, self._codes))
+        found = {number: [next(predicted).cycles for _ in passes[number]] for number in kept}
+        return [cycles for number in like for cycles in found[number]]
 
-    def _operation(self, run, layer, cycles, counters):
+    def _operation(self, run, layer, cycles, counters, read):
         one = run[-1]
-        made = self.ledger.operation(one, layer, cycles, counters, len(run) * BYTES + self._bytes(one))
+        made = self.ledger.operation(one, layer, cycles, counters, read + self._bytes(one))
         counters["ARRAY_BUSY"] = round(made.lanes / self.config.tokens / self.config.columns)
         return made
 
     def _bytes(self, one):
-        """On all ports, the instruction's own fetch apart: bus words, each weight once."""
+        """On all ports: bus words, each weight once."""
         values, width = self.program.instructions[one.pc], self.config.bus_bytes
         if self._opcode(one) == Opcode.LINEAR:
             return values["beats"] * width
@@ -107,6 +111,26 @@ def _runs(program, work):
     return runs
 
 
+def _passes(program, runs):
+    """Runs by pass, each of which begins with ADMIT."""
+    passes = []
+    for run in runs:
+        if Opcode(program.instructions[run[-1].pc]["opcode"]) == Opcode.ADMIT:
+            passes.append([])
+        passes[-1].append(run)
+    return passes
+
+
+def _repeated(keys):
+    """For each pass the number of that which it is like: its own, or one of the period before, when that period has repeated already."""
+    like = []
+    for number, key in enumerate(keys):
+        period = next((size for size in range(1, min(PERIOD, number // 2) + 1)
+                       if key == keys[number - size] and keys[number - size:number] == keys[number - 2 * size:number - size]), 0)
+        like.append(like[number - period] if period else number)
+    return like
+
+
 def _key(program, run):
     """What the cycles of an operation depend on, with the skipped ones before it."""
     one = run[-1]
@@ -115,4 +139,4 @@ def _key(program, run):
     if Opcode(values["opcode"]) in (Opcode.LINEAR, Opcode.NORM):
         where = tuple(one.tiles(values, program.hardware.tokens))
     layer = one.layer if len(streams) > 1 else 0
-    return tuple(skipped.pc for skipped in run), where, layer, tuple(map(id, one.admitted)), len(one.ended)
+    return tuple(skipped.pc for skipped in run), where, layer, tuple(len(sentence.ids) for sentence in one.admitted), len(one.ended)

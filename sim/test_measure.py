@@ -35,9 +35,9 @@ def test_sentence(bytes_per_cycle):
     assert len(weights) == 1 + 8 * NANO.layers
     for operation in weights:
         assert operation.rows == (1 if operation.name in ("pooled", "logits") else 16)
-        assert operation.cycles >= max(operation.compute, operation.weight_bytes / bytes_per_cycle)
-        assert operation.bytes >= operation.weight_bytes
-    assert sum(operation.bytes for operation in weights) >= sum(operation.weight_bytes for operation in weights)
+        assert operation.cycles >= operation.compute
+    assert measurement.cycles >= sum(operation.weight_bytes for operation in operations) / bytes_per_cycle     # they may come in operations before
+    assert sum(operation.bytes for operation in operations) >= sum(operation.weight_bytes for operation in operations)
     attention = [operation for operation in operations if operation.opcode == "ATTEND"]
     assert all(operation.macs == 2 * 16 * 16 * NANO.hidden == operation.counters["MACS"] for operation in attention)
     assert [operation.name for operation in operations if operation.embeds][:4] == ["embed_sum", "embed", "x", "x move"]
@@ -59,7 +59,7 @@ def test_queue():
 
 def test_latency_costs_cycles():
     cycles = [measure(network(eta=0.0), CONFIG, random_sentences(NANO, 1, 1, 4, 4), latency=latency).cycles for latency in (20, 400)]
-    assert cycles[1] > cycles[0] + 380 * 20     # every instruction is fetched
+    assert cycles[0] + 380 * 4 < cycles[1]      # the program, the first weights, a descriptor, tokens; later ones come ahead
 
 
 def test_failed_sentence_is_no_measurement():

@@ -244,7 +244,7 @@ def test_cycle_model():
     one = running.model(dataclasses.replace(CASE, layers=3, source="model"))
     assert (one.source, one.tokens, one.exit_layers) == ("model", [6], [3])
     profile = running.model(Case("nano", HARDWARE["ci"], sparsity=0.6, layers=3, slots=2, sentences=4, profile=(6, 4, 2), source="model"))
-    assert profile.tokens == [6] * 4 and profile.exit_layers == [3] * 4 and profile.latencies[0] < profile.cycles / 2 + 1
+    assert profile.tokens == [6] * 4 and profile.exit_layers == [3] * 4 and all(0 < one < profile.cycles for one in profile.latencies)
     stream = running.model(Case("tiny", HARDWARE["ci"], slots=2, sentences=2, bytes_per_cycle=4, source="model"))
     assert len(stream.tokens) == 2 and max(stream.exit_layers) <= MODELS["tiny"].layers
 
