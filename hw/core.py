@@ -170,7 +170,10 @@ class Core(wiring.Component):
                              datapath.scores_words.ready.eq(engine.scores_words.ready)]
 
     def _stage(self, m):
-        """The stager between queue, embedder, free rows and ADMIT; after the program's end it begins nothing, and the run ends when nothing is under way."""
+        """The stager between queue, embedder, free rows and ADMIT; after the program's end it begins nothing.
+
+        The run ends when nothing of it is under way.
+        """
         staging, rows, admission = self.staging, self.rows, self.admission
         m.d.comb += [
             staging.start.eq(self.sequencer.engine_start[ENGINES.index(Opcode.ADMIT)]), staging.instruction.eq(self.sequencer.instruction),

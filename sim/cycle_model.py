@@ -5,7 +5,8 @@
     for operation in predict(program, config, work, latency=100, bytes_per_cycle=16): ...
 
 Control engines are formulas read from hw/'s state machines (the constants' comments say what they count); LINEAR (sim/cycle_linear.py) and the stager
-(sim/cycle_staging.py, sim/cycle_embedding.py), which runs beside the operations, follow what arrives when. sim/test_cycle_model.py compares with the co-simulation.
+(sim/cycle_staging.py, sim/cycle_embedding.py), which runs beside the operations, follow what arrives when. sim/test_cycle_model.py compares
+with the co-simulation.
 """
 from dataclasses import dataclass
 

@@ -24,7 +24,8 @@ class Work:
 
     rows, slots : (first logical row, rows) of each selected slot, and the slots; empty where the operation is skipped
     layer : of the sentences selected by the last GROUP; total : rows before it
-    admitted : sentences that ADMIT takes; refused : it looks at one more, for which there are too few rows; ended : numbers in the queue of those that EXIT ends
+    admitted : sentences that ADMIT takes; refused : it looks at one more, for which there are too few rows
+    ended : numbers in the queue of those that EXIT ends
     """
 
     pc: int

@@ -93,8 +93,8 @@ class Bench:
     async def run(self, source, normalize, target, features, mask, skip=0):
         dut, self.features = self.dut, features
         asked = len(self.sum.asked)
-        word = instruction(source=source or 0, residual=int(source is not None), normalize=normalize, target_buffer=target, skip_sum=skip, reduction=features,
-                           source_base=self.source, source_stride=self.stride, target_base=70, target_stride=29, norm_set=SET,
+        word = instruction(source=source or 0, residual=int(source is not None), normalize=normalize, target_buffer=target, skip_sum=skip,
+                           reduction=features, source_base=self.source, source_stride=self.stride, target_base=70, target_stride=29, norm_set=SET,
                            shift=SHIFT, align=ALIGN)
         for name, value in (("slots", self.table), ("mask", mask), ("instruction", word)):
             bench.drive(dut, name, getattr(self.block, name).shape(), value)

@@ -98,7 +98,7 @@ class Bench:
         for found in (self.given, self.fetched):
             found.clear()
         await pulse(dut, "start")
-        for number, one in enumerate(self.queue):
+        for one in self.queue:
             tokens, count = one["tokens"], len(one["tokens"])
             bad = Error.SENTENCE_EMPTY if count == 0 else Error.SENTENCE_LENGTH if count > POSITIONS else 0
             (sentence,) = await self.sentences.receive(1)
@@ -112,7 +112,8 @@ class Bench:
                 values = [value for block in range(ceil_div(FEATURES, self.config.tokens)) for value in self.memory.get(row * blocks + block, [])]
                 if not status_of(token):
                     bench.assert_same(f"row {row}", values[:FEATURES], features_of(token))
-            assert all(address // blocks in range(self.config.physical_rows) and address % blocks < ceil_div(FEATURES, self.config.tokens) for address in self.memory)
+            assert all(address // blocks in range(self.config.physical_rows) and address % blocks < ceil_div(FEATURES, self.config.tokens)
+                       for address in self.memory)
             self.generator.shuffle(rows)
             self.free.send(rows)
         good = [(number, one) for number, one in enumerate(self.queue) if 0 < len(one["tokens"]) <= POSITIONS]
