@@ -21,8 +21,8 @@ class Norm(wiring.Component):
 
     Tile after tile: `features` words of SUM (with `skip_sum` none), and of the residual from the residual stream or NORMED, go through
     `LayerNorm`. Results go to NORMED as they come, or through a T x T turn into the rows of the residual stream. A tile takes about 2 features
-    cycles, the latencies of its sources and of `LayerNorm`, and T more for the turn; it ends before the next begins. Stalled: waits for whichever operand is missing; the buffers
-    always take the results.
+    cycles, the latencies of its sources and of `LayerNorm`, and T more for the turn; it ends before the next begins.
+    Stalled: waits for whichever operand is missing; the buffers always take the results.
 
     Members
     -------
