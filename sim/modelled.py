@@ -3,8 +3,10 @@
 
     measurement = Modelled(program).measure(sentences, slots, latency=100, bytes_per_cycle=16)
 
-A pass repeats the one before as long as as many rows are resident, so of operations with equal work only the first is predicted.
+Equal sentences soon make equal passes: of a long queue of them only as many are predicted as show every pair of successive passes.
 """
+from itertools import pairwise
+
 from firmware.isa import BYTES, Opcode
 from sim.cycle_embedding import DESCRIPTOR, Rows
 from sim.cycle_model import predict
@@ -29,11 +31,12 @@ class Modelled:
 
         stalls : also count as STALL_MEMORY what each operation would save with a memory of one cycle's latency at the bus's full width
         """
-        runs = _runs(self.program, schedule(self.program, sentences, slots))
-        cycles = self._cycles(runs, latency, bytes_per_cycle)
+        runs = self._runs(sentences, slots)
+        few = self._few(sentences, runs, slots)
+        cycles = self._cycles(runs, few, latency, bytes_per_cycle)
         saved = [0] * len(cycles)
         if stalls:
-            saved = [max(0, some - best) for some, best in zip(cycles, self._best(runs), strict=True)]
+            saved = [max(0, some - best) for some, best in zip(cycles, self._best(runs, few), strict=True)]
         operations, layer = [], -1
         for run, taken, stalled in zip(runs, cycles, saved, strict=True):
             layer += self._opcode(run[-1]) == Opcode.ADMIT
@@ -44,20 +47,45 @@ class Modelled:
     def _opcode(self, work):
         return Opcode(self.program.instructions[work.pc]["opcode"])
 
-    def _best(self, runs):
-        key = tuple(_key(self.program, run) for run in runs)
+    def _runs(self, sentences, slots):
+        """Each operation with the skipped ones before it."""
+        work, runs, run = schedule(self.program, sentences, slots), [], []
+        worked = {id(one) for one in executed(self.program, work)}
+        for one in work:
+            run.append(one)
+            if id(one) in worked:
+                runs.append(run)
+                run = []
+        return runs
+
+    def _passes(self, runs):
+        """[(first run, key of the pass and of the one before)]; the key is all that its cycles depend on but the words themselves."""
+        begins = [index for index, run in enumerate(runs) if self._opcode(run[-1]) == Opcode.ADMIT]
+        keys = [tuple(_key(run) for run in runs[begin:end]) for begin, end in pairwise([*begins, len(runs)])]
+        return list(zip(begins, pairwise([(), *keys]), strict=True))
+
+    def _few(self, sentences, runs, slots):
+        """`runs` of as few sentences as have every pass; of all where sentences differ."""
+        if len({(sentence.entering, sentence.live) for sentence in sentences}) > 1:
+            return runs
+        wanted = {key for _, key in self._passes(runs)}
+        shorter = (self._runs(sentences[:count], slots) for count in range(1, len(sentences)))
+        return next((few for few in shorter if wanted <= {key for _, key in self._passes(few)}), runs)
+
+    def _best(self, runs, few):
+        key = tuple(map(_key, runs))
         if key not in self._unhindered:
-            self._unhindered[key] = self._cycles(runs, 1, self.config.bus_bytes)
+            self._unhindered[key] = self._cycles(runs, few, 1, self.config.bus_bytes)
         return self._unhindered[key]
 
-    def _cycles(self, runs, latency, bytes_per_cycle):
-        """Of each run, predicted where none before is alike."""
-        keys, first = [_key(self.program, run) for run in runs], {}
-        for key, run in zip(keys, runs, strict=True):
-            first.setdefault(key, run)
-        work = [one for run in first.values() for one in run]
-        found = dict(zip(first, predict(self.program, self.config, work, latency, bytes_per_cycle, self._codes), strict=True))
-        return [found[key].cycles for key in keys]
+    def _cycles(self, runs, few, latency, bytes_per_cycle):
+        """Of each run, what was predicted for the same pass among the few."""
+        work = [one for run in few for one in run]
+        cycles = [one.cycles for one in predict(self.program, self.config, work, latency, bytes_per_cycle, self._codes)]
+        found = {}
+        for (begin, key), (end, _) in pairwise([*self._passes(few), (len(few), None)]):
+            found[key] = cycles[begin:end]
+        return [one for _, key in self._passes(runs) for one in found[key]]
 
     def _operation(self, run, layer, cycles, counters):
         one = run[-1]
@@ -96,23 +124,7 @@ def _words(address, count, width):
     return ((address + count - 1) // width - address // width + 1) * width
 
 
-def _runs(program, work):
-    """Each operation with the skipped ones before it."""
-    runs, run, worked = [], [], {id(one) for one in executed(program, work)}
-    for one in work:
-        run.append(one)
-        if id(one) in worked:
-            runs.append(run)
-            run = []
-    return runs
-
-
-def _key(program, run):
-    """What the cycles of an operation depend on, with the skipped ones before it."""
+def _key(run):
     one = run[-1]
-    values, streams = program.instructions[one.pc], program.columns.get(one.pc, ())
-    where = one.rows, one.total
-    if Opcode(values["opcode"]) in (Opcode.LINEAR, Opcode.NORM):
-        where = tuple(one.tiles(values, program.hardware.tokens))
-    layer = one.layer if len(streams) > 1 else 0
-    return tuple(skipped.pc for skipped in run), where, layer, tuple(map(id, one.admitted)), len(one.ended)
+    lengths = tuple(len(sentence.ids) for sentence in one.admitted)
+    return tuple(skipped.pc for skipped in run), one.rows, one.slots, one.layer, one.total, lengths, len(one.ended)
