@@ -8,7 +8,7 @@ Equal sentences soon make equal passes: of a long queue of them only as many are
 from itertools import pairwise
 
 from firmware.isa import BYTES, Opcode
-from sim.cycle_embedding import DESCRIPTOR, Rows
+from sim.cycle_embedding import Rows
 from sim.cycle_model import predict
 from sim.cycle_work import executed, schedule
 from sim.operations import Ledger, Measurement
@@ -16,6 +16,7 @@ from sim.operations import Ledger, Measurement
 __all__ = ["MODEL", "Modelled"]
 
 MODEL = "model"
+DESCRIPTOR = 16     # bytes of a sentence in the queue
 
 
 class Modelled:
