@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measurements by the cycle model: of equal operations one is predicted, and nothing is lost by that."""
+"""Measurements by the cycle model: of equal sentences a few are predicted, and nothing is lost by that."""
 import dataclasses
 
 import pytest
@@ -17,7 +17,7 @@ from sim.modelled import Modelled
 
 CONFIG = dataclasses.replace(small(), slots=2, rows=32)
 NANO = MODELS["nano"]
-SAME = 0.002        # of a run's cycles: what an operation takes depends a little on the one before
+SAME = 0.005        # of a run's cycles: the embeddings of other words take a little more or less
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +30,26 @@ def queue(network):
     return [of_golden(words, run_golden(network, *words)) for words in random_sentences(NANO, 8, 3)]
 
 
-@pytest.mark.parametrize("slots", [1, 2])
-def test_once_is_enough(network, queue, slots):
-    """The sum is that of the whole schedule."""
-    program = compile_network(network, CONFIG)
+def check_whole(program, queue, slots, rel):
     whole = predict(program, CONFIG, schedule(program, queue, slots), 100, 4)
     found = Modelled(program).measure(queue, slots, 100, 4)
     assert len(found.operations) == len(whole)
-    assert found.cycles == sum(one.cycles for one in found.operations) == pytest.approx(sum(one.cycles for one in whole), rel=SAME)
+    assert found.cycles == sum(one.cycles for one in found.operations) == pytest.approx(sum(one.cycles for one in whole), rel=rel)
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_all_of_different_sentences(network, queue, slots):
+    check_whole(compile_network(network, CONFIG), queue, slots, 0)
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_few_of_equal_sentences(network, slots):
+    """The sum is that of the whole schedule; what is predicted is much shorter."""
+    program, modelled = compile_network(network, CONFIG), Modelled(compile_network(network, CONFIG))
+    queue = [Sentence(tuple(ids.tolist()), tuple(segments.tolist()), (12, 12), (12, 5)) for ids, segments in random_sentences(NANO, 20, 1, 12, 12)]
+    check_whole(program, queue, slots, SAME)
+    runs = modelled._runs(queue, slots)
+    assert len(modelled._few(queue, runs, slots)) < len(runs) / 2
 
 
 def test_as_simulated(network, queue):
@@ -72,4 +84,4 @@ def test_profile(network):
     found = Modelled(compile_network(network, CONFIG)).measure(queue, 2, 100, 4)
     rows = [(one.layer, one.rows) for one in found.operations if one.name == "ffn"]
     assert rows == [(0, 24), (1, 10), (2, 24), (3, 10)] and found.exit_layers == [2] * 4
-    assert len(set(found.latencies[::2])) <= 2 and max(found.latencies) < found.cycles / 2 + 1
+    assert len(set(found.latencies[::2])) <= 2 and max(found.latencies) < 0.6 * found.cycles
