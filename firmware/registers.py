@@ -12,7 +12,7 @@ __all__ = ["BY_NAME", "ID", "REGISTERS", "SPAN", "VERSION", "WATCHDOG_RESET", "B
            "constants", "header", "markdown", "svd"]
 
 ID = int.from_bytes(b"TRSE", "little")
-VERSION = 1         # of the register table, the image layout and the queue together
+VERSION = 2         # of the register table, the image layout and the queue together
 WATCHDOG_RESET = 1 << 20
 SPAN = 0x100        # bytes of the AXI4-Lite window; other offsets answer DECERR
 ADDRESS_BITS = 8
