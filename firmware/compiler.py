@@ -19,7 +19,7 @@ import numpy as np
 from firmware import isa
 from firmware.columns import Columns, order_columns, pack_columns
 from firmware.fit import problems, units_needed
-from firmware.image import ALIGNMENT, Layout, Memory, build_embedding, build_image, parse_embedding
+from firmware.image import Layout, Memory, build_embedding, build_image, parse_embedding, stream_stride
 from firmware.isa import Function, Opcode, Select, Source, Target
 from golden_model.formats import EXP_IN_FRAC
 from golden_model.hardware import UNITS, ceil_div
@@ -128,14 +128,16 @@ class _Compiler:
         width, reduction = parts[0][0].shape
         columns = [self.pack(name, *part, range(width) if destinations is None else destinations, orders) for part in parts]
         beats = max(len(packed.data) for packed in columns) // self.hardware.bus_bytes
-        stride = ceil_div(beats * self.hardware.bus_bytes, ALIGNMENT) * ALIGNMENT
+        stride = stream_stride(beats * self.hardware.bus_bytes)
         values = {"align": linear.align, **values}
         if values["source"] != Source.CODES:
             values["encode"] = self.encoder(_SOURCE_TENSOR[name])
         if values["target_buffer"] in (Target.CODES, Target.KEYS, Target.VALUES):
             values["store_encode"] = self.encoder(output)
         if stacked:
-            values["stride"] = stride // self.hardware.bus_bytes
+            values["stacked"] = 1
+            if beats >> isa.STACKED_BITS:
+                raise CompileError(f"{name} must have weight streams below {1 << isa.STACKED_BITS} bus words, not of {beats}")
         tiles = ceil_div(self.hardware.slots, self.hardware.tokens) if values.get("cls") else self.hardware.tiles
         blocks = [packed.block(self.hardware.bus_bytes, self.hardware.weight_depth, tiles) for packed in columns]
         pc = self.emit(name, Symbol(_tensor_name(output), self.network.frac[output], features), opcode=Opcode.LINEAR,

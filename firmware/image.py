@@ -17,7 +17,8 @@ from golden_model.bitmask import decode_column
 from golden_model.hardware import HARDWARE, UNITS, ceil_div
 
 __all__ = ["ALIGNMENT", "EMBEDDING_HEADER", "EMBEDDING_MAGIC", "HEADER", "HEADER_BYTES", "EmbeddingImage", "Image", "ImageError",
-           "Layout", "Memory", "build_embedding", "build_image", "check", "config_name", "crc8", "parse_embedding", "parse_image", "unit_names"]
+           "Layout", "Memory", "build_embedding", "build_image", "check", "config_name", "crc8", "parse_embedding", "parse_image",
+           "stream_stride", "unit_names"]
 
 ALIGNMENT = 32
 HEADER_BYTES = 64
@@ -140,8 +141,14 @@ class Image:
     def stream(self, pc, bus_bytes, layer=0):
         """The weight stream of a LINEAR; of one layer where it has several."""
         words = self.program[pc]
-        start = isa.unpack(words, "address") + layer * isa.unpack(words, "stride") * bus_bytes
-        return self.data[start:start + isa.unpack(words, "beats") * bus_bytes]
+        size = isa.unpack(words, "beats") * bus_bytes
+        start = isa.unpack(words, "address") + layer * isa.unpack(words, "stacked") * stream_stride(size)
+        return self.data[start:start + size]
+
+
+def stream_stride(size):
+    """Bytes from a layer's weight stream of that size to the next layer's."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def parse_image(data):

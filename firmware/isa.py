@@ -10,6 +10,7 @@ from dataclasses import dataclass
 WORDS = 8  # 32-bit words in one instruction
 BYTES = 4 * WORDS
 CAPACITY = 64   # instructions that the hardware holds
+STACKED_BITS = 16   # of `beats` where there is a weight stream for each layer
 
 
 class Opcode(enum.IntEnum):
@@ -85,12 +86,12 @@ FIELDS = {
     "shift": Field(4, 8, 6),        # LINEAR: accumulator -> ACT; NORM: product with gamma -> ACT; ATTEND: accumulator -> score
     "align": Field(4, 14, 6, True),     # LINEAR: ACT -> function input; NORM: residual -> sum (round_shift amount)
     "encode": Field(4, 20, 8, True),    # offset given to the ACT encoder of the loaded operand, see `store_encode`
-    "source_base": Field(5, 0, 16),     # word offset in the source buffer; address = base + tile * stride + feature
-    "source_stride": Field(5, 16, 16),
-    "target_base": Field(6, 0, 16),
-    "target_stride": Field(6, 16, 16),
-    "store_encode": Field(7, 0, 8, True),   # offset of the encoder before a code buffer
-    "stride": Field(7, 8, 24),      # LINEAR: bus words between the weight streams of successive layers (predictor); else 0
+    "stacked": Field(4, 28, 1),     # LINEAR: a weight stream for each layer, one behind the other, each at a multiple of 32 bytes (predictor)
+    "source_base": Field(5, 0, 24),     # word offset in the source buffer; address = base + tile * stride + feature
+    "store_encode": Field(5, 24, 8, True),  # offset of the encoder before a code buffer
+    "target_base": Field(6, 0, 24),
+    "source_stride": Field(7, 0, 16),
+    "target_stride": Field(7, 16, 16),
     # Overlays, for opcodes that leave the LINEAR words unused.
     "target": Field(1, 0, 16),          # GROUP, LOOP: instruction number
     "score_align": Field(1, 0, 6, True),    # ATTEND: ACT score -> exp input; DROP: predictor value; EXIT: logit

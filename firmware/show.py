@@ -17,7 +17,7 @@ SHOWN = {
     isa.Opcode.HALT: (),
     isa.Opcode.ADMIT: ("reduction", "target_buffer", "word_shift", "position_shift", "segment_shift"),
     isa.Opcode.GROUP: ("target",),
-    isa.Opcode.LINEAR: (*_LOAD, "encode", "cls", "reduction", "groups", "block", "address", "beats", "stride", "shift",
+    isa.Opcode.LINEAR: (*_LOAD, "encode", "cls", "reduction", "groups", "block", "address", "beats", "stacked", "shift",
                         "function", "align", *_STORE, "store_encode"),
     isa.Opcode.NORM: (*_LOAD, "reduction", "skip_sum", "residual", "align", "normalize", "norm_set", "shift", *_STORE),
     isa.Opcode.DROP: ("select", "source_base", "source_stride", "score_align"),

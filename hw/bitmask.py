@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sparse columns to non-zeros: the RTL of golden_model/bitmask.py with the column headers of a weight stream."""
 
-from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -12,7 +12,8 @@ from hw.shapes import accumulator, code
 
 __all__ = ["ColumnDecoder", "entry_layout", "header_layout", "string_layout"]
 
-CHUNK = 4       # bytes that the decoder can take at once, the narrowest bus word
+CHUNK = 4       # bytes that come to the decoder at once, the narrowest bus word
+TAKEN = 3       # most bytes that leave at once: a weight and the next mask word
 MASK_BYTES = WORD_ROWS // 8
 
 
@@ -35,7 +36,7 @@ class ColumnDecoder(wiring.Component):
     """One lane's byte string (docs/design.md, Weight stream) to column headers and non-zero weights.
 
     A weight a cycle, also from one mask word to the next; a mask word without weights takes a cycle, and the mask behind it one more. A column
-    of z weights costs z + 3 cycles where no mask word is empty. A weight is offered when the next one, or the column's end, shows whether it is
+    of z weights costs z + 4 cycles where no mask word is empty. A weight is offered when the next one, or the column's end, shows whether it is
     the last: one cycle after its byte at the earliest. A column without weights gives one entry, code 0 at row 0. Stalls as a whole when an output
     is not taken; headers run ahead of the weights by at most one column. After `groups` columns the string's other bytes are taken and ignored; the
     next string's first word is taken when none of them is left, two cycles after the last one.
@@ -62,11 +63,11 @@ class ColumnDecoder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        self._window, self._left, self._take = Signal(8 * (2 * CHUNK - 1)), Signal(range(2 * CHUNK)), Signal(range(CHUNK + 1))
+        self._left, self._take = Signal(range(2 * CHUNK + 1)), Signal(range(TAKEN + 1))     # bytes that are there; that leave
         self._columns, self._flush = Signal(16), Signal()       # columns that are left of the string; the column has ended
         self._mask, self._index = Signal(WORD_ROWS), Signal(max(1, ceil_log2(self.config.reduction) - 4))  # mask word, its number
         last_index = Signal.like(self._index)
-        self._fill(m, last_index)
+        self._bytes = self._fill(m, last_index)
         self._ends = self._index == last_index
         header = self._header(m)
         walk = self._walk(m)
@@ -76,47 +77,58 @@ class ColumnDecoder(wiring.Component):
         return m
 
     def _fill(self, m, last_index):
-        """Bus words to chunks to the window of bytes: `_take` of them leave, and a chunk comes where it fits behind the rest."""
+        """Bus words to chunks to a circle of two chunks, from which `_take` bytes leave; returns the next bytes, `TAKEN` of them."""
         chunks = self.config.bus_bytes // CHUNK
         word, full = Signal(self.config.bus_bits, reset_less=True), Signal(range(chunks + 1))      # chunks that are left of a word
-        rest, fill = Signal(range(2 * CHUNK)), Signal()
+        circle = Array(Signal(8, name=f"byte_{at}", reset_less=True) for at in range(2 * CHUNK))
+        head, half, rest, fill = Signal(range(2 * CHUNK)), Signal(), Signal.like(self._left), Signal()
         begins = self.i.payload.first & self.i.valid
         over = (self._columns == 0) & (self._left == 0) & (full == 0)
         m.d.comb += [
-            rest.eq(self._left - self._take), fill.eq((rest < CHUNK) & (full != 0)),
+            rest.eq(self._left - self._take), fill.eq((rest <= CHUNK) & (full != 0)),
             self.i.ready.eq(Mux(begins, over, (full == 0) | ((full == 1) & fill))),
         ]
         with m.If(begins & over):
             m.d.sync += [self._columns.eq(self.groups), last_index.eq((self.reduction - 1) >> 4)]
         with m.If(fill):
-            m.d.sync += [word.eq(word >> 8 * CHUNK), full.eq(full - 1)]
+            m.d.sync += [word.eq(word >> 8 * CHUNK), full.eq(full - 1), half.eq(~half)]
+        for at in range(2 * CHUNK):
+            with m.If(fill & (half == at // CHUNK)):
+                m.d.sync += circle[at].eq(word.word_select(at % CHUNK, 8))
         with m.If(self.i.ready):
             m.d.sync += [word.eq(self.i.payload.data), full.eq(Mux(self.i.valid, chunks, 0))]
-        behind = Mux(fill, word[:8 * CHUNK], 0) << Cat(Const(0, 3), rest[:2])
-        m.d.sync += [self._left.eq(rest + Mux(fill, CHUNK, 0)), self._window.eq(self._window >> Cat(Const(0, 3), self._take) | behind)]
+        m.d.sync += [self._left.eq(rest + Mux(fill, CHUNK, 0)), head.eq(head + self._take)]
+        return Cat(circle[(head + ahead)[:len(head)]] for ahead in range(TAKEN))
 
     def _header(self, m):
-        """A column's header in two parts; returns what makes the states."""
+        """A column's header in three parts; returns what makes the states."""
         content, pending = Signal(8 * HEADER_BYTES), Signal()
-        second = HEADER_BYTES - CHUNK
         payload, past = self.o_header.payload, self._columns == 0
         m.d.comb += [self.o_header.valid.eq(pending), payload.bias.eq(content[:BIAS_BITS].as_signed()),
                      payload.destination.eq(content[BIAS_BITS:])]
         with m.If(self.o_header.ready):
             m.d.sync += pending.eq(0)
 
+        def take(begin):
+            size = min(TAKEN, HEADER_BYTES - begin)
+            m.d.comb += self._take.eq(size)
+            m.d.sync += content[8 * begin:8 * (begin + size)].eq(self._bytes)
+
         def states():
             with m.State("HEADER"):     # also past the last column
                 with m.If(past):
-                    m.d.comb += self._take.eq(Mux(self._left > CHUNK, CHUNK, self._left))
-                with m.Elif((self._left >= CHUNK) & ~pending):
-                    m.d.comb += self._take.eq(CHUNK)
-                    m.d.sync += content[:8 * CHUNK].eq(self._window)
+                    m.d.comb += self._take.eq(Mux(self._left > TAKEN, TAKEN, self._left))
+                with m.Elif((self._left >= TAKEN) & ~pending):
+                    take(0)
+                    m.next = "HEADER_MIDDLE"
+            with m.State("HEADER_MIDDLE"):
+                with m.If(self._left >= TAKEN):
+                    take(TAKEN)
                     m.next = "HEADER_END"
             with m.State("HEADER_END"):
-                with m.If(self._left >= second):
-                    m.d.comb += self._take.eq(second)
-                    m.d.sync += [content[8 * CHUNK:].eq(self._window), pending.eq(1)]
+                with m.If(self._left != 0):
+                    take(2 * TAKEN)
+                    m.d.sync += pending.eq(1)
                     m.next = "MASK"
         return states
 
@@ -127,7 +139,7 @@ class ColumnDecoder(wiring.Component):
         position = _lowest(m, mask)
         take_weight = self._weights(m, weight, self._flush, Cat(position, self._index))
         rest = mask & (mask - 1)
-        m.d.comb += [lone.eq(rest == 0), following.eq(self._window[8:])]
+        m.d.comb += [lone.eq(rest == 0), following.eq(self._bytes[8:])]
 
         def word_ends():
             m.d.sync += self._index.eq(self._index + 1)
@@ -140,9 +152,9 @@ class ColumnDecoder(wiring.Component):
             with m.State("MASK"):
                 with m.If((self._left >= MASK_BYTES) & ~self._flush):
                     m.d.comb += self._take.eq(MASK_BYTES)
-                    m.d.sync += mask.eq(self._window)
+                    m.d.sync += mask.eq(self._bytes)
                     m.next = "CODES"
-                    with m.If(self._window[:WORD_ROWS] == 0):
+                    with m.If(self._bytes[:WORD_ROWS] == 0):
                         word_ends()
             with m.State("CODES"):
                 m.d.comb += weight.eq((self._left != 0) & ~self._flush)
@@ -166,7 +178,7 @@ class ColumnDecoder(wiring.Component):
         ]
         take = ~flush & (~held | self.o.ready)
         with m.If(weight & take):
-            m.d.sync += [held.eq(1), entry.k.eq(k), entry.code.eq(self._window)]
+            m.d.sync += [held.eq(1), entry.k.eq(k), entry.code.eq(self._bytes)]
         with m.If(flush & self.o.ready):
             m.d.sync += [flush.eq(0), held.eq(0), entry.eq(0)]
         return take

@@ -19,11 +19,16 @@ WIDEST_FACTOR = 18      # signed bits that every FPGA's multiplier block takes
 NO_COLLISIONS = {"no_rw_check": 1}     # no word is read in the cycle in which it is written: no bypass is needed
 
 
+def shifts(config):
+    """Products are made of mantissas and shifted: without multiplier blocks, or where a decoded code is too wide for one."""
+    return config.multiplier == "fabric" or config.format.decoded_bits > WIDEST_FACTOR
+
+
 def operand_layout(config):
-    """A code taken apart: mantissa * 4^exponent. It takes no more bits than the mantissa and all of the exponent."""
+    """An activation in the lanes' copies: decoded; or where products are shifted taken apart, mantissa * 4^exponent, which takes fewer bits."""
     fmt = config.format
-    if not fmt.is_adaptivfloat:
-        return data.StructLayout({"exponent": 0, "mantissa": signed(fmt.bits)})
+    if not shifts(config) or not fmt.is_adaptivfloat:
+        return data.StructLayout({"exponent": 0, "mantissa": decoded(config)})
     return data.StructLayout({"exponent": fmt.exponent - 1, "mantissa": signed(fmt.mantissa + 3)})
 
 
@@ -33,8 +38,11 @@ def unpack(config, value):
     if not fmt.is_adaptivfloat:
         return Mux(magnitude.any(), value, 0)
     fraction, exponent = magnitude[:fmt.mantissa], magnitude[fmt.mantissa:]
-    mantissa = Cat(fraction, magnitude.any()) << exponent[0]
-    return Cat(exponent[1:], Mux(sign, -mantissa, mantissa))
+    if shifts(config):
+        mantissa = Cat(fraction, magnitude.any()) << exponent[0]
+        return Cat(exponent[1:], Mux(sign, -mantissa, mantissa))
+    value = Cat(fraction, magnitude.any()) << exponent
+    return Mux(sign, -value, value)
 
 
 def shift(mantissa, exponent):
@@ -112,11 +120,11 @@ class Ring(wiring.Component):
 class MacLane(wiring.Component):
     """Walks columns of non-zero weights: accumulator[t] = sum over a column's entries of activation[k][t] * weight[k], t = 0..T-1.
 
-    One entry a cycle, also from column to column; a column's accumulators move into `result` 5 cycles after its last entry was issued, when the
-    result before has been taken; until then the lane's pipeline stands still as a whole. The lane runs ahead of the array's current group by as
+    One entry a cycle, also from column to column; a column's sums are in the result 4 cycles after its last entry was issued (5 where products are
+    shifted), when the result before has been taken; until then the lane's pipeline stands still as a whole. The lane runs ahead of the array's current group by as
     many groups as it is told of. When the ring is empty bubbles pass; the accumulators are untouched.
 
-    Stages: 0 ring's output; 1 activation memory; 2 its output register, weight shifted; 3 operands shifted; 4 product; 5 accumulators; result.
+    Stages: 0 ring's output; 1 activation memory; 2 its output register, weight decoded; 3 product (3 and 4 where it is shifted); accumulators, result.
 
     Parameters
     ----------
@@ -136,7 +144,6 @@ class MacLane(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        self._shifts = config.multiplier == "fabric" or config.format.decoded_bits > WIDEST_FACTOR
         super().__init__({
             "i": In(stream.Signature(string_layout(config))), "i_dense": In(stream.Signature(entry_layout(config))),
             "reduction": In(range(config.reduction + 1)), "groups": In(16), "write": In(write_layout(config)),
@@ -185,29 +192,27 @@ class MacLane(wiring.Component):
         write, read = memory.write_port(), memory.read_port()
         m.d.comb += [write.en.eq(self.write.enable), write.addr.eq(self.write.address), write.data.eq(self.write.operands),
                      read.en.eq(self._enable), read.addr.eq(Cat(bank, entry.k))]
-        valid, last = (Signal(4, name=name) for name in ("valid", "last"))
+        shifted = shifts(config)
+        valid, last = (Signal(4 if shifted else 3, name=name) for name in ("valid", "last"))
         weight_code = Signal(code(config), reset_less=True)
         weight, operands = Signal(operand_layout(config), reset_less=True), Signal(read.data.shape(), reset_less=True)
-        factor = Signal(signed(1) if self._shifts else decoded(config), reset_less=True)
-        unpacked = data.View(operand_layout(config), unpack(config, weight_code))
         with m.If(self._enable):
             m.d.sync += [
                 valid.eq(Cat(self.multiplies, valid)), last.eq(Cat(entry.last, last)), weight_code.eq(entry.code),
-                weight.eq(unpacked), factor.eq(shift(unpacked.mantissa, unpacked.exponent)), operands.eq(read.data),
+                weight.eq(unpack(config, weight_code)), operands.eq(read.data),
             ]
         self._valid = valid[-1]
-        product = self._shifted_product if self._shifts else self._product
-        return last[-1], [product(m, index, operand, weight, factor) for index, operand in enumerate(operands)]
+        product = self._shifted_product if shifted else self._product
+        return last[-1], [product(m, index, operand, weight) for index, operand in enumerate(operands)]
 
-    def _product(self, m, index, operand, _weight, factor):
-        """Stages 3 and 4 with a multiplier block: the operand is shifted, then multiplied by the shifted weight."""
-        value, other = (Signal(decoded(self.config), name=f"{name}_{index}", reset_less=True) for name in ("value", "weight"))
+    def _product(self, m, index, operand, weight):
+        """Stage 3 with a multiplier block."""
         product = Signal(signed(2 * self.config.format.decoded_bits - 1), name=f"product_{index}", reset_less=True)
         with m.If(self._enable):
-            m.d.sync += [value.eq(shift(operand.mantissa, operand.exponent)), other.eq(factor), product.eq(value * other)]
+            m.d.sync += product.eq(operand.mantissa * weight.mantissa)
         return product
 
-    def _shifted_product(self, m, index, operand, weight, _factor):
+    def _shifted_product(self, m, index, operand, weight):
         """Stages 3 and 4 without a multiplier block: mantissas multiplied by rows of adders, then shifted."""
         width = len(operand.mantissa)
         mantissas = Signal(signed(2 * width - 1), name=f"mantissas_{index}", reset_less=True)
@@ -222,23 +227,22 @@ class MacLane(wiring.Component):
         return product
 
     def _accumulate(self, m, last, products, headers):
-        """Stage 5, and the result, with whose capture the accumulators start again from the next column's first products."""
-        done, filled, capture = Signal(), Signal(), Signal()   # a result waits in the accumulators; in `result`; it moves there
-        totals = Signal(data.ArrayLayout(accumulator(self.config), self.config.tokens))
-        result = Signal(totals.shape(), reset_less=True)
+        """The accumulators; with a column's last products the sums go to the result, and the accumulators start again from 0."""
+        filled, ends, adds = Signal(), Signal(), Signal()   # a result waits; it comes; products come
+        result = Signal(data.ArrayLayout(accumulator(self.config), self.config.tokens), reset_less=True)
         taken, current = self.o.valid & self.o.ready, self.window[0]
         m.d.comb += [
-            capture.eq(done & ~filled), self._enable.eq(~done | ~filled), self.blocked.eq(done & filled),
+            self.blocked.eq(self._valid & last & filled), self._enable.eq(~self.blocked), ends.eq(self._valid & last & ~filled),
+            adds.eq(self._valid & self._enable),
             self.o.valid.eq(filled & (headers.o.valid | current.dense)), self.o.payload.accumulators.eq(result),
             self.o.payload.bias.eq(headers.o.payload.bias), self.o.payload.destination.eq(headers.o.payload.destination),
             headers.o.ready.eq(taken & ~current.dense), headers.rewind.eq(current.end & current.rewind), headers.release.eq(~current.rewind),
         ]
-        m.d.sync += filled.eq((filled | done) & ~taken)
-        with m.If(self._enable):
-            m.d.sync += done.eq(self._valid & last)
-        with m.If(capture):
-            m.d.sync += result.eq(totals)
-        with m.If(self._enable & (self._valid | capture)):
-            m.d.sync += [total.eq(Mux(capture, Mux(self._valid, product, 0), total + product))
-                         for total, product in zip(totals, products, strict=True)]
-
+        m.d.sync += filled.eq((filled & ~taken) | ends)
+        for index, product in enumerate(products):
+            total, added = Signal(accumulator(self.config), name=f"total_{index}"), Signal(accumulator(self.config), name=f"added_{index}")
+            m.d.comb += added.eq(total + product)
+            with m.If(ends):
+                m.d.sync += [result[index].eq(added), total.eq(0)]
+            with m.Elif(adds):
+                m.d.sync += total.eq(added)

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program: control flow and slot selection, ahead of the operations; `Issue` starts those one after another."""
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
-from firmware.isa import CAPACITY, WORDS, Opcode, Select
+from firmware.image import ALIGNMENT
+from firmware.isa import CAPACITY, STACKED_BITS, WORDS, Opcode, Select
 from firmware.registers import Error
 from hw.instruction import fields
 from hw.issue import ENGINES, operation_layout
@@ -124,7 +126,7 @@ class Sequencer(wiring.Component):
         request, operation = self.o_stream, self.o_operation
         barrier = Signal()
         m.d.comb += [
-            request.payload.address.eq(op.address + self._layer * op.stride * self.config.bus_bytes), request.payload.beats.eq(op.beats),
+            request.payload.address.eq(op.address + self._layer * self._stride(op)), request.payload.beats.eq(op.beats),
             request.payload.reduction.eq(op.reduction), request.payload.groups.eq(op.groups), request.payload.pc.eq(self._pc),
             request.valid.eq(wants & ~asked),
             operation.valid.eq(~wants | asked | request.ready), operation.payload.skipped.eq(skipped),
@@ -135,6 +137,12 @@ class Sequencer(wiring.Component):
             self._go(m, self._pc + 1)
             with m.If(barrier):
                 m.next = "BARRIER"
+
+    def _stride(self, op):
+        """Bytes from a layer's stream to the next one's: firmware.image.stream_stride."""
+        size = op.beats[:STACKED_BITS] * self.config.bus_bytes
+        shift = ceil_log2(ALIGNMENT)
+        return Mux(op.stacked, Cat(Const(0, shift), (size + ALIGNMENT - 1)[shift:]), 0)
 
     def _pass_barrier(self, m):
         """The slot table is up to date."""

@@ -10,6 +10,7 @@ sim/test_cycle_model.py compares with the co-simulation.
 """
 from dataclasses import dataclass
 
+from firmware.image import stream_stride
 from firmware.isa import BYTES, WORDS, Opcode, Source, Target
 from sim.cycle_attention import attend
 from sim.cycle_embedding import Port, Rows
@@ -94,7 +95,7 @@ class _Model:
         index = one.layer if len(columns) > 1 else 0
         if (one.pc, index) not in self.codes:
             self.codes[one.pc, index] = LaneCode(columns[index], self.config.columns, self.config.bus_bytes, self.config.weight_depth)
-        address = values["address"] + one.layer * values.get("stride", 0) * self.config.bus_bytes
+        address = values["address"] + one.layer * values.get("stacked", 0) * stream_stride(values["beats"] * self.config.bus_bytes)
         self.stager.until(max(self.decoded, self.streams.asked) + 3)    # what it has asked for when the reader is free goes first
         self.streams.taken = max(self.streams.taken, self.port.taken)
         self.streams.begin(self.codes[one.pc, index], max(self.decoded, self.port.free - 1), address, values["beats"])

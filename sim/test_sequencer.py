@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from firmware import isa
+from firmware.image import stream_stride
 from firmware.isa import Opcode, Select
 from firmware.registers import Error
 from hw.issue import AHEAD, ENGINES, Issue
@@ -23,7 +24,7 @@ EVERY = [  # every opcode and selection; a layer for each group, then the last l
     (Opcode.ADMIT, {}),
     (Opcode.NORM, {"select": Select.NEW}),
     (Opcode.GROUP, {"target": 7}),
-    (Opcode.LINEAR, {"select": Select.GROUP, "address": 0x300, "beats": 7, "stride": 5, "reduction": 33, "groups": 2}),
+    (Opcode.LINEAR, {"select": Select.GROUP, "address": 0x300, "beats": 7, "stacked": 1, "reduction": 33, "groups": 2}),
     (Opcode.ATTEND, {"select": Select.GROUP}),
     (Opcode.EXIT, {"select": Select.GROUP}),
     (Opcode.LOOP, {"target": 2}),
@@ -175,8 +176,8 @@ class Bench:
 
     def _stream(self, pc, layer):
         """The weight stream of a LINEAR; that of a group's layer, where it has several."""
-        values = {"address": 0, "beats": 0, "stride": 0, "reduction": 0, "groups": 0} | self.program[pc][1]
-        address = values["address"] + (layer or 0) * values["stride"] * self.config.bus_bytes
+        values = {"address": 0, "beats": 0, "stacked": 0, "reduction": 0, "groups": 0} | self.program[pc][1]
+        address = values["address"] + (layer or 0) * values["stacked"] * stream_stride(values["beats"] * self.config.bus_bytes)
         return {"address": address, "pc": pc, **{name: values[name] for name in ("beats", "reduction", "groups")}}
 
     async def run(self, program, queue=(), present=frozenset(ENGINES)):

@@ -169,7 +169,7 @@ class Machine:
 
     def stream(self, op, slots):
         """Codes, biases, destinations and lanes of a LINEAR's columns, padding left out."""
-        layer = slots[0].layer if op.stride else 0
+        layer = slots[0].layer if op.stacked else 0
         if (self.pc, layer) not in self.streams:
             data = self.image.stream(self.pc, self.hardware.bus_bytes, layer)
             groups = unpack_columns(data, self.hardware.columns, self.hardware.bus_bytes, op.groups, op.reduction)
