@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sparse columns to non-zeros: the RTL of golden_model/bitmask.py with the column headers of a weight stream."""
 
-from amaranth import Array, Cat, Module, Mux, Signal
+from amaranth import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -80,8 +80,8 @@ class ColumnDecoder(wiring.Component):
         """Bus words to chunks to a circle of two chunks, from which `_take` bytes leave; returns the next bytes, `TAKEN` of them."""
         chunks = self.config.bus_bytes // CHUNK
         word, full = Signal(self.config.bus_bits, reset_less=True), Signal(range(chunks + 1))      # chunks that are left of a word
-        circle = Array(Signal(8, name=f"byte_{at}", reset_less=True) for at in range(2 * CHUNK))
-        head, half, rest, fill = Signal(range(2 * CHUNK)), Signal(), Signal.like(self._left), Signal()
+        circle = [[Signal(8, name=f"byte_{half}_{at}", reset_less=True) for at in range(CHUNK)] for half in range(2)]
+        head, half, rest, fill = Signal(range(2 * CHUNK)), Signal(), Signal.like(self._left), Signal()     # next byte; chunk to be filled
         begins = self.i.payload.first & self.i.valid
         over = (self._columns == 0) & (self._left == 0) & (full == 0)
         m.d.comb += [
@@ -92,13 +92,20 @@ class ColumnDecoder(wiring.Component):
             m.d.sync += [self._columns.eq(self.groups), last_index.eq((self.reduction - 1) >> 4)]
         with m.If(fill):
             m.d.sync += [word.eq(word >> 8 * CHUNK), full.eq(full - 1), half.eq(~half)]
-        for at in range(2 * CHUNK):
-            with m.If(fill & (half == at // CHUNK)):
-                m.d.sync += circle[at].eq(word.word_select(at % CHUNK, 8))
+        for number, chunk in enumerate(circle):
+            with m.If(fill & (half == number)):
+                m.d.sync += Cat(chunk).eq(word)
         with m.If(self.i.ready):
             m.d.sync += [word.eq(self.i.payload.data), full.eq(Mux(self.i.valid, chunks, 0))]
         m.d.sync += [self._left.eq(rest + Mux(fill, CHUNK, 0)), head.eq(head + self._take)]
-        return Cat(circle[(head + ahead)[:len(head)]] for ahead in range(TAKEN))
+        return self._next_bytes(m, circle, head)
+
+    def _next_bytes(self, m, circle, head):
+        """The bytes from `head` on: of each place in a chunk that of the one chunk or the other, then turned."""
+        offset, chosen = head[:2], Array(Signal(8, name=f"chosen_{at}") for at in range(CHUNK))
+        for at, byte in enumerate(chosen):
+            m.d.comb += byte.eq(Mux(head[2] ^ (offset > at), circle[1][at], circle[0][at]))
+        return Cat(chosen[(offset + ahead)[:2]] for ahead in range(TAKEN))
 
     def _header(self, m):
         """A column's header in three parts; returns what makes the states."""
@@ -136,9 +143,8 @@ class ColumnDecoder(wiring.Component):
         """A mask word and its weights; the next word's mask is taken with the last weight. Returns what makes the states."""
         mask, lone, following = self._mask, Signal(), Signal(WORD_ROWS)
         weight = Signal()       # a weight's byte is here
-        position = _lowest(m, mask)
+        position, rest = _lowest(m, mask)
         take_weight = self._weights(m, weight, self._flush, Cat(position, self._index))
-        rest = mask & (mask - 1)
         m.d.comb += [lone.eq(rest == 0), following.eq(self._bytes[8:])]
 
         def word_ends():
@@ -185,9 +191,17 @@ class ColumnDecoder(wiring.Component):
 
 
 def _lowest(m, mask):
-    """Position of the lowest set bit."""
-    position = Signal(range(len(mask)))
-    for bit in reversed(range(len(mask))):
-        with m.If(mask[bit]):
-            m.d.comb += position.eq(bit)
-    return position
+    """(position of the lowest set bit, the mask without it), four bits at a time."""
+    parts = [mask[at:at + 4] for at in range(0, len(mask), 4)]
+    some = [part.any() for part in parts]
+    chosen, high, low, rest = Signal(4), Signal(2), Signal(2), Signal(len(mask))
+    m.d.comb += [high.eq(_first(some)), chosen.eq(Array(parts)[high]), low.eq(_first(list(chosen)))]
+    for number, part in enumerate(parts):
+        before = Cat(some[:number]).any() if number else Const(0)
+        m.d.comb += rest[4 * number:4 * number + 4].eq(Cat(part[bit] & (before | part[:bit].any()) for bit in range(4)))
+    return Cat(low, high), rest
+
+
+def _first(bits):
+    """Number of the first of four bits that is set; 3 if none of the others is."""
+    return Mux(bits[0], 0, Mux(bits[1], 1, Mux(bits[2], 2, 3)))

@@ -50,9 +50,9 @@ class MacArray(wiring.Component):
     the next group, at most two groups beyond the one that is leaving, so lanes take turns at being the slowest. Finished columns leave behind the
     next groups' work, lane 0 first.
 
-    Cycles: a column takes one for each entry and one more; a rewind one or two more; a group at least P, since a column leaves each cycle. Latency 10
-    from a column's last entry, waiting in its ring's output, to `o`. Stalls: each lane alone on an empty ring or an untaken result; all on a tile
-    that is not loaded.
+    Cycles: a column takes one for each entry and one more; a rewind one or two more; a group at least P, since a column leaves each cycle.
+    Latency 8 (9 where products are shifted) from a column's last entry, waiting in its ring's output, to `o`. Stalls: each lane alone on an empty
+    ring or an untaken result; all on a tile that is not loaded.
 
     No deadlock as long as every block of groups fits the rings: from the first entry of the block in any lane to the word of the stream that
     completes the block in every lane no more than `weight_depth` entries and 128 columns.

@@ -25,7 +25,7 @@ def shifts(config):
 
 
 def operand_layout(config):
-    """An activation in the lanes' copies: decoded; or where products are shifted taken apart, mantissa * 4^exponent, which takes fewer bits."""
+    """An activation in the lanes' copies: decoded; or, where products are shifted, mantissa * 4^exponent, which takes fewer bits."""
     fmt = config.format
     if not shifts(config) or not fmt.is_adaptivfloat:
         return data.StructLayout({"exponent": 0, "mantissa": decoded(config)})
@@ -92,6 +92,7 @@ class Ring(wiring.Component):
         m.submodules.memory = memory = Memory(shape=self._shape, depth=self._depth, init=[], attrs=NO_COLLISIONS)
         write, read = memory.write_port(), memory.read_port()
         written, fetched, base = (Signal(range(2 * self._depth), name=name) for name in ("written", "fetched", "base"))
+        behind = [Signal.like(written, name=f"behind_{stage}") for stage in ("middle", "output")]     # addresses after the words there
         middle, move, fetch = Signal(), Signal(), Signal()     # the read port holds a word; it goes to `o`; the next is read
         full, following = Signal(), Signal.like(written)       # seen a cycle late when words are released
         output = Signal(self._shape, reset_less=True)
@@ -105,13 +106,14 @@ class Ring(wiring.Component):
             m.d.sync += [written.eq(following), full.eq((following ^ base) == self._depth)]
         with m.If(fetch):
             m.d.sync += middle.eq(fetched != written)
+            m.d.sync += behind[0].eq(fetched + 1)
             with m.If(fetched != written):
                 m.d.sync += fetched.eq(fetched + 1)
         with m.If(move):
-            m.d.sync += [self.o.valid.eq(middle), output.eq(read.data)]
+            m.d.sync += [self.o.valid.eq(middle), output.eq(read.data), behind[1].eq(behind[0])]
         with m.If(self.o.valid & self.o.ready):
             with m.If(self.release):
-                m.d.sync += base.eq(fetched - middle)
+                m.d.sync += base.eq(behind[1])
             with m.If(self.rewind):
                 m.d.sync += [fetched.eq(base), middle.eq(0), self.o.valid.eq(0)]
         return m
@@ -120,11 +122,11 @@ class Ring(wiring.Component):
 class MacLane(wiring.Component):
     """Walks columns of non-zero weights: accumulator[t] = sum over a column's entries of activation[k][t] * weight[k], t = 0..T-1.
 
-    One entry a cycle, also from column to column; a column's sums are in the result 4 cycles after its last entry was issued (5 where products are
-    shifted), when the result before has been taken; until then the lane's pipeline stands still as a whole. The lane runs ahead of the array's current group by as
-    many groups as it is told of. When the ring is empty bubbles pass; the accumulators are untouched.
+    One entry a cycle, also from column to column; a column's sums are in the result 4 cycles after its last entry was issued (5 where products
+    are shifted), when the result before has been taken; until then the lane's pipeline stands still as a whole. The lane runs ahead of the
+    array's current group by as many groups as it is told of. When the ring is empty bubbles pass; the accumulators are untouched.
 
-    Stages: 0 ring's output; 1 activation memory; 2 its output register, weight decoded; 3 product (3 and 4 where it is shifted); accumulators, result.
+    Stages: 0 ring's output; 1 activation memory; 2 its output register, weight decoded; 3 product (3, 4 where it is shifted); accumulators, result.
 
     Parameters
     ----------

@@ -16,11 +16,11 @@ from golden_model.hardware import ceil_div
 __all__ = ["BURST", "BURSTS", "Array", "LaneCode", "Memory", "Streams", "linear"]
 
 BURST, IN_FLIGHT, BURSTS = 64, 512, 8   # words of a burst; words, bursts on their way (hw/accelerator.py's reader; the memory model's queue)
-CHUNK = 4           # bytes that a decoder takes at once
+CHUNK, TAKEN = 4, 3     # bytes that come to a decoder at once; that leave
 REQUEST = 4         # from a decoded instruction, or the last address of the stream before, to its first address
 BUFFERED = 3        # from the bus to the reader's output
 DECODED = 4         # from a column's last byte to its last entry at the ring's output
-PIPELINE = 5        # from a column's last entry to its result
+PIPELINE = 3        # from a column's last entry to its result; one more where products are shifted
 REWIND = 3          # from a column's last entry to the block's first one
 WINDOW = 3          # groups that lanes may be apart
 ENCODER = 3
@@ -63,7 +63,7 @@ class LaneCode:
             cycles, held, ends = _byte_cycles(string, groups, ceil_div(columns.rows, WORD_ROWS))
             total = np.concatenate([[0], np.cumsum(cycles)])
             starts = np.arange(self.words) * bus_bytes
-            cost[:, lane], early[:, lane] = total[starts + bus_bytes] - total[starts], total[starts + last + 1] - total[starts]
+            cost[:, lane], early[:, lane] = total[starts + bus_bytes] - total[starts], total[starts + last] - total[starts]
             ends = np.array(ends)
             word[:, lane] = (ends - 1) // bus_bytes
             part[:, lane] = total[ends] - total[word[:, lane] * bus_bytes]
@@ -84,7 +84,7 @@ def _byte_cycles(string, groups, masks):
     """(cycles of each byte, entries of each byte, end of each column) of a lane's string: hw/bitmask.py's states."""
     cycles, entries, ends, at = np.ones(len(string), int), np.ones(len(string), int), [], 0
     for _ in range(groups):
-        cycles[at:at + HEADER_BYTES] = 0, 0, 0, 1, 0, 0, 1      # two parts
+        cycles[at:at + HEADER_BYTES] = 0, 0, 1, 0, 0, 1, 1      # three parts
         entries[at:at + HEADER_BYTES] = 0
         at += HEADER_BYTES
         alone, some = True, 0       # the mask is not taken with the weight before
@@ -96,7 +96,7 @@ def _byte_cycles(string, groups, masks):
             at += 2 + count
         entries[at - 1] += not some
         ends.append(at)
-    cycles[at:] = np.arange(len(string) - at) % CHUNK == CHUNK - 1
+    cycles[at:] = np.arange(len(string) - at) % TAKEN == TAKEN - 1
     entries[at:] = 0
     return cycles, entries, ends
 

@@ -9,7 +9,7 @@ import torch
 from firmware import isa
 from firmware.image import HEADER_BYTES, parse_embedding, parse_image
 from firmware.isa import Opcode
-from firmware.registers import Error
+from firmware.registers import VERSION, Error
 from golden_model.hardware import UNITS
 from golden_model.random_model import random_sentences
 from sim import session as host
@@ -108,7 +108,7 @@ def test_header(machine, case):
 
 
 EMBEDDING_HEADERS = {"hash": ({"hash": 1}, Error.EMBEDDING_HASH), "magic": ({"magic": 0}, Error.EMBEDDING_HEADER),
-                     "version": ({"version": 2}, Error.EMBEDDING_HEADER), "length": ({"length": 64}, Error.EMBEDDING_HEADER),
+                     "version": ({"version": VERSION - 1}, Error.EMBEDDING_HEADER), "length": ({"length": 64}, Error.EMBEDDING_HEADER),
                      "width": ({"width": MODEL.embedding + 16}, Error.EMBEDDING_HEADER)}
 
 

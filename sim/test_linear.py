@@ -29,7 +29,7 @@ def expected(config, table, mask, groups, block, cls, target):
             commands.append({
                 "groups": min(block, groups - first), "rewind": int(number != len(tiles) - 1),
                 "free": int(len(tiles) > 1 or first + block >= groups), "dense": 0, "base": 0, "lanes": 0,
-                "meta": {"kind": Kind.LINEAR.value, "tile": tile, "live": live, "offset": offset, "slot": 0, "head": 0}})
+                "meta": {"kind": Kind.LINEAR.value, "tile": tile, "live": live, "offset": offset, "slot": 0, "head": 0, "final": 0}})
     return loads, commands
 
 

@@ -12,7 +12,7 @@ from amaranth.lib.wiring import Out
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from firmware.image import EMBEDDING_HEADER, HEADER, ImageError, Layout, build_embedding, build_image, check, parse_embedding, parse_image
-from firmware.registers import Error
+from firmware.registers import VERSION, Error
 from hw import axi
 from hw.dma import Reader
 from hw.loader import Loader, constant_layout, embedding_layout, image_layout
@@ -178,7 +178,7 @@ async def damaged(dut):
     await bench.start(dut)
     image, embedding = images(tb.config)
     hardware = tb.config
-    for word, value in ((0, 5), (1, 2), (2, hardware.config_hash ^ 1), (3, 77), (4, len(image) - 32), (4, len(image) + 32), (4, 0),
+    for word, value in ((0, 5), (1, VERSION - 1), (2, hardware.config_hash ^ 1), (3, 77), (4, len(image) - 32), (4, len(image) + 32), (4, 0),
                         (5, 68), (5, len(image)), (5, 0xFFFFFFE0), (6, 0x7FFFFFF), (7, 4), (8, 0xFFFFFFFF), (8, len(image)),
                         (9, 4 | 2 << 8 | 1 << 16), (9, 3 | 5 << 8 | 1 << 16), (9, 3 | 2 << 8 | 3 << 16), (10, 17), (10, 1 << 16), (10, 9),
                         (11, 21), (14, 17), (14, 15), (14, 32)):
@@ -202,7 +202,7 @@ async def damaged_embedding(dut):
     tb = Bench(dut)
     await bench.start(dut)
     image, embedding = images(tb.config)
-    for name, value in (("magic", 5), ("version", 2), ("length", len(embedding) + 32), ("vocabulary", 19), ("positions", 9), ("width", 17)):
+    for name, value in (("magic", 5), ("version", VERSION + 1), ("length", len(embedding) + 32), ("vocabulary", 19), ("positions", 9), ("width", 17)):
         await tb.expect(Error.EMBEDDING_HEADER, image, changed_embedding(embedding, EMBEDDING_HEADER.index(name), value))
     await tb.expect(Error.EMBEDDING_HASH, image, changed_embedding(embedding, EMBEDDING_HEADER.index("hash"), 5))
     for bit in range(0, 512, 37):

@@ -13,7 +13,7 @@ from sim.bench import small
 from sim.cycle_model import of_golden, predict, schedule
 from sim.cycle_work import Sentence
 from sim.measure import measure
-from sim.modelled import Modelled
+from sim.modelled import Modelled, _key, _passes, _repeated, _runs
 
 CONFIG = dataclasses.replace(small(), slots=2, rows=32)
 NANO = MODELS["nano"]
@@ -45,11 +45,12 @@ def test_all_of_different_sentences(network, queue, slots):
 @pytest.mark.parametrize("slots", [1, 2])
 def test_few_of_equal_sentences(network, slots):
     """The sum is that of the whole schedule; what is predicted is much shorter."""
-    program, modelled = compile_network(network, CONFIG), Modelled(compile_network(network, CONFIG))
+    program = compile_network(network, CONFIG)
     queue = [Sentence(tuple(ids.tolist()), tuple(segments.tolist()), (12, 12), (12, 5)) for ids, segments in random_sentences(NANO, 20, 1, 12, 12)]
     check_whole(program, queue, slots, SAME)
-    runs = modelled._runs(queue, slots)
-    assert len(modelled._few(queue, runs, slots)) < len(runs) / 2
+    passes = _passes(program, _runs(program, schedule(program, queue, slots)))
+    like = _repeated([tuple(_key(program, run) for run in one) for one in passes])
+    assert len(set(like)) < len(passes) / 2
 
 
 def test_as_simulated(network, queue):
@@ -64,7 +65,8 @@ def test_as_simulated(network, queue):
         assert ours == pytest.approx(theirs, rel=within)
     multiplied = sum(one.counters["MACS"] for one in simulated.operations)
     assert sum(one.lanes for one in found.operations) == pytest.approx(multiplied, rel=0.03)    # padding columns are multiplied too
-    assert all(0.9 < ours / theirs < 1.25 for ours, theirs in zip(found.latencies, simulated.latencies, strict=True))   # EXIT writes records
+    leaving = max(one.cycles for one in found.operations if one.opcode == "EXIT")      # a record's own writing is not in it
+    assert all(0.95 * theirs < ours < theirs + leaving for ours, theirs in zip(found.latencies, simulated.latencies, strict=True))
 
 
 def test_memory_that_stalls(network, queue):
