@@ -51,7 +51,7 @@ class Outcome:
         self.failures.append(text)
 
 
-def check(network, config, sentences, slots=None, expect=None, embedding=None, behave=None, trace=None):
+def check(network, config, sentences, slots=None, expect=None, embedding=None, behave=None, trace=None, watch=None):
     """Run (ids, segments) pairs as one queue -> Outcome.
 
     Parameters
@@ -62,6 +62,7 @@ def check(network, config, sentences, slots=None, expect=None, embedding=None, b
     embedding : embedding image in place of the compiler's
     behave : keyword arguments of `Cosim.behave` for both memories
     trace : path of a VCD waveform (.vcd or .vcd.gz) to write, from the load of the images on
+    watch : called after every operation with layers done and layers of all sentences, and the cycle
     """
     expect = expect or {}
     program = compile_network(network, config)
@@ -72,17 +73,17 @@ def check(network, config, sentences, slots=None, expect=None, embedding=None, b
         session.sim.behave(port, **(behave or {}))
     if trace:
         session.sim.trace(trace)
-    outcome = judge(session, program, goldens, sentences, slots, expect)
+    outcome = judge(session, program, goldens, sentences, slots, expect, watch)
     if trace:
         session.sim.trace(None)
     return outcome
 
 
-def judge(session, program, goldens, sentences, slots=None, expect=None):
+def judge(session, program, goldens, sentences, slots=None, expect=None, watch=None):
     """Load and run one queue on a `Session` with taps -> Outcome; `goldens` as in there, the others as in `check`."""
     outcome = Outcome(goldens)
     comparison = Comparison(session.config, program, [None if golden is None else visible(golden, program) for golden in goldens])
-    _run(session, comparison, sentences, slots, outcome)
+    _run(session, sentences, slots, outcome, _watched(comparison, goldens, session.sim, watch) if watch else comparison.operation)
     outcome.tensors, outcome.elements = comparison.tensors, comparison.elements
     outcome.names = comparison.names
     outcome.mixed_tiles = comparison.mirror.mixed_tiles
@@ -91,13 +92,25 @@ def judge(session, program, goldens, sentences, slots=None, expect=None):
     return outcome
 
 
-def _run(session, comparison, sentences, slots, outcome):
+def _watched(comparison, goldens, sim, watch):
+    """The comparison of an operation, which then tells how far the sentences are."""
+    total, done = sum(golden.exit_layer for golden in goldens if golden is not None), 0
+
+    def operation(records):
+        nonlocal done
+        comparison.operation(records)
+        done += int((records["slot"]["layer"] > 0).sum() + records["exit"]["exits"].sum())
+        watch(done, total, sim.cycle)
+    return operation
+
+
+def _run(session, sentences, slots, outcome, operation):
     begin = time.perf_counter()
     try:
         session.load()
         session.sim.take()
         session.queue(sentences, slots)
-        outcome.cycles = session.run(comparison.operation)
+        outcome.cycles = session.run(operation)
     except DifferenceError as error:
         outcome.fail(error.difference.sentence, str(error))
     except SessionError as error:

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `make synth` found, by block: `python -m sim.synthesis build/synth/ecp5.stat` (yosys' `stat -hierarchy`). Exit status 1 if it does not fit."""
+import pathlib
 import re
 import sys
+
+from golden_model.hardware import HARDWARE
 
 __all__ = ["CELLS", "LIMITS", "over", "parse", "table"]
 
@@ -44,6 +47,10 @@ def main(path):
     with open(path, encoding="utf-8") as file:
         blocks = parse(file.read())
     print("\n".join(table(blocks)))
+    config, array = HARDWARE.get(pathlib.Path(path).stem), blocks.get("terse.core.datapath.array") or blocks.get("datapath.array")
+    if config and array:
+        cells = (array["LUT4"] + 2 * array["CCU2C"]) / config.tokens / config.columns
+        print(f"array: {cells:.1f} logic cells (LUT4 + 2 CCU2C) for each MAC")
     problems = over(blocks["terse"])
     print("fits an LFE5U-85F" if not problems else f"does not fit an LFE5U-85F: {'; '.join(problems)}")
     return bool(problems)

@@ -27,8 +27,11 @@ def nano():
 
 @pytest.mark.parametrize("behave", [{}, {"latency": 0}, {"latency": 40, "stall": 0.3, "seed": 2}, {"bytes_per_cycle": 0.7}])
 def test_nano_is_bit_exact(nano, behave):
-    outcome = check(nano.network, CONFIG, nano.sentences, behave=behave)
+    seen = []
+    outcome = check(nano.network, CONFIG, nano.sentences, behave=behave, watch=lambda *where: seen.append(where))
     assert outcome.failures == []
+    layers = sum(golden.exit_layer for golden in outcome.goldens)
+    assert seen[-1][:2] == (layers, layers) and seen == sorted(seen)
     assert outcome.mixed_tiles > 0
 
 

@@ -52,7 +52,8 @@ def run(texts: Texts = None, model: Model = "tiny", hw: Hw = "ci", pair: Pair = 
     """Take sentences through golden model and RTL and compare every tensor."""
     from terse import report
     from terse.run import run as run_sentences
-    result = run_sentences(texts or (), model, hw, pair, sentences, slots, trace, truncate)
+    with report.run_progress() as watch:
+        result = run_sentences(texts or (), model, hw, pair, sentences, slots, trace, truncate, watch)
     _say(*result.notes)
     console = Console() if sys.stdout.isatty() else Console(width=120)
     console.print(report.run_table(result))

@@ -8,8 +8,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-__all__ = ["bench_progress", "bench_table", "buffers", "claims_table", "evaluation", "fits", "imported", "run_table", "shapes_table", "streams_table",
-           "summary"]
+__all__ = ["bench_progress", "bench_table", "buffers", "claims_table", "evaluation", "fits", "imported", "run_progress", "run_table",
+           "shapes_table", "streams_table", "summary"]
 
 SHAPED = (0.6, 16, 100)     # zeros, bytes/cycle and latency of the shapes' comparison
 PERIOD = 300                # seconds from which the time left is estimated: cases end seldom
@@ -169,6 +169,21 @@ def claims_table(claims):
         found = "" if claim.figure is None else f"{claim.figure:.3f}"
         table.add_row(str(claim.line or ""), claim.what, found, f"{'<=' if claim.most else '>='} {claim.wanted:g}", marks[claim.met])
     return table
+
+
+@contextlib.contextmanager
+def run_progress():
+    """A bar on standard error in layers of sentences, with cycles a second and the time left; gives the `watch` of `terse.run.run`."""
+    columns = (BarColumn(bar_width=40), TextColumn("{task.percentage:.0f}%"), TimeRemainingColumn(), TextColumn("{task.fields[speed]}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task, begin = progress.add_task("", total=None, speed="building"), []
+
+        def watch(done, total, cycle):
+            begin[:] = begin or [time.perf_counter(), cycle]
+            seconds = time.perf_counter() - begin[0]
+            speed = f"{(cycle - begin[1]) / seconds:,.0f} cycles/s" if seconds > 1 else ""
+            progress.update(task, total=total, completed=done, speed=speed)
+        yield watch
 
 
 @contextlib.contextmanager

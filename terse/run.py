@@ -70,8 +70,8 @@ def prepare(model, texts, pair=False, count=None, positions=None, truncate=False
     return checkpoint, sentences, notes
 
 
-def run(texts=(), model="tiny", hw="ci", pair=False, count=None, slots=None, trace=None, truncate=False):
-    """Sentences through golden model and RTL -> Report."""
+def run(texts=(), model="tiny", hw="ci", pair=False, count=None, slots=None, trace=None, truncate=False, watch=None):
+    """Sentences through golden model and RTL -> Report; `watch` as in `sim.check.check`."""
     config = catalog.hardware(hw)
     if slots is not None and not 1 <= slots <= config.slots:
         raise UserError(f"--slots must be in 1..{config.slots}, the slots of {hw}, not {slots}")
@@ -82,7 +82,7 @@ def run(texts=(), model="tiny", hw="ci", pair=False, count=None, slots=None, tra
     wave = None if trace is None else pathlib.Path(trace) / f"{pathlib.Path(model).name}_{hw}.vcd.gz"
     try:
         network = quantize(checkpoint, config.format)
-        outcome = check(network, config, [(s.ids, s.segments) for s in sentences], slots, trace=wave)
+        outcome = check(network, config, [(s.ids, s.segments) for s in sentences], slots, trace=wave, watch=watch)
     except CompileError as error:
         raise UserError(f"Model {model}, hardware {hw}: {error}") from error
     if wave:
