@@ -104,7 +104,8 @@ class ColumnDecoder(wiring.Component):
         """The bytes from `head` on: of each place in a chunk that of the one chunk or the other, then turned."""
         offset, chosen = head[:2], Array(Signal(8, name=f"chosen_{at}") for at in range(CHUNK))
         for at, byte in enumerate(chosen):
-            m.d.comb += byte.eq(Mux(head[2] ^ (offset > at), circle[1][at], circle[0][at]))
+            passed = offset > at if at < CHUNK - 1 else Const(0)    # this place of the first chunk has left
+            m.d.comb += byte.eq(Mux(head[2] ^ passed, circle[1][at], circle[0][at]))
         return Cat(chosen[(offset + ahead)[:2]] for ahead in range(TAKEN))
 
     def _header(self, m):

@@ -122,12 +122,16 @@ def _passes(program, runs):
 
 
 def _repeated(keys):
-    """For each pass the number of that which it is like: its own, or one of the period before, when that period has repeated already."""
+    """For each pass the number of that which it is like: its own, or one of the period before, when that period has repeated already.
+
+    Whole periods are left out, so that the passes that remain follow each other as they would.
+    """
     like = []
-    for number, key in enumerate(keys):
-        period = next((size for size in range(1, min(PERIOD, number // 2) + 1)
-                       if key == keys[number - size] and keys[number - size:number] == keys[number - 2 * size:number - size]), 0)
-        like.append(like[number - period] if period else number)
+    while len(like) < len(keys):
+        now = len(like)
+        period = next((size for size in range(1, min(PERIOD, now // 2) + 1)
+                       if keys[now - 2 * size:now - size] == keys[now - size:now] == keys[now:now + size]), 0)
+        like += like[now - period:] if period else [now]
     return like
 
 
