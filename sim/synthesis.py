@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `make synth` found, by block: `python -m sim.synthesis build/synth/ecp5.stat` (yosys' `stat -hierarchy`). Exit status 1 if it does not fit."""
+"""What `make synth` found, by block: `python -m sim.synthesis build/synth/ecp5.stat` (yosys' `stat -hierarchy`). Exit status 1 if it does not fit.
+
+`python -m sim.synthesis build/synth/array_dsp.v dsp` writes the array alone, for `make synth-array`.
+"""
+import dataclasses
 import pathlib
 import re
 import sys
 
 from golden_model.hardware import HARDWARE
+from hw.mac_array import MacArray
+from hw.store import column_meta
+from hw.verilog import verilog
 
-__all__ = ["CELLS", "LIMITS", "over", "parse", "table"]
+__all__ = ["CELLS", "LIMITS", "for_each_mac", "over", "parse", "table", "write_array"]
 
 CELLS = ("LUT4", "CCU2C", "MULT18X18D", "DP16KD", "PDPW16KD", "TRELLIS_DPR16X4", "TRELLIS_FF")
 # Logic cells of a cell: CCU2C is two; a 16 x 4 memory takes two slices and a third one's write port.
@@ -43,18 +50,29 @@ def table(blocks, depth=DEPTH):
             yield f"| {name} | {' | '.join(f'{blocks[name][column]:,}' for column in columns)} |"
 
 
-def main(path):
-    with open(path, encoding="utf-8") as file:
-        blocks = parse(file.read())
+def write_array(path, multiplier):
+    """Verilog of the `ecp5` configuration's array alone, as module `array`."""
+    config = dataclasses.replace(HARDWARE["ecp5"], multiplier=multiplier)
+    pathlib.Path(path).write_text(verilog(MacArray(config, meta=column_meta(config)), "array"), encoding="utf-8")
+
+
+def for_each_mac(counts, config):
+    """LUT4 + 2 CCU2C for each MAC of an array."""
+    return (counts["LUT4"] + 2 * counts["CCU2C"]) / config.tokens / config.columns
+
+
+def main(path, multiplier=None):
+    if multiplier:
+        return write_array(path, multiplier)
+    blocks = parse(pathlib.Path(path).read_text(encoding="utf-8"))
     print("\n".join(table(blocks)))
-    config, array = HARDWARE.get(pathlib.Path(path).stem), blocks.get("terse.core.datapath.array") or blocks.get("datapath.array")
-    if config and array:
-        cells = (array["LUT4"] + 2 * array["CCU2C"]) / config.tokens / config.columns
-        print(f"array: {cells:.1f} logic cells (LUT4 + 2 CCU2C) for each MAC")
-    problems = over(blocks["terse"])
+    config, array = HARDWARE.get(pathlib.Path(path).stem, HARDWARE["ecp5"]), blocks.get("array") or blocks.get("datapath.array")
+    if array:
+        print(f"array: {for_each_mac(array, config):.1f} logic cells (LUT4 + 2 CCU2C) for each MAC")
+    problems = over(blocks.get("terse", array))
     print("fits an LFE5U-85F" if not problems else f"does not fit an LFE5U-85F: {'; '.join(problems)}")
     return bool(problems)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))
