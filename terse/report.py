@@ -175,7 +175,8 @@ def claims_table(claims):
 def run_progress():
     """A bar on standard error in layers of sentences, with cycles a second and the time left; gives the `watch` of `terse.run.run`."""
     columns = (BarColumn(bar_width=40), TextColumn("{task.percentage:.0f}%"), TimeRemainingColumn(), TextColumn("{task.fields[speed]}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task, begin = progress.add_task("", total=None, speed="building"), []
 
         def watch(done, total, cycle):
