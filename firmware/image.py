@@ -148,7 +148,7 @@ class Image:
 
 def stream_stride(size):
     """Bytes from a layer's weight stream of that size to the next layer's."""
-    return -(-size // ALIGNMENT) * ALIGNMENT
+    return ceil_div(size, ALIGNMENT) * ALIGNMENT
 
 
 def parse_image(data):

@@ -4,6 +4,7 @@ from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from golden_model.hardware import ceil_div
 from hw.buffer import request_layout
 from hw.mac_array import command_layout, dense_layout
 from hw.rows import slot_layout
@@ -26,7 +27,7 @@ def members(config):
 
 def parts(config):
     """Groups in which the keys of a tile come."""
-    return -(-config.tokens // config.columns) if config.columns < config.tokens else 1
+    return ceil_div(config.tokens, config.columns)
 
 
 def run_layout(config):

@@ -85,6 +85,18 @@ def test_wrong_version():
     refused(Error.IMAGE_VERSION, "Image version must be 2, not 1", lambda: parse_image(data[:4] + b"\1" + data[5:]))
 
 
+@pytest.mark.parametrize("spare", [0, 1])
+def test_longest_program(spare):
+    count = isa.CAPACITY + spare
+    data = build_image(Layout(count, 0, ()), [isa.pack(opcode=isa.Opcode.HALT)] * count, [], [], config_hash=CI.config_hash, embedding_hash=7,
+                       exit_threshold=1, units=0, layers=3, classes=3, heads=2, positions=8, vocabulary=50, embedding_width=16)
+    image = parse_image(data)
+    if spare:
+        refused(Error.IMAGE_MODEL, f"instructions must be at most {isa.CAPACITY} on this hardware, not {count}", lambda: check(image, CI))
+    else:
+        check(image, CI)
+
+
 def test_wrong_crc():
     data, _ = make()
     refused(Error.IMAGE_CRC, "it is damaged", lambda: parse_image(data[:200] + b"\xAA" + data[201:]))
