@@ -13,8 +13,8 @@ import numpy as np
 from golden_model.bitmask import WORD_ROWS, decode_column
 from golden_model.hardware import ceil_div
 
-__all__ = ["BIAS_BITS", "HEADER_BYTES", "PADDING", "Column", "Columns", "count_nonzeros", "encode_columns", "lane_strings", "order_columns",
-           "pack_columns", "unpack_columns"]
+__all__ = ["BIAS_BITS", "HEADER_BYTES", "PADDING", "Column", "Columns", "arrange_columns", "count_nonzeros", "encode_columns", "lane_strings",
+           "order_columns", "pack_columns", "unpack_columns"]
 
 BIAS_BITS = 40
 HEADER_BYTES = BIAS_BITS // 8 + 2
@@ -126,13 +126,19 @@ def order_columns(codes):
     return np.argsort(-np.count_nonzero(codes, axis=1), kind="stable")
 
 
-def _slots(orders, columns, nonzeros):
+def _count_all(codes):
+    """Non-zeros of each column, and of padding, number -1."""
+    return np.append(np.count_nonzero(codes, axis=1), 0)
+
+
+def arrange_columns(codes, columns, orders=None):
     """(groups, P) column numbers: each order cut into groups of P, a group's longest column in the lane with the least entries so far.
 
-    -1 fills the highest lanes of a group of fewer columns.
+    Parameters as in `pack_columns`. -1 fills the highest lanes of a group of fewer columns.
     """
+    nonzeros = _count_all(codes)
     groups, entries = [], np.zeros(columns, int)
-    for order in orders:
+    for order in [order_columns(codes)] if orders is None else orders:
         for at in range(0, len(order), columns):
             group = np.asarray(order[at:at + columns])
             group = group[np.argsort(-nonzeros[group], kind="stable")]
@@ -156,8 +162,8 @@ def pack_columns(codes, bias, destinations, columns, bus_bytes, orders=None):
     orders : lists of column numbers; each starts a group. Default: all columns, sorted by `order_columns`
     """
     codes = np.asarray(codes, dtype=np.uint8)
-    counts = np.append(np.count_nonzero(codes, axis=1), 0)      # of padding too, number -1
-    slots = _slots([order_columns(codes)] if orders is None else orders, columns, counts)
+    counts = _count_all(codes)
+    slots = arrange_columns(codes, columns, orders)
     encoded = [_header(int(b), int(d)) + column
                for b, d, column in zip(bias, destinations, encode_columns(codes), strict=True)]
     encoded.append(_header(0, PADDING) + bytes(2 * ceil_div(codes.shape[1], WORD_ROWS)))

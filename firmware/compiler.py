@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from firmware import isa
-from firmware.columns import Columns, order_columns, pack_columns
+from firmware.columns import Columns, arrange_columns, order_columns, pack_columns
 from firmware.fit import problems, units_needed
 from firmware.image import Layout, Memory, build_embedding, build_image, parse_embedding, stream_stride
 from firmware.isa import Function, Opcode, Select, Source, Target
@@ -146,6 +146,12 @@ class _Compiler:
         self.columns[pc] = columns
         self.streams[pc] = b"".join(packed.data.ljust(stride, b"\0") for packed in columns)
 
+    def in_order(self, name):
+        """Order of the LINEAR's features in which its columns leave the array, and where each is stored so that the next LINEAR can follow."""
+        slots = arrange_columns(np.asarray(self.network.linears[name].codes), self.hardware.columns)
+        order = slots[slots >= 0]
+        return order, np.argsort(order)
+
     def pack(self, name, codes, bias, destinations, orders) -> Columns:
         try:
             return pack_columns(np.asarray(codes), bias.tolist(), destinations, self.hardware.columns, self.hardware.bus_bytes,
@@ -158,7 +164,7 @@ class _Compiler:
         norm = self.network.norms[name]
         self.emit(name, Symbol(tensor, norm.frac), opcode=Opcode.NORM, select=select, normalize=1, norm_set=number,
                   shift=norm.shift, reduction=len(norm.gamma), target_buffer=target,
-                  target_stride=len(norm.gamma) if target == Target.NORMED else 0, **values)
+                  target_stride=len(norm.gamma) if target == Target.NORMED else 0, follow=int(not values.get("skip_sum")), **values)
 
     # The program, in its order.
 
@@ -169,9 +175,9 @@ class _Compiler:
                   position_shift=tables["position"].shift, segment_shift=tables["segment"].shift)
         self.norm("embedding.norm", "embed", 0, Select.NEW, Target.NORMED, source=Source.STATE, residual=1, skip_sum=1)
         self.linear("embedding.project", "x", select=Select.NEW, source=Source.NORMED, source_stride=e,
-                    target_buffer=Target.SUM, target_stride=h)
+                    target_buffer=Target.SUM, target_stride=h, follow=1)
         self.emit("move", Symbol("layer{l}.x", self.network.frac["x"]), opcode=Opcode.NORM, select=Select.NEW, reduction=h,
-                  target_buffer=Target.STATE)
+                  target_buffer=Target.STATE, follow=1)
 
     def drop(self):
         model = self.model
@@ -190,9 +196,9 @@ class _Compiler:
         context = self.hardware.tiles * a
         everything = {"select": Select.ALL, "source": Source.STATE}
         self.linear("attention.query", "q", target_buffer=Target.CODES, target_stride=a, **everything)
-        self.linear("attention.key", "k", target_buffer=Target.KEYS, target_stride=a, **everything)
+        self.linear("attention.key", "k", target_buffer=Target.KEYS, target_stride=a, follow=1, **everything)
         self.linear("attention.value", "v", target_buffer=Target.VALUES, orders=self.value_orders,
-                    destinations=self.value_words, features=self.value_features, **everything)
+                    destinations=self.value_words, features=self.value_features, follow=1, **everything)
         self.emit("ATTEND", Symbol("layer{l}.context", network.frac["context"], self.context_features), opcode=Opcode.ATTEND,
                   select=Select.ALL, groups=len(network.live_heads), reduction=self.model.head, shift=network.score_shift,
                   score_align=network.frac["score"] - EXP_IN_FRAC, context_shift=network.context_shift, source_stride=a,
@@ -205,10 +211,11 @@ class _Compiler:
 
     def feed_forward(self):
         h, ff = self.model.hidden, self.model.feed_forward
-        self.linear("feed_forward.up", "hidden", select=Select.ALL, source=Source.NORMED, source_stride=h,
-                    function=_GELU[self.model.activation], target_buffer=Target.CODES, target_stride=ff)
-        self.linear("feed_forward.down", "ffn", select=Select.ALL, source=Source.CODES, source_stride=ff,
-                    target_buffer=Target.SUM, target_stride=h)
+        order, destinations = self.in_order("feed_forward.up")
+        self.linear("feed_forward.up", "hidden", select=Select.ALL, source=Source.NORMED, source_stride=h, features=order,
+                    destinations=destinations, function=_GELU[self.model.activation], target_buffer=Target.CODES, target_stride=ff, follow=1)
+        self.linear("feed_forward.down", "ffn", codes=self.network.linears["feed_forward.down"].codes[:, order], select=Select.ALL,
+                    source=Source.CODES, source_stride=ff, target_buffer=Target.SUM, target_stride=h, follow=1)
         self.norm("feed_forward.norm", "layer{l}.feed_forward_norm", 2, Select.ALL, Target.STATE, source=Source.NORMED,
                   source_stride=h, residual=1, align=self.network.residual_shift["ffn"])
 
@@ -225,10 +232,11 @@ class _Compiler:
         """Pooler and classifier on the [CLS] rows; `pooled` lies behind everything else in CODES."""
         h, classes = self.model.hidden, self.model.classes
         base = self.hardware.tiles * max(2 * self.attention, self.model.feed_forward, self.model.predictor)
-        self.linear(f"{ramp}pooler", "pooled", select=select, source=Source.CLS, cls=1, function=Function.TANH,
-                    target_buffer=Target.CODES, target_base=base, target_stride=h)
-        self.linear(f"{ramp}classifier", "logits", select=select, source=Source.CODES, cls=1, source_base=base,
-                    source_stride=h, target_buffer=Target.SCORES, target_stride=classes)
+        order, destinations = self.in_order(f"{ramp}pooler")
+        self.linear(f"{ramp}pooler", "pooled", select=select, source=Source.CLS, cls=1, features=order, destinations=destinations,
+                    function=Function.TANH, target_buffer=Target.CODES, target_base=base, target_stride=h, follow=int(select == Select.NOT_LAST))
+        self.linear(f"{ramp}classifier", "logits", codes=self.network.linears[f"{ramp}classifier"].codes[:, order], select=select,
+                    source=Source.CODES, cls=1, source_base=base, source_stride=h, target_buffer=Target.SCORES, target_stride=classes, follow=1)
 
     def decide(self, select, groups, final=0):
         self.emit("EXIT", Symbol("layer{l}.entropy") if groups else None, opcode=Opcode.EXIT, select=select, groups=groups,
@@ -243,12 +251,11 @@ class _Compiler:
         codes = self.network.linears["attention.value"].codes
         words = ceil_div(head, p)
         self.value_orders = [start + order_columns(codes[start:start + head]) for start in range(0, self.attention, head)]
-        packed = pack_columns(np.asarray(codes), [0] * len(codes), range(len(codes)), p, self.hardware.bus_bytes, self.value_orders)
-        self.value_features = packed.slots                      # (words, P)
+        self.value_features = arrange_columns(np.asarray(codes), p, self.value_orders)      # (words, P)
         self.value_words = np.empty(self.attention, int)
-        for word, features in enumerate(packed.slots):
+        for word, features in enumerate(self.value_features):
             self.value_words[features[features >= 0]] = word
-        self.context_features = packed.slots.reshape(-1, words * p)[:, :head].flatten()
+        self.context_features = self.value_features.reshape(-1, words * p)[:, :head].flatten()
 
     # Image.
 

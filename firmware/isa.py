@@ -78,6 +78,7 @@ FIELDS = {
     "cls": Field(0, 27, 1),         # LINEAR: rows are [CLS] rows, one per selected slot (CODES made by a CLS operation)
     "norm_set": Field(0, 28, 2),    # NORM: which gamma/beta set (0 embedding, 1 attention, 2 feed forward)
     "skip_sum": Field(0, 30, 1),    # NORM: the residual alone, nothing of SUM is read
+    "follow": Field(0, 31, 1),      # LINEAR, NORM: may begin while the one before it ends; what that one makes for it is read when it is there
     "address": Field(1, 0, 32),     # LINEAR: byte offset of the weight stream in the image
     "beats": Field(2, 0, 32),       # LINEAR: length of the weight stream in bus words
     "reduction": Field(3, 0, 16),   # LINEAR: K; NORM: features; ATTEND: head dimension; EXIT: classes

@@ -19,7 +19,8 @@ class Buffer(wiring.Component):
     """A memory of `depth` words of `lanes` values, written by lane and read as a stream.
 
     Latency 2 cycles from request to first word, then one word a cycle; requests of one word are taken every cycle.
-    Stalled: the word on `o` is held, and nothing is read ahead beyond it. A read sees the writes of earlier cycles.
+    Stalled: the word on `o` is held, and nothing is read ahead beyond it. A read sees the writes of earlier cycles; `hold` keeps back the next
+    one until its word is written.
 
     Parameters
     ----------
@@ -31,6 +32,7 @@ class Buffer(wiring.Component):
     -------
     write, write_address, write_data, write_lanes : write port; only lanes whose bit is set are written
     i : stream of `request_layout()`
+    hold : nothing is read in this cycle; index : words of the request that were read, 0 when the next one comes
     o : stream of {"values": lanes x shape, "last": last word of its request}
     """
 
@@ -40,7 +42,7 @@ class Buffer(wiring.Component):
         self._bits = Shape.cast(shape).width
         super().__init__({
             "write": In(1), "write_address": In(32), "write_data": In(self.word), "write_lanes": In(lanes),
-            "i": In(stream.Signature(request_layout())),
+            "i": In(stream.Signature(request_layout())), "hold": In(1), "index": Out(16),
             "o": Out(stream.Signature(data.StructLayout({"values": self.word, "last": 1}))),
         })
 
@@ -56,21 +58,22 @@ class Buffer(wiring.Component):
         advance, remaining, address = Signal(), Signal(16), Signal(32)
         issue, read_last, reading = Signal(), Signal(), Signal()
         first = remaining == 0
+        left = Mux(first, self.i.payload.count, remaining)
         m.d.comb += [
             advance.eq(~self.o.valid | self.o.ready),
-            issue.eq(advance & (~first | self.i.valid)),
-            self.i.ready.eq(advance & first),
+            issue.eq(advance & (~first | self.i.valid) & ~self.hold),
+            self.i.ready.eq(advance & first & ~self.hold),
             read.addr.eq(Mux(first, self.i.payload.address, address)),
             read.en.eq(issue),
         ]
         with m.If(issue):
             m.d.sync += [
                 address.eq(read.addr + 1),
-                remaining.eq(Mux(first, self.i.payload.count, remaining) - 1),
+                remaining.eq(left - 1), self.index.eq(Mux(left == 1, 0, self.index + 1)),
             ]
         with m.If(advance):
             m.d.sync += [
-                reading.eq(issue), read_last.eq(Mux(first, self.i.payload.count, remaining) == 1),
+                reading.eq(issue), read_last.eq(left == 1),
                 self.o.valid.eq(reading), self.o.payload.values.eq(read.data), self.o.payload.last.eq(read_last),
             ]
         return m

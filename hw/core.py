@@ -127,6 +127,7 @@ class Core(wiring.Component):
             sequencer.program.eq(self.queue.image_base + self.image.program_offset), sequencer.instructions.eq(self.image.instructions),
             sequencer.layers.eq(self.image.layers), sequencer.slots.eq(self.rows.slots),
             sequencer.empty.eq(self.admission.empty), sequencer.ended.eq(issue.ended), sequencer.resting.eq(issue.resting),
+            datapath.taken.eq(issue.taken),
             issue.restart.eq(self.start), issue.empty.eq(self.admission.empty), self.fault.eq(issue.fault), self.pc.eq(issue.pc),
         ]
         for index, opcode in enumerate(ENGINES):
@@ -141,7 +142,8 @@ class Core(wiring.Component):
                     m.d.comb += done.eq(self._dropped(m) if opcode == Opcode.DROP else engine.done)
             else:
                 name = opcode.name.lower()
-                m.d.comb += [sequencer.present[index].eq(1), done.eq(datapath.done[name]), datapath.start[name].eq(start)]
+                m.d.comb += [sequencer.present[index].eq(1), done.eq(datapath.done[name]), issue.engine_sent[index].eq(datapath.sent[name]),
+                             datapath.start[name].eq(start)]
 
     def _dropped(self, m):
         """DROP is done when the row table has been compacted."""
@@ -159,7 +161,8 @@ class Core(wiring.Component):
         """What the engines work on."""
         issue, datapath, exiting, admission = self.issue, self.datapath, self.exiting, self.admission
         m.d.comb += [
-            datapath.instruction.eq(issue.instruction), datapath.mask.eq(issue.mask), datapath.slots.eq(self.rows.slots),
+            datapath.instruction.eq(issue.instruction), datapath.opening.eq(issue.opening), datapath.mask.eq(issue.mask),
+            datapath.turn.eq(issue.turn), datapath.pending.eq(issue.pending), datapath.slots.eq(self.rows.slots),
             exiting.mask.eq(issue.mask), exiting.threshold.eq(self.queue.exit_threshold),
             admission.restart.eq(self.start), admission.count.eq(self.queue.queue_count), admission.slot_limit.eq(self.queue.slot_limit),
             admission.total.eq(self.rows.total), admission.rows_done.eq(self.rows.done), exiting.rows_done.eq(self.rows.done),

@@ -14,7 +14,7 @@ from hw.instruction import fields
 from hw.linear import Linear
 from hw.mac_array import MacArray
 from hw.norm import Norm
-from hw.operand import Operand
+from hw.operand import BUFFERS, Operand
 from hw.rows import slot_layout
 from hw.shapes import ACT, code
 from hw.staging import word_layout
@@ -39,12 +39,14 @@ def buffer_words(config):
 
 
 class Datapath(wiring.Component):
-    """One operation at a time; its parts run concurrently and hold each other by their streams.
+    """An operation, and the one that follows it; their parts run concurrently and hold each other by their streams.
 
     Members
     -------
-    start : {"linear", "norm", "attend"} pulses; done likewise
-    mask, instruction, slots : stable while an operation runs
+    start : {"linear", "norm", "attend"} pulses; done likewise; sent, taken : see `Linear` and `Norm`
+    mask, opening, turn : of the operation that has started last: its slots, instruction, and one of two turns
+    instruction : of the operation that ends next; pending : it has sent all, another one may have started
+    slots : stable while an operation runs
     row_address, row_physical, row_position : read port of the row table
     weights : stream of `string_layout(config)`; reduction, groups : see `MacArray`
     staged : stream of `hw.staging.word_layout(config)`, words for the residual stream: written in cycles in which NORM does not
@@ -72,7 +74,8 @@ class Datapath(wiring.Component):
                 "numerator": self.attention.numerator, "denominator": self.attention.denominator}
         engines = data.StructLayout({"linear": 1, "norm": 1, "attend": 1})
         super().__init__({
-            "start": In(engines), "done": Out(engines), "mask": In(config.slots), "instruction": In(256),
+            "start": In(engines), "done": Out(engines), "sent": Out(engines), "taken": In(1), "mask": In(config.slots), "opening": In(256),
+            "turn": In(1), "instruction": In(256), "pending": In(1),
             "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
             "row_address": Out(16), "row_physical": In(16), "row_position": In(16),
             "weights": In(stream.Signature(string_layout(config))), "reduction": In(16), "groups": In(16),
@@ -81,7 +84,7 @@ class Datapath(wiring.Component):
             "scores_words": Out(self.scores.o.signature),
             "param_write": In(self.norm.param_write.signature.flip()),
             "span_write": In(self.attention.span_write.signature.flip()),
-            "saturated": Out(16), "idle": Out(1),
+            "saturated": Out(16),
             **{f"{name}_valid": Out(1) for name in taps}, **{name: Out(tap.shape()) for name, tap in taps.items()},
         })
 
@@ -94,30 +97,48 @@ class Datapath(wiring.Component):
         self._attending = op.opcode == Opcode.ATTEND
         self._engines(m)
         self._gather(m)
-        self._array(m, op)
+        self._array(m)
         self._store(m, op)
-        self._reads(m, op)
+        self._reads(m)
         self._writes(m)
         self._taps(m)
         return m
 
     def _engines(self, m):
         for name, engine in (("linear", self.linear), ("norm", self.norm), ("attend", self.attention)):
-            m.d.comb += [
-                engine.start.eq(self.start[name]), self.done[name].eq(engine.done), engine.mask.eq(self.mask),
-                engine.instruction.eq(self.instruction), engine.slots.eq(self.slots),
-            ]
-        m.d.comb += [self.linear.retired.eq(self.store.retired & ~self._attending),
-                     self.attention.retired.eq(self.store.retired & self._attending)]
+            m.d.comb += [engine.start.eq(self.start[name]), engine.mask.eq(self.mask), engine.slots.eq(self.slots),
+                         engine.instruction.eq(self.instruction)]
+        with m.If(fields(self.instruction).opcode != Opcode.NORM):
+            m.d.comb += self.norm.instruction.eq(self.opening)
+        m.d.comb += self.linear.instruction.eq(self.opening)
+        for name, engine in (("linear", self.linear), ("norm", self.norm)):
+            m.d.comb += [self.sent[name].eq(engine.sent), engine.taken.eq(self.taken & engine.sent)]
+        m.d.comb += [
+            self.done.linear.eq(self.store.ended), self.done.norm.eq(self.norm.done), self.done.attend.eq(self.attention.done),
+            self.linear.turn.eq(self.turn), self.linear.resting.eq(self.operand.idle),
+            self.attention.retired.eq(self.store.retired & self._attending),
+        ]
+        self._follow(m)
         wiring.connect(m, self.norm.param_write, wiring.flipped(self.param_write))
         wiring.connect(m, self.attention.span_write, wiring.flipped(self.span_write))
 
+    def _follow(self, m):
+        """Whether the operation that was started reads what the one that ends writes, and how far that is."""
+        before, source = fields(self.instruction), fields(self.opening).source
+        normed = before.opcode == Opcode.NORM
+        made = Mux(normed, before.target_buffer == Target.STATE, before.target_buffer == Target.CODES)
+        wants = Mux(normed, (source == Source.STATE) | (source == Source.CLS), source == Source.CODES)
+        kept = normed & (before.target_buffer == Target.NORMED) & (source == Source.NORMED)
+        for block in (self.operand, self.gather):
+            m.d.comb += [block.follow.eq(self.pending & (made & wants | kept)),
+                         block.progress.eq(Mux(normed, self.norm.progress, self.store.progress))]
+        m.d.comb += [self.norm.follow.eq(self.pending & ~normed), self.norm.written.eq(self.store.progress)]
+
     def _gather(self, m):
         """Requests of the operand, of NORM and of ATTEND; the row table's port is the gather's until it has its pointers."""
-        gather, op = self.gather, fields(self.instruction)
+        gather, normalizing = self.gather, self.norm.reading
         for i in range(self.config.slots):
             m.d.comb += gather.starts[i].eq(self.slots[i].start)
-        normalizing = op.opcode == Opcode.NORM
         for chosen, request in ((normalizing, self.norm.gather_request), (self._attending, self.attention.o_point),
                                 (~normalizing & ~self._attending, self.operand.gather_request)):
             with m.If(chosen):
@@ -137,12 +158,12 @@ class Datapath(wiring.Component):
         wiring.connect(m, gather.state_request, self.state.i)
         wiring.connect(m, self.state.o, gather.state_words)
 
-    def _array(self, m, op):
+    def _array(self, m):
         """Operands and commands from LINEAR or ATTEND; weights from the bus, dense entries from ATTEND."""
-        array, operand, attention = self.array, self.operand, self.attention
+        array, operand, attention, opening = self.array, self.operand, self.attention, fields(self.opening)
         m.d.comb += [
-            operand.source.eq(Mux(self._attending, Source.CODES, op.source)), operand.features.eq(op.reduction), operand.encode.eq(op.encode),
-            array.reduction.eq(self.reduction), array.groups.eq(self.groups), self.idle.eq(array.idle),
+            operand.source.eq(Mux(self._attending, Source.CODES, opening.source)), operand.features.eq(opening.reduction),
+            operand.encode.eq(opening.encode), array.reduction.eq(self.reduction), array.groups.eq(self.groups),
         ]
         wiring.connect(m, wiring.flipped(self.weights), array.i_weights)
         for target, linear, attend in ((operand.i, self.linear.o_load, attention.o_load),
@@ -161,7 +182,7 @@ class Datapath(wiring.Component):
     def _store(self, m, op):
         store = self.store
         m.d.comb += [
-            store.shift.eq(op.shift), store.align.eq(op.align), store.encode.eq(op.store_encode),
+            store.turn.eq(self.turn ^ self.pending), store.shift.eq(op.shift), store.align.eq(op.align), store.encode.eq(op.store_encode),
             store.context_shift.eq(op.context_shift),
             store.function.eq(Mux(self._attending, 0, op.function)),
             store.target.eq(Mux(self._attending, Target.CODES, op.target_buffer)),
@@ -171,7 +192,7 @@ class Datapath(wiring.Component):
         wiring.connect(m, store.scores, self.attention.scores)
         wiring.connect(m, self.attention.o_denominators, store.denominators)
 
-    def _reads(self, m, op):
+    def _reads(self, m):
         """SUM and NORMED serve NORM, NORMED and CODES the operand, KEYS and VALUES the feeders, SCORES the control engines."""
         for buffer, request, words in (
                 (self.sum, self.norm.sum_request, self.norm.sum_words),
@@ -181,7 +202,11 @@ class Datapath(wiring.Component):
                 (self.scores, wiring.flipped(self.scores_request), wiring.flipped(self.scores_words))):
             wiring.connect(m, request, buffer.i)
             wiring.connect(m, buffer.o, words)
-        normalizing = op.opcode == Opcode.NORM
+        for name in BUFFERS:
+            buffer = getattr(self, name)
+            m.d.comb += [getattr(self.operand, f"{name}_index").eq(buffer.index),
+                         buffer.hold.eq(getattr(self.operand, f"{name}_hold"))]
+        normalizing = self.norm.reading
         users = (normalizing, self.norm.normed_request, self.norm.normed_words), \
             (~normalizing, self.operand.normed_request, self.operand.normed_words)
         for chosen, request, words in users:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads T rows of the residual stream through the row table, as a tile: one word of T tokens for each feature."""
-from amaranth import Module, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.hardware import ceil_div
 from hw.buffer import Turn, request_layout
+from hw.progress import has_written, progress_layout
 from hw.shapes import ACT
 
 __all__ = ["Gather", "row_blocks"]
@@ -26,6 +27,7 @@ class Gather(wiring.Component):
     Members
     -------
     i : stream of {"tile", "cls", "read", "features"}; ready only when the previous request is complete
+    follow, progress : the residual stream is still being written, and how far it is: blocks of T features are read when they are there
     o : stream of {"values": T x ACT, "last"}
     pointed : the pointers are those of the last request
     pointers : T first word addresses in the residual stream; positions : T original positions
@@ -40,7 +42,7 @@ class Gather(wiring.Component):
         self.request = data.StructLayout({"tile": 16, "cls": 1, "read": 1, "features": 16})
         word = data.ArrayLayout(ACT, t)
         super().__init__({
-            "i": In(stream.Signature(self.request)),
+            "i": In(stream.Signature(self.request)), "follow": In(1), "progress": In(progress_layout()),
             "o": Out(stream.Signature(data.StructLayout({"values": word, "last": 1}))),
             "pointed": Out(1),
             "pointers": Out(data.ArrayLayout(32, t)), "positions": Out(data.ArrayLayout(16, t)),
@@ -85,9 +87,11 @@ class Gather(wiring.Component):
                     m.next = "READ"
             with m.State("READ"):
                 wanted = block * t < request.features
+                tile = Mux(request.cls, self.progress.tile, request.tile)       # [CLS] rows are of all tiles
+                written = ~self.follow | (has_written(self.progress, tile, block * t) & (self.progress.last | ~request.cls))
                 with m.If(~request.read):
                     m.next = "IDLE"
-                m.d.comb += self.state_request.valid.eq(request.read & wanted)
+                m.d.comb += self.state_request.valid.eq(request.read & wanted & written)
                 with m.If(self.state_request.valid & self.state_request.ready):
                     m.d.sync += lane.eq(lane + 1)
                     with m.If(lane == t - 1):

@@ -75,26 +75,26 @@ class Linear(wiring.Component):
     The weights of a block stay in the array's weight buffer until its last tile; an operation on a single tile loads it once. First load 4 cycles
     after `start`, first command one later, then one of each every 2 cycles while they are taken, 4 cycles from block to block; a tile without a
     selected row costs one more. Stalled: holds a load until it is taken; commands wait in a queue, so that tiles are loaded behind the work.
-    `done` when the last column of the last command has been written.
+    When all is `sent` the next operation may begin; this one has ended when its columns are written (`Store`).
 
     Members
     -------
-    start, mask, instruction : pulse; selected slots and instruction, stable until `done`
+    start, mask, instruction : pulse; selected slots and instruction, stable until `taken`
+    turn : goes with the commands, stable likewise
     slots : the slot table, stable likewise
-    o_load : stream of `load_layout()`
+    o_load : stream of `load_layout()`; resting : no tile is being loaded
     o_command : stream of `command_layout(config, column_meta(config))`
-    retired : a command's last column was written
-    done : pulse
+    sent : all tiles are loaded and all commands given or in the queue, until `taken`
     """
 
     def __init__(self, config):
         self.config = config
         super().__init__({
-            "start": In(1), "mask": In(config.slots), "instruction": In(256),
+            "start": In(1), "mask": In(config.slots), "instruction": In(256), "turn": In(1),
             "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
-            "o_load": Out(stream.Signature(load_layout())),
+            "o_load": Out(stream.Signature(load_layout())), "resting": In(1),
             "o_command": Out(stream.Signature(command_layout(config, column_meta(config)))),
-            "retired": In(1), "done": Out(1),
+            "sent": Out(1), "taken": In(1),
         })
 
     def elaborate(self, platform):
@@ -106,14 +106,16 @@ class Linear(wiring.Component):
         first, single, tile = Signal(), Signal(), Signal(tiles.o.payload.shape())
         source, target = Signal(32), Signal(24)  # word offsets of this tile
         load, command = Signal(), Signal()       # still to be sent for this tile
-        commands, pending = self._commands(m)
-        meta = commands.payload.meta
+        m.submodules.commands = queue = Fifo(self.o_command.payload.shape(), COMMANDS)
+        wiring.connect(m, queue.o, wiring.flipped(self.o_command))
+        commands, meta = queue.i, queue.i.payload.meta
         final = left == 0
         m.d.comb += [
             self.o_load.payload.tile.eq(tile.tile), self.o_load.payload.address.eq(source), self.o_load.valid.eq(load),
             commands.valid.eq(command), commands.payload.groups.eq(groups), commands.payload.dense.eq(0),
             commands.payload.rewind.eq(~tile.last), commands.payload.free.eq(~single | final),
             meta.kind.eq(Kind.LINEAR), meta.tile.eq(tile.tile), meta.live.eq(tile.live), meta.offset.eq(target),
+            meta.turn.eq(self.turn), meta.final.eq(final), meta.end.eq(tile.last),
         ]
         with m.FSM():
             with m.State("IDLE"):
@@ -123,7 +125,7 @@ class Linear(wiring.Component):
             with m.State("BLOCK"):
                 block = Mux(left > op.block, op.block, left)
                 with m.If(left == 0):
-                    m.next = "DRAIN"
+                    m.next = "SENT"
                 with m.Elif(tiles.i.ready):
                     m.d.comb += tiles.i.valid.eq(1)
                     m.d.sync += [groups.eq(block), left.eq(left - block)]
@@ -147,19 +149,11 @@ class Linear(wiring.Component):
                     m.next = "TILE"
                     with m.If(tile.last):
                         m.next = "BLOCK"
-            with m.State("DRAIN"):
-                with m.If(pending == 0):
-                    m.d.comb += self.done.eq(1)
+            with m.State("SENT"):
+                m.d.comb += self.sent.eq(self.resting)
+                with m.If(self.taken):
                     m.next = "IDLE"
         return m
-
-    def _commands(self, m):
-        """The queue of commands; returns its input, and how many have not retired."""
-        m.submodules.commands = queue = Fifo(self.o_command.payload.shape(), COMMANDS)
-        wiring.connect(m, queue.o, wiring.flipped(self.o_command))
-        pending = Signal(16)
-        m.d.sync += pending.eq(pending + (queue.i.valid & queue.i.ready) - self.retired)
-        return queue.i, pending
 
     def _place(self, m, op, tile, source, target):
         """Where the tile's words are; VALUES has one row a word, and its rows are placed by the store."""

@@ -9,6 +9,7 @@ from hw.buffer import Turn, request_layout
 from hw.fixed import round_shift, saturate
 from hw.instruction import fields
 from hw.layernorm import LayerNorm
+from hw.progress import progress_layout
 from hw.rows import slot_layout
 from hw.shapes import ACT
 from hw.tiles import TileIterator
@@ -27,13 +28,16 @@ class Norm(wiring.Component):
 
     Members
     -------
-    start, mask, instruction, slots, done : as `Linear`
+    start, mask, slots, done : as `Linear`; instruction : stable until `done`
+    follow, written : SUM is still being written, and how far that is: a tile is read when it is complete
+    reading : it needs gather and buffers; sent, taken : as `Linear`, when the last tile's words have entered
     gather_request, pointed, pointers, gather_words : the gather; asked for every tile, for its words only when the residual is there
     sum_request, sum_words, normed_request, normed_words : read sides of the tile buffers
     param_write : see `LayerNorm`
     normed_write_valid, normed_write : {"address", "lanes", "values"} to NORMED
     state_write_valid, state_write : {"address", "values"}: T features of one row
     saturated : live values that saturated in this cycle
+    progress : how far the results are
     result_valid, result : trace tap
     """
 
@@ -44,7 +48,8 @@ class Norm(wiring.Component):
         act = data.ArrayLayout(ACT, t)
         words = stream.Signature(data.StructLayout({"values": act, "last": 1}))
         super().__init__({
-            "start": In(1), "mask": In(config.slots), "instruction": In(256), "done": Out(1),
+            "start": In(1), "mask": In(config.slots), "instruction": In(256), "reading": Out(1), "sent": Out(1), "taken": In(1), "done": Out(1),
+            "follow": In(1), "written": In(progress_layout()),
             "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
             "gather_request": Out(stream.Signature(point)), "pointed": In(1),
             "pointers": In(data.ArrayLayout(32, t)), "gather_words": In(words),
@@ -53,7 +58,7 @@ class Norm(wiring.Component):
             "param_write": In(self.layernorm.param_write.signature.flip()),
             "normed_write_valid": Out(1), "normed_write": Out(data.StructLayout({"address": 24, "lanes": t, "values": act})),
             "state_write_valid": Out(1), "state_write": Out(data.StructLayout({"address": 32, "values": act})),
-            "saturated": Out(range(4 * t + 1)),
+            "saturated": Out(range(4 * t + 1)), "progress": Out(progress_layout()),
             "result_valid": Out(1),
             "result": Out(data.StructLayout({"tile": 16, "live": t, "feature": 16, "values": act})),
         })
@@ -73,7 +78,8 @@ class Norm(wiring.Component):
             m.d.sync += writing.eq(0)
             m.d.comb += self.done.eq(leaving.tile.last)
         m.d.comb += [tiles.slots.eq(self.slots), tiles.i.payload.eq(self.mask)]
-        with m.FSM():
+        with m.FSM() as fsm:
+            m.d.comb += self.reading.eq(~fsm.ongoing("IDLE") & ~fsm.ongoing("SENT"))
             with m.State("IDLE"):
                 with m.If(self.start):
                     m.d.comb += tiles.i.valid.eq(1)
@@ -95,13 +101,7 @@ class Norm(wiring.Component):
                 with m.If(self.pointed):
                     m.next = "ASK"
             with m.State("ASK"):
-                normed = op.residual & (op.source == Source.NORMED)
-                m.d.comb += [self.sum_request.valid.eq(~asked_sum & ~op.skip_sum), self.normed_request.valid.eq(normed & ~asked_residual)]
-                with m.If(self.sum_request.ready):
-                    m.d.sync += asked_sum.eq(1)
-                with m.If(self.normed_request.ready):
-                    m.d.sync += asked_residual.eq(1)
-                with m.If((asked_sum | self.sum_request.ready | op.skip_sum) & (asked_residual | self.normed_request.ready | ~normed)):
+                with m.If(self._ask(m, op, tile, asked_sum, asked_residual)):
                     m.next = "READ"
             with m.State("READ"):
                 with m.If(entered):
@@ -114,7 +114,11 @@ class Norm(wiring.Component):
                     ]
                     m.next = "TILE"
                     with m.If(tile.last):
-                        m.next = "IDLE"
+                        m.next = "SENT"
+            with m.State("SENT"):
+                m.d.comb += self.sent.eq(1)
+                with m.If(self.taken):
+                    m.next = "IDLE"
         return m
 
     def _requests(self, m, op, tile, base, source):
@@ -125,6 +129,17 @@ class Norm(wiring.Component):
             self.sum_request.payload.address.eq(base), self.sum_request.payload.count.eq(op.reduction),
             self.normed_request.payload.address.eq(source), self.normed_request.payload.count.eq(op.reduction),
         ]
+
+    def _ask(self, m, op, tile, asked_sum, asked_residual):
+        """Request what is not `asked` yet; returns whether that was all."""
+        normed = op.residual & (op.source == Source.NORMED)
+        complete = ~self.follow | ((tile.tile < self.written.tile) & self.written.final)
+        m.d.comb += [self.sum_request.valid.eq(~asked_sum & ~op.skip_sum & complete), self.normed_request.valid.eq(normed & ~asked_residual)]
+        with m.If(self.sum_request.valid & self.sum_request.ready):
+            m.d.sync += asked_sum.eq(1)
+        with m.If(self.normed_request.ready):
+            m.d.sync += asked_residual.eq(1)
+        return (asked_sum | self.sum_request.valid & self.sum_request.ready | op.skip_sum) & (asked_residual | self.normed_request.ready | ~normed)
 
     def _add(self, m, op, tile):
         """The words of the sum, with the residual where there is one, into the LayerNorm; returns whether the tile's last one enters."""
@@ -171,6 +186,8 @@ class Norm(wiring.Component):
             self.result_valid.eq(moved), self.result.tile.eq(tile.tile), self.result.live.eq(tile.live),
             self.result.feature.eq(feature), self.result.values.eq(result.payload.values),
         ]
+        m.d.comb += [self.progress.tile.eq(tile.tile), self.progress.words.eq(Mux(to_state, block * t, feature)),
+                     self.progress.final.eq(1), self.progress.last.eq(tile.last)]
         with m.If(moved):
             m.d.sync += feature.eq(Mux(final, 0, feature + 1))
         entered, complete = Signal(16), Signal()  # blocks that filled; the tile's last one has

@@ -9,6 +9,7 @@ from hw.adaptivfloat import Encoder
 from hw.buffer import Turn
 from hw.gelu import Activation
 from hw.mac_array import NOWHERE, column_layout
+from hw.progress import progress_layout
 from hw.requantize import Requantize
 from hw.shapes import ACT, code, denominator
 from hw.softmax import Normalize
@@ -25,9 +26,9 @@ class Kind(enum.Enum, shape=2):
 
 
 def column_meta(config):
-    """What travels with a command through the array: `offset` = first word of the tile in the target buffer; `final` of an item's contexts: the
-    next ones have other denominators."""
-    return data.StructLayout({"kind": Kind, "tile": 16, "live": config.tokens, "offset": 24, "slot": 8, "head": 8, "final": 1})
+    """What travels with a command through the array: `offset` = first word of the tile in the target buffer; `turn` of LINEAR: 0 and 1 alternate;
+    `final` of LINEAR's last block, with `end` of its last tile; of an item's contexts: the next ones have other denominators."""
+    return data.StructLayout({"kind": Kind, "tile": 16, "live": config.tokens, "offset": 24, "slot": 8, "head": 8, "turn": 1, "final": 1, "end": 1})
 
 
 class Store(wiring.Component):
@@ -35,17 +36,19 @@ class Store(wiring.Component):
 
     Latency: that of `Requantize` (or `Normalize`), `Activation` and `Encoder` together. Only the turn of VALUES and the score
     stream can stall it; a stalled column is held in the array's drain chain. Columns with destination 0xFFFF are dropped;
-    of VALUES they keep their lane in the turned word.
+    of VALUES they keep their lane in the turned word. LINEAR's columns whose turn is another wait.
 
     Members
     -------
     columns : stream of the array's `o`
-    shift, align, function, encode, target : quasi-static fields of the instruction
+    turn : of the operation that the fields below are of, which all its columns have left when it ends
+    shift, align, function, encode, target : fields of its instruction
     context_shift, denominators : see `Normalize`
     scores : stream of {"values", "destination", "meta"} of `Kind.SCORE` columns, padding dropped
     write : {"target", "address", "lanes", "values", "codes"} with `write_valid`
     value_write : {"address", "codes"} of a VALUES row, with `value_write_valid`
-    retired : pulse, a command's last column has been written
+    retired : pulse, a command's last column has been written; ended : a LINEAR's
+    progress : how far the LINEAR is
     saturated : live values that saturated in this cycle
     stored, stored_valid : trace tap
     """
@@ -57,7 +60,7 @@ class Store(wiring.Component):
         self.meta = data.StructLayout({"column": column_meta(config), "destination": 16, "last": 1})
         super().__init__({
             "columns": In(stream.Signature(column_layout(config, column_meta(config)))),
-            "shift": In(6), "align": In(signed(6)), "function": In(4), "encode": In(signed(8)), "target": In(4),
+            "turn": In(1), "shift": In(6), "align": In(signed(6)), "function": In(4), "encode": In(signed(8)), "target": In(4),
             "context_shift": In(8),
             "denominators": In(stream.Signature(data.ArrayLayout(denominator(config), t))),
             "scores": Out(stream.Signature(data.StructLayout({"values": act, "meta": self.meta}))),
@@ -65,7 +68,7 @@ class Store(wiring.Component):
             "write": Out(data.StructLayout({"address": 24, "lanes": t, "values": act, "codes": codes})),
             "value_write_valid": Out(1),
             "value_write": Out(data.StructLayout({"address": 24, "codes": data.ArrayLayout(code(config), p)})),
-            "retired": Out(1), "saturated": Out(range(3 * t + 1)),
+            "retired": Out(1), "ended": Out(1), "progress": Out(progress_layout()), "saturated": Out(range(3 * t + 1)),
             "stored_valid": Out(1), "stored": Out(data.StructLayout({"meta": self.meta, "values": act})),
         })
 
@@ -99,12 +102,13 @@ class Store(wiring.Component):
             requantize.i.payload.bias.eq(column.bias), normalize.i.payload.last.eq(column.last & column.meta.final),
         ]
         context = column.meta.kind == Kind.CONTEXT
+        wait = (column.meta.kind == Kind.LINEAR) & (column.meta.turn != self.turn)
         for block, chosen in ((requantize, ~context), (normalize, context)):
             m.d.comb += [
                 block.i.payload.accumulators.eq(column.accumulators), block.i.payload.live.eq(live),
-                block.i.payload.meta.eq(meta), block.i.valid.eq(self.columns.valid & chosen),
+                block.i.payload.meta.eq(meta), block.i.valid.eq(self.columns.valid & chosen & ~wait),
             ]
-        m.d.comb += self.columns.ready.eq(Mux(context, normalize.i.ready, requantize.i.ready))
+        m.d.comb += self.columns.ready.eq(Mux(context, normalize.i.ready, requantize.i.ready & ~wait))
 
     def _merge(self, m, requantize, normalize, activation):
         meta = data.View(self.meta, requantize.o.payload.meta)
@@ -146,13 +150,18 @@ class Store(wiring.Component):
         m.d.comb += [
             self.write_valid.eq(valid), self.write.address.eq(meta.column.offset + meta.destination),
             self.write.lanes.eq(Mux(meta.destination == NOWHERE, 0, meta.column.live)),
-            self.retired.eq(valid & meta.last),
+            self.retired.eq(valid & meta.last), self.ended.eq(self.retired & _ends(meta.column)),
         ]
+        with m.If(self.ended):
+            m.d.sync += self.progress.eq(0)
+        with m.Elif(valid & (meta.destination != NOWHERE) & (meta.column.kind == Kind.LINEAR)):
+            m.d.sync += [self.progress.tile.eq(meta.column.tile), self.progress.words.eq(meta.destination + 1),
+                         self.progress.final.eq(meta.column.final), self.progress.last.eq(meta.column.end)]
 
     def _turn(self, m, coded, meta):
         """VALUES: P columns of T tokens become T rows of P features; the word's number is the destination of its columns."""
         t, p = self.config.tokens, self.config.columns
-        block = data.StructLayout({"word": 16, "tile": 16, "live": t, "offset": 24, "last": 1})
+        block = data.StructLayout({"word": 16, "tile": 16, "live": t, "offset": 24, "last": 1, "end": 1})
         m.submodules.turn = turn = Turn(code(self.config), t, p)
         m.submodules.blocks = blocks = Fifo(block, 4)
         beat, row, word = Signal(range(p)), Signal(range(t)), Signal(16)
@@ -164,7 +173,7 @@ class Store(wiring.Component):
             blocks.i.valid.eq(coded.valid & turn.i.ready & final),
             blocks.i.payload.word.eq(Mux(real, meta.destination, word)), blocks.i.payload.tile.eq(meta.column.tile),
             blocks.i.payload.live.eq(meta.column.live), blocks.i.payload.offset.eq(meta.column.offset),
-            blocks.i.payload.last.eq(meta.last),
+            blocks.i.payload.last.eq(meta.last), blocks.i.payload.end.eq(_ends(meta.column)),
         ]
         with m.If(coded.valid & coded.ready):
             m.d.sync += beat.eq(Mux(final, 0, beat + 1))
@@ -176,7 +185,12 @@ class Store(wiring.Component):
             self.value_write_valid.eq(done & current.live.bit_select(row, 1)),
             self.value_write.codes.eq(turn.o.payload.values),
             self.value_write.address.eq(current.offset + current.word * self.config.rows + current.tile * t + row),
-            self.retired.eq(done & turn.o.payload.last & current.last),
+            self.retired.eq(done & turn.o.payload.last & current.last), self.ended.eq(self.retired & current.end),
         ]
         with m.If(done):
             m.d.sync += row.eq(Mux(turn.o.payload.last, 0, row + 1))
+
+
+def _ends(column):
+    """Whether the command with this column meta is its LINEAR's last one."""
+    return (column.kind == Kind.LINEAR) & column.final & column.end

@@ -84,6 +84,7 @@ class Comparison:
         self.elements = 0
         self._first = None
         self._pc = 0
+        self._ahead = None      # what a NORM has shown while the LINEAR before it ended
 
     def operation(self, records):
         """Compare the records of one operation that has just ended."""
@@ -91,6 +92,10 @@ class Comparison:
         self._values, self._symbol = self.program.instructions[self._pc], self.program.symbols[self._pc]
         self._opcode = self._values["opcode"]
         self._first = None
+        if self._opcode == Opcode.LINEAR:
+            self._ahead, records = records["norm"], records | {"norm": {"cycle": ()}}
+        elif self._ahead is not None and len(self._ahead["cycle"]):
+            records, self._ahead = records | {"norm": _joined(self._ahead, records["norm"])}, None
         if self._opcode == Opcode.ADMIT:
             self._admit(records["slot"], records["row"])
         for name in ("embed", "store", "norm", "predict", "score", "numerator", "denominator", "exit"):
@@ -274,3 +279,8 @@ class Comparison:
     def _note(self, difference):
         if self._first is None or difference.cycle < self._first.cycle:
             self._first = difference
+
+
+def _joined(first, second):
+    """Records of a tap, one batch behind the other."""
+    return {name: np.concatenate([values, second[name]]) for name, values in first.items()}

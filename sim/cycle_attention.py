@@ -5,7 +5,7 @@ All times are cycles. Turns are followed in the order in which they depend on ea
 them, because the softmax takes them when the numerators of the item before are in the array.
 """
 from golden_model.hardware import ceil_div
-from sim.cycle_linear import Array
+from sim.cycle_array import Array
 
 __all__ = ["attend"]
 

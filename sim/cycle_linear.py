@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cycles of LINEAR (part of sim/cycle_model.py): the weight stream into the lanes, the lanes' columns, their drain.
+"""Cycles of LINEAR's weight streams (part of sim/cycle_model.py): the bus, the lanes' decoders and rings.
 
 All times are cycles. A column is the unit of work; what happens inside one follows from its first and last entry, because a lane's decoder gives, and
 its multipliers take, at most an entry a cycle.
@@ -9,22 +9,16 @@ from bisect import bisect_left
 import numpy as np
 
 from firmware.columns import HEADER_BYTES, HEADERS, lane_strings
-from firmware.isa import Source, Target
 from golden_model.bitmask import WORD_ROWS
 from golden_model.hardware import ceil_div
 
-__all__ = ["BURST", "BURSTS", "Array", "LaneCode", "Memory", "Streams", "linear"]
+__all__ = ["BURST", "BURSTS", "LaneCode", "Memory", "Streams"]
 
 BURST, IN_FLIGHT, BURSTS = 64, 512, 8   # words of a burst; words, bursts on their way (hw/accelerator.py's reader; the memory model's queue)
 CHUNK, TAKEN = 4, 3     # bytes that come to a decoder at once; that leave
 REQUEST = 4         # from a decoded instruction, or the last address of the stream before, to its first address
 BUFFERED = 3        # from the bus to the reader's output
 DECODED = 4         # from a column's last byte to its last entry at the ring's output
-PIPELINE = 3        # from a column's last entry to its result; one more where products are shifted
-REWIND = 3          # from a column's last entry to the block's first one
-WINDOW = 3          # groups that lanes may be apart
-ENCODER = 3
-STORE = 12          # from a drained column to `done`: requantise, function, write; codes pass the encoder too
 
 
 class Memory:
@@ -185,106 +179,3 @@ class Streams:
                 self.arrival[self._next[lane]][lane] = begin + code.part[self._next[lane]][lane] + DECODED
                 self._next[lane] += 1
         self.round += 1
-
-
-class Array:
-    """The lanes and the drain, group after group: `enter` it into the window, then run it. last: when its last column was drained."""
-
-    def __init__(self, lanes, turned=0):
-        self.lanes, self.turned = lanes, turned     # cycles that the store takes for a group, where that is more than the drain's
-        self.end, self.taken, self.start = [-9] * lanes, [-9] * lanes, [0] * lanes
-        self.natural, self.capture = [-9] * lanes, [-9] * lanes
-        self.gone, self.entered, self.last = [-9] * WINDOW, -9, -9     # when groups left, the last one came; the last column
-        self.turns = [-99, -99]
-
-    def enter(self, ready):
-        """When the next group, whose command is `ready`, is in the window."""
-        self.entered = max(self.entered + 1, ready, self.gone[-WINDOW] + 1)
-        return self.entered
-
-    def group(self, entries, arrival, leave=None):
-        """Run the group that entered: `entries` of each lane, their `arrival` or None; `leave` tells when a column, ready to, leaves its lane."""
-        seen = self.entered
-        if self.gone[-2] < seen:        # it moves up to where lanes look for it
-            seen += 1 + (self.gone[-1] < seen + 1)
-        chain = max(self.last, self.turns[-2] - STORE - ENCODER)
-        for lane, count in enumerate(entries):
-            begin = max(seen, self.start[lane])
-            natural, capture = self.natural[lane], self.capture[lane]
-            before = max(0, natural - begin)
-            if capture > natural and before < count:     # the pipeline stood still
-                end = max(capture, begin + before) + count - before - 1
-                delay = 0
-            else:
-                end, delay = begin + count - 1, max(0, capture - natural) if before >= count else 0
-            if arrival is not None:
-                end = max(end, arrival[lane])
-            self.natural[lane] = end + PIPELINE + delay
-            self.capture[lane] = max(self.natural[lane], self.taken[lane] + 1)
-            chain = max(chain, self.capture[lane]) + 1
-            if leave is not None:
-                chain = leave(chain)
-            self.end[lane], self.start[lane], self.taken[lane] = end, end + 1, chain
-        self.last = chain
-        self.turns = [self.turns[-1], max(chain + STORE + ENCODER, self.turns[-1] + self.turned)]
-        self.gone = [*self.gone[1:], chain]
-
-    def rewind(self):
-        self.start = [end + REWIND for end in self.end]
-
-
-def linear(config, values, code, streams, start, tiles):
-    """The cycle in which a LINEAR has ended that was started at `start`, on the tiles of these numbers; its stream is the last one of `streams`."""
-    lanes, groups, k = config.columns, values["groups"], values["reduction"]
-    coded = values["target_buffer"] not in (Target.SUM, Target.SCORES)
-    turned = values["target_buffer"] == Target.VALUES
-    array = Array(lanes, config.tokens if turned else 0)
-    loads = _Loads(config, values, k)
-    single, pushed, popped = len(tiles) == 1, [], []
-    send = start + (3 if values.get("cls") else 4 + tiles[0])
-    free = [0, 0]       # when the banks may be filled
-    bank, ready = 0, 0
-    for first in range(0, groups, values["block"]):
-        block = range(first, min(first + values["block"], groups))
-        for index in range(len(tiles)):
-            taken = send
-            if not single or first == 0:
-                bank = 0 if single else (len(pushed)) % 2
-                taken, ready = loads.load(send, free[bank])
-            pushed.append(max(send, popped[-2] + 1 if len(popped) > 1 else 0))
-            command = max(pushed[-1] + 2, ready + 1)
-            for number, group in enumerate(block):
-                array.enter(command if number == 0 else 0)
-                array.group(code.entries[group], streams.until(group) if index == 0 else None)
-                if index == len(tiles) - 1:
-                    streams.released.append(list(array.end))
-            popped.append(array.entered - 1)
-            free[bank] = array.last + 1
-            if index < len(tiles) - 1:
-                array.rewind()
-            send = max(taken, pushed[-1]) + 2
-        send += 1 if values.get("cls") else 2 + tiles[0]
-    ended = array.last + STORE + (ENCODER if coded else 0)
-    if turned:
-        ended = array.turns[-1] + config.tokens
-    streams.finished()
-    return ended
-
-
-class _Loads:
-    """Tiles of K words from the operand to the array, one behind the other."""
-
-    def __init__(self, config, values, k):
-        self.k, t = k, config.tokens
-        gathered = values["source"] in (Source.STATE, Source.CLS)
-        encoder = 0 if values["source"] == Source.CODES else ENCODER
-        self.first = 2 * t + 4 + encoder if gathered else 2 + encoder     # from the request to the first word
-        self.again = (2 + -k % t if gathered else -1) - encoder           # from the last word to the next request
-        self.idle = 0
-
-    def load(self, send, free):
-        """(when the request was taken, when the tile is there)."""
-        taken = max(send, self.idle)
-        last = max(taken + self.first, free) + self.k - 1
-        self.idle = last + self.again
-        return taken, last + 2

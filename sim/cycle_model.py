@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from firmware.image import stream_stride
 from firmware.isa import BYTES, WORDS, Opcode, Source, Target
+from sim.cycle_array import Ending, Linears
 from sim.cycle_attention import attend
 from sim.cycle_embedding import Port, Rows
-from sim.cycle_linear import BURST, LaneCode, Memory, Streams, linear
+from sim.cycle_linear import BURST, LaneCode, Memory, Streams
 from sim.cycle_staging import Stager
 from sim.cycle_work import Work, of_golden, of_record, schedule
 
@@ -25,6 +26,7 @@ DECODED = WORDS + 2     # from an instruction's fetch to its decoding
 AHEAD = 8           # operations that the sequencer may be ahead
 EMBEDDING_BURST = WRITE_BURST = 16
 CLASS, ENTROPY = 28, 87     # cycles of EXIT for each class of a slot; for the rest
+SUM = 2             # from a complete tile to its first word
 RECORD = 16         # from a slot's end to the first address of its record: six fields, two of them long
 
 
@@ -52,8 +54,9 @@ class _Model:
         self.program, self.config = program, config
         self.memory, self.embedding, self.writes = (Memory(latency, bytes_per_cycle, config.bus_bytes) for _ in range(3))
         self.port = Port(self.memory, BURST)    # of the program and the stager
-        self.codes, self.streams = codes, Streams(config, self.memory)
-        self.now, self.front, self.ended = 0, 0, []     # the last operation's end; the next instruction's fetch; ends of all operations
+        self.codes, self.streams, self.linears = codes, Streams(config, self.memory), Linears(config)
+        self.now, self.front, self.gone = 0, 0, []      # the last operation's end; the next instruction's fetch; when operations left the queue
+        self.before = Ending()      # the last LINEAR or NORM
 
     def run(self, work):
         predicted, before, queue = [], 0, [sentence for one in work for sentence in one.admitted]
@@ -64,14 +67,17 @@ class _Model:
             values = self.program.instructions[one.pc]
             opcode, decoded = Opcode(values["opcode"]), self.front + DECODED
             if opcode not in (Opcode.GROUP, Opcode.LOOP):
-                decoded = max([decoded, *(end + 1 for end in self.ended[-AHEAD:-AHEAD + 1])])
-                self.now = max(self.now, decoded) + 1
-                if one.rows or opcode == Opcode.ADMIT:
+                decoded = max([decoded, *(gone + 1 for gone in self.gone[-AHEAD:-AHEAD + 1])])
+                worked = one.rows or opcode == Opcode.ADMIT
+                start = max(self.before.taken if worked and values.get("follow") else self.now, decoded) + 1
+                gone = self.now = max(self.now, start)
+                if worked:
                     self.decoded = decoded
-                    self.now = getattr(self, f"_{opcode.name.lower()}")(one, values, self.now)
+                    self.now = getattr(self, f"_{opcode.name.lower()}")(one, values, start)
+                    gone = self.before.taken if opcode in (Opcode.LINEAR, Opcode.NORM) else self.now
                     predicted.append(Predicted(one.pc, self.now - before, one))
                     before = self.now
-                self.ended.append(self.now)
+                self.gone.append(gone)
             self.front = decoded + 1
             if opcode in (Opcode.ADMIT, Opcode.EXIT) and (one.rows or opcode == Opcode.ADMIT):
                 self.front = self.now + 1
@@ -99,9 +105,9 @@ class _Model:
         self.stager.until(max(self.decoded, self.streams.asked) + 3)    # what it has asked for when the reader is free goes first
         self.streams.taken = max(self.streams.taken, self.port.taken)
         self.streams.begin(self.codes[one.pc, index], max(self.decoded, self.port.free - 1), address, values["beats"])
-        ended = linear(self.config, values, self.codes[one.pc, index], self.streams, start, self._tiles(one, values))
+        self.before = self.linears.run(values, self.codes[one.pc, index], self.streams, start, self._tiles(one, values), self.before)
         self.stager.idle, self.port.behind = self.streams.asked, self.streams.taken
-        return ended
+        return self.before.ended
 
     def _tiles(self, one, values):
         return one.tiles(values, self.config.tokens)
@@ -114,15 +120,22 @@ class _Model:
             words += t - 1                      # the gather's first word comes later than SUM's
         turn = t + -features % t if values["target_buffer"] == Target.STATE else 0      # from the last result until it is written
         tiles = self._tiles(one, values)
-        tile, free, given, written = start + 2 + tiles[0], 0, 0, 0
-        for _ in tiles:
-            entered = max(tile + words, free) + features - 1
-            tile = max(entered, written) + 2    # the next one
+        tile, free, given, written, ending = start + 2 + tiles[0], 0, 0, 0, Ending(values)
+        for number, behind in zip(tiles, [*tiles[1:], None], strict=True):
+            summed = self._summed(behind) if values.get("follow") else 0
+            entered = max(tile + words, free, summed) + features - 1
+            ending.taken = tile = max(entered, written) + 2     # the next one
             roots = max(entered + 3, given + 2)
             free = roots + t + 8                # the next tile's first word
             given = roots + t + 15 + features
-            written = given + turn
+            ending.written[number] = ending.ended = written = given + turn
+        self.before = ending
         return written
+
+    def _summed(self, behind):
+        """When a NORM that follows a LINEAR has the first word of SUM, of the tile before this one: it is complete when this one comes."""
+        before = self.before
+        return (before.ended + 1 if behind is None else min(before.begun[behind] + 1, before.ended + 1)) + SUM
 
     def _drop(self, one, values, start):
         """hw/dropping.py: a slot's values lane by lane, T + 3 cycles a word; exponentials and verdicts; then the row table is compacted."""

@@ -121,12 +121,16 @@ class Machine:
         slots, table = self.selected(), self.symbol.features
         if values.get("cls"):
             for slot in slots:
-                for feature, value in enumerate(self.tensor(slot, self.symbol.tensor)):
+                for destination, feature in enumerate(table if table is not None else range(len(self.tensor(slot, self.symbol.tensor)))):
+                    value = self.tensor(slot, self.symbol.tensor)[feature]
                     lanes = [0] * CONFIG.tokens
                     lanes[slot % CONFIG.tokens] = int(value)
-                    self.tap("store", slot=0, head=0, tile=slot // CONFIG.tokens, live=1 << slot % CONFIG.tokens, feature=feature, values=lanes)
+                    self.tap("store", slot=0, head=0, tile=slot // CONFIG.tokens, live=1 << slot % CONFIG.tokens, feature=destination,
+                             values=lanes)
             return
-        if table is not None:
+        if table is not None and table.ndim == 1:
+            features = list(enumerate(table))
+        elif table is not None:
             features = [(word, feature) for word, row in enumerate(table) for feature in row if feature >= 0]
         else:
             features = [(i, i) for i in range(self.tensor(slots[0], self.symbol.tensor)[0].size)] if slots else ()

@@ -1,22 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/linear.py: the order of loads and commands, the fields of each, and when the operation is done."""
-import random
-
+"""hw/linear.py: the order of loads and commands, the fields of each, and when everything is sent."""
 import cocotb
 import pytest
 from amaranth import unsigned
-from cocotb.triggers import RisingEdge
+from cocotb.triggers import ClockCycles, RisingEdge
 
 from firmware.isa import Target
 from hw.linear import Linear
 from hw.store import Kind
 from sim import bench
-from sim.engine import instruction, pulse, pulses, quiet, rows_of, slot_table, tiles_of
+from sim.engine import instruction, pulse, quiet, rows_of, slot_table, tiles_of
 
 BASES = {"source_base": 100, "source_stride": 37, "target_base": 50, "target_stride": 64}
 
 
-def expected(config, table, mask, groups, block, cls, target):
+def expected(config, table, mask, groups, block, cls, target, turn):
     """(loads, commands) of an operation."""
     rows = {slot for slot in range(config.slots) if mask >> slot & 1} if cls else rows_of(table, mask)
     tiles = tiles_of(config, rows)
@@ -29,7 +27,8 @@ def expected(config, table, mask, groups, block, cls, target):
             commands.append({
                 "groups": min(block, groups - first), "rewind": int(number != len(tiles) - 1),
                 "free": int(len(tiles) > 1 or first + block >= groups), "dense": 0, "base": 0, "lanes": 0,
-                "meta": {"kind": Kind.LINEAR.value, "tile": tile, "live": live, "offset": offset, "slot": 0, "head": 0, "final": 0}})
+                "meta": {"kind": Kind.LINEAR.value, "tile": tile, "live": live, "offset": offset, "slot": 0, "head": 0, "turn": turn,
+                         "final": int(first + block >= groups), "end": int(number == len(tiles) - 1)}})
     return loads, commands
 
 
@@ -48,34 +47,33 @@ def cases(config):
 @cocotb.test()
 @cocotb.parametrize(pause=["none", "stall"])
 async def linear(dut, pause):
-    config, generator = bench.config(), random.Random(7)
+    config = bench.config()
     block = Linear(config)
     stalls = [bench.pauses(pause, seed)[1] for seed in (1, 5)]
     loads = bench.Sink(dut, "o_load", block.o_load.payload.shape(), stalls[0])
     commands = bench.Sink(dut, "o_command", block.o_command.payload.shape(), stalls[1])
     quiet(dut, block)
-    done = pulses(dut, "done")
     await bench.start(dut)
     table = slot_table(config, 6, 3, {"count": 1}, *[2] * (config.slots - 3))
     bench.drive(dut, "slots", block.slots.shape(), table)
     for number, (mask, groups, size, cls, target) in enumerate(cases(config)):
         bench.drive(dut, "mask", unsigned(config.slots), mask)
         bench.drive(dut, "instruction", unsigned(256), instruction(groups=groups, block=size, cls=cls, target_buffer=target, **BASES))
+        turn = number % 2
+        dut.turn.value = turn
         await pulse(dut, "start")
-        want_loads, want_commands = expected(config, table, mask, groups, size, cls, target)
-        for step, want in enumerate(want_commands):
-            bench.assert_same(f"command {number}.{step}", await commands.receive(1), [want])
-            assert not done, "done before the last column was written"
-            for _ in range(generator.choice([0, 0, 3, 20])):
-                await RisingEdge(dut.clk)
-            assert not done, "done before the last column was written"
-            await pulse(dut, "retired")
+        want_loads, want_commands = expected(config, table, mask, groups, size, cls, target, turn)
+        bench.assert_same(f"commands {number}", await commands.receive(len(want_commands)), want_commands)
         bench.assert_same(f"loads {number}", await loads.receive(len(want_loads)), want_loads)
-        for _ in range(60):
-            await RisingEdge(dut.clk)
-        bench.assert_same("done", len(done), 1)
-        assert loads.empty() and commands.empty()
-        done.clear()
+        await ClockCycles(dut.clk, 8)
+        assert dut.sent.value == 0, "sent before the last tile is loaded"
+        dut.resting.value = 1
+        await ClockCycles(dut.clk, 8)
+        assert dut.sent.value == 1 and loads.empty() and commands.empty()
+        await pulse(dut, "taken")
+        dut.resting.value = 0
+        await RisingEdge(dut.clk)
+        assert dut.sent.value == 0
 
 
 @pytest.mark.parametrize(("tokens", "slots"), [(4, 5), (3, 7)])

@@ -6,7 +6,7 @@ import cocotb
 import pytest
 import torch
 from amaranth.lib import data
-from cocotb.triggers import ClockCycles
+from cocotb.triggers import ClockCycles, RisingEdge
 
 from firmware.isa import Source, Target
 from golden_model.fixed import ACT_BITS, Saturations, round_shift, saturate
@@ -80,6 +80,23 @@ class Bench:
         self.parameters.send([{"address": base + i, "gamma": g, "beta": b} for i, (g, b) in enumerate(zip(self.gamma, self.beta, strict=True))])
         await self.parameters.wait()
 
+    async def _follow(self, target, mask):
+        """What `progress` claims has been written in an earlier cycle; the most words of the last tile that it claimed until `done`."""
+        tiles, shape, most = dict(tiles_of(self.config, rows_of(self.table, mask))), self.block.progress.shape(), 0
+        while self.dut.done.value == 0:
+            claim = bench.read(self.dut, "progress", shape)
+            tile, words = claim["tile"], claim["words"]
+            if target == Target.NORMED:
+                wanted, written = {70 + tile * 29 + i for i in range(words)}, self.normed
+            else:
+                rows = [tile * self.t + lane for lane in range(self.t) if tiles[tile] >> lane & 1]
+                wanted, written = {self.pointers[row] + i for row in rows for i in range(words // self.t)}, self.state
+            assert wanted <= {word["address"] for word in written}
+            assert claim["final"] and claim["last"] == (tile == max(tiles))
+            most = max(most, words)
+            await RisingEdge(self.dut.clk)
+        return most
+
     def expected(self, source, normalize, features, mask, skip):
         """(rows, features) of the selected rows; counts their saturations."""
         rows = sorted(rows_of(self.table, mask))
@@ -100,7 +117,10 @@ class Bench:
         for name, value in (("slots", self.table), ("mask", mask), ("instruction", word)):
             bench.drive(dut, name, getattr(self.block, name).shape(), value)
         await pulse(dut, "start")
-        await until(dut, "done")
+        await until(dut, "sent")
+        assert dut.reading.value == 0
+        await pulse(dut, "taken")
+        assert await self._follow(target, mask) >= features - self.t
         written = len(self.normed), len(self.state)
         want = self.expected(source, normalize, features, mask, skip)
         await ClockCycles(dut.clk, 20)

@@ -204,7 +204,10 @@ class Machine:
 
     def note_linear(self, op, slots, act, destinations, lanes):
         features = self.symbols[self.pc].features
-        stored = destinations if features is None else torch.tensor(features[destinations, lanes])
+        if features is None:
+            stored = destinations
+        else:
+            stored = torch.tensor(features[destinations] if features.ndim == 1 else features[destinations, lanes])
         tensor = torch.empty_like(act)
         tensor[:, stored] = act
         counts = [1 if op.cls else len(slot.positions) for slot in slots]
