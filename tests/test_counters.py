@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The predicted counters: every multiplication of the dense layers is done or skipped for one cause; what is done is what the weight streams hold."""
+import dataclasses
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -7,14 +10,18 @@ from firmware.compiler import compile_network
 from firmware.image import Memory, parse_image
 from golden_model.config import AF8, INT8, MODELS
 from golden_model.counters import MACS, Work, count_macs, layer_work
+from golden_model.hardware import HARDWARE
 from golden_model.model import run
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
+from hw.tally import longest
 from sim.bench import small
-from sim.cycle_work import executed, of_golden, schedule
+from sim.cycle_work import Sentence, executed, of_golden, schedule
+from sim.modelled import Modelled
 from sim.operations import Ledger
 
 NANO = MODELS["nano"]       # hidden 32, 2 heads of 16, feed forward 64
+WIDE = dataclasses.replace(HARDWARE["edgebert"], slots=16, rows=512, positions=512, layers=48)
 DENSE = Work(4 * 32 * 32 + 2 * 32 * 64, 2 * 32)
 
 
@@ -68,6 +75,18 @@ def test_useful_is_what_the_operations_do():
     macs = [ledger.operation(one, 0, 0, {}, 0) for one in work]
     done = sum(one.macs for one in macs if one.name in ("q", "k", "v", "context", "attention", "hidden", "ffn"))
     assert count_macs(layer_work(net), NANO.layers, lengths(results))["USEFUL_MACS"] == done
+
+
+@pytest.mark.parametrize("config", [small(slots=1), small(rows=32), HARDWARE["edgebert"], WIDE], ids=lambda config: f"{config.slots} slots")
+def test_shortest_pass_outlasts_the_tally(config):
+    """So its queue cannot overflow: the smallest model there can be, a token in each slot, a memory that never waits."""
+    model = dataclasses.replace(NANO, layers=3, hidden=16, heads=1, feed_forward=16, classes=2)
+    net = quantize(random_checkpoint(model, density=0.05, eta=0.0), AF8)
+    queue = [Sentence((1,), (0,), (1,) * 3, (1,) * 3)] * (2 * config.slots)
+    passes = Counter()
+    for one in Modelled(compile_network(net, config)).measure(queue, config.slots, 1, config.bus_bytes).operations:
+        passes[one.layer] += one.cycles
+    assert longest(config) < min(passes[number] for number in range(5))
 
 
 def test_constants_of_the_image():
