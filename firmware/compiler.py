@@ -21,6 +21,7 @@ from firmware.columns import Columns, arrange_columns, order_columns, pack_colum
 from firmware.fit import problems, units_needed
 from firmware.image import Layout, Memory, build_embedding, build_image, parse_embedding, stream_stride
 from firmware.isa import Function, Opcode, Select, Source, Target
+from golden_model.counters import layer_work
 from golden_model.formats import EXP_IN_FRAC
 from golden_model.hardware import UNITS, ceil_div
 
@@ -260,7 +261,7 @@ class _Compiler:
     # Image.
 
     def constants(self):
-        """(Memory, index, word) of LayerNorm parameters, spans, etas, DVFS table."""
+        """(Memory, index, word) of LayerNorm parameters, spans, etas, DVFS table, work of a layer."""
         network, hardware = self.network, self.hardware
         width = max(hardware.hidden, hardware.embedding)
         for number, name in enumerate(("embedding.norm", "attention.norm", "feed_forward.norm")):
@@ -270,10 +271,10 @@ class _Compiler:
         if "span" in hardware.units:
             for head, span in enumerate(network.span.tolist()):
                 yield from ((Memory.SPAN, head * hardware.positions + distance, value) for distance, value in enumerate(span))
-        if "drop" in hardware.units:
-            yield from ((Memory.ETA, layer, eta) for layer, eta in enumerate(network.eta.tolist()))
-        if "dvfs" in hardware.units:
-            yield from ((Memory.DVFS, entry, layer) for entry, layer in enumerate(network.dvfs_table))
+        for unit, memory, words in (("drop", Memory.ETA, network.eta.tolist()), ("dvfs", Memory.DVFS, network.dvfs_table),
+                                    ("counters", Memory.WORK, [value for work in layer_work(network).values() for value in work])):
+            if unit in hardware.units:
+                yield from ((memory, index, word) for index, word in enumerate(words))
 
     def image(self, embedding_hash):
         constants = list(self.constants())

@@ -36,6 +36,7 @@ class Memory(enum.IntEnum):
     SPAN = 1    # index = live head * positions + distance: Q0.8, 256 = 1
     ETA = 2     # by layer, Q1.16
     DVFS = 3    # by entropy bin: predicted exit layer
+    WORK = 4    # index = 2 * (0 useful, 1 zeros, 2 heads, 3 dense) + (0 row, 1 pair): golden_model.counters.layer_work
 
 
 class ImageError(ValueError):

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from firmware.image import Memory
 from firmware.isa import Opcode
 from hw.admission import Admission
+from hw.counting import count, counters_layout
 from hw.datapath import Datapath
 from hw.dma import request
 from hw.dropping import Dropping
@@ -23,10 +24,11 @@ from hw.rows import Command, Rows
 from hw.sequencer import Sequencer
 from hw.staging import Staging
 from hw.stream import Fifo
+from hw.tally import Tally
 from hw.trace import taps
 from hw.transfer import bus_word
 
-__all__ = ["Core", "counters_layout", "queue_layout"]
+__all__ = ["Core", "queue_layout"]
 
 MEMORY_SHIFT = 28  # constants: address = memory << 28 | index
 RUNS = 8        # runs of words that are on their way
@@ -37,13 +39,6 @@ def queue_layout():
     return data.StructLayout({
         "image_base": 32, "image_size": 32, "input_base": 32, "input_size": 32, "result_base": 32, "result_size": 32,
         "embedding_base": 32, "embedding_size": 32, "queue_base": 32, "queue_count": 16, "slot_limit": 8, "exit_threshold": 18})
-
-
-def counters_layout(config):
-    """What happened in this cycle, by the counters' names."""
-    return data.StructLayout({
-        "array_busy": 1, "macs": range(config.tokens * config.columns + 1), "stall_weights": 1, "stall_load": 1, "stall_drain": 1,
-        "saturations": 16, "passes": 1})
 
 
 class Core(wiring.Component):
@@ -60,7 +55,7 @@ class Core(wiring.Component):
     fault, pc : code of an internal fault (0: none); number of the instruction that is at work
     read_pc : of the one whose words are awaited on the memory port
     dvfs_* : see `Dvfs`, when the unit is present
-    counters : what happened in this cycle, see `counters_layout`
+    counters : what happened in this cycle, see `counters_layout`, when the unit is present
     finished : results written since `start`
     progress : something has moved, other than instructions
     trace_NAME_valid, trace_NAME : see hw/trace.py
@@ -77,6 +72,7 @@ class Core(wiring.Component):
             self.admission.o_begin, self.admission.o_finish, self.exiting.o_finish))
         self.results = Results(config, begin, failure, success, self.exiting.logit.shape(), self.exiting.verdict.shape())
         self.dvfs = Dvfs(config) if "dvfs" in config.units else None
+        self.tally = Tally(config) if "counters" in config.units else None
         trace = {f"trace_{name}": Out(layout) for name, layout in taps(config).items()}
         trace |= {f"{name}_valid": Out(1) for name in trace}
         super().__init__({
@@ -87,13 +83,15 @@ class Core(wiring.Component):
             "token_done": In(self.staging.token_done.signature.flip()), "shifts": Out(self.staging.shifts.shape()),
             "o_result": Out(stream.Signature(request())), "result_data": Out(stream.Signature(32)), "result_done": In(1),
             "fault": Out(8), "pc": Out(16), "read_pc": Out(16), "finished": Out(16), "progress": Out(1),
-            "counters": Out(counters_layout(config)), **trace, **(dvfs_ports() if self.dvfs is not None else {}),
+            **({"counters": Out(counters_layout(config))} if self.tally is not None else {}), **trace,
+            **(dvfs_ports() if self.dvfs is not None else {}),
         })
 
     def elaborate(self, platform):
         m = Module()
         # DROP's verdicts are there; the program has not ended; words are on their way
         self.compact, self.working, self.reading = Signal(), Signal(), Signal()
+        self.passed = Signal()      # a pass begins
         for name in ("sequencer", "issue", "prefetch", "datapath", "admission", "exiting", "results", "fetch"):
             m.submodules[name] = getattr(self, name)
         # What a program that ended early has left behind is forgotten; an empty row table needs no new free list.
@@ -112,7 +110,9 @@ class Core(wiring.Component):
         self._reads(m)
         self._results(m)
         self._constants(m)
-        self._count(m)
+        self._progress(m)
+        if self.tally is not None:
+            count(m, self)
         self._trace(m)
         return m
 
@@ -196,7 +196,8 @@ class Core(wiring.Component):
                                (staging.o_row, admission.i_row), (staging.o_staged, admission.i_staged)):
             wiring.connect(m, source, target)
         ended = Signal()
-        m.d.comb += self.done.eq((self.sequencer.done | ended) & staging.resting & self.fetch.i.ready & ~self.reading)
+        counted = 1 if self.tally is None else self.tally.resting
+        m.d.comb += self.done.eq((self.sequencer.done | ended) & staging.resting & self.fetch.i.ready & ~self.reading & counted)
         m.d.sync += ended.eq((self.sequencer.done | ended) & ~self.done)
 
     def _row_commands(self, m):
@@ -312,6 +313,11 @@ class Core(wiring.Component):
                 self.dvfs.table_write_valid.eq(self.constant_valid & (memory == Memory.DVFS)),
                 self.dvfs.table_write.address.eq(index), self.dvfs.table_write.data.eq(value),
             ]
+        if self.tally is not None:
+            m.d.comb += [
+                self.tally.work_write_valid.eq(self.constant_valid & (memory == Memory.WORK)),
+                self.tally.work_write.address.eq(index), self.tally.work_write.data.eq(value),
+            ]
 
     def _voltage(self, m):
         """A pass begins when ADMIT is done, its rows are worked on when EXIT starts, it is over when ADMIT starts again."""
@@ -323,25 +329,20 @@ class Core(wiring.Component):
             dvfs.verdict_valid.eq(self.exiting.verdict_valid), dvfs.verdict.slot.eq(verdict.slot),
             dvfs.verdict.entropy.eq(verdict.entropy),
             dvfs.slots.eq(self.rows.slots), dvfs.total.eq(self.rows.total), dvfs.layers.eq(self.image.layers),
-            dvfs.begin.eq(self.counters.passes), dvfs.through.eq(leave), dvfs.end.eq(admit & (issue.passes != 0)),
+            dvfs.begin.eq(self.passed), dvfs.through.eq(leave), dvfs.end.eq(admit & (issue.passes != 0)),
             self.results.predicted.eq(dvfs.predicted),
             self.dvfs_code.eq(dvfs.dvfs_code), self.dvfs_request.eq(dvfs.dvfs_request),
             dvfs.dvfs_acknowledge.eq(self.dvfs_acknowledge),
         ]
 
-    def _count(self, m):
-        array, datapath, issue = self.datapath.array, self.datapath, self.issue
-        opcode = fields(issue.instruction).opcode
-        # A program that only runs in a circle makes no progress: what it skips does not count.
+    def _progress(self, m):
+        """A program that only runs in a circle makes no progress: what it skips does not count."""
+        datapath, issue = self.datapath, self.issue
+        admits = fields(issue.instruction).opcode == Opcode.ADMIT
         moved = self.words.valid & self.words.ready | self.token_done.valid & self.token_done.ready
-        worked = issue.ended & ~issue.skipped & (opcode != Opcode.ADMIT)
         m.d.comb += [
-            self.counters.array_busy.eq(array.busy), self.counters.macs.eq(array.macs * self.config.tokens),
-            self.counters.stall_weights.eq(array.stall_weights), self.counters.stall_load.eq(array.stall_load),
-            self.counters.stall_drain.eq(array.stall_drain),
-            self.counters.saturations.eq(datapath.saturated),
-            self.counters.passes.eq(issue.ended & (opcode == Opcode.ADMIT) & ~self.admission.empty),
-            self.progress.eq(moved | worked | datapath.stored_valid | datapath.score_valid),
+            self.passed.eq(issue.ended & admits & ~self.admission.empty),
+            self.progress.eq(moved | issue.ended & ~issue.skipped & ~admits | datapath.stored_valid | datapath.score_valid),
         ]
 
     def _trace(self, m):

@@ -37,7 +37,7 @@ def _initial(register, config):
 
 def _members(config):
     """Ports of each register, by its access."""
-    members = {name.lower(): In(64) for name in COUNTERS}
+    members = {name.lower(): In(64) for name in COUNTERS if "counters" in config.units}
     for register in REGISTERS:
         name = register.name.lower()
         if register.access == "rw":
@@ -74,7 +74,7 @@ class Registers(wiring.Component):
     w1c : `name` out, its value; `name_set` in, pulses that set bits (setting wins over clearing)
     pulse : `name` out, high for the one cycle after the write
     ro : `name` in, unless the configuration fixes it
-    counters : `name` in, 64 bits
+    counters : `name` in, 64 bits, when the unit is present
     """
 
     def __init__(self, config):

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 from firmware.compiler import compile_network
+from golden_model.counters import count_macs, layer_work
 from golden_model.model import run as run_golden
 from hw.accelerator import Accelerator
 from hw.trace import taps
@@ -29,10 +30,12 @@ class Outcome:
 
     failures: one line for each thing that is not as golden says; the first is where the run stopped
     records: result records (empty when it stopped early); goldens: golden `Result`s, None where a sentence is expected to fail
+    counters: by name (empty without the unit or when it stopped early)
     """
 
     goldens: list
     records: list = field(default_factory=list)
+    counters: dict = field(default_factory=dict)
     failures: list = field(default_factory=list)
     failed: set = field(default_factory=set)    # sentences that a failure names
     tensors: int = 0
@@ -74,6 +77,8 @@ def check(network, config, sentences, slots=None, expect=None, embedding=None, b
     if trace:
         session.sim.trace(trace)
     outcome = judge(session, program, goldens, sentences, slots, expect, watch)
+    for name, wanted, found in _counted(network, outcome):
+        outcome.fail(-1, f"counter {name} must be {wanted}, not {found}")
     if trace:
         session.sim.trace(None)
     return outcome
@@ -123,6 +128,7 @@ def _finish(session, comparison, outcome, expect, early_exit):
     for sentence, name, count in comparison.finish():
         outcome.fail(sentence, f"{name} of sentence {sentence}: {count} values were never produced")
     outcome.records = session.results(len(outcome.goldens))
+    outcome.counters = session.counters() if "counters" in session.config.units else {}
     for i, (golden, record) in enumerate(zip(outcome.goldens, outcome.records, strict=True)):
         if golden is None:
             if record.status != expect[i]:
@@ -133,6 +139,13 @@ def _finish(session, comparison, outcome, expect, early_exit):
                 outcome.fail(i, f"{name} in the result of sentence {i} must be {wanted}, not {found}")
     for text in session.sim.violations:
         outcome.fail(-1, text)
+
+
+def _counted(network, outcome):
+    """(name, golden, found) of the counters that are not as golden says."""
+    lengths = [(len(golden.dropped_at_layer), golden.tokens_per_layer) for golden in outcome.goldens if golden is not None]
+    wanted = count_macs(layer_work(network), network.model.layers, lengths)
+    return [(name, wanted[name], found) for name, found in outcome.counters.items() if name in wanted and found != wanted[name]]
 
 
 def fields(golden, record, early_exit):

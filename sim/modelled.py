@@ -65,24 +65,23 @@ class Modelled:
 
     def _operation(self, run, layer, cycles, counters, read):
         one = run[-1]
-        made = self.ledger.operation(one, layer, cycles, counters, read + self._bytes(one))
+        made = self.ledger.operation(one, layer, cycles, counters, read + sum(self.moved(one).values()))
         counters["ARRAY_BUSY"] = round(made.lanes / self.config.tokens / self.config.columns)
         return made
 
-    def _bytes(self, one):
-        """On all ports: bus words, each weight once."""
-        values, width = self.program.instructions[one.pc], self.config.bus_bytes
+    def moved(self, one):
+        """{counter: bytes} of each port: bus words, each weight once."""
+        values, width, read, embedding, written = self.program.instructions[one.pc], self.config.bus_bytes, 0, 0, 0
         if self._opcode(one) == Opcode.LINEAR:
-            return values["beats"] * width
+            read = values["beats"] * width
         if self._opcode(one) == Opcode.EXIT:
-            return len(one.ended) * 4 * self.config.result_words
-        moved = 0
+            written = len(one.ended) * 4 * self.config.result_words
         for sentence in one.admitted:
-            moved += _words(0, DESCRIPTOR, width) + _words(0, 4 * len(sentence.ids), width)
+            read += _words(0, DESCRIPTOR, width) + _words(0, 4 * len(sentence.ids), width)
             for position, (token, segment) in enumerate(zip(sentence.ids, sentence.segments, strict=True)):
                 for number in self.rows.numbers(int(token), position, int(segment)):
-                    moved += _words(self.rows.table + 4 * number, 8, width) + _words(*self.rows.place(number), width)
-        return moved
+                    embedding += _words(self.rows.table + 4 * number, 8, width) + _words(*self.rows.place(number), width)
+        return {"BYTES_READ": read, "BYTES_EMBEDDING": embedding, "BYTES_WRITTEN": written}
 
     def _latencies(self, runs, cycles):
         """Of each sentence, from its turn in ADMIT, which goes by tokens, to the end of the EXIT that lets it go."""

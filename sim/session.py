@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from firmware.registers import BY_NAME, Error
+from firmware.registers import BY_NAME, COUNTERS, Error
 from sim.cosim import IRQ, LIMIT, OP, Cosim
 
 __all__ = ["Record", "Session", "SessionError", "by_deadline", "parse_record"]
@@ -84,6 +84,10 @@ class Session:
 
     def read(self, name):
         return self.sim.read(BY_NAME[name].offset)
+
+    def counters(self):
+        """{name: value} of the 64-bit counters."""
+        return {name: self.read(f"{name}_LO") | self.read(f"{name}_HI") << 32 for name in COUNTERS}
 
     def configure(self):
         """Tell the machine where everything lies."""

@@ -83,6 +83,13 @@ def test_missing_tensor_is_a_failure(nano, monkeypatch):
     assert "layer0.gist of sentence 0: " in outcome.failures[0] and "never produced" in outcome.failures[0]
 
 
+def test_wrong_counter_is_a_failure(nano, monkeypatch):
+    real = checks.count_macs
+    monkeypatch.setattr(checks, "count_macs", lambda *given: real(*given) | {"TOKENS": 1})
+    outcome = check(nano.network, CONFIG, nano.sentences[:1])
+    assert outcome.failures == [f"counter TOKENS must be 1, not {sum(outcome.goldens[0].tokens_per_layer)}"]
+
+
 def test_damaged_embedding_row_fails_its_sentences_alone(nano):
     word = int(nano.sentences[2][0][-1])
     image = parse_embedding(nano.program.embedding)

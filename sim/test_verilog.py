@@ -8,6 +8,10 @@ import sys
 
 import pytest
 
+from golden_model.hardware import UNITS
+from hw.accelerator import Accelerator
+from hw.verilog import verilog
+from sim.bench import small
 from sim.cosim_build import ROOT
 
 SMALL = ("T=2", "P=2", "positions=16", "rows=16", "hidden=32", "feed_forward=64", "embedding=16", "heads=2", "layers=3", "weight_depth=128")
@@ -45,6 +49,12 @@ def test_ports(files):
     assert not any(name.startswith("trace") for name in names)
     buses = {name.rpartition("_")[0] for name in names} - {"", "dvfs"}
     assert buses == {"s_axil", "m_axi", "m_axi_emb"}
+
+
+def test_counters_leave_nothing_behind():
+    with_unit, without = (verilog(Accelerator(small(units=units)), "terse") for units in (UNITS, set(UNITS) - {"counters"}))
+    for name in ("core.tally", "counter_", "busy_", "skipped_"):
+        assert name in with_unit and name not in without
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="not run: Icarus Verilog is not installed")

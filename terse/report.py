@@ -8,6 +8,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
+from golden_model.counters import MACS
+
 __all__ = ["bench_progress", "bench_table", "buffers", "claims_table", "evaluation", "fits", "imported", "run_progress", "run_table",
            "shapes_table", "streams_table", "summary"]
 
@@ -46,9 +48,19 @@ def run_table(report):
     return table
 
 
+def multiplications(counters):
+    """What became of the dense layers' multiplications, by the hardware's counters."""
+    total, causes = sum(counters[name] for name in MACS), ("zero weights", "dead heads", "dropped tokens", "exited layers")
+    done, *shares = (f"{counters[name] / total:.1%}" for name in MACS)
+    skipped = ", ".join(f"{share} {cause}" for share, cause in zip(shares, causes, strict=True))
+    return f"Layers' multiplications: {done} of {total:,} done; skipped: {skipped}; {counters['TOKENS']:,} live tokens in all layers"
+
+
 def summary(report):
     """The lines under the table."""
     yield f"Tensors: {', '.join(report.names)}"
+    if report.counters:
+        yield multiplications(report.counters)
     yield (f"{report.tensors_compared:,} tensors, {report.elements_compared:,} values compared; "
            f"{report.total_cycles:,} cycles, {report.cycles_per_second:,.0f} cycles/s")
     good = sum(sentence.match for sentence in report.sentences)

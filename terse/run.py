@@ -36,7 +36,7 @@ class SentenceReport:
 
 @dataclass(frozen=True)
 class Report:
-    """What `terse run` shows; its fields are those of the JSON file, and what went wrong."""
+    """What `terse run` shows; its fields are those of the JSON file, and what went wrong. `counters` of the hardware, by name, if it has them."""
 
     model: str
     hw: str
@@ -49,9 +49,10 @@ class Report:
     failures: list
     names: tuple
     notes: list
+    counters: dict
 
     def to_json(self):
-        keys = ("model", "hw", "bit_exact", "tensors_compared", "elements_compared", "cycles_per_second", "total_cycles")
+        keys = ("model", "hw", "bit_exact", "tensors_compared", "elements_compared", "cycles_per_second", "total_cycles", "counters")
         return {key: getattr(self, key) for key in keys} | {"sentences": [vars(sentence) for sentence in self.sentences]}
 
 
@@ -90,7 +91,7 @@ def run(texts=(), model="tiny", hw="ci", pair=False, count=None, slots=None, tra
     rows = [_row(sentence, outcome, i, network) for i, sentence in enumerate(sentences)]
     speed = outcome.cycles / outcome.seconds if outcome.seconds else 0.0
     return Report(model, hw, outcome.bit_exact, outcome.tensors, outcome.elements, speed, outcome.cycles, rows,
-                  outcome.failures, outcome.names, notes)
+                  outcome.failures, outcome.names, notes, outcome.counters)
 
 
 def _row(sentence, outcome, i, network):

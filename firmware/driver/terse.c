@@ -197,7 +197,7 @@ enum terse_result terse_counter(struct terse *t, uint32_t low_offset, uint64_t *
 {
     if (!is_ready(t) || value == NULL || low_offset % 8 != 0)
         return TERSE_ARGUMENT;
-    if (low_offset < TERSE_CYCLES_LO || low_offset > TERSE_PASSES_LO)
+    if (low_offset < TERSE_CYCLES_LO || low_offset >= TERSE_COUNTERS_END)
         return TERSE_ARGUMENT;
     uint32_t low = get(t, low_offset); /* latches the high word */
     *value = (uint64_t)get(t, low_offset + 4) << 32 | low;

@@ -146,7 +146,10 @@ static int test_counter(void)
     fake.words[TERSE_CYCLES_LO / 4] = 9;
     EXPECT(terse_counter(&t, TERSE_CYCLES_LO, &value) == TERSE_OK && value == (7ull << 32 | 9));
     EXPECT(terse_counter(&t, TERSE_CYCLES_HI, &value) == TERSE_ARGUMENT);
+    fake.words[TERSE_SKIPPED_EXITS_LO / 4] = 5;
+    EXPECT(terse_counter(&t, TERSE_SKIPPED_EXITS_LO, &value) == TERSE_OK && value == 5);
     EXPECT(terse_counter(&t, TERSE_ID, &value) == TERSE_ARGUMENT);
+    EXPECT(terse_counter(&t, TERSE_COUNTERS_END, &value) == TERSE_ARGUMENT);
     return 0;
 }
 
