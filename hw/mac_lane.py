@@ -184,7 +184,7 @@ class MacLane(wiring.Component):
         return entry, group.bank
 
     def _multiply(self, m, entry, bank):
-        """Stages 1 to 4; returns (the column's last products, each token's and what is to be added to it), valid when `_valid`."""
+        """Stages 1 to 4; returns (it is the column's last entry, each token's product and the carry to be added to it), valid when `_valid`."""
         config = self.config
         m.submodules.activations = memory = Memory(shape=data.ArrayLayout(operand_layout(config), config.tokens), depth=2 * config.reduction,
                                                    init=[], attrs=NO_COLLISIONS)
