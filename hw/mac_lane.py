@@ -25,29 +25,26 @@ def shifts(config):
 
 
 def operand_layout(config):
-    """An activation in the lanes' copies: decoded; or, where products are shifted, mantissa * 4^exponent, which takes fewer bits."""
+    """An activation in the lanes' copies: decoded; or, where products are shifted, its mantissa * 2^exponent and its sign, which take fewer bits."""
     fmt = config.format
-    if not shifts(config) or not fmt.is_adaptivfloat:
-        return data.StructLayout({"exponent": 0, "mantissa": decoded(config)})
-    return data.StructLayout({"exponent": fmt.exponent - 1, "mantissa": signed(fmt.mantissa + 3)})
+    if not shifts(config):
+        return data.StructLayout({"value": decoded(config)})
+    mantissa = fmt.mantissa + 1 if fmt.is_adaptivfloat else fmt.bits - 1
+    return data.StructLayout({"mantissa": mantissa, "exponent": fmt.exponent, "negative": 1})
 
 
 def unpack(config, value):
     """A code's operand, combinational: the same integer as golden_model.adaptivfloat.decode_integer."""
-    fmt, sign, magnitude = config.format, value[-1], value[:-1]
+    fmt, negative, magnitude = config.format, value[-1], value[:-1]
+    mantissa, exponent = Cat(magnitude[:fmt.mantissa], magnitude.any()), magnitude[fmt.mantissa:]
     if not fmt.is_adaptivfloat:
+        if shifts(config):
+            return Cat(Mux(negative, -magnitude, magnitude)[:len(magnitude)], negative)
         return Mux(magnitude.any(), value, 0)
-    fraction, exponent = magnitude[:fmt.mantissa], magnitude[fmt.mantissa:]
     if shifts(config):
-        mantissa = Cat(fraction, magnitude.any()) << exponent[0]
-        return Cat(exponent[1:], Mux(sign, -mantissa, mantissa))
-    value = Cat(fraction, magnitude.any()) << exponent
-    return Mux(sign, -value, value)
-
-
-def shift(mantissa, exponent):
-    """mantissa * 4^exponent."""
-    return mantissa << Cat(Const(0, 1), exponent) if len(exponent) else mantissa
+        return Cat(mantissa, exponent, negative)
+    decoded = mantissa << exponent
+    return Mux(negative, -decoded, decoded)
 
 
 def write_layout(config):
@@ -187,7 +184,7 @@ class MacLane(wiring.Component):
         return entry, group.bank
 
     def _multiply(self, m, entry, bank):
-        """Stages 1 to 4; returns (the column's last products, each token's), valid when `_valid`."""
+        """Stages 1 to 4; returns (it is the column's last entry, each token's product and the carry to be added to it), valid when `_valid`."""
         config = self.config
         m.submodules.activations = memory = Memory(shape=data.ArrayLayout(operand_layout(config), config.tokens), depth=2 * config.reduction,
                                                    init=[], attrs=NO_COLLISIONS)
@@ -204,29 +201,39 @@ class MacLane(wiring.Component):
                 weight.eq(unpack(config, weight_code)), operands.eq(read.data),
             ]
         self._valid = valid[-1]
-        product = self._shifted_product if shifted else self._product
-        return last[-1], [product(m, index, operand, weight) for index, operand in enumerate(operands)]
+        if not shifted:
+            return last[-1], [self._product(m, index, operand, weight) for index, operand in enumerate(operands)]
+        mantissa = unpack(config, weight_code)[:len(weight.mantissa)]
+        triple = Signal(len(mantissa) + 2, reset_less=True)     # 3 * weight.mantissa, for all tokens
+        with m.If(self._enable):
+            m.d.sync += triple.eq(mantissa + (mantissa << 1))
+        return last[-1], [self._shifted_product(m, index, operand, weight, triple) for index, operand in enumerate(operands)]
 
     def _product(self, m, index, operand, weight):
         """Stage 3 with a multiplier block."""
         product = Signal(signed(2 * self.config.format.decoded_bits - 1), name=f"product_{index}", reset_less=True)
         with m.If(self._enable):
-            m.d.sync += product.eq(operand.mantissa * weight.mantissa)
-        return product
+            m.d.sync += product.eq(operand.value * weight.value)
+        return product, Const(0, 0)
 
-    def _shifted_product(self, m, index, operand, weight):
-        """Stages 3 and 4 without a multiplier block: mantissas multiplied by rows of adders, then shifted."""
-        width = len(operand.mantissa)
-        mantissas = Signal(signed(2 * width - 1), name=f"mantissas_{index}", reset_less=True)
-        exponent = Signal(len(operand.exponent) and len(operand.exponent) + 1, name=f"exponent_{index}", reset_less=True)
+    def _shifted_product(self, m, index, operand, weight, triple):
+        """Stages 3 and 4 without a multiplier block: for every two bits of a mantissa 0 to 3 times the other one, and their sum shifted.
+
+        A negative product is left one too small: its bits are inverted, which takes no logic."""
+        width, single = len(operand.mantissa), weight.mantissa
+        mantissas = Signal(2 * width + 1, name=f"mantissas_{index}", reset_less=True)
+        exponent = Signal(self.config.format.exponent, name=f"exponent_{index}", reset_less=True)
+        negative, carry = (Signal(name=f"{name}_{index}", reset_less=True) for name in ("negative", "carry"))
         product = Signal(signed(2 * self.config.format.decoded_bits - 1), name=f"product_{index}", reset_less=True)
-        rows = [Mux(weight.mantissa[bit], operand.mantissa, 0) << bit for bit in range(width)]
-        rows[-1] = -rows[-1]
-        while len(rows) > 1:
-            rows = [rows[at] + rows[at + 1] if at + 1 < len(rows) else rows[at] for at in range(0, len(rows), 2)]
+        bits, exponents = Cat(operand.mantissa, Const(0, 1)), operand.exponent + weight.exponent
+        rows = [Mux(bits[at + 1], Mux(bits[at], triple, single << 1), Mux(bits[at], single, 0)) << at for at in range(0, width, 2)]
+        magnitude = Cat(mantissas << Cat(Const(0, 1), exponent), Const(0, 1)).as_signed()
         with m.If(self._enable):
-            m.d.sync += [mantissas.eq(rows[0]), exponent.eq(operand.exponent + weight.exponent), product.eq(shift(mantissas, exponent))]
-        return product
+            m.d.sync += [
+                mantissas.eq(sum(rows[1:], rows[0]) << exponents[0]), exponent.eq(exponents[1:]), negative.eq(operand.negative ^ weight.negative),
+                product.eq(Mux(negative, ~magnitude, magnitude)), carry.eq(negative),
+            ]
+        return product, carry
 
     def _accumulate(self, m, last, products, headers):
         """The accumulators; with a column's last products the sums go to the result, and the accumulators start again from 0."""
@@ -241,9 +248,10 @@ class MacLane(wiring.Component):
             headers.o.ready.eq(taken & ~current.dense), headers.rewind.eq(current.end & current.rewind), headers.release.eq(~current.rewind),
         ]
         m.d.sync += filled.eq((filled & ~taken) | ends)
-        for index, product in enumerate(products):
+        for index, (product, carry) in enumerate(products):
             total, added = Signal(accumulator(self.config), name=f"total_{index}"), Signal(accumulator(self.config), name=f"added_{index}")
-            m.d.comb += added.eq(total + product)
+            # A carry comes in from an added lowest bit: a third operand would be a second adder.
+            m.d.comb += added.eq((Cat(carry, total).as_signed() + Cat(carry, product).as_signed()) >> len(carry))
             with m.If(ends):
                 m.d.sync += [result[index].eq(added), total.eq(0)]
             with m.Elif(adds):

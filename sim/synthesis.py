@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `make synth` found, by block: `python -m sim.synthesis build/synth/ecp5.stat` (yosys' `stat -hierarchy`). Exit status 1 if it does not fit.
 
-`python -m sim.synthesis build/synth/array_dsp.v dsp` writes the array alone, for `make synth-array`.
+`python -m sim.synthesis build/synth/ecp5_array_dsp.v` writes a configuration's array alone, with the multipliers named, for `make synth-array`;
+an array alone need not fit.
 """
 import dataclasses
 import pathlib
@@ -50,10 +51,11 @@ def table(blocks, depth=DEPTH):
             yield f"| {name} | {' | '.join(f'{blocks[name][column]:,}' for column in columns)} |"
 
 
-def write_array(path, multiplier):
-    """Verilog of the `ecp5` configuration's array alone, as module `array`."""
-    config = dataclasses.replace(HARDWARE["ecp5"], multiplier=multiplier)
-    pathlib.Path(path).write_text(verilog(MacArray(config, meta=column_meta(config)), "array"), encoding="utf-8")
+def write_array(path):
+    """Verilog of an array alone, as module `array`; `path` is [folder/]configuration_array_multiplier.v."""
+    hw, _, multiplier = path.stem.split("_")
+    config = dataclasses.replace(HARDWARE[hw], multiplier=multiplier)
+    path.write_text(verilog(MacArray(config, meta=column_meta(config)), "array"), encoding="utf-8")
 
 
 def for_each_mac(counts, config):
@@ -61,18 +63,21 @@ def for_each_mac(counts, config):
     return (counts["LUT4"] + 2 * counts["CCU2C"]) / config.tokens / config.columns
 
 
-def main(path, multiplier=None):
-    if multiplier:
-        return write_array(path, multiplier)
-    blocks = parse(pathlib.Path(path).read_text(encoding="utf-8"))
+def main(path):
+    path = pathlib.Path(path)
+    if path.suffix == ".v":
+        return write_array(path)
+    blocks = parse(path.read_text(encoding="utf-8"))
     print("\n".join(table(blocks)))
-    config, array = HARDWARE.get(pathlib.Path(path).stem, HARDWARE["ecp5"]), blocks.get("array") or blocks.get("datapath.array")
-    if array:
-        print(f"array: {for_each_mac(array, config):.1f} logic cells (LUT4 + 2 CCU2C) for each MAC")
-    problems = over(blocks.get("terse", array))
+    hw, array = path.stem.split("_")[0], blocks.get("array") or blocks.get("terse.core.datapath.array")
+    if array and hw in HARDWARE:
+        print(f"array: {for_each_mac(array, HARDWARE[hw]):.1f} logic cells (LUT4 + 2 CCU2C) for each MAC")
+    if "terse" not in blocks:
+        return False
+    problems = over(blocks["terse"])
     print("fits an LFE5U-85F" if not problems else f"does not fit an LFE5U-85F: {'; '.join(problems)}")
     return bool(problems)
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(sys.argv[1]))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
+from golden_model.hardware import HARDWARE, HardwareConfig
 from sim.synthesis import main, over, parse, table
 
 STAT = """
@@ -38,3 +39,14 @@ def test_report(tmp_path, capsys, luts, text, status):
     path.write_text(STAT.format(luts=luts))
     assert main(path) is status
     assert text in capsys.readouterr().out
+
+
+def test_array_alone(tmp_path, capsys, monkeypatch):
+    """Its Verilog by the file's name; of its figures logic cells for each MAC, and no word on whether it fits."""
+    monkeypatch.setitem(HARDWARE, "small", HardwareConfig(tokens=2, columns=2))
+    main(tmp_path / "small_array_fabric.v")
+    assert "module array(" in (tmp_path / "small_array_fabric.v").read_text()
+    (tmp_path / "small_array_fabric.stat").write_text(STAT.format(luts=400_000).replace("terse", "array"))
+    assert main(tmp_path / "small_array_fabric.stat") is False
+    printed = capsys.readouterr().out
+    assert "array: 100006.0 logic cells" in printed and "fit" not in printed
