@@ -11,7 +11,7 @@ DATA ?= ../shared/data
 PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: all setup tools test regress campaign fullsize verilog synth synth-array train lint clean
+.PHONY: all setup tools test regress campaign shapes fullsize verilog synth synth-array train lint clean
 .DEFAULT_GOAL := all
 
 all: setup
@@ -41,6 +41,9 @@ regress: setup
 
 campaign: setup
 	$(BIN)/python -m sim.campaign --seed $(SEED)
+
+shapes: setup
+	$(BIN)/python -m sim.shapes
 
 fullsize: setup
 	$(BIN)/python -m terse.fullsize base large --data $(DATA)

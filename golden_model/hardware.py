@@ -122,5 +122,5 @@ HARDWARE = {
     "ci": HardwareConfig(),
     "ecp5": HardwareConfig(tokens=8, columns=8),
     "edgebert": HardwareConfig(tokens=16, columns=16, bus_bits=128, slots=8, rows=128, positions=128, hidden=768,
-                               feed_forward=3072, embedding=128, heads=12, weight_depth=8192),
+                               feed_forward=3072, embedding=128, heads=12, weight_depth=16384),
 }

@@ -22,7 +22,7 @@ class Attention(wiring.Component):
     the feeder (keys, or values), and for scores the softmax. All of them and the columns keep the order of the turns, and every wait is for a
     turn before: so there is no deadlock.
 
-    An item takes as long as the longest of: feeder, head * tiles of keys (times T / P where P < T) + ceil(head / P) * max(keys, P); softmax,
+    An item takes as long as the longest of: feeder, head * tiles of keys (where P < T parts of P keys) + ceil(head / P) * max(keys, P); softmax,
     see `Scoring`; loads, head + keys and their latencies. An operand's bank is free when the last column of the turn that used it has left, P + 10
     cycles after its last entry: a query tile of `head` words whose turn is behind a shorter context adds what is missing.
     Queries, keys and context have the word layout address = base + tile * stride + head * dimension + feature.

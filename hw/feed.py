@@ -71,9 +71,9 @@ class _Walker(wiring.Component):
 class KeyWalker(_Walker):
     """Keys of one head of one slot: lane p takes the vector of one key, so a group's columns are the scores of P keys.
 
-    Where P >= T a group takes P // T whole tiles; else a tile is cut into ceil(T / P) groups. A column's destination is its row number; rows of
-    other slots in the edge tiles have none. First request 4 cycles after the item (for each tile before the slot's first one more), then one
-    every 3 cycles, 2 inside a group, as they are taken.
+    Where P >= T a group takes P // T whole tiles; else a tile is cut into ceil(T / P) groups, of which those with a key of the slot are asked for.
+    A column's destination is its row number; rows of other slots in the edge groups have none. First request 4 cycles after the item (for each
+    tile before the slot's first one more), then one every 3 cycles, 2 inside a group or a tile, as they are taken.
     """
 
     def __init__(self, config):
@@ -94,12 +94,12 @@ class KeyWalker(_Walker):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += tiles.i.valid.eq(self.i.valid)
-                m.d.sync += [member.eq(0), part.eq(0)]
+                m.d.sync += member.eq(0)
                 with m.If(self.i.valid):
                     m.next = "TILE"
             with m.State("TILE"):
                 m.d.comb += tiles.o.ready.eq(1)
-                m.d.sync += tile.eq(tiles.o.payload)
+                m.d.sync += [tile.eq(tiles.o.payload), part.eq(self._first(m, tiles.o.payload.live))]
                 with m.If(tiles.o.valid):
                     m.next = "REQUEST"
                     with m.If(opening):
@@ -110,6 +110,14 @@ class KeyWalker(_Walker):
                     self._advance(m, tile, member, part)
         return m
 
+    def _first(self, m, live):
+        """The first part of a tile that holds one of the slot's keys."""
+        part, p = Signal(range(parts(self.config))), self.config.columns
+        for number in reversed(range(parts(self.config))):
+            with m.If(live[number * p:(number + 1) * p].any()):
+                m.d.comb += part.eq(number)
+        return part
+
     def _group(self, m, tile, part):
         """The group that begins with this tile: lane l has row base + l, where that is the slot's and the group's."""
         t, p, item, group = self.config.tokens, self.config.columns, self.i.payload, self.o_group.payload
@@ -118,15 +126,15 @@ class KeyWalker(_Walker):
         m.d.comb += [
             group.base.eq(tile.tile * t + part * p), first.eq(item.start - group.base), rest.eq(item.start + item.count - group.base),
             group.lanes.eq(Cat((first <= lane) & (rest > lane) & (limit > lane) for lane in range(p))),
-            group.last.eq((part == parts(self.config) - 1) & (item.start + item.count <= (tile.tile + members(self.config)) * t)),
+            group.last.eq((rest <= p) & (rest <= limit)),
         ]
 
     def _advance(self, m, tile, member, part):
-        with m.If(part != parts(self.config) - 1):
+        with m.If((part != parts(self.config) - 1) & ~self.o_group.payload.last):
             m.d.sync += part.eq(part + 1)
             m.next = "ANNOUNCE"
         with m.Else():
-            m.d.sync += [part.eq(0), member.eq(Mux(self.o_run.payload.closing, 0, member + 1))]
+            m.d.sync += member.eq(Mux(self.o_run.payload.closing, 0, member + 1))
             m.next = "TILE"
             with m.If(tile.last):
                 m.d.comb += self.i.ready.eq(1)

@@ -25,7 +25,7 @@ def fields(layout):
 
 
 def decode(layout, words):
-    """Fields of many records by name: int64 arrays of shape (records,) or (records, lanes).
+    """Fields of many records by name: int64 arrays of shape (records,) or (records, lanes). Unsigned ones of 64 bits come as their bits do.
 
     `words` holds one record a row, as little-endian 32-bit words.
     """
@@ -38,7 +38,8 @@ def _cut(words, offset, width, signed, count, step):
     starts = offset + step * np.arange(1 if count is None else count)
     first, low = starts // 32, (starts % 32).astype(np.uint64)
     pair = words[:, first] | words[:, first + 1] << np.uint64(32)
-    value = ((pair >> low) & np.uint64((1 << width) - 1)).astype(np.int64)
+    above = words[:, first + 2] << np.uint64(1) << (np.uint64(63) - low)    # bit 64 of what begins at the pair is bit 64 - low of the value
+    value = ((pair >> low | above) & np.uint64((1 << width) - 1)).astype(np.int64)
     if signed:
         value -= (value >> (width - 1)) << width
     return value[:, 0] if count is None else value

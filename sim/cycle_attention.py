@@ -110,14 +110,14 @@ class _Machine:
         self.array.group(entries, [when + QUEUE for when in fed], leave)
 
     def _keys(self, turn, first, count, works):
-        """P keys a group, or where P < T a part of a tile."""
+        """P keys a group, or where P < T a part of a tile that has any."""
         t, p, live = self.config.tokens, self.config.columns, range(first, first + count)
         members, parts = max(1, p // t), ceil_div(t, p)
         tiles = range(first // t, (first + count - 1) // t + 1)
         place = self._walk(turn) + 3 + first // t
         fed, keys, announced = [], [], 0
         for index, tile in enumerate(tiles):
-            for part in range(parts):
+            for part in range(max(0, first - tile * t) // p, min(parts, ceil_div(first + count - tile * t, p))):
                 closing = parts > 1 or index % members == members - 1 or tile == tiles[-1]
                 asking = place
                 if parts > 1 or index % members == 0:

@@ -214,6 +214,7 @@ class Bench:
             last = bool(command["free"])
             bench.assert_same("command", command["meta"], {"kind": Kind.SCORE.value, "final": int(last), **item.where})
             bench.assert_same("command", (command["groups"], command["rewind"]), (1, 0))
+            assert any(row != NOWHERE for row in destinations), "a group without a key of the slot"
             for row, codes in zip(destinations, lanes, strict=True):
                 if row == NOWHERE:
                     assert len(codes) in (1, self.dimension)
@@ -267,6 +268,18 @@ async def attention(dut, pause, dimension, heads):
 
 
 @cocotb.test()
+async def edges(dut):
+    """Slots that begin and end anywhere in a tile: whole groups, one row, both sides of a tile's border, a tile in the middle."""
+    test = Bench(dut, "none", 3, 1)
+    config = test.config
+    t, p, rows = config.tokens, config.columns, config.rows
+    await test.start()
+    for table in ((p, 1), (1, p, rows - 2 - p, 1), (t - 1, 2, p), (t, p, 1), (p - 1, 2, t)):
+        test.table = slot_table(config, *table)
+        await test.run((1 << len(table)) - 1)
+
+
+@cocotb.test()
 async def throughput(dut):
     """In the steady state the dense port, or the softmax, never waits."""
     test = Bench(dut, "none", dimension := 12, 3)
@@ -275,8 +288,8 @@ async def throughput(dut):
     await test.start()
     await test.run(1)
     t, p = config.tokens, config.columns
-    tiles = ceil_div(keys, t)       # of keys; lanes without one take a zero at the end of their group
-    feed = dimension * ceil_div(t, p) * tiles + ceil_div(tiles, max(1, p // t)) * (p > t and p % t > 0) + ceil_div(dimension, p) * keys
+    groups = keys // t * ceil_div(t, p) + ceil_div(keys % t, p) if p < t else ceil_div(keys, p // t * t)
+    feed = dimension * (groups if p < t else ceil_div(keys, t)) + groups * (p > t and p % t > 0) + ceil_div(dimension, p) * keys
     softmax = 2 * keys + SOFTMAX
     begins = test.array.begun[2:-2:2]      # the turns of scores behind the first context
     cycles = (begins[-1] - begins[0]) / (len(begins) - 1)
@@ -284,7 +297,7 @@ async def throughput(dut):
     assert cycles <= max(feed, softmax) + 4
 
 
-@pytest.mark.parametrize(("tokens", "columns"), [(4, 4), (4, 2), (4, 8), (3, 4), (4, 3), (3, 8)])
+@pytest.mark.parametrize(("tokens", "columns"), [(4, 4), (4, 2), (4, 8), (3, 4), (4, 3), (3, 8), (8, 2), (8, 3)])
 def test_attention(tokens, columns):
     config = bench.small(tokens=tokens, columns=columns, slots=4, heads=3)
     bench.run(block_of(config), "sim.test_attention", f"attention_{tokens}_{columns}", config=config)

@@ -168,7 +168,7 @@ def test_bad_design():
 def test_decode(seed):
     """Random layouts and values against Amaranth's own packing."""
     rng = np.random.default_rng(seed)
-    widths = [(f"f{i}", int(rng.integers(1, 33)), bool(rng.integers(2))) for i in range(6)]
+    widths = [(f"f{i}", int(rng.integers(1, 64)), bool(rng.integers(2))) for i in range(6)]
     members = {name: signed(width) if sign else width for name, width, sign in widths}
     layout = data.StructLayout(members | {"lanes": data.ArrayLayout(signed(13), 5)})
     wanted, rows = [], []

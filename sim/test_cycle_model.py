@@ -27,7 +27,7 @@ CASES = {           # model, config, density, eta, exit threshold, (sentences, s
     "nano, slow memory": (NANO, SMALL, 0.4, 0.0, NEVER, (1, 16, 16), 1, 20, 1),
     "nano, dense": (NANO, SMALL, 1.0, 0.0, NEVER, (1, 13, 13), 1, 100, 4),
     "nano, 2 slots, drops, exits": (NANO, SMALL, 0.4, 0.9, 1.0, (6, 3, 16), 2, 100, 4),
-    "nano on 4x2, 2 slots, drops": (NANO, small(columns=2), 0.4, 0.7, NEVER, (2, 5, 9), 2, 100, 4),
+    "nano on 8x2, 3 slots, drops": (NANO, small(8, columns=2, slots=3, rows=32), 0.4, 0.7, NEVER, (6, 3, 13), 3, 100, 4),
     "tiny, 12 tiles": (TINY, CI, 0.4, 0.0, NEVER, (1, 48, 48), 1, 100, 4),
     "tiny, dense, 2 tiles": (TINY, CI, 1.0, 0.0, NEVER, (1, 5, 5), 1, 100, 4),
     "tiny, 2 slots, drops, slow memory": (TINY, CI, 0.4, 0.2, NEVER, (2, 20, 30), 2, 100, 1),

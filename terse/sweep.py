@@ -6,6 +6,7 @@ from golden_model.config import MODELS
 from golden_model.hardware import HARDWARE
 from sim.modelled import MODEL
 from sim.operations import SIMULATED
+from sim.shapes import SHAPES
 from terse.cases import Case
 from terse.errors import UserError
 
@@ -14,7 +15,6 @@ __all__ = ["FEW", "MANY", "MEMORIES", "SPARSITIES", "full_cases", "quick_cases",
 SPARSITIES = (0.0, 0.6, 0.8)
 LENGTHS = (128, 64, 32, 16, 8, 4, 1)
 MEMORIES = tuple((speed, latency) for speed in (4, 8, 16) for latency in (20, 100, 400))   # bytes/cycle, cycles to the first
-SHAPES = ((64, 4), (32, 8), (16, 16), (8, 32), (4, 64), (2, 2), (4, 4), (8, 8), (32, 32))
 STREAM_SHAPES = ((16, 16), (64, 4))
 PROFILE = (25, 16, 10, 6)   # live tokens of each layer, the last one's exit
 FEW, MANY = 64, 256         # sentences of a stream that is simulated, of one that is not
