@@ -146,7 +146,7 @@ def _network(name, random, number_format):
         return quantize(_checkpoint(name), number_format)
     layers, zeros = random
     sizes = dataclasses.replace(MODELS[name], layers=layers, vocabulary=WORDS)
-    checkpoint = random_checkpoint(sizes, seed=1, density=1.0, eta=ETA, exit_threshold=NEVER, calibration=1)
+    checkpoint = random_checkpoint(sizes, seed=1, density=1.0, eta=ETA, exit_threshold=NEVER, calibration=0)    # ranges: below
     checkpoint.tensors["predictor.score.weight"] *= EVEN
     if zeros:
         checkpoint.tensors = prune(checkpoint.tensors, zeros)
@@ -187,9 +187,9 @@ def simulate(case, watch=None):
 def model(case):
     """The cycle model's `Measurement` of a case; of a single layer with what its memory costs."""
     queue = tuple((tuple(map(int, ids)), tuple(map(int, segments))) for ids, segments in _queue(case))
-    if case.profile:
-        entering = (case.profile[0], *case.profile[:-1])
-        sentences = [Sentence(*words, entering, case.profile) for words in queue]
+    if case.random:     # nobody is dropped or leaves early (ETA, NEVER) but by the profile: no golden model is needed
+        live = case.profile or (case.tokens,) * case.layers
+        sentences = [Sentence(*words, (live[0], *live[:-1]), live) for words in queue]
     else:
         sentences = _golden(network_key(case), queue)
     modelled = _modelled(network_key(case), case.hardware)

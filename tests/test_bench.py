@@ -249,6 +249,14 @@ def test_cycle_model():
     assert len(stream.tokens) == 2 and max(stream.exit_layers) <= MODELS["tiny"].layers
 
 
+def test_nobody_leaves_a_random_network():
+    """What the cycle model takes for granted of random sentences is what the golden model finds."""
+    for zeros in (0.0, 0.6, 0.8):
+        case = dataclasses.replace(CASE, tokens=16, layers=3, sparsity=zeros)
+        sentence, = running._golden(running.network_key(case), tuple((tuple(ids), tuple(segments)) for ids, segments in running._queue(case)))
+        assert sentence.entering == sentence.live == (16,) * 3
+
+
 def test_long_streams_need_data(monkeypatch):
     """Without SST-2's dev split the samples come again, and it is said."""
     long = Case("tiny", HARDWARE["ci"], sentences=70, source="model")
