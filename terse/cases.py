@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import random
 from dataclasses import dataclass
 
 from compress.data import DataError, find_split, read_split
@@ -20,11 +21,12 @@ from sim import measure as measuring
 from sim.cycle_work import Sentence, of_golden
 from sim.modelled import MODEL, Modelled
 from sim.operations import SIMULATED
+from sim.session import by_deadline
 from terse import catalog
 from terse.errors import UserError
 from terse.text import encode, gather
 
-__all__ = ["DATA", "Case", "has_data", "model", "network_key", "simulate", "sparsity_of"]
+__all__ = ["DATA", "ORDERS", "Case", "deadlines", "has_data", "model", "network_key", "simulate", "sparsity_of"]
 
 NETWORKS = ("terse/cases.py", "compress/prune.py", "compress/import_hf.py")
 DEPENDS = {     # sources besides those that elaboration depends on, or all sources
@@ -34,6 +36,8 @@ DEPENDS = {     # sources besides those that elaboration depends on, or all sour
 DATA = cosim_build.ROOT.parent / "shared" / "data"      # SST-2's dev split, for more sentences than travel with a model
 NEVER = 0.001           # exit threshold in nats that no sentence of a random model reaches: the off-ramp runs in every layer
 ETA, EVEN = 0.01, 0.02  # the predictor runs, finds all tokens about alike, and nobody is dropped
+ORDERS = ("first come", "deadline first")
+PACE = 36_000           # deadlines lie within so many cycles for each sentence of the queue, of which it takes 26,000: too many, and no order helps
 WORDS = 1000            # vocabulary of random models: one that no cycle depends on
 SPEED, PREDICTION = 80_000, 1.2     # simulated cycles a second; seconds of the cycle model for a base layer: for the time left
 
@@ -45,6 +49,7 @@ class Case:
     sparsity : share of zeros of encoder, pooler and embeddings; bytes_per_cycle, latency : of the memory; slots : that may be used
     profile : makes it a stream of random sentences through random weights, of which so many tokens live in each layer until the last one's exit;
         nothing but the cycle model can take that
+    order : of ORDERS, makes it a stream whose sentences have deadlines (`deadlines`) and begin in this order
     source : "simulated" or "model"
     """
 
@@ -58,6 +63,7 @@ class Case:
     slots: int = 1
     sentences: int = 0
     profile: tuple = ()
+    order: str = ""
     source: str = SIMULATED
 
     @property
@@ -73,6 +79,8 @@ class Case:
             what = f"{self.sentences} sentences, {self.slots} slot{'s' * (self.slots > 1)}"
         if self.profile:
             what += f", tokens {' '.join(map(str, self.profile))}"
+        if self.order:
+            what += f", {self.order}"
         zeros = f", {self.sparsity:.0%} zeros" if self.random else ""
         return f"{self.model} {shape}, {what}{zeros}, {self.bytes_per_cycle} bytes/cycle, latency {self.latency}"
 
@@ -168,12 +176,29 @@ def _queue(case):
     if case.sentences > len(inputs) and has_data():
         inputs = [((row.sentence,), row.label) for row in read_split(DATA, "sst2", "dev")]
     inputs = (inputs * ceil_div(case.sentences, len(inputs)))[:case.sentences]
-    return [(one.ids, one.segments) for one in encode(catalog.tokenizer(case.model, longest), inputs, longest, truncate=True)]
+    words = [(one.ids, one.segments) for one in encode(catalog.tokenizer(case.model, longest), inputs, longest, truncate=True)]
+    return [words[number] for number in _turns(case)]
 
 
-@functools.lru_cache(maxsize=1)
-def _golden(key, queue):
-    return [of_golden(words, run(_network(*key), *words)) for words in queue]
+def deadlines(case):
+    """Cycles from the start of the queue, at random, for each sentence in the order of the queue; none without an `order`."""
+    drawn = _drawn(case)
+    return [drawn[number] for number in _turns(case)] if case.order else []
+
+
+def _drawn(case):
+    generator = random.Random(1)
+    return [generator.randint(1, case.sentences * PACE) for _ in range(case.sentences)]
+
+
+def _turns(case):
+    """Numbers of the sentences in the order of the queue."""
+    return by_deadline(_drawn(case)) if case.order == ORDERS[1] else range(case.sentences)
+
+
+@functools.lru_cache(maxsize=1024)
+def _golden(key, words):
+    return of_golden(words, run(_network(*key), *words))
 
 
 def simulate(case, watch=None):
@@ -191,6 +216,6 @@ def model(case):
         live = case.profile or (case.tokens,) * case.layers
         sentences = [Sentence(*words, (live[0], *live[:-1]), live) for words in queue]
     else:
-        sentences = _golden(network_key(case), queue)
+        sentences = [_golden(network_key(case), words) for words in queue]
     modelled = _modelled(network_key(case), case.hardware)
     return modelled.measure(sentences, case.slots, case.latency, case.bytes_per_cycle, stalls=case.layers == 1 and not case.sentences)
