@@ -36,10 +36,11 @@ class SentenceReport:
 
 @dataclass(frozen=True)
 class Report:
-    """What `terse run` shows; its fields are those of the JSON file, and what went wrong."""
+    """What `terse run` shows; its fields are those of the JSON file, and what went wrong. jobs : queues, each in a process of its own."""
 
     model: str
     hw: str
+    jobs: int
     bit_exact: bool
     tensors_compared: int
     elements_compared: int
@@ -51,7 +52,7 @@ class Report:
     notes: list
 
     def to_json(self):
-        keys = ("model", "hw", "bit_exact", "tensors_compared", "elements_compared", "cycles_per_second", "total_cycles")
+        keys = ("model", "hw", "jobs", "bit_exact", "tensors_compared", "elements_compared", "cycles_per_second", "total_cycles")
         return {key: getattr(self, key) for key in keys} | {"sentences": [vars(sentence) for sentence in self.sentences]}
 
 
@@ -70,27 +71,35 @@ def prepare(model, texts, pair=False, count=None, positions=None, truncate=False
     return checkpoint, sentences, notes
 
 
-def run(texts=(), model="tiny", hw="ci", pair=False, count=None, slots=None, trace=None, truncate=False, watch=None):
-    """Sentences through golden model and RTL -> Report; `watch` as in `sim.check.check`."""
+def run(texts=(), model="tiny", hw="ci", pair=False, count=None, slots=None, trace=None, truncate=False, watch=None, jobs=1):
+    """Sentences through golden model and RTL, as one queue or `jobs` at a time -> Report; `watch` as in `sim.check.check`."""
     config = catalog.hardware(hw)
     if slots is not None and not 1 <= slots <= config.slots:
         raise UserError(f"--slots must be in 1..{config.slots}, the slots of {hw}, not {slots}")
     checkpoint, sentences, notes = prepare(model, texts, pair, count, config.positions, truncate)
     if trace is not None and len(sentences) != 1:
         raise UserError(f"--trace writes the waveform of a single sentence, not of {len(sentences)}; give one TEXT or --sentences 1")
-    from sim.check import check
+    if not 1 <= jobs <= len(sentences):
+        raise UserError(f"--jobs must be in 1..{len(sentences)}, the number of sentences, not {jobs}")
     wave = None if trace is None else pathlib.Path(trace) / f"{pathlib.Path(model).name}_{hw}.vcd.gz"
     try:
         network = quantize(checkpoint, config.format)
-        outcome = check(network, config, [(s.ids, s.segments) for s in sentences], slots, trace=wave, watch=watch)
+        outcome = _check(network, config, [(s.ids, s.segments) for s in sentences], slots, wave, watch, jobs)
     except CompileError as error:
         raise UserError(f"Model {model}, hardware {hw}: {error}") from error
     if wave:
         notes.append(f"Waveform: {wave}")
     rows = [_row(sentence, outcome, i, network) for i, sentence in enumerate(sentences)]
     speed = outcome.cycles / outcome.seconds if outcome.seconds else 0.0
-    return Report(model, hw, outcome.bit_exact, outcome.tensors, outcome.elements, speed, outcome.cycles, rows,
+    return Report(model, hw, jobs, outcome.bit_exact, outcome.tensors, outcome.elements, speed, outcome.cycles, rows,
                   outcome.failures, outcome.names, notes)
+
+
+def _check(network, config, sentences, slots, trace, watch, jobs):
+    from sim import check, parallel
+    if jobs == 1:
+        return check.check(network, config, sentences, slots, trace=trace, watch=watch)
+    return parallel.check(network, config, sentences, jobs, slots, watch)
 
 
 def _row(sentence, outcome, i, network):

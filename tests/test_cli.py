@@ -56,6 +56,8 @@ BAD = [
     (("run", "--sentences", 0), "--sentences must be at least 1, not 0"),
     (("run", "--slots", 3, "good"), "--slots must be in 1..2, the slots of ci, not 3"),
     (("run", "--slots", 0, "good"), "--slots must be in 1..2, the slots of ci, not 0"),
+    (("run", "--jobs", 3, "one", "two"), "--jobs must be in 1..2, the number of sentences, not 3"),
+    (("run", "--jobs", 0, "good"), "--jobs must be in 1..1, the number of sentences, not 0"),
     (("run", "--hw", "asic", "good"), "No hardware 'asic'; there is ci, ecp5, edgebert"),
     (("run", "--trace", "x", "one", "two"), "--trace writes the waveform of a single sentence, not of 2"),
 ]
