@@ -37,9 +37,9 @@ DATA = cosim_build.ROOT.parent / "shared" / "data"      # SST-2's dev split, for
 NEVER = 0.001           # exit threshold in nats that no sentence of a random model reaches: the off-ramp runs in every layer
 ETA, EVEN = 0.01, 0.02  # the predictor runs, finds all tokens about alike, and nobody is dropped
 ORDERS = ("first come", "deadline first")
-PACE = 36_000           # deadlines lie within so many cycles for each sentence of the queue, of which it takes 26,000: too many, and no order helps
+PACE = 36_000           # deadlines lie within so many cycles for each sentence of the queue, which takes some 26,000
 WORDS = 1000            # vocabulary of random models: one that no cycle depends on
-SPEED, PREDICTION = 80_000, 1.2     # simulated cycles a second; seconds of the cycle model for a base layer: for the time left
+SPEED, LAYER, STREAM = 80_000, 0.5, 0.07    # simulated cycles a second; seconds of the cycle model for a base layer, a sentence of tiny
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,9 @@ class Case:
         """Roughly, without what is shared between cases."""
         if self.source == SIMULATED:
             return self.estimate / SPEED
-        return PREDICTION * (1 + self.layers / 6 + self.sentences / 30) * max(0.1, _weights(MODELS[self.model]) / _weights(MODELS["base"]))
+        if not self.random:
+            return STREAM * self.sentences / self.slots ** 0.7
+        return LAYER * (1 + 9 * bool(self.profile) + self.layers / 2) * max(0.1, _weights(MODELS[self.model]) / _weights(MODELS["base"]))
 
 
 def _weights(sizes):
