@@ -11,7 +11,7 @@ from compress.tokenizer import train_tokenizer
 from golden_model.config import MODELS, NumberFormat
 from golden_model.hardware import HARDWARE
 from golden_model.random_model import random_checkpoint
-from terse import catalog, cli
+from terse import catalog, cli, wheel
 from terse.errors import UserError
 from terse.npz import compare
 from terse.text import encode, gather
@@ -99,6 +99,14 @@ def test_eval_without_data(terse, model):
 
 def test_usage_error(terse):
     assert terse("run", "--nonsense")[0] == 2
+
+
+@pytest.mark.parametrize("count", [0, 65])
+def test_wheel_without_sentences(monkeypatch, capsys, count):
+    monkeypatch.setattr(sys, "argv", ["terse.wheel", "--sentences", str(count)])
+    with pytest.raises(SystemExit) as stop:
+        wheel.main()
+    assert stop.value.code == 2 and "--sentences must be at " in capsys.readouterr().err
 
 
 def test_settings():
