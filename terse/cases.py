@@ -26,7 +26,7 @@ from terse import catalog
 from terse.errors import UserError
 from terse.text import encode, gather
 
-__all__ = ["DATA", "ORDERS", "Case", "deadlines", "has_data", "model", "network_key", "simulate", "sparsity_of"]
+__all__ = ["DATA", "ORDERS", "Case", "deadlines", "has_data", "model", "network", "network_key", "queue", "simulate", "sparsity_of"]
 
 NETWORKS = ("terse/cases.py", "compress/prune.py", "compress/import_hf.py")
 DEPENDS = {     # sources besides those that elaboration depends on, or all sources
@@ -164,12 +164,17 @@ def _network(name, random, number_format):
     return quantize(checkpoint, number_format)
 
 
+def network(case):
+    """The `Network` of a case."""
+    return _network(*network_key(case))
+
+
 @functools.lru_cache(maxsize=1)
 def _modelled(key, hardware):
     return Modelled(compile_network(_network(*key), hardware))
 
 
-def _queue(case):
+def queue(case):
     """(token ids, segment ids) of each sentence."""
     if case.random:
         sizes, length = dataclasses.replace(MODELS[case.model], vocabulary=WORDS), case.profile[0] if case.profile else case.tokens
@@ -207,17 +212,16 @@ def simulate(case, watch=None):
     """The co-simulation's `Measurement` of a case."""
     if case.profile:
         raise UserError(f"The machine drops what its predictor says, not what a profile says: {case.label}")
-    network = _network(*network_key(case))
-    return measuring.measure(network, case.hardware, _queue(case), case.slots, case.latency, case.bytes_per_cycle, watch)
+    return measuring.measure(network(case), case.hardware, queue(case), case.slots, case.latency, case.bytes_per_cycle, watch)
 
 
 def model(case):
     """The cycle model's `Measurement` of a case; of a single layer with what its memory costs."""
-    queue = tuple((tuple(map(int, ids)), tuple(map(int, segments))) for ids, segments in _queue(case))
+    words = [(tuple(map(int, ids)), tuple(map(int, segments))) for ids, segments in queue(case)]
     if case.random:     # nobody is dropped or leaves early (ETA, NEVER) but by the profile: no golden model is needed
         live = case.profile or (case.tokens,) * case.layers
-        sentences = [Sentence(*words, (live[0], *live[:-1]), live) for words in queue]
+        sentences = [Sentence(*one, (live[0], *live[:-1]), live) for one in words]
     else:
-        sentences = [_golden(network_key(case), words) for words in queue]
+        sentences = [_golden(network_key(case), one) for one in words]
     modelled = _modelled(network_key(case), case.hardware)
     return modelled.measure(sentences, case.slots, case.latency, case.bytes_per_cycle, stalls=case.layers == 1 and not case.sentences)

@@ -107,11 +107,17 @@ def bench(quick: Annotated[bool, typer.Option("--quick", help="Simulate only the
           plot: Annotated[pathlib.Path | None, typer.Option(help="Write roofline.png, timeline.png and deadlines.png to this folder.")] = None,
           only: Annotated[str, typer.Option(help="Only the cases whose name holds this text.")] = "",
           source: Annotated[str | None, typer.Option(help="Take all cycles from the model, or from the simulated machine.")] = None,
-          trip: Annotated[int, typer.Option(help="Cycles of EdgeBERT's host for each tile of results.")] = 0):
+          trip: Annotated[int, typer.Option(help="Cycles of EdgeBERT's host for each tile of results.")] = 0,
+        golden: Annotated[bool, typer.Option("--golden", help="Only time the golden model: a sentence of base, SST-2's dev split on tiny.")] = False):
     """Cycles by co-simulation or cycle model, beside their limits, EdgeBERT's and what is asked; what is measured already is not run again."""
     from golden_model.config import MODELS
     from terse import bench as benching
     from terse import report, sweep
+    if golden:
+        from terse.timing import golden_times
+        for line in golden_times():
+            print(line)
+        return
     from terse.claims import claims
     from terse.edgebert import text
     cases = sweep.select(sweep.quick_cases() if quick else sweep.full_cases(), only)

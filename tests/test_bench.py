@@ -14,7 +14,7 @@ from sim.measure import COUNTERS
 from sim.operations import Measurement, Operation
 from terse import bench as benching
 from terse import cases as running
-from terse import cli, edgebert, report, store, sweep
+from terse import cli, edgebert, report, store, sweep, timing
 from terse.cases import Case
 from terse.errors import UserError
 from terse.plots import write_plots
@@ -121,7 +121,7 @@ def test_deadlines():
     """The same deadlines in both orders, each beside its own sentence; an end at its deadline meets it."""
     first_come, deadline_first = (running.deadlines(case) for case in sweep.deadline_streams(5))
     assert sorted(first_come) == deadline_first != first_come and max(first_come) <= 5 * running.PACE
-    case, words = sweep.deadline_streams(5)[1], [running._queue(case) for case in sweep.deadline_streams(5)]
+    case, words = sweep.deadline_streams(5)[1], [running.queue(case) for case in sweep.deadline_streams(5)]
     assert [words[0][first_come.index(deadline)] for deadline in deadline_first] == words[1]
     ends = [deadline_first[0], deadline_first[1] + 1, *deadline_first[2:4], 2 * deadline_first[4]]
     measurement = dataclasses.replace(toy(), ends=ends)
@@ -272,7 +272,7 @@ def test_nobody_leaves_a_random_network():
     """What the cycle model takes for granted of random sentences is what the golden model finds."""
     for zeros in (0.0, 0.6, 0.8):
         case = dataclasses.replace(CASE, tokens=16, layers=3, sparsity=zeros)
-        (ids, segments), = running._queue(case)
+        (ids, segments), = running.queue(case)
         sentence = running._golden(running.network_key(case), (tuple(ids), tuple(segments)))
         assert sentence.entering == sentence.live == (16,) * 3
 
@@ -281,11 +281,21 @@ def test_long_streams_need_data(monkeypatch):
     """Without SST-2's dev split the samples come again, and it is said."""
     long = Case("tiny", HARDWARE["ci"], sentences=70, source="model")
     monkeypatch.setattr(running, "has_data", lambda: False)
-    queue = running._queue(long)
+    queue = running.queue(long)
     assert len(queue) == 70 and queue[64:] == queue[:6] and queue[0] != queue[1]
     monkeypatch.setattr(benching, "has_data", lambda: False)
     monkeypatch.setattr(store, "measure", lambda some, watch: dict.fromkeys(some, toy()))
     assert "repeat the samples" in benching.bench([long]).notes[0] and not benching.bench([CASE]).notes
+
+
+def test_golden_times(monkeypatch, capsys):
+    monkeypatch.setattr(timing, "BASE", dataclasses.replace(CASE, layers=3))
+    monkeypatch.setattr(timing, "DEV", Case("tiny", sentences=3))
+    monkeypatch.setattr(sys, "argv", ["terse", "bench", "--golden"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    base, dev = capsys.readouterr().out.splitlines()
+    assert not stop.value.code and base.startswith("golden model, nano, 3 layers, 1 sentence of 6 tokens: ") and "tiny, 3 sentences of" in dev
 
 
 def test_profile_is_not_simulated():
