@@ -28,13 +28,17 @@ class JobError(RuntimeError):
     """A process of the co-simulation ended without an outcome."""
 
 
-def check(network, config, sentences, jobs, slots=None, watch=None):
+def check(network, config, sentences, jobs=1, slots=None, trace=None, watch=None):
     """Run (ids, segments) pairs as `jobs` queues -> Outcome: cycles are the sum of all queues, seconds those of the longest.
 
-    watch : as in `sim.check.check`, of all queues together
+    trace : as in `sim.check.check`, of a single queue; watch : as there, of all queues together
     """
     if not 1 <= jobs <= len(sentences):
         raise ValueError(f"Jobs must be in 1..{len(sentences)}, the number of sentences, not {jobs}")
+    if jobs == 1:
+        return alone.check(network, config, sentences, slots, trace=trace, watch=watch)
+    if trace is not None:
+        raise ValueError(f"A waveform must be of 1 job, not of {jobs}")
     compile_network(network, config)    # what it refuses is said here
     build(config, traced)               # once, before every process wants it
     parts = [range(first, len(sentences), jobs) for first in range(jobs)]

@@ -84,3 +84,8 @@ def test_interrupt_ends_all(network, sentences):
 def test_bad_jobs(network, sentences, jobs):
     with pytest.raises(ValueError, match=f"Jobs must be in 1..5, the number of sentences, not {jobs}"):
         parallel.check(network, CONFIG, sentences, jobs)
+
+
+def test_waveform_of_one_queue(network, sentences):
+    with pytest.raises(ValueError, match="A waveform must be of 1 job, not of 2"):
+        parallel.check(network, CONFIG, sentences, 2, trace="x.vcd")

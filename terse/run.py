@@ -81,10 +81,11 @@ def run(texts=(), model="tiny", hw="ci", pair=False, count=None, slots=None, tra
         raise UserError(f"--trace writes the waveform of a single sentence, not of {len(sentences)}; give one TEXT or --sentences 1")
     if not 1 <= jobs <= len(sentences):
         raise UserError(f"--jobs must be in 1..{len(sentences)}, the number of sentences, not {jobs}")
+    from sim.parallel import check
     wave = None if trace is None else pathlib.Path(trace) / f"{pathlib.Path(model).name}_{hw}.vcd.gz"
     try:
         network = quantize(checkpoint, config.format)
-        outcome = _check(network, config, [(s.ids, s.segments) for s in sentences], slots, wave, watch, jobs)
+        outcome = check(network, config, [(s.ids, s.segments) for s in sentences], jobs, slots, wave, watch)
     except CompileError as error:
         raise UserError(f"Model {model}, hardware {hw}: {error}") from error
     if wave:
@@ -93,13 +94,6 @@ def run(texts=(), model="tiny", hw="ci", pair=False, count=None, slots=None, tra
     speed = outcome.cycles / outcome.seconds if outcome.seconds else 0.0
     return Report(model, hw, jobs, outcome.bit_exact, outcome.tensors, outcome.elements, speed, outcome.cycles, rows,
                   outcome.failures, outcome.names, notes)
-
-
-def _check(network, config, sentences, slots, trace, watch, jobs):
-    from sim import check, parallel
-    if jobs == 1:
-        return check.check(network, config, sentences, slots, trace=trace, watch=watch)
-    return parallel.check(network, config, sentences, jobs, slots, watch)
 
 
 def _row(sentence, outcome, i, network):
