@@ -26,27 +26,47 @@ class Memory:
 
     def __init__(self, latency, bytes_per_cycle, width):
         self.latency, self.rate, self.width = latency, bytes_per_cycle, width
-        self._last, self._credit = -1, width + bytes_per_cycle
+        self._last, self._credit, self._known = -1, width + bytes_per_cycle, {}
 
     def beat(self, ready):
         """The cycle of the next beat, of a burst whose first one may come at `ready`."""
-        wait = max(1, ceil_div(self.width - self._credit, self.rate), ready - self._last) if self.rate < self.width else max(1, ready - self._last)
-        wait = int(wait)
-        self._credit = min(self._credit + (wait - 1) * self.rate, self.width) + self.rate - self.width
+        wait, self._credit = self._next(self._credit, ready - self._last)
         self._last += wait
         return self._last
+
+    def burst(self, ready, size):
+        """The cycles of the beats of a burst whose first one may come at `ready`."""
+        first, known = self.beat(ready), (self._credit, size)
+        if known not in self._known:
+            self._known[known] = self._behind(*known)
+        cycles, self._credit = self._known[known]
+        self._last = first + cycles[-1]
+        return [first + cycle for cycle in cycles]
+
+    def _next(self, credit, least=1):
+        """(cycles to the next beat, credit after it)."""
+        wait = int(max(1, least, ceil_div(self.width - credit, self.rate)))
+        return wait, min(credit + (wait - 1) * self.rate, self.width) + self.rate - self.width
+
+    def _behind(self, credit, size):
+        """(cycles of a burst's beats from its first one on, credit after them)."""
+        cycles = [0]
+        while len(cycles) < size:
+            wait, credit = self._next(credit)
+            cycles.append(cycles[-1] + wait)
+        return cycles, credit
 
 
 class LaneCode:
     """What the lanes' decoders do with each bus word of a weight stream; the same for every run, so kept by the caller.
 
-    By word and lane: `cost`, cycles to take its bytes; `early`, those until the next word may come; `needs`, the column that must have been released
+    By word and lane: `steps`, cycles to take its bytes, those until the next word may come, and the column that must have been released
     before, -1 for none; `held`, `begun`, entries and columns until its end. By group and lane: `word`, the one that
     completes the column; `part`, cycles of it until then; `entries`.
     """
 
-    def __init__(self, columns, lanes, bus_bytes, depth):
-        strings = lane_strings(columns.data, lanes, bus_bytes)
+    def __init__(self, columns, beats, lanes, bus_bytes, depth):
+        strings = lane_strings(columns.data.ljust(beats * bus_bytes, b"\0"), lanes, bus_bytes)     # stacked streams are as long as the longest
         self.words, groups = len(strings[0]) // bus_bytes, columns.groups
         self.entries = np.maximum(columns.nonzeros, 1).tolist()
         self.columns, self.ahead = columns, 2 if bus_bytes == CHUNK else 1
@@ -64,7 +84,7 @@ class LaneCode:
             until[:, lane] = np.cumsum(held)[starts + bus_bytes - 1]
             begun[:, lane] = np.searchsorted(ends, starts + bus_bytes, side="right")
             needs[:, lane] = self._needs(lane, until[:, lane], begun[:, lane], depth)
-        self.cost, self.early, self.needs, self.word, self.part = (x.tolist() for x in (cost, early, needs, word, part))
+        self.steps, self.word, self.part = (x.tolist() for x in (np.stack([cost, early, needs], -1), word, part))
         self.held, self.begun = until.tolist(), begun.tolist()
 
     def _needs(self, lane, held, begun, depth):
@@ -112,16 +132,16 @@ class Streams:
         self.code, self.beats, self.released = code, beats, []
         self.asked = max(ask, self.asked) + REQUEST - 2
         self.offset, self.first = address // self.memory.width % BURST, self.end
-        self.round, self.burst = 0, self.end
+        self.round = 0
         self.before, self.later = [done + 1 for done in self.done], [0] * self.lanes
-        self.arrival = [[None] * self.lanes for _ in code.entries]
-        self._next = [0] * self.lanes                   # each lane's next column
+        self.coming, self.begins = iter(()), []         # words of a burst that was asked for; when the lanes begin with the words of each round
 
     def until(self, group):
         """The last entries of the group's columns at their rings' outputs."""
-        while self.round < self.code.words and any(following <= group for following in self._next):
+        words = self.code.word[group]
+        while self.round <= max(words):
             self._round()
-        return self.arrival[group]
+        return [self.begins[word][lane] + part + DECODED for lane, (word, part) in enumerate(zip(words, self.code.part[group], strict=True))]
 
     def finished(self):
         """All words are taken, all columns released."""
@@ -134,48 +154,46 @@ class Streams:
                 self.entries[lane].append(total)
                 self.times[lane].append(ends[lane])
 
-    def _word(self):
-        """The next word at the reader's output."""
-        number = len(self.left)
-        if number == self.end:
-            if self.end > self.first:
-                self.finish.append(self.memory._last)
-            local = number - self.first
-            size = min(BURST - (self.offset + local) % BURST, self.beats - local)
-            self.end += size
-            self.asked += 2
-            if self.end > IN_FLIGHT:
-                self.asked = max(self.asked, self.left[self.end - IN_FLIGHT - 1] + 1)
-            if len(self.finish) >= BURSTS:
-                self.asked = max(self.asked, self.finish[-BURSTS] + 1)
-        beat = self.memory.beat(self.asked + self.memory.latency)
-        self.left.append(max(beat + BUFFERED, self.taken + 1) - 1)
-        return self.left[-1] + 1
+    def _burst(self):
+        """Asks for the next words -> when they come."""
+        if self.end > self.first:
+            self.finish.append(self.memory._last)
+        local = self.end - self.first
+        size = min(BURST - (self.offset + local) % BURST, self.beats - local)
+        self.end += size
+        self.asked += 2
+        if self.end > IN_FLIGHT:
+            self.asked = max(self.asked, self.left[self.end - IN_FLIGHT - 1] + 1)
+        if len(self.finish) >= BURSTS:
+            self.asked = max(self.asked, self.finish[-BURSTS] + 1)
+        return iter(self.memory.burst(self.asked + self.memory.latency, size))
 
     def _room(self, number, lane):
-        """When the lane's rings have room for a word."""
+        """When the columns of earlier streams have left the lane's rings as far as a word needs it."""
         code, entries = self.code, self.entries[lane]
-        time, needed = 0, code.needs[number][lane]
-        if needed >= 0:
-            time = self.released[needed][lane]
-        else:       # columns of earlier streams must have gone
-            full = bisect_left(entries, entries[-1] + code.held[number][lane] - self.depth)
-            column = max(full, len(entries) - 1 + code.begun[number][lane] - HEADERS)
-            if column > 0:
-                time = self.times[lane][column]
-        return time
+        full = bisect_left(entries, entries[-1] + code.held[number][lane] - self.depth)
+        column = max(full, len(entries) - 1 + code.begun[number][lane] - HEADERS)
+        return self.times[lane][column] if column > 0 else 0
 
     def _round(self):
-        """One word for each lane."""
-        code, number = self.code, self.round
-        for lane in range(self.lanes):
-            start = max(self._word(), self.before[lane])
-            self.taken = start
-            begin = max(start + 1, self.done[lane], self._room(number, lane) + 2 - code.cost[number][lane])
-            following = begin + code.early[number][lane]
-            self.before[lane], self.later[lane] = (following, 0) if code.ahead == 1 else (self.later[lane], following)
-            self.done[lane] = begin + code.cost[number][lane]
-            while self._next[lane] < len(code.word) and code.word[self._next[lane]][lane] == number:
-                self.arrival[self._next[lane]][lane] = begin + code.part[self._next[lane]][lane] + DECODED
-                self._next[lane] += 1
-        self.round += 1
+        """One word for each lane; comparisons in place of `max`, because the cycle model's time goes here."""
+        number, coming, taken, begins = self.round, self.coming, self.taken, []
+        left, done, before, later, ahead = self.left, self.done, self.before, self.later, self.code.ahead
+        for lane, (cost, early, needed) in enumerate(self.code.steps[number]):
+            beat = next(coming, 0)
+            if not beat:
+                coming = self.coming = self._burst()
+                beat = next(coming)
+            at = beat + BUFFERED if beat + BUFFERED > taken else taken + 1      # at the reader's output
+            left.append(at - 1)
+            taken = at if at > before[lane] else before[lane]
+            begin = (self.released[needed][lane] if needed >= 0 else self._room(number, lane)) + 2 - cost
+            if begin <= taken:
+                begin = taken + 1
+            if begin < done[lane]:
+                begin = done[lane]
+            begins.append(begin)
+            before[lane], later[lane] = (begin + early, 0) if ahead == 1 else (later[lane], begin + early)
+            done[lane] = begin + cost
+        self.begins.append(begins)
+        self.taken, self.round = taken, number + 1

@@ -100,7 +100,8 @@ class _Model:
         columns = self.program.columns[one.pc]
         index = one.layer if len(columns) > 1 else 0
         if (one.pc, index) not in self.codes:
-            self.codes[one.pc, index] = LaneCode(columns[index], self.config.columns, self.config.bus_bytes, self.config.weight_depth)
+            config = self.config
+            self.codes[one.pc, index] = LaneCode(columns[index], values["beats"], config.columns, config.bus_bytes, config.weight_depth)
         address = values["address"] + one.layer * values.get("stacked", 0) * stream_stride(values["beats"] * self.config.bus_bytes)
         self.stager.until(max(self.decoded, self.streams.asked) + 3)    # what it has asked for when the reader is free goes first
         self.streams.taken = max(self.streams.taken, self.port.taken)

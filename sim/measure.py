@@ -112,9 +112,9 @@ def measure(network, config, sentences, slots=None, latency=LATENCY, bytes_per_c
     seconds = time.perf_counter() - begin
     records = session.results(len(sentences))
     work = schedule(program, [of_record(words, record) for words, record in zip(sentences, records, strict=True)], slots)
-    operations = _operations(program, meter.ended, work)
+    operations, ends = _operations(program, meter.ended, work)
     return Measurement(operations, sum(operation.cycles for operation in operations), [record.tokens for record in records],
-                       [record.exit_layer for record in records], [record.cycles for record in records],
+                       [record.exit_layer for record in records], [record.cycles for record in records], ends,
                        simulated=session.sim.cycle, seconds=seconds, peak_memory_mb=_peak_memory())
 
 
@@ -124,12 +124,14 @@ def _peak_memory():
 
 
 def _operations(program, ended, work):
-    """`Operation`s of what a `Meter` saw, which has the short ones between two others as one."""
-    ledger, done, operations = Ledger(program), iter(executed(program, work)), []
+    """(`Operation`s of what a `Meter` saw, which has the short ones between two others as one; each sentence's end)."""
+    ledger, done, operations, ends, now = Ledger(program), iter(executed(program, work)), [], {}, 0
     for one in ended:
         parts = list(itertools.islice(done, len(one.pcs)))
         if tuple(part.pc for part in parts) != one.pcs:
             raise MeasureError(f"The machine must do what was scheduled, {[part.pc for part in parts]}, not {list(one.pcs)}")
         chosen = parts[one.pcs.index(one.pc)]
         operations.append(ledger.operation(chosen, one.layer, one.cycles, one.counters, one.bytes))
-    return operations
+        now += one.cycles
+        ends |= {number: now for part in parts for number in part.ended}
+    return operations, [ends[number] for number in sorted(ends)]

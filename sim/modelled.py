@@ -42,7 +42,7 @@ class Modelled:
             operations.append(self._operation(run, layer, taken, {"STALL_MEMORY": stalled} if stalls else {}, read))
             read = 0    # the program comes once
         return Measurement(operations, sum(cycles), [len(sentence.ids) for sentence in sentences], [len(sentence.live) for sentence in sentences],
-                           self._latencies(runs, cycles), MODEL)
+                           *self._times(runs, cycles), MODEL)
 
     def _opcode(self, work):
         return Opcode(self.program.instructions[work.pc]["opcode"])
@@ -83,15 +83,15 @@ class Modelled:
                     embedding += _words(self.rows.table + 4 * number, 8, width) + _words(*self.rows.place(number), width)
         return {"BYTES_READ": read, "BYTES_EMBEDDING": embedding, "BYTES_WRITTEN": written}
 
-    def _latencies(self, runs, cycles):
-        """Of each sentence, from its turn in ADMIT, which goes by tokens, to the end of the EXIT that lets it go."""
+    def _times(self, runs, cycles):
+        """(latencies, ends) of the sentences: from their turn in ADMIT, which goes by tokens, to the end of the EXIT that lets them go."""
         begun, ended, now = [], {}, 0
         for run, taken in zip(runs, cycles, strict=True):
             lengths = [len(sentence.ids) for sentence in run[-1].admitted]
             begun += [now + taken * sum(lengths[:index]) // sum(lengths) for index in range(len(lengths))]
             now += taken
             ended |= dict.fromkeys(run[-1].ended, now)
-        return [ended[number] - begin for number, begin in enumerate(begun)]
+        return [ended[number] - begin for number, begin in enumerate(begun)], [ended[number] for number in range(len(begun))]
 
 
 def _words(address, count, width):

@@ -44,7 +44,7 @@ class Operation:
 class Measurement:
     """One run. cycles: from the start of the queue to the end of its last operation.
 
-    tokens, exit_layers, latencies : of each sentence; latencies in cycles from admission to result
+    tokens, exit_layers, latencies, ends : of each sentence; latencies in cycles from admission to result, ends from the start of the queue
     source : who told the cycles; of a simulation also its cycles with the loading of images, seconds and memory
     """
 
@@ -53,6 +53,7 @@ class Measurement:
     tokens: list
     exit_layers: list
     latencies: list
+    ends: list
     source: str = SIMULATED
     simulated: int = 0
     seconds: float = 0.0

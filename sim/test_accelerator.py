@@ -2,21 +2,25 @@
 """The system bench: nano through the generated Verilog, AXI models that stall at random, and no undefined bit on any output.
 
 Results are compared with golden; single tensors are the co-simulation's business. The four-state check needs Icarus: elsewhere it is
-reported as not run.
+reported as not run. `make wheel` (terse/wheel.py) runs this with a trained model and real sentences.
 """
 import os
 import random
 import struct
 import warnings
+from dataclasses import dataclass
 
 import cocotb
 import numpy as np
 from amaranth.lib.wiring import Out
 from cocotb.triggers import ReadOnly, RisingEdge
+from cocotb.utils import get_sim_time
 
 from firmware.compiler import compile_network
 from firmware.registers import BY_NAME, ID
+from golden_model.checkpoint import load
 from golden_model.model import run as run_golden
+from golden_model.quantize import quantize
 from golden_model.random_model import random_sentences
 from hw.accelerator import Accelerator
 from sim import bench
@@ -28,11 +32,37 @@ from sim.system import MODEL, network
 warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"cocotbext\..*|cocotb_bus\..*")
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster  # noqa: E402
 
-IMAGE, INPUT, RESULT, END = 0x1000, 0x8000, 0x9000, 0xA000
-EMBEDDING = 0x2000
-TOKENS = INPUT + 0x100
-LENGTHS = (3, 2)
-CYCLES = 60_000
+IMAGE, EMBEDDING = 0x1000, 0x2000
+DESCRIPTORS = 0x100     # bytes of the input window before the tokens
+LENGTHS = (3, 2)        # of nano's sentences
+CYCLES = 60_000         # at most
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where the windows behind m_axi begin, the image's at `IMAGE`; sentence i has its tokens at `tokens(i)`, its result at `record(i)`."""
+
+    config: object
+    image: int
+    count: int
+
+    @property
+    def input(self):
+        return IMAGE + self.image + -self.image % 0x1000
+
+    def tokens(self, number):
+        return self.input + DESCRIPTORS + 4 * self.config.positions * number
+
+    @property
+    def result(self):
+        return self.tokens(self.count) + -self.tokens(self.count) % 0x1000
+
+    def record(self, number):
+        return self.result + 4 * self.config.result_words * number
+
+    @property
+    def end(self):
+        return self.record(self.count) + -self.record(self.count) % 0x1000
 
 
 class Host:
@@ -96,35 +126,43 @@ async def regulator(dut):
         dut.dvfs_acknowledge.value = dut.dvfs_request.value
 
 
-def memories(program, sentences):
+def work():
+    """(network, sentences): a checkpoint's with the sentences that were given, or a random nano's."""
+    given = bench.parameters()
+    if "checkpoint" in given:
+        return quantize(load(given["checkpoint"]), bench.config().format), [tuple(map(np.array, words)) for words in given["sentences"]]
+    return network(), [random_sentences(MODEL, 1, seed=length, low=length, high=length)[0] for length in LENGTHS]
+
+
+def memories(program, sentences, windows):
     """(memory behind m_axi, memory behind m_axi_emb) with images, queue and tokens."""
-    main, embedding = Memory(END - IMAGE, IMAGE), Memory(len(program.embedding), EMBEDDING)
+    main, embedding = Memory(windows.end - IMAGE, IMAGE), Memory(len(program.embedding), EMBEDDING)
     main.load(IMAGE, program.image)
     embedding.load(EMBEDDING, program.embedding)
     for i, (tokens, segments) in enumerate(sentences):
-        at = TOKENS + 64 * i
-        main.load(INPUT + 16 * i, struct.pack("<4I", at, len(tokens), 0, 7 + i))
+        at = windows.tokens(i)
+        main.load(windows.input + 16 * i, struct.pack("<4I", at, len(tokens), 0, 7 + i))
         main.load(at, b"".join(struct.pack("<I", token | segment << 31) for token, segment in zip(tokens.tolist(), segments.tolist(), strict=True)))
     return main, embedding
 
 
-async def prepare(host, program, count):
+async def prepare(host, program, windows):
     assert await host.read("ID") == ID
-    windows = {"IMAGE": (IMAGE, len(program.image)), "EMBEDDING": (EMBEDDING, len(program.embedding)), "INPUT": (INPUT, RESULT - INPUT),
-               "RESULT": (RESULT, END - RESULT)}
-    for name, (base, size) in windows.items():
+    places = {"IMAGE": (IMAGE, len(program.image)), "EMBEDDING": (EMBEDDING, len(program.embedding)),
+              "INPUT": (windows.input, windows.result - windows.input), "RESULT": (windows.result, windows.end - windows.result)}
+    for name, (base, size) in places.items():
         await host.write(f"{name}_BASE", base)
         await host.write(f"{name}_SIZE", size)
-    for name, value in {"QUEUE_BASE": INPUT, "QUEUE_COUNT": count, "IRQ_ENABLE": CAUSES, "WATCHDOG": CYCLES // 4}.items():
+    for name, value in {"QUEUE_BASE": windows.input, "QUEUE_COUNT": windows.count, "IRQ_ENABLE": CAUSES, "WATCHDOG": CYCLES // 4}.items():
         await host.write(name, value)
 
 
 @cocotb.test()
 async def sentences(dut):
-    config, quantized = bench.config(), network()
+    config, (quantized, queue) = bench.config(), work()
     program = compile_network(quantized, config)
-    queue = [random_sentences(MODEL, 1, seed=length, low=length, high=length)[0] for length in LENGTHS]
-    main, embedding = memories(program, queue)
+    windows = Windows(config, len(program.image), len(queue))
+    main, embedding = memories(program, queue, windows)
     watch = None
     if bench.parameters()["four_state"]:
         assert not defined(dut.m_axi_rdata)     # nobody drives it yet: the check can see what it looks for
@@ -135,15 +173,17 @@ async def sentences(dut):
     main.serve_read(dut, "m_axi", pause=1)
     main.serve_write(dut, "m_axi", pause=11)
     embedding.serve_read(dut, "m_axi_emb", pause=21)
-    await bench.start(dut, CYCLES)
+    await bench.start(dut, bench.parameters().get("cycles", CYCLES))
     cocotb.start_soon(regulator(dut))
     host = Host(dut, pause=31)
-    await prepare(host, program, len(queue))
+    await prepare(host, program, windows)
     await host.command(LOAD)
+    begin = get_sim_time("ns")
     await host.command(START)
+    dut._log.info(f"{round((get_sim_time('ns') - begin) / bench.CLOCK_NS):,} cycles, {round(begin / bench.CLOCK_NS):,} before to load the images")
     assert await host.read("SENTENCES_DONE") == len(queue)
     for i, sentence in enumerate(queue):
-        data = main.dump(RESULT + 4 * config.result_words * i, 4 * config.result_words)
+        data = main.dump(windows.record(i), 4 * config.result_words)
         record = parse_record(config, np.frombuffer(data, np.uint8))
         assert record.tag == 7 + i
         for name, want, got in fields(run_golden(quantized, *sentence), record, program.early_exit):

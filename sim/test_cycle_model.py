@@ -12,6 +12,7 @@ from golden_model.model import run as run_golden
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
 from sim.bench import small
+from sim.cycle_linear import Memory
 from sim.cycle_model import of_golden, of_record, predict, schedule
 from sim.measure import run
 from sim.modelled import Modelled
@@ -93,3 +94,10 @@ def test_more_weights_take_longer():
         work = schedule(program, [of_golden(words, run_golden(network, *words))])
         found.append(sum(one.cycles for one in predict(program, SMALL, work, 50, rate)))
     assert np.all(np.diff(found) > 0)
+
+
+@pytest.mark.parametrize("rate", [0.7, 3, 4, 16, 1e9])
+def test_burst_is_its_beats(rate):
+    whole, single = Memory(10, rate, 16), Memory(10, rate, 16)
+    for ready, size in ((5, 64), (5, 1), (90, 64), (100, 3), (9000, 64), (9001, 17), (0, 64)):
+        assert whole.burst(ready, size) == [single.beat(ready) for _ in range(size)]

@@ -30,7 +30,7 @@ def test_sentence(bytes_per_cycle):
     operations = measurement.operations
     assert measurement.cycles == sum(operation.cycles for operation in operations) == seen[-1] - seen[0] + operations[0].cycles
     assert measurement.exit_layers == [NANO.layers] and measurement.tokens == [16]
-    assert 0 < measurement.latencies[0] <= measurement.cycles
+    assert 0 < measurement.latencies[0] <= measurement.ends[0] <= measurement.cycles
     weights = [operation for operation in operations if operation.weight_bytes]
     assert len(weights) == 1 + 8 * NANO.layers
     for operation in weights:

@@ -65,6 +65,7 @@ def test_as_simulated(network, queue):
         assert ours == pytest.approx(theirs, rel=within)
     multiplied = sum(one.counters["MACS"] for one in simulated.operations)
     assert sum(one.lanes for one in found.operations) == pytest.approx(multiplied, rel=0.03)    # padding columns are multiplied too
+    assert found.ends == [pytest.approx(end, abs=0.01 * simulated.cycles) for end in simulated.ends]
     leaving = max(one.cycles for one in found.operations if one.opcode == "EXIT")      # its own record and the program are not in it
     assert all(0.95 * theirs < ours < theirs + 1.5 * leaving for ours, theirs in zip(found.latencies, simulated.latencies, strict=True))
 

@@ -15,10 +15,10 @@ from golden_model.config import MODELS
 from sim.operations import SIMULATED
 from terse import catalog, edgebert, store
 from terse.artefacts import buffer_sizes
-from terse.cases import has_data, sparsity_of
+from terse.cases import deadlines, has_data, sparsity_of
 from terse.errors import UserError
 
-__all__ = ["Result", "Row", "bench", "rows", "write_csv"]
+__all__ = ["Result", "Row", "bench", "deadlines_met", "rows", "write_csv"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Row:
     live_lanes, live_lanes_array : share of the token lanes' multiplications that are for a live token, in weight operations and in all of the
         array; of a stream as long as its queue is not empty
     latency_mean, latency_max : of whole sentences, cycles from admission to result
+    deadlines_met : share, of a stream with deadlines
     """
 
     name: str
@@ -64,6 +65,7 @@ class Row:
     live_lanes_array: float | None
     latency_mean: int | None
     latency_max: int | None
+    deadlines_met: float | None
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,14 @@ def _row(case, measurement, name, scope, operations, theirs):
         limit, bound, _share(macs, cycles * hardware.tokens * hardware.columns) or 0.0,
         moved, theirs, round(theirs / cycles, 3) if theirs and cycles else None, measurement.source, weight_bytes,
         _share(moved, cycles * case.bytes_per_cycle) or 0.0, _stalls(operations, cycles), *_live_lanes(operations, scope == "stream"),
-        round(sum(latencies) / len(latencies)) if latencies else None, max(latencies, default=None))
+        round(sum(latencies) / len(latencies)) if latencies else None, max(latencies, default=None),
+        deadlines_met(case, measurement) if scope == "stream" else None)
+
+
+def deadlines_met(case, measurement, scale=1.0):
+    """Share of the sentences that end before their deadlines, which are `scale` times as far; None without deadlines."""
+    found = [end <= scale * deadline for end, deadline in zip(measurement.ends, deadlines(case), strict=True)] if case.order else []
+    return _share(sum(found), len(found))
 
 
 def _limit(operations, bytes_per_cycle):

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import random
 from dataclasses import dataclass
 
 from compress.data import DataError, find_split, read_split
@@ -20,11 +21,12 @@ from sim import measure as measuring
 from sim.cycle_work import Sentence, of_golden
 from sim.modelled import MODEL, Modelled
 from sim.operations import SIMULATED
+from sim.session import by_deadline
 from terse import catalog
 from terse.errors import UserError
 from terse.text import encode, gather
 
-__all__ = ["DATA", "Case", "has_data", "model", "network_key", "simulate", "sparsity_of"]
+__all__ = ["DATA", "ORDERS", "Case", "deadlines", "has_data", "model", "network", "network_key", "queue", "simulate", "sparsity_of"]
 
 NETWORKS = ("terse/cases.py", "compress/prune.py", "compress/import_hf.py")
 DEPENDS = {     # sources besides those that elaboration depends on, or all sources
@@ -34,8 +36,10 @@ DEPENDS = {     # sources besides those that elaboration depends on, or all sour
 DATA = cosim_build.ROOT.parent / "shared" / "data"      # SST-2's dev split, for more sentences than travel with a model
 NEVER = 0.001           # exit threshold in nats that no sentence of a random model reaches: the off-ramp runs in every layer
 ETA, EVEN = 0.01, 0.02  # the predictor runs, finds all tokens about alike, and nobody is dropped
+ORDERS = ("first come", "deadline first")
+PACE = 36_000           # deadlines lie within so many cycles for each sentence of the queue, which takes some 26,000
 WORDS = 1000            # vocabulary of random models: one that no cycle depends on
-SPEED, PREDICTION = 80_000, 1.2     # simulated cycles a second; seconds of the cycle model for a base layer: for the time left
+SPEED, LAYER, STREAM = 80_000, 0.5, 0.07    # simulated cycles a second; seconds of the cycle model for a base layer, a sentence of tiny
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Case:
     sparsity : share of zeros of encoder, pooler and embeddings; bytes_per_cycle, latency : of the memory; slots : that may be used
     profile : makes it a stream of random sentences through random weights, of which so many tokens live in each layer until the last one's exit;
         nothing but the cycle model can take that
+    order : of ORDERS, makes it a stream whose sentences have deadlines (`deadlines`) and begin in this order
     source : "simulated" or "model"
     """
 
@@ -58,6 +63,7 @@ class Case:
     slots: int = 1
     sentences: int = 0
     profile: tuple = ()
+    order: str = ""
     source: str = SIMULATED
 
     @property
@@ -73,6 +79,8 @@ class Case:
             what = f"{self.sentences} sentences, {self.slots} slot{'s' * (self.slots > 1)}"
         if self.profile:
             what += f", tokens {' '.join(map(str, self.profile))}"
+        if self.order:
+            what += f", {self.order}"
         zeros = f", {self.sparsity:.0%} zeros" if self.random else ""
         return f"{self.model} {shape}, {what}{zeros}, {self.bytes_per_cycle} bytes/cycle, latency {self.latency}"
 
@@ -103,7 +111,9 @@ class Case:
         """Roughly, without what is shared between cases."""
         if self.source == SIMULATED:
             return self.estimate / SPEED
-        return PREDICTION * (1 + self.layers / 6 + self.sentences / 30) * max(0.1, _weights(MODELS[self.model]) / _weights(MODELS["base"]))
+        if not self.random:
+            return STREAM * self.sentences / self.slots ** 0.7
+        return LAYER * (1 + 9 * bool(self.profile) + self.layers / 2) * max(0.1, _weights(MODELS[self.model]) / _weights(MODELS["base"]))
 
 
 def _weights(sizes):
@@ -146,7 +156,7 @@ def _network(name, random, number_format):
         return quantize(_checkpoint(name), number_format)
     layers, zeros = random
     sizes = dataclasses.replace(MODELS[name], layers=layers, vocabulary=WORDS)
-    checkpoint = random_checkpoint(sizes, seed=1, density=1.0, eta=ETA, exit_threshold=NEVER, calibration=1)
+    checkpoint = random_checkpoint(sizes, seed=1, density=1.0, eta=ETA, exit_threshold=NEVER, calibration=0)    # ranges: below
     checkpoint.tensors["predictor.score.weight"] *= EVEN
     if zeros:
         checkpoint.tensors = prune(checkpoint.tensors, zeros)
@@ -154,12 +164,17 @@ def _network(name, random, number_format):
     return quantize(checkpoint, number_format)
 
 
+def network(case):
+    """The `Network` of a case."""
+    return _network(*network_key(case))
+
+
 @functools.lru_cache(maxsize=1)
 def _modelled(key, hardware):
     return Modelled(compile_network(_network(*key), hardware))
 
 
-def _queue(case):
+def queue(case):
     """(token ids, segment ids) of each sentence."""
     if case.random:
         sizes, length = dataclasses.replace(MODELS[case.model], vocabulary=WORDS), case.profile[0] if case.profile else case.tokens
@@ -168,29 +183,45 @@ def _queue(case):
     if case.sentences > len(inputs) and has_data():
         inputs = [((row.sentence,), row.label) for row in read_split(DATA, "sst2", "dev")]
     inputs = (inputs * ceil_div(case.sentences, len(inputs)))[:case.sentences]
-    return [(one.ids, one.segments) for one in encode(catalog.tokenizer(case.model, longest), inputs, longest, truncate=True)]
+    words = [(one.ids, one.segments) for one in encode(catalog.tokenizer(case.model, longest), inputs, longest, truncate=True)]
+    return [words[number] for number in _turns(case)]
 
 
-@functools.lru_cache(maxsize=1)
-def _golden(key, queue):
-    return [of_golden(words, run(_network(*key), *words)) for words in queue]
+def deadlines(case):
+    """Cycles from the start of the queue, at random, for each sentence in the order of the queue; none without an `order`."""
+    drawn = _drawn(case)
+    return [drawn[number] for number in _turns(case)] if case.order else []
+
+
+def _drawn(case):
+    generator = random.Random(1)
+    return [generator.randint(1, case.sentences * PACE) for _ in range(case.sentences)]
+
+
+def _turns(case):
+    """Numbers of the sentences in the order of the queue."""
+    return by_deadline(_drawn(case)) if case.order == ORDERS[1] else range(case.sentences)
+
+
+@functools.lru_cache(maxsize=1024)
+def _golden(key, words):
+    return of_golden(words, run(_network(*key), *words))
 
 
 def simulate(case, watch=None):
     """The co-simulation's `Measurement` of a case."""
     if case.profile:
         raise UserError(f"The machine drops what its predictor says, not what a profile says: {case.label}")
-    network = _network(*network_key(case))
-    return measuring.measure(network, case.hardware, _queue(case), case.slots, case.latency, case.bytes_per_cycle, watch)
+    return measuring.measure(network(case), case.hardware, queue(case), case.slots, case.latency, case.bytes_per_cycle, watch)
 
 
 def model(case):
     """The cycle model's `Measurement` of a case; of a single layer with what its memory costs."""
-    queue = tuple((tuple(map(int, ids)), tuple(map(int, segments))) for ids, segments in _queue(case))
-    if case.profile:
-        entering = (case.profile[0], *case.profile[:-1])
-        sentences = [Sentence(*words, entering, case.profile) for words in queue]
+    words = [(tuple(map(int, ids)), tuple(map(int, segments))) for ids, segments in queue(case)]
+    if case.random:     # nobody is dropped or leaves early (ETA, NEVER) but by the profile: no golden model is needed
+        live = case.profile or (case.tokens,) * case.layers
+        sentences = [Sentence(*one, (live[0], *live[:-1]), live) for one in words]
     else:
-        sentences = _golden(network_key(case), queue)
+        sentences = [_golden(network_key(case), one) for one in words]
     modelled = _modelled(network_key(case), case.hardware)
     return modelled.measure(sentences, case.slots, case.latency, case.bytes_per_cycle, stalls=case.layers == 1 and not case.sentences)

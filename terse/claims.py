@@ -9,7 +9,7 @@ from golden_model.config import MODELS
 from sim.modelled import MODEL
 from sim.operations import SIMULATED
 from terse.cases import Case
-from terse.sweep import FEW, MANY, MEMORIES, SPARSITIES, streams
+from terse.sweep import FEW, MANY, MEMORIES, SOME, SPARSITIES, deadline_streams, streams
 
 __all__ = ["Claim", "claims"]
 
@@ -39,7 +39,8 @@ class Claim:
 def claims(result):
     """[Claim] of a `terse.bench.Result`."""
     found = _Found(result)
-    return [*_dense(found), *_pruned(found), *_edgebert(found), *_lengths(found), *_streams(found), *_bus(found), _agreement(found)]
+    parts = (_dense, _pruned, _edgebert, _lengths, _streams, _deadlines, _bus)
+    return [*(claim for part in parts for claim in part(found)), _agreement(found)]
 
 
 class _Found:
@@ -137,6 +138,13 @@ def _stream(found, count, one, eight):
     elif lanes == 16:
         yield Claim(5, f"{name}, 8 slots: live lanes in weight operations", found.get(eight, "live_lanes", scope), 0.9)
         yield Claim(5, f"{name}, 8 slots: live lanes in all of the array", found.get(eight, "live_lanes_array", scope), 0.82)
+
+
+def _deadlines(found):
+    for count in (SOME, MANY):
+        first_come, deadline_first = (found.get(case, "deadlines_met", "stream") for case in deadline_streams(count))
+        shares = f": {deadline_first:.1%} / {first_come:.1%}" if first_come and deadline_first else ""
+        yield Claim(5, f"{count} sentences, tiny: deadlines met, deadline first / first come{shares}", _ratio(deadline_first, first_come), 1.01)
 
 
 def _bus(found):

@@ -47,13 +47,14 @@ def _say(*lines):
 @app.command()
 def run(texts: Texts = None, model: Model = "tiny", hw: Hw = "ci", pair: Pair = False, sentences: Count = None,
         slots: Annotated[int | None, typer.Option(help="Sentences resident at once, at most the hardware's.")] = None,
+        jobs: Annotated[int, typer.Option(help="Processes. Each simulates a queue of its own, so that cycles are not those of one queue.")] = 1,
         json_file: Json = None, truncate: Truncate = False,
         trace: Annotated[pathlib.Path | None, typer.Option(help="Write the waveform (.vcd.gz) of a single sentence to this folder.")] = None):
     """Take sentences through golden model and RTL and compare every tensor."""
     from terse import report
     from terse.run import run as run_sentences
     with report.run_progress() as watch:
-        result = run_sentences(texts or (), model, hw, pair, sentences, slots, trace, truncate, watch)
+        result = run_sentences(texts or (), model, hw, pair, sentences, slots, trace, truncate, watch, jobs)
     _say(*result.notes)
     console = Console() if sys.stdout.isatty() else Console(width=120)
     console.print(report.run_table(result))
@@ -103,14 +104,20 @@ def evaluate(data: Data, model: Model = "tiny", task: Annotated[str, typer.Optio
 @app.command()
 def bench(quick: Annotated[bool, typer.Option("--quick", help="Simulate only the base layer on 32 tokens, the rest is the cycle model's.")] = False,
           json_file: Json = None, csv_file: Annotated[pathlib.Path | None, typer.Option("--csv", help="Write the rows to this file.")] = None,
-          plot: Annotated[pathlib.Path | None, typer.Option(help="Write roofline.png and timeline.png to this folder.")] = None,
+          plot: Annotated[pathlib.Path | None, typer.Option(help="Write roofline.png, timeline.png and deadlines.png to this folder.")] = None,
           only: Annotated[str, typer.Option(help="Only the cases whose name holds this text.")] = "",
           source: Annotated[str | None, typer.Option(help="Take all cycles from the model, or from the simulated machine.")] = None,
-          trip: Annotated[int, typer.Option(help="Cycles of EdgeBERT's host for each tile of results.")] = 0):
+          trip: Annotated[int, typer.Option(help="Cycles of EdgeBERT's host for each tile of results.")] = 0,
+        golden: Annotated[bool, typer.Option("--golden", help="Only time the golden model: a sentence of base, SST-2's dev split on tiny.")] = False):
     """Cycles by co-simulation or cycle model, beside their limits, EdgeBERT's and what is asked; what is measured already is not run again."""
     from golden_model.config import MODELS
     from terse import bench as benching
     from terse import report, sweep
+    if golden:
+        from terse.timing import golden_times
+        for line in golden_times():
+            print(line)
+        return
     from terse.claims import claims
     from terse.edgebert import text
     cases = sweep.select(sweep.quick_cases() if quick else sweep.full_cases(), only)

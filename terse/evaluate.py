@@ -25,7 +25,7 @@ from golden_model.quantize import quantize
 from terse import catalog
 from terse.errors import UserError
 
-__all__ = ["evaluate", "flops"]
+__all__ = ["evaluate", "flops", "golden", "golden_pool"]
 
 WORKERS = 2
 ENCODER_LINEARS = ("attention.query", "attention.key", "attention.value", "attention.output", "feed_forward.up", "feed_forward.down")
@@ -40,23 +40,28 @@ def evaluate(model, task, split, data):
         raise UserError(f"Model {model} has {checkpoint.model.classes} classes, {task} has more")
     encodings = catalog.tokenizer(model, checkpoint.model.positions).encode_many(rows)
     examples = Examples([(e.ids, e.segments) for e in encodings], [row.label for row in rows], checkpoint.model.positions)
-    with multiprocessing.get_context("fork").Pool(WORKERS, _start, (checkpoint,)) as pool:
-        running = pool.map_async(_golden, examples.sequences, chunksize=8)
+    with golden_pool(checkpoint) as pool:
+        running = pool.map_async(golden, examples.sequences, chunksize=8)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         dense = measure(network_of(checkpoint, dense=True), examples, Mode())
         coded = measure(network_of(checkpoint), examples, coded_mode(checkpoint.ranges))
         torch.set_num_threads(threads)
-        golden = running.get()
+        found = running.get()
     exits = coded.exits(checkpoint.exit_threshold)
     chosen = coded.logits[exits - 1, torch.arange(len(exits))].argmax(-1)
     result = {"count": len(rows), "seconds": 0.0, "layers": checkpoint.model.layers, "float": {"accuracy": dense.accuracy() / 100},
               "compressed": {"accuracy": coded.accuracy(exits) / 100}}
-    result |= _golden_figures(golden, chosen, examples) | _cost(checkpoint, golden)
+    result |= _golden_figures(found, chosen, examples) | _cost(checkpoint, found)
     return result | {"seconds": time.perf_counter() - begin}
 
 
 _network = None  # of a worker process
+
+
+def golden_pool(checkpoint):
+    """Processes for `golden`."""
+    return multiprocessing.get_context("fork").Pool(WORKERS, _start, (checkpoint,))
 
 
 def _start(checkpoint):
@@ -65,7 +70,7 @@ def _start(checkpoint):
     _network = quantize(checkpoint, AF8)
 
 
-def _golden(sequence):
+def golden(sequence):
     """(class, tokens entering, live tokens of each executed layer) of one sentence."""
     result = run(_network, *sequence)
     return result.predicted_class, len(sequence[0]), result.tokens_per_layer

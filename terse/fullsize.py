@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ALBERT at the sizes people deploy, end to end (`make fullsize`): a Hugging Face checkpoint is imported, pruned, and one real sentence goes through
-the RTL, every tensor compared.
+"""ALBERT at the sizes people deploy, end to end (`make fullsize`): a Hugging Face checkpoint is imported, pruned, and one real sentence (or
+`--sentences N`, in `--jobs` processes) goes through the RTL, every tensor compared.
 
 No trained checkpoint can be downloaded here, so the weights are random, of a fixed seed; a folder of your own goes through `terse import` and
 `terse run`.
@@ -19,6 +19,7 @@ from golden_model.hardware import HARDWARE, HardwareConfig
 __all__ = ["SIZES", "Size", "main"]
 
 TOKENS = 25         # of the sentence, its [CLS] and [SEP] included
+SAMPLES = 64        # that travel with tiny
 ZEROS = 0.6         # share of zeros of the encoder
 SPREAD = 0.05       # of the random weights
 STORE = pathlib.Path("build") / "fullsize"
@@ -58,32 +59,33 @@ def imported(name, size, vocab):
     return out
 
 
-def sentence(folder, positions):
-    """The first of the shipped samples that has `TOKENS` tokens in this vocabulary."""
+def sentences(folder, positions, count):
+    """Those of the shipped samples that have nearest to `TOKENS` tokens in this vocabulary."""
     from terse import catalog
     from terse.text import encode, gather
-    sentences = encode(catalog.tokenizer(str(folder), positions), gather("tiny", ()), positions, truncate=True)
-    return next(one for one in sentences if len(one.ids) == TOKENS)
+    found = encode(catalog.tokenizer(str(folder), positions), gather("tiny", ()), positions, truncate=True)
+    return sorted(found, key=lambda one: abs(len(one.ids) - TOKENS))[:count]
 
 
-def check(name, vocab):
+def check(name, vocab, count, jobs):
     """Import, build, run, compare; prints what was measured; whether every tensor was the same."""
     from golden_model.quantize import quantize
-    from sim.check import check as compare
     from sim.check import traced
     from sim.cosim_build import build
+    from sim.parallel import check as compare
     from terse import catalog
     size, begin = SIZES[name], time.perf_counter()
     folder = imported(name, size, vocab)
-    network, words = quantize(catalog.checkpoint(str(folder)), size.hardware.format), sentence(folder, size.hardware.positions)
+    network, chosen = quantize(catalog.checkpoint(str(folder)), size.hardware.format), sentences(folder, size.hardware.positions, count)
     ready = time.perf_counter()
     build(size.hardware, traced)
     built = time.perf_counter()
-    outcome = compare(network, size.hardware, [(words.ids, words.segments)])
+    outcome = compare(network, size.hardware, [(one.ids, one.segments) for one in chosen], jobs)
     memory = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 2**20
-    print(f"albert-{name}, {network.model.layers} layers, {ZEROS:.0%} zeros, {TOKENS} tokens: {words.text}")
-    speed = outcome.cycles / outcome.seconds
-    print(f"{outcome.tensors} tensors, {outcome.elements:,} values compared; {outcome.cycles:,} cycles, {speed:,.0f} cycles/s")
+    for one in chosen:
+        print(f"albert-{name}, {network.model.layers} layers, {ZEROS:.0%} zeros, {len(one.ids)} tokens: {one.text}")
+    speed, queues = outcome.cycles / outcome.seconds, f" of {jobs} queues" if jobs > 1 else ""
+    print(f"{outcome.tensors} tensors, {outcome.elements:,} values compared; {outcome.cycles:,} cycles{queues}, {speed:,.0f} cycles/s")
     print(f"import {ready - begin:.0f} s, build {built - ready:.0f} s, run {time.perf_counter() - built:.0f} s; peak memory {memory:.1f} GB")
     print("bit-exact" if outcome.bit_exact else "\n".join(["NOT bit-exact", *outcome.failures]))
     return outcome.bit_exact
@@ -93,11 +95,15 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m terse.fullsize", description=__doc__.partition("\n\n")[0])
     parser.add_argument("size", choices=SIZES, nargs="+")
     parser.add_argument("--data", type=pathlib.Path, required=True, help="the data folder; its vocab/albert_30k-clean.vocab is used")
+    parser.add_argument("--sentences", type=int, default=1, metavar="N", help="the N samples nearest to 25 tokens")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes, each with a queue of its own")
     arguments = parser.parse_args()
     vocab = arguments.data / "vocab" / "albert_30k-clean.vocab"
     if not vocab.is_file():
         parser.error(f"--data must be a folder with vocab/albert_30k-clean.vocab, {arguments.data} is not")
-    results = [check(name, vocab) for name in arguments.size]     # all of them, also behind a difference
+    if not 1 <= arguments.jobs <= arguments.sentences <= SAMPLES:
+        parser.error(f"--jobs and --sentences must be in 1..{SAMPLES}, no more jobs than sentences, not {arguments.jobs} and {arguments.sentences}")
+    results = [check(name, vocab, arguments.sentences, arguments.jobs) for name in arguments.size]     # all of them, also behind a difference
     return 0 if all(results) else 1
 
 

@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plots of `terse bench`: a roofline with every operation as a point, and what runs when."""
+"""Plots of `terse bench`: a roofline with every operation as a point, what runs when, and who meets deadlines."""
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-__all__ = ["roofline", "timeline", "write_plots"]
+from sim.operations import SIMULATED
+from terse.bench import deadlines_met
+from terse.cases import PACE
+
+__all__ = ["deadlines", "roofline", "timeline", "write_plots"]
 
 BLOCKS = ("ADMIT", "LINEAR", "ATTEND", "NORM", "DROP", "EXIT")
 MOST = 12       # timelines in a figure, cases that a roofline tells apart
+SCALES = [step / 20 for step in range(8, 41)]     # of deadlines
 LEAST = 0.1     # bytes/cycle at the roofline's left edge: attention fetches next to nothing
 
 
 def write_plots(folder, result):
-    """roofline.png and, where a layer was measured, timeline.png; returns their paths."""
+    """roofline.png; timeline.png where a layer was measured, deadlines.png where streams have them. Returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    figures = {"roofline": roofline(result), "timeline": timeline(result)}
+    figures = {"roofline": roofline(result), "timeline": timeline(result), "deadlines": deadlines(result)}
     paths = []
     for name, figure in figures.items():
         if figure is not None:
@@ -64,4 +69,20 @@ def timeline(result):
         axes.invert_yaxis()
     axes.set_xlabel("cycles (dark: the array multiplies)", fontsize=7)
     figure.tight_layout()
+    return figure
+
+
+def deadlines(result):
+    """Share of the deadlines that each order meets, by how far they are: scaled, they ask for the same order. None without such a run."""
+    runs = [run for run in result.runs if run[0].order]
+    if not runs:
+        return None
+    figure = Figure(figsize=(8, 5))
+    axes = figure.subplots()
+    for case, measurement in runs:
+        shares = [100 * deadlines_met(case, measurement, scale) for scale in SCALES]
+        axes.plot([scale * PACE for scale in SCALES], shares, "--" if case.source == SIMULATED else "-",
+                  label=f"{case.order}, {case.sentences} sentences, {case.source}")
+    axes.set(xlabel="deadlines at random up to so many cycles for each sentence of the queue", ylabel="deadlines met, %")
+    axes.legend(fontsize=8)
     return figure

@@ -36,10 +36,14 @@ class SentenceReport:
 
 @dataclass(frozen=True)
 class Report:
-    """What `terse run` shows; its fields are those of the JSON file, and what went wrong. `counters` of the hardware, by name, if it has them."""
+    """What `terse run` shows; its fields are those of the JSON file, and what went wrong.
+
+    jobs : queues, each in a process of its own; counters : of the hardware, by name, if it has them
+    """
 
     model: str
     hw: str
+    jobs: int
     bit_exact: bool
     tensors_compared: int
     elements_compared: int
@@ -52,7 +56,7 @@ class Report:
     counters: dict
 
     def to_json(self):
-        keys = ("model", "hw", "bit_exact", "tensors_compared", "elements_compared", "cycles_per_second", "total_cycles", "counters")
+        keys = ("model", "hw", "jobs", "bit_exact", "tensors_compared", "elements_compared", "cycles_per_second", "total_cycles", "counters")
         return {key: getattr(self, key) for key in keys} | {"sentences": [vars(sentence) for sentence in self.sentences]}
 
 
@@ -71,26 +75,28 @@ def prepare(model, texts, pair=False, count=None, positions=None, truncate=False
     return checkpoint, sentences, notes
 
 
-def run(texts=(), model="tiny", hw="ci", pair=False, count=None, slots=None, trace=None, truncate=False, watch=None):
-    """Sentences through golden model and RTL -> Report; `watch` as in `sim.check.check`."""
+def run(texts=(), model="tiny", hw="ci", pair=False, count=None, slots=None, trace=None, truncate=False, watch=None, jobs=1):
+    """Sentences through golden model and RTL, as one queue or `jobs` at a time -> Report; `watch` as in `sim.check.check`."""
     config = catalog.hardware(hw)
     if slots is not None and not 1 <= slots <= config.slots:
         raise UserError(f"--slots must be in 1..{config.slots}, the slots of {hw}, not {slots}")
     checkpoint, sentences, notes = prepare(model, texts, pair, count, config.positions, truncate)
     if trace is not None and len(sentences) != 1:
         raise UserError(f"--trace writes the waveform of a single sentence, not of {len(sentences)}; give one TEXT or --sentences 1")
-    from sim.check import check
+    if not 1 <= jobs <= len(sentences):
+        raise UserError(f"--jobs must be in 1..{len(sentences)}, the number of sentences, not {jobs}")
+    from sim.parallel import check
     wave = None if trace is None else pathlib.Path(trace) / f"{pathlib.Path(model).name}_{hw}.vcd.gz"
     try:
         network = quantize(checkpoint, config.format)
-        outcome = check(network, config, [(s.ids, s.segments) for s in sentences], slots, trace=wave, watch=watch)
+        outcome = check(network, config, [(s.ids, s.segments) for s in sentences], jobs, slots, wave, watch)
     except CompileError as error:
         raise UserError(f"Model {model}, hardware {hw}: {error}") from error
     if wave:
         notes.append(f"Waveform: {wave}")
     rows = [_row(sentence, outcome, i, network) for i, sentence in enumerate(sentences)]
     speed = outcome.cycles / outcome.seconds if outcome.seconds else 0.0
-    return Report(model, hw, outcome.bit_exact, outcome.tensors, outcome.elements, speed, outcome.cycles, rows,
+    return Report(model, hw, jobs, outcome.bit_exact, outcome.tensors, outcome.elements, speed, outcome.cycles, rows,
                   outcome.failures, outcome.names, notes, outcome.counters)
 
 

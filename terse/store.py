@@ -18,7 +18,7 @@ from terse.cases import model, network_key, simulate
 __all__ = ["STORE", "measure"]
 
 STORE = cosim_build.ROOT / "build" / "bench"
-GROUP = 10      # cases of one network that a process takes at once
+GROUP = 8       # seconds of cases of one network that a process takes at once, roughly
 POLL = 0.2      # seconds between two looks at what other processes have done
 
 
@@ -82,9 +82,15 @@ def _alone():
 
 def _groups(cases):
     """Cases that share a network and, where they can, a program, the longest first."""
-    ordered = sorted(cases, key=lambda case: (str(network_key(case)), case.hardware.config_hash))
-    parts = [list(part) for _, part in groupby(ordered, network_key)]
-    groups = [part[start:start + GROUP] for part in parts for start in range(0, len(part), GROUP)]
+    ordered, groups = sorted(cases, key=lambda case: (str(network_key(case)), case.hardware.config_hash)), []
+    for _, part in groupby(ordered, network_key):
+        seconds = 0
+        for case in part:
+            if not seconds or seconds + case.seconds > GROUP:
+                groups.append([])
+                seconds = 0
+            groups[-1].append(case)
+            seconds += case.seconds
     return sorted(groups, key=lambda group: -sum(case.seconds for case in group))
 
 

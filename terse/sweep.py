@@ -7,17 +7,18 @@ from golden_model.hardware import HARDWARE
 from sim.modelled import MODEL
 from sim.operations import SIMULATED
 from sim.shapes import SHAPES
-from terse.cases import Case
+from terse.cases import ORDERS, Case
 from terse.errors import UserError
 
-__all__ = ["FEW", "MANY", "MEMORIES", "SPARSITIES", "full_cases", "quick_cases", "select", "stream_hardware", "streams", "with_source"]
+__all__ = ["FEW", "MANY", "MEMORIES", "SOME", "SPARSITIES", "deadline_streams", "full_cases", "quick_cases", "select", "stream_hardware",
+           "streams", "with_source"]
 
 SPARSITIES = (0.0, 0.6, 0.8)
 LENGTHS = (128, 64, 32, 16, 8, 4, 1)
 MEMORIES = tuple((speed, latency) for speed in (4, 8, 16) for latency in (20, 100, 400))   # bytes/cycle, cycles to the first
 STREAM_SHAPES = ((16, 16), (64, 4))
 PROFILE = (25, 16, 10, 6)   # live tokens of each layer, the last one's exit
-FEW, MANY = 64, 256         # sentences of a stream that is simulated, of one that is not
+SOME, FEW, MANY = 32, 64, 256         # sentences of a stream that is simulated, of one that is not
 
 
 def shape(tokens, columns, hardware=HARDWARE["edgebert"]):
@@ -38,6 +39,11 @@ def streams(sentences, slots):
             for lanes in STREAM_SHAPES]
 
 
+def deadline_streams(sentences):
+    """The same sentences and deadlines in each of ORDERS, on a machine that is simulated anyway."""
+    return [Case("tiny", slots=8, sentences=sentences, order=order, source=MODEL if sentences > FEW else SIMULATED) for order in ORDERS]
+
+
 def full_cases():
     """All simulated but for long streams and emulated profiles; those that are, by the cycle model too."""
     return _twice(_all())
@@ -54,15 +60,16 @@ def _twice(cases):
 
 
 def _all():
-    """Lengths, memories, shapes, streams, whole sentences."""
+    """Lengths, memories, shapes, streams, deadlines, whole sentences."""
     lengths = [Case(tokens=tokens, sparsity=zeros) for tokens in (32, *LENGTHS) for zeros in SPARSITIES]
     memories = [Case(tokens=tokens, sparsity=zeros, bytes_per_cycle=speed, latency=latency)
                 for zeros in SPARSITIES for speed, latency in MEMORIES for tokens in (128, 16)]
     shapes = [Case(hardware=shape(*lanes), tokens=tokens, sparsity=0.6) for lanes in SHAPES for tokens in (128, 25, 6)]
     few = [case for slots in (1, 8) for case, _ in streams(FEW, slots)]
     many = [case for slots in (1, 8) for pair in streams(MANY, slots) for case in pair]
+    urgent = [*deadline_streams(SOME), *deadline_streams(MANY)]
     whole = [Case(tokens=128, sparsity=zeros, layers=MODELS["base"].layers) for zeros in reversed(SPARSITIES)]
-    return list(dict.fromkeys(lengths + memories + shapes + few + many + whole))
+    return list(dict.fromkeys(lengths + memories + shapes + few + many + urgent + whole))
 
 
 def with_source(cases, source):

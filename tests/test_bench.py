@@ -14,7 +14,7 @@ from sim.measure import COUNTERS
 from sim.operations import Measurement, Operation
 from terse import bench as benching
 from terse import cases as running
-from terse import cli, edgebert, report, store, sweep
+from terse import cli, edgebert, report, store, sweep, timing
 from terse.cases import Case
 from terse.errors import UserError
 from terse.plots import write_plots
@@ -22,7 +22,7 @@ from terse.plots import write_plots
 BASE = MODELS["base"]
 KEYS = ["name", "scope", "model", "T", "P", "slots", "sparsity", "tokens", "rows", "bus_bytes", "latency", "buffer_kb", "cycles", "limit_cycles",
         "bound", "utilisation", "bytes", "edgebert_cycles", "speedup_vs_edgebert", "source",
-        "weight_bytes", "bus_busy", "bus_stalls", "live_lanes", "live_lanes_array", "latency_mean", "latency_max"]
+        "weight_bytes", "bus_busy", "bus_stalls", "live_lanes", "live_lanes_array", "latency_mean", "latency_max", "deadlines_met"]
 
 
 # EdgeBERT: figures of issue 3 and prior-art.md.
@@ -69,7 +69,7 @@ def toy():
         operation("ffn", cycles=75, macs=48, lanes=64, compute=4, weight_bytes=800, bytes=832,
                   counters=dict.fromkeys(COUNTERS, 0) | {"STALL_WEIGHTS": 11}),
         operation("entropy", "EXIT", cycles=10, bytes=32),
-    ], 160, [6], [1], [150], simulated=5000, seconds=0.5, peak_memory_mb=12.3)
+    ], 160, [6], [1], [150], [155], simulated=5000, seconds=0.5, peak_memory_mb=12.3)
 
 
 CASE = Case("nano", HARDWARE["ci"], tokens=6, sparsity=0.6)
@@ -111,9 +111,22 @@ def test_live_lanes_of_a_stream():
     operations = [operation("x", layer=0, embeds=True, weight_bytes=1, macs=10, lanes=10), operation("context", "ATTEND", layer=0, macs=20, lanes=40),
                   operation("x", layer=1, embeds=True, weight_bytes=1, macs=8, lanes=10),
                   operation("embed_sum", "ADMIT", layer=2, embeds=True, rows=0), operation("q", layer=2, weight_bytes=1, macs=1, lanes=10)]
-    row = benching.rows(stream, dataclasses.replace(toy(), operations=operations, tokens=[2] * 3, exit_layers=[1] * 3, latencies=[10, 20, 60]))[-1]
+    row = benching.rows(stream, dataclasses.replace(toy(), operations=operations, tokens=[2] * 3, exit_layers=[1] * 3, latencies=[10, 20, 60],
+                                                     ends=[10, 30, 90]))[-1]
     assert (row.scope, row.live_lanes, row.live_lanes_array) == ("stream", 0.9, round(38 / 60, 4))
     assert (row.latency_mean, row.latency_max) == (30, 60)
+
+
+def test_deadlines():
+    """The same deadlines in both orders, each beside its own sentence; an end at its deadline meets it."""
+    first_come, deadline_first = (running.deadlines(case) for case in sweep.deadline_streams(5))
+    assert sorted(first_come) == deadline_first != first_come and max(first_come) <= 5 * running.PACE
+    case, words = sweep.deadline_streams(5)[1], [running.queue(case) for case in sweep.deadline_streams(5)]
+    assert [words[0][first_come.index(deadline)] for deadline in deadline_first] == words[1]
+    ends = [deadline_first[0], deadline_first[1] + 1, *deadline_first[2:4], 2 * deadline_first[4]]
+    measurement = dataclasses.replace(toy(), ends=ends)
+    assert benching.deadlines_met(case, measurement) == 0.6 and benching.deadlines_met(case, measurement, 2) == 1.0
+    assert running.deadlines(CASE) == [] and benching.deadlines_met(CASE, toy()) is None
 
 
 # Running, without running anything.
@@ -132,7 +145,7 @@ def measured(monkeypatch, tmp_path):
     def predicted(case):
         if case.tokens == 3:
             raise CompileError("It does not fit")
-        return Measurement(toy().operations, 160, [case.tokens], [case.layers], [160], "model")
+        return Measurement(toy().operations, 160, [case.tokens], [case.layers], [160], [160], "model")
     monkeypatch.setattr(store, "simulate", fake)
     monkeypatch.setattr(store, "model", predicted)
     monkeypatch.setattr(store, "STORE", tmp_path / "store")
@@ -227,6 +240,12 @@ def test_plots_of_a_stream(tmp_path):
     assert [path.name for path in write_plots(tmp_path, benching.Result([(stream, toy())], [benching.rows(stream, toy())]))] == ["roofline.png"]
 
 
+def test_plot_of_deadlines(tmp_path):
+    runs = [(case, toy()) for case in sweep.deadline_streams(1)]
+    paths = write_plots(tmp_path, benching.Result(runs, [benching.rows(*run) for run in runs]))
+    assert [path.name for path in paths] == ["roofline.png", "deadlines.png"] and paths[1].stat().st_size > 5000
+
+
 @pytest.mark.parametrize("arguments, text", [
     (("--only", "GPT"), "--only must be part of a case's name, as 'base 16x16"),
     (("--quick", "--trip", "-1"), "--trip must be at least 0, not -1"),
@@ -249,15 +268,34 @@ def test_cycle_model():
     assert len(stream.tokens) == 2 and max(stream.exit_layers) <= MODELS["tiny"].layers
 
 
+def test_nobody_leaves_a_random_network():
+    """What the cycle model takes for granted of random sentences is what the golden model finds."""
+    for zeros in (0.0, 0.6, 0.8):
+        case = dataclasses.replace(CASE, tokens=16, layers=3, sparsity=zeros)
+        (ids, segments), = running.queue(case)
+        sentence = running._golden(running.network_key(case), (tuple(ids), tuple(segments)))
+        assert sentence.entering == sentence.live == (16,) * 3
+
+
 def test_long_streams_need_data(monkeypatch):
     """Without SST-2's dev split the samples come again, and it is said."""
     long = Case("tiny", HARDWARE["ci"], sentences=70, source="model")
     monkeypatch.setattr(running, "has_data", lambda: False)
-    queue = running._queue(long)
+    queue = running.queue(long)
     assert len(queue) == 70 and queue[64:] == queue[:6] and queue[0] != queue[1]
     monkeypatch.setattr(benching, "has_data", lambda: False)
     monkeypatch.setattr(store, "measure", lambda some, watch: dict.fromkeys(some, toy()))
     assert "repeat the samples" in benching.bench([long]).notes[0] and not benching.bench([CASE]).notes
+
+
+def test_golden_times(monkeypatch, capsys):
+    monkeypatch.setattr(timing, "BASE", dataclasses.replace(CASE, layers=3))
+    monkeypatch.setattr(timing, "DEV", Case("tiny", sentences=3))
+    monkeypatch.setattr(sys, "argv", ["terse", "bench", "--golden"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    base, dev = capsys.readouterr().out.splitlines()
+    assert not stop.value.code and base.startswith("golden model, nano, 3 layers, 1 sentence of 6 tokens: ") and "tiny, 3 sentences of" in dev
 
 
 def test_profile_is_not_simulated():

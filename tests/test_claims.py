@@ -6,7 +6,7 @@ from terse.bench import Result, Row
 from terse.cases import Case
 from terse.claims import Claim, claims
 from terse.report import claims_table, streams_table
-from terse.sweep import streams
+from terse.sweep import deadline_streams, streams
 
 EMPTY = dict.fromkeys(field.name for field in dataclasses.fields(Row))
 
@@ -69,6 +69,12 @@ def test_streams():
                      "live lanes in all of the arraytiny": False, "throughput, 8 slots / 1base": False, "1 slot, cycles / limitbase": True,
                      "weight bytes, 8 slots / 1base": True}
     assert len(streams_table(Result([(case, None) for case, _ in tables], [rows for _, rows in tables])).rows) == 4
+
+
+def test_deadlines():
+    tables = [(case, [row("256 sentences", "stream", deadlines_met=share)]) for case, share in zip(deadline_streams(256), (0.5, 0.75), strict=True)]
+    claim, = found(*tables).values()
+    assert (claim.line, claim.figure, claim.met) == (5, 1.5, True) and "75.0% / 50.0%" in claim.what
 
 
 def test_agreement():

@@ -11,7 +11,7 @@ from compress.tokenizer import train_tokenizer
 from golden_model.config import MODELS, NumberFormat
 from golden_model.hardware import HARDWARE
 from golden_model.random_model import random_checkpoint
-from terse import catalog, cli
+from terse import catalog, cli, wheel
 from terse.errors import UserError
 from terse.npz import compare
 from terse.text import encode, gather
@@ -56,6 +56,8 @@ BAD = [
     (("run", "--sentences", 0), "--sentences must be at least 1, not 0"),
     (("run", "--slots", 3, "good"), "--slots must be in 1..2, the slots of ci, not 3"),
     (("run", "--slots", 0, "good"), "--slots must be in 1..2, the slots of ci, not 0"),
+    (("run", "--jobs", 3, "one", "two"), "--jobs must be in 1..2, the number of sentences, not 3"),
+    (("run", "--jobs", 0, "good"), "--jobs must be in 1..1, the number of sentences, not 0"),
     (("run", "--hw", "asic", "good"), "No hardware 'asic'; there is ci, ecp5, edgebert"),
     (("run", "--trace", "x", "one", "two"), "--trace writes the waveform of a single sentence, not of 2"),
 ]
@@ -97,6 +99,14 @@ def test_eval_without_data(terse, model):
 
 def test_usage_error(terse):
     assert terse("run", "--nonsense")[0] == 2
+
+
+@pytest.mark.parametrize("count", [0, 65])
+def test_wheel_without_sentences(monkeypatch, capsys, count):
+    monkeypatch.setattr(sys, "argv", ["terse.wheel", "--sentences", str(count)])
+    with pytest.raises(SystemExit) as stop:
+        wheel.main()
+    assert stop.value.code == 2 and "--sentences must be at " in capsys.readouterr().err
 
 
 def test_settings():
