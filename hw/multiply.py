@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A multiplier for what is computed once per sentence and layer: no DSP, one bit per cycle."""
+"""A multiplier for what is computed once per sentence and layer: no DSP, two bits per cycle."""
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from golden_model.hardware import ceil_div
+
 __all__ = ["SerialMultiplier"]
+
+BITS = 2        # of b in a cycle
 
 
 class SerialMultiplier(wiring.Component):
     """product = a * b, unsigned.
 
-    Latency `b_width` + 1 cycles from `start` to `done`; one product at a time, `start` is ignored meanwhile.
+    `latency`, `b_width` / 2, rounded up, + 1 cycles from `start` to `done`; one product at a time, `start` is ignored meanwhile.
 
     Parameters
     ----------
@@ -27,6 +31,8 @@ class SerialMultiplier(wiring.Component):
 
     def __init__(self, a_width, b_width):
         self._a_width, self._b_width = a_width, b_width
+        self._steps = ceil_div(b_width, BITS)
+        self.latency = self._steps + 1
         super().__init__({
             "a": In(a_width), "b": In(b_width), "start": In(1),
             "done": Out(1), "product": Out(a_width + b_width),
@@ -34,15 +40,16 @@ class SerialMultiplier(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        factor = Signal(self._a_width)
-        left = Signal(range(self._b_width + 1))  # bits of b still to come; they are the low bits of the product
-        total = Signal(self._a_width + 1)
-        m.d.comb += total.eq(self.product[self._b_width:] + Mux(self.product[0], factor, 0))
+        low = self._steps * BITS
+        factor, product = Signal(self._a_width), Signal(self._a_width + low)
+        left = Signal(range(self._steps + 1))         # the bits of b still to come are the low ones of the product
+        total = Signal(self._a_width + BITS)
+        m.d.comb += [total.eq(product[low:] + sum(Mux(product[bit], factor << bit, 0) for bit in range(BITS))), self.product.eq(product)]
         m.d.sync += self.done.eq(left == 1)
         with m.If(left != 0):
-            m.d.sync += [self.product.eq(Cat(self.product[1:self._b_width], total)), left.eq(left - 1)]
+            m.d.sync += [product.eq(Cat(product[BITS:low], total)), left.eq(left - 1)]
         with m.Elif(self.start):
-            m.d.sync += [factor.eq(self.a), self.product.eq(self.b), left.eq(self._b_width)]
+            m.d.sync += [factor.eq(self.a), product.eq(self.b), left.eq(self._steps)]
         return m
 
     def multiply(self, m, a, b):

@@ -43,18 +43,18 @@ def tally_layout(config):
 
 def longest(config):
     """Cycles that a pass costs at most: all slots leave, after their first layer."""
-    return (5 * config.slots + 8) * (_pairs(config).width + 3) + config.slots * config.layers
+    return (5 * config.slots + 8) * (SerialMultiplier(32, _pairs(config).width).latency + 2) + config.slots * config.layers
 
 
 class Tally(wiring.Component):
     """Turns tokens into multiplications, one product at a time, and holds nothing up.
 
     When ATTEND ends it queues two jobs for each slot, live and dropped tokens; a verdict to exit queues one. A job costs one product for
-    its pairs; jobs of one kind that follow each other are weighed together, six products for LIVE, else two. A product takes b + 3 cycles,
+    its pairs; jobs of one kind that follow each other are weighed together, six products for LIVE, else two. A product takes b / 2 + 3 cycles,
     b = 17 for `ci`, 21 for `edgebert`. So a pass of s slots costs 2 s + 8 products behind ATTEND, and each exit 3 with a cycle for each layer left.
 
     The queue has room for what one pass gives, 3 s, and is empty before the next one gives more, since no pass is shorter than `longest`: of a model
-    with 16 features and one token in each slot it takes 2,645 cycles on `edgebert`, where `longest` is 1,248 (tests/test_counters.py).
+    with 16 features and one token in each slot it takes 1,938 cycles on `edgebert`, where `longest` is 768 (tests/test_counters.py).
 
     Members
     -------

@@ -25,7 +25,7 @@ START = 3           # from the register write to the request for the program
 DECODED = WORDS + 2     # from an instruction's fetch to its decoding
 AHEAD = 8           # operations that the sequencer may be ahead
 EMBEDDING_BURST = WRITE_BURST = 16
-CLASS, ENTROPY = 28, 87     # cycles of EXIT for each class of a slot; for the rest
+CLASS, ENTROPY = 19, 51     # cycles of EXIT for each class of a slot; for the rest
 SUM = 2             # from a complete tile to its first word
 RECORD = 16         # from a slot's end to the first address of its record: six fields, two of them long
 

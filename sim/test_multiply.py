@@ -30,17 +30,18 @@ async def multiply(dut, early):
     block = SerialMultiplier(a_width, b_width)
     quiet(dut, block)
     await bench.start(dut, 20_000)
+    latency = b_width // 2 + b_width % 2 + 1
     for a, b in pairs(a_width, b_width):
         bench.drive(dut, "a", unsigned(a_width), a)
         bench.drive(dut, "b", unsigned(b_width), b)
         await pulse(dut, "start")
         bench.drive(dut, "a", unsigned(a_width), ~a % (1 << a_width))
         bench.drive(dut, "b", unsigned(b_width), ~b % (1 << b_width))
-        dut.start.value = int(early)
-        for cycle in range(1, b_width + 2):
+        dut.start.value = int(early and latency > 2)
+        for cycle in range(1, latency + 1):
             await RisingEdge(dut.clk)
-            assert dut.done.value == (cycle == b_width + 1), f"done after {cycle} cycles"
-            if cycle == b_width - 1:
+            assert dut.done.value == (cycle == latency), f"done after {cycle} cycles"
+            if cycle == latency - 2:
                 dut.start.value = 0
         for _ in range(3):
             bench.assert_same(f"{a} * {b}", bench.read(dut, "product", block.product.shape()), a * b)
