@@ -37,7 +37,7 @@ DATA = cosim_build.ROOT.parent / "shared" / "data"      # SST-2's dev split, for
 NEVER = 0.001           # exit threshold in nats that no sentence of a random model reaches: the off-ramp runs in every layer
 ETA, EVEN = 0.01, 0.02  # the predictor runs, finds all tokens about alike, and nobody is dropped
 ORDERS = ("first come", "deadline first")
-PACE = 36_000           # deadlines lie within so many cycles for each sentence of the queue, which takes some 26,000
+LEAST, PACE = 200_000, 30_000       # deadlines: as many cycles as a sentence of tiny takes among eight, and up to so many for each of the queue
 WORDS = 1000            # vocabulary of random models: one that no cycle depends on
 SPEED, LAYER, STREAM = 80_000, 0.5, 0.07    # simulated cycles a second; seconds of the cycle model for a base layer, a sentence of tiny
 
@@ -195,7 +195,7 @@ def deadlines(case):
 
 def _drawn(case):
     generator = random.Random(1)
-    return [generator.randint(1, case.sentences * PACE) for _ in range(case.sentences)]
+    return [LEAST + round(generator.random() * case.sentences * PACE) for _ in range(case.sentences)]
 
 
 def _turns(case):

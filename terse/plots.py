@@ -5,7 +5,6 @@ from matplotlib.figure import Figure
 
 from sim.operations import SIMULATED
 from terse.bench import deadlines_met
-from terse.cases import PACE
 
 __all__ = ["deadlines", "roofline", "timeline", "write_plots"]
 
@@ -81,8 +80,8 @@ def deadlines(result):
     axes = figure.subplots()
     for case, measurement in runs:
         shares = [100 * deadlines_met(case, measurement, scale) for scale in SCALES]
-        axes.plot([scale * PACE for scale in SCALES], shares, "--" if case.source == SIMULATED else "-",
+        axes.plot(SCALES, shares, "--" if case.source == SIMULATED else "-",
                   label=f"{case.order}, {case.sentences} sentences, {case.source}")
-    axes.set(xlabel="deadlines at random up to so many cycles for each sentence of the queue", ylabel="deadlines met, %")
+    axes.set(xlabel="deadlines, times as far as those of the table", ylabel="deadlines met, %")
     axes.legend(fontsize=8)
     return figure
