@@ -11,11 +11,11 @@ DATA ?= ../shared/data
 PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: all setup tools test regress campaign shapes fullsize verilog synth synth-array train lint clean
+.PHONY: all setup tools test regress wheel campaign shapes fullsize verilog synth synth-array train lint clean
 .DEFAULT_GOAL := all
 
 all: setup
-	$(BIN)/terse run --model tiny --hw ci --sentences 64
+	$(BIN)/terse run --model tiny --hw ci --sentences 64 --jobs 2
 
 setup: tools $(VENV)/.ready
 
@@ -38,6 +38,9 @@ test: setup
 
 regress: setup
 	LINT="ci ecp5" $(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS) sim $(addprefix --ignore=,$(wildcard sim/test_cosim*.py))
+
+wheel: setup
+	$(BIN)/python -m terse.wheel
 
 campaign: setup
 	$(BIN)/python -m sim.campaign --seed $(SEED)
