@@ -6,6 +6,7 @@ import os
 import pytest
 
 from golden_model.config import MODELS
+from golden_model.counters import MACS
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
 from sim import check as checks
@@ -33,6 +34,7 @@ def test_as_one_queue(network, sentences):
     for name in ("tag", "logits", "exit_layer", "entropies", "live", "dropped_at_layer"):
         assert [getattr(record, name) for record in one.records] == [getattr(record, name) for record in two.records]
     assert [golden.logits for golden in one.goldens] == [golden.logits for golden in two.goldens]
+    assert [one.counters[name] for name in MACS] == [two.counters[name] for name in MACS]
     queues = [checks.check(network, CONFIG, sentences[first::2]) for first in (0, 1)]
     assert two.cycles == sum(queue.cycles for queue in queues) != one.cycles
     assert [record.cycles for record in two.records[1::2]] == [record.cycles for record in queues[1].records]
