@@ -31,14 +31,15 @@ def count(m, core):
         **{name: tally.o[name] for name in tally.o.shape().members},
     }
     m.d.comb += [core.counters[name].eq(step) for name, step in steps.items()]
-    _tally(m, core, issue.ended & ~issue.skipped & (opcode == Opcode.ATTEND))
+    _tally(m, core)
 
 
-def _tally(m, core, attended):
+def _tally(m, core):
     tally, begin, verdict = core.tally, core.admission.o_begin, core.exiting.verdict
     m.submodules.tally = ResetInserter(core.start)(tally)
     m.d.comb += [
-        tally.layers.eq(core.image.layers), tally.slots.eq(core.rows.slots), tally.attended.eq(attended), tally.mask.eq(core.issue.mask),
+        tally.layers.eq(core.image.layers), tally.slots.eq(core.rows.slots), tally.mask.eq(core.issue.mask),
+        tally.attend.eq(core.issue.engine_start[ENGINES.index(Opcode.ATTEND)]),
         tally.begin_valid.eq(begin.valid & begin.ready), tally.begin.slot.eq(begin.payload.slot), tally.begin.count.eq(begin.payload.count),
         tally.verdict_valid.eq(core.exiting.verdict_valid & verdict.exits), tally.verdict.slot.eq(verdict.slot),
         tally.verdict.layer.eq(verdict.layer),

@@ -49,9 +49,9 @@ def longest(config):
 class Tally(wiring.Component):
     """Turns tokens into multiplications, one product at a time, and holds nothing up.
 
-    When ATTEND ends it queues two jobs for each slot, live and dropped tokens; a verdict to exit queues one. A job costs one product for
+    When ATTEND begins it queues two jobs for each slot, live and dropped tokens; a verdict to exit queues one. A job costs one product for
     its pairs; jobs of one kind that follow each other are weighed together, six products for LIVE, else two. A product takes b / 2 + 3 cycles,
-    b = 17 for `ci`, 21 for `edgebert`. So a pass of s slots costs 2 s + 8 products behind ATTEND, and each exit 3 with a cycle for each layer left.
+    b = 17 for `ci`, 21 for `edgebert`. So a pass of s slots costs 2 s + 8 products from ATTEND on, and each exit 3 with a cycle for each layer left.
 
     The queue has room for what one pass gives, 3 s, and is empty before the next one gives more, since no pass is shorter than `longest`: of a model
     with 16 features and one token in each slot it takes 1,938 cycles on `edgebert`, where `longest` is 768 (tests/test_counters.py).
@@ -61,8 +61,8 @@ class Tally(wiring.Component):
     layers : of the model
     work_write_valid, work_write : {"address", "data"}: `golden_model.counters.layer_work`, as the image's memory WORK
     begin_valid, begin : pulse, {"slot", "count"}: a slot starts a sentence
-    attended, mask : pulse, ATTEND has ended for these slots
-    slots : the slot table; counts are stable for 2 x slots cycles from `attended` on
+    attend, mask : pulse, ATTEND begins for these slots
+    slots : the slot table; counts are stable for 2 x slots cycles from `attend` on
     verdict_valid, verdict : pulse, {"slot", "layer"}: a slot's sentence ends with this layer (from 0)
     o : `tally_layout(config)`, steps of this cycle
     resting : everything has been counted
@@ -73,7 +73,7 @@ class Tally(wiring.Component):
         super().__init__({
             "layers": In(8), "work_write_valid": In(1), "work_write": In(data.StructLayout({"address": range(WORDS), "data": 32})),
             "begin_valid": In(1), "begin": In(data.StructLayout({"slot": 8, "count": index(config.positions + 1)})),
-            "attended": In(1), "mask": In(config.slots), "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
+            "attend": In(1), "mask": In(config.slots), "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
             "verdict_valid": In(1), "verdict": In(data.StructLayout({"slot": 8, "layer": index(config.layers + 1)})),
             "o": Out(tally_layout(config)), "resting": Out(1),
         })
@@ -131,7 +131,7 @@ class Tally(wiring.Component):
         live = pending[:slots].any()
         with m.If(self.begin_valid):
             m.d.sync += lengths[self.begin.slot].eq(self.begin.count)
-        with m.If(self.attended):
+        with m.If(self.attend):
             m.d.sync += pending.eq(Cat(self.mask, self.mask))
         with m.Else():
             m.d.sync += pending.eq(pending & (pending - 1))

@@ -18,7 +18,7 @@ WORK = {"useful": Work(70_001, 96), "zeros": Work(1_234_567, 0), "heads": Work(9
 
 
 class Bench:
-    """Plays admissions, ends of ATTEND and verdicts."""
+    """Plays admissions, beginnings of ATTEND and verdicts."""
 
     def __init__(self, dut):
         self.dut, self.config, self.block = dut, bench.config(), Tally(bench.config())
@@ -46,7 +46,7 @@ class Bench:
         """The slot table changes as soon as it may."""
         bench.drive(self.dut, "slots", self.block.slots.shape(), [{**slot, "start": 0} for slot in table])
         self.dut.mask.value = sum(slot["resident"] << i for i, slot in enumerate(table))
-        await pulse(self.dut, "attended")
+        await pulse(self.dut, "attend")
         await ClockCycles(self.dut.clk, 2 * self.config.slots)
         bench.drive(self.dut, "slots", self.block.slots.shape(), slot_table(self.config))
 
