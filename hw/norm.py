@@ -74,6 +74,7 @@ class Norm(wiring.Component):
         self._requests(m, op, tile, base, source)
         entered = self._add(m, op, tile)
         self._write(m, op, leaving.tile, leaving.target, leaving.pointers, written)
+        self._tag(m, tile, leaving.tile, writing)
         with m.If(written):
             m.d.sync += writing.eq(0)
             m.d.comb += self.done.eq(leaving.tile.last)
@@ -166,6 +167,11 @@ class Norm(wiring.Component):
         wiring.connect(m, norm.param_write, wiring.flipped(self.param_write))
         return both & Mux(op.skip_sum, words.last, self.sum_words.payload.last)
 
+    def _tag(self, m, tile, leaving, writing):
+        """Results that come when the leaving tile has had all its own are those of the tile behind: it has less than a block of features."""
+        behind = ~writing | self._given
+        m.d.comb += [self.result[name].eq(Mux(behind, tile[name], leaving[name])) for name in ("tile", "live")]
+
     def _write(self, m, op, tile, target, pointers, written):
         """To NORMED at once; to the residual stream through the turn, a short last block filled up with repeats."""
         t = self.config.tokens
@@ -183,7 +189,7 @@ class Norm(wiring.Component):
             self.normed_write.lanes.eq(tile.live), self.normed_write.values.eq(result.payload.values),
             self.state_write_valid.eq(turn.o.valid & tile.live.bit_select(row, 1)),
             self.state_write.address.eq(pointers[row] + block), self.state_write.values.eq(turn.o.payload.values),
-            self.result_valid.eq(moved), self.result.tile.eq(tile.tile), self.result.live.eq(tile.live),
+            self.result_valid.eq(moved),
             self.result.feature.eq(feature), self.result.values.eq(result.payload.values),
         ]
         m.d.comb += [self.progress.tile.eq(tile.tile), self.progress.words.eq(Mux(to_state, block * t, feature)),
@@ -191,6 +197,7 @@ class Norm(wiring.Component):
         with m.If(moved):
             m.d.sync += feature.eq(Mux(final, 0, feature + 1))
         entered, complete = Signal(16), Signal()  # blocks that filled; the tile's last one has
+        self._given = filling | complete    # all its results have come
         full, emptied = turn.i.valid & turn.i.ready & (beat == t - 1), turn.o.valid & turn.o.payload.last
         with m.If(turn.i.valid & turn.i.ready):
             m.d.sync += [beat.eq(Mux(beat == t - 1, 0, beat + 1)), filling.eq((filling | final) & (beat != t - 1))]
