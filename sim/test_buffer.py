@@ -5,24 +5,32 @@ import random
 import cocotb
 import pytest
 from amaranth import signed, unsigned
+from cocotb.triggers import RisingEdge
 
 from hw.buffer import Buffer, Turn
 from sim import bench
-from sim.engine import pulse, quiet
+from sim.engine import quiet
 
 SHAPE = signed(5)
 
 
-async def write(dut, block, generator, contents, address=None):
-    """One write of some lanes anywhere, or of all lanes of `address`."""
+def drive_write(dut, block, generator, contents, address=None):
+    """A write in the next cycle, of some lanes anywhere, or of all lanes of `address`."""
     lanes = (1 << block.lanes) - 1 if address is not None else generator.randrange(1 << block.lanes)
     address = generator.randrange(block.depth) if address is None else address
     values = [generator.randrange(-16, 16) for _ in range(block.lanes)]
     bench.drive(dut, "write_address", unsigned(32), address)
     bench.drive(dut, "write_data", block.word, values)
     bench.drive(dut, "write_lanes", unsigned(block.lanes), lanes)
-    await pulse(dut, "write")
+    dut.write.value = 1
     contents[address] = [new if lanes >> n & 1 else old for n, (old, new) in enumerate(zip(contents[address], values, strict=True))]
+
+
+async def write(dut, *arguments):
+    """One write, as `drive_write`."""
+    drive_write(dut, *arguments)
+    await RisingEdge(dut.clk)
+    dut.write.value = 0
 
 
 @cocotb.test()
@@ -37,7 +45,7 @@ async def buffer(dut, pause):
     await bench.start(dut)
     contents = [[0] * block.lanes for _ in range(block.depth)]
     for step in range(3 * block.depth):
-        await write(dut, block, generator, contents, address=step if step < block.depth else None)
+        await write(dut, block, generator, contents, step if step < block.depth else None)
     for number in range(12):
         await write(dut, block, generator, contents)  # read from the next cycle on
         runs = [(0, block.depth)] if number == 0 else []
@@ -50,6 +58,67 @@ async def buffer(dut, pause):
         if pause == "none":
             assert sink.cycles[-1] - sink.cycles[-len(want)] == len(want) - 1, "not one word a cycle"
     assert sink.empty()
+
+
+class Held:
+    """Holds the buffer at random, follows what it reads by `i` and `index`, and writes each next word while it is held: a word that was
+    read too early is an old one. `want` are the words that were read."""
+
+    def __init__(self, dut, block, contents, runs, generator):
+        self.dut, self.block, self.contents, self.runs, self.generator = dut, block, contents, list(runs), generator
+        self.address, self.place, self.count, self.want = 0, 0, 0, []
+        cocotb.start_soon(self._watch())
+
+    async def _watch(self):
+        before = held = taken = 0
+        while True:
+            await RisingEdge(self.dut.clk)
+            index = self.dut.index.value.to_unsigned()
+            if taken or index != before:
+                assert not held, "read while it is held"
+                self._read(taken)
+            assert index == self.place, "index: not the words that were read"
+            before, again, held = index, held, self.dut.hold.value == 1
+            taken = self.dut.i__valid.value == 1 and self.dut.i__ready.value == 1
+            self._drive(again and held)
+
+    def _read(self, taken):
+        assert taken == (self.place == 0), "not one request behind the other"
+        if taken:
+            self.address, self.count = self.runs.pop(0)
+        last = self.place == self.count - 1
+        self.want.append({"values": self.contents[self.address + self.place], "last": int(last)})
+        self.place = 0 if last else self.place + 1
+
+    def _drive(self, held):
+        """`held`: nothing was read in this cycle, nor in the one before."""
+        hold = self.generator.random() < 0.7
+        self.dut.hold.value, self.dut.write.value = int(hold), 0
+        if held and hold and (self.place or self.runs):
+            address = self.address if self.place else self.runs[0][0]
+            drive_write(self.dut, self.block, self.generator, self.contents, address + self.place)
+
+
+@cocotb.test()
+@cocotb.parametrize(pause=bench.PAUSES)
+async def hold(dut, pause):
+    values, generator = bench.parameters(), random.Random(5)
+    block = Buffer(SHAPE, values["lanes"], values["depth"])
+    idle, stall = bench.pauses(pause)
+    source, sink = bench.Source(dut, "i", block.i.payload.shape(), idle), bench.Sink(dut, "o", block.o.payload.shape(), stall)
+    quiet(dut, block)
+    await bench.start(dut)
+    contents = [[0] * block.lanes for _ in range(block.depth)]
+    for address in range(block.depth):
+        await write(dut, block, generator, contents, address)
+    runs = [(0, block.depth), (0, 1), (1, 1)]
+    for count in (generator.choice([1, 1, 2, generator.randint(1, block.depth)]) for _ in range(40)):
+        runs.append((generator.randint(0, block.depth - count), count))
+    held = Held(dut, block, contents, runs, generator)
+    source.send([{"address": address, "count": count} for address, count in runs])
+    got = await sink.receive(sum(count for _, count in runs))
+    bench.assert_same("words", got, held.want)
+    assert sink.empty() and not held.runs and dut.index.value == 0
 
 
 @cocotb.test()
@@ -74,7 +143,7 @@ async def turn(dut, pause):
 
 @pytest.mark.parametrize(("lanes", "depth"), [(4, 16), (3, 11)])
 def test_buffer(lanes, depth):
-    bench.run(Buffer(SHAPE, lanes, depth), "sim.test_buffer", f"buffer_{lanes}", only="buffer", lanes=lanes, depth=depth)
+    bench.run(Buffer(SHAPE, lanes, depth), "sim.test_buffer", f"buffer_{lanes}", only="(buffer|hold)", lanes=lanes, depth=depth)
 
 
 @pytest.mark.parametrize(("width", "beats"), [(4, 4), (3, 5), (5, 3)])

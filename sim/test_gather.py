@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """hw/gather.py: pointers, positions and words of tiles, by row and by [CLS] row, with any number of features."""
+import itertools
 import random
 
 import cocotb
 import pytest
 from amaranth.lib import data
+from cocotb.triggers import ClockCycles, RisingEdge
 
 from golden_model.hardware import ceil_div
 from hw.gather import Gather
@@ -21,39 +23,100 @@ def cases(config, generator):
                 yield generator.randrange(tiles), cls, read, features
 
 
+class Bench:
+    """The row table and the residual stream, with random contents."""
+
+    def __init__(self, dut, pause):
+        self.dut, self.config, self.generator = dut, bench.config(), random.Random(6)
+        config, generator, t = self.config, self.generator, self.config.tokens
+        self.block, self.blocks = Gather(config), ceil_div(config.hidden, t)
+        self.physical = generator.sample(range(config.rows), config.rows)
+        self.position = [generator.randrange(1000) for _ in self.physical]
+        self.state = [[generator.randrange(-32768, 32768) for _ in range(t)] for _ in range(config.rows * self.blocks)]
+        self.starts = [generator.randrange(config.rows) for _ in range(config.slots)]
+        idle, stall = bench.pauses(pause)
+        self.source, self.sink = bench.Source(dut, "i", self.block.request, idle), bench.Sink(dut, "o", self.block.o.payload.shape(), stall)
+        quiet(dut, self.block)
+        RowPositions(dut, row_physical=self.physical, row_position=self.position)
+        Words(dut, self.block, "state", lambda address: self.state[address], pause)
+        bench.drive(dut, "starts", data.ArrayLayout(16, config.slots), self.starts)
+
+    async def run(self, tile, cls, read, features):
+        """One request: pointers, positions and, with `read`, words."""
+        dut, t = self.dut, self.config.tokens
+        self.source.send([{"tile": tile, "cls": cls, "read": read, "features": features}])
+        await self.source.wait()
+        await until(dut, "pointed")
+        lanes = range(tile * t, tile * t + t)
+        rows = [self.starts[slot] for slot in lanes if slot < self.config.slots] if cls else list(lanes)  # lanes without a slot: anything
+        pointers, positions = (bench.read(dut, name, getattr(self.block, name).shape()) for name in ("pointers", "positions"))
+        bench.assert_same("pointers", pointers[:len(rows)], [self.physical[row] * self.blocks for row in rows])
+        bench.assert_same("positions", positions[:len(rows)], [self.position[row] for row in rows])
+        if read:
+            got = await self.sink.receive(features)
+            want = [[self.state[self.physical[row] * self.blocks + i // t][i % t] for row in rows] for i in range(features)]
+            bench.assert_same("words", [word["values"][:len(rows)] for word in got], want)
+            bench.assert_same("last", [word["last"] for word in got], [int(i == features - 1) for i in range(features)])
+            bench.assert_same("pointers hold", bench.read(dut, "pointers", self.block.pointers.shape()), pointers)
+
+
 @cocotb.test()
 @cocotb.parametrize(pause=bench.PAUSES)
 async def gather(dut, pause):
-    config, generator = bench.config(), random.Random(6)
-    block, t = Gather(config), config.tokens
-    blocks = ceil_div(config.hidden, t)
-    physical = generator.sample(range(config.rows), config.rows)
-    position = [generator.randrange(1000) for _ in physical]
-    state = [[generator.randrange(-32768, 32768) for _ in range(t)] for _ in range(config.rows * blocks)]
-    starts = [generator.randrange(config.rows) for _ in range(config.slots)]
-    idle, stall = bench.pauses(pause)
-    source, sink = bench.Source(dut, "i", block.request, idle), bench.Sink(dut, "o", block.o.payload.shape(), stall)
-    quiet(dut, block)
-    RowPositions(dut, row_physical=physical, row_position=position)
-    Words(dut, block, "state", lambda address: state[address], pause)
-    bench.drive(dut, "starts", data.ArrayLayout(16, config.slots), starts)
+    test = Bench(dut, pause)
     await bench.start(dut)
-    for number, (tile, cls, read, features) in enumerate(cases(config, generator)):
-        source.send([{"tile": tile, "cls": cls, "read": read, "features": features}])
-        await source.wait()
-        await until(dut, "pointed")
-        lanes = range(tile * t, tile * t + t)
-        rows = [starts[slot] for slot in lanes if slot < config.slots] if cls else list(lanes)  # lanes without a slot: anything
-        pointers, positions = bench.read(dut, "pointers", block.pointers.shape()), bench.read(dut, "positions", block.positions.shape())
-        bench.assert_same(f"pointers {number}", pointers[:len(rows)], [physical[row] * blocks for row in rows])
-        bench.assert_same(f"positions {number}", positions[:len(rows)], [position[row] for row in rows])
-        if read:
-            got = await sink.receive(features)
-            want = [[state[physical[row] * blocks + i // t][i % t] for row in rows] for i in range(features)]
-            bench.assert_same(f"words {number}", [word["values"][:len(rows)] for word in got], want)
-            bench.assert_same("last", [word["last"] for word in got], [int(i == features - 1) for i in range(features)])
-            bench.assert_same("pointers hold", bench.read(dut, "pointers", block.pointers.shape()), pointers)
-    assert sink.empty()
+    for case in cases(test.config, test.generator):
+        await test.run(*case)
+    assert test.sink.empty()
+
+
+class Written:
+    """The operation before writes the residual stream, tile after tile, block after block; what is not written is zero. Nothing may be asked
+    for before `progress` says that it is there; behind the last block `follow` ends."""
+
+    def __init__(self, test, cls):
+        self.test, self.dut, self.cls, self.shape = test, test.dut, cls, test.block.progress.shape()
+        self.values, self.places = list(test.state), {}     # address: (tile, word)
+        test.state[:] = [[0] * test.config.tokens for _ in test.state]
+        self.dut.follow.value = 1
+        for task in (self._write(), self._watch()):
+            cocotb.start_soon(task)
+
+    async def _write(self):
+        test, t = self.test, self.test.config.tokens
+        for tile, block in itertools.product(range(test.config.rows // t), range(test.blocks)):
+            await ClockCycles(self.dut.clk, test.generator.choice([1, 4, 20]))
+            for row in range(tile * t, tile * t + t):
+                address = test.physical[row] * test.blocks + block
+                test.state[address], self.places[address] = self.values[address], (tile, block * t)
+            last = int(tile == test.config.rows // t - 1)
+            bench.drive(self.dut, "progress", self.shape, {"tile": tile, "words": block * t + t, "final": 1, "last": last})
+        await ClockCycles(self.dut.clk, 3)
+        self.dut.follow.value = 0
+        bench.drive(self.dut, "progress", self.shape, {})
+
+    async def _watch(self):
+        while self.dut.follow.value == 1:
+            await RisingEdge(self.dut.clk)
+            if self.dut.state_request__valid.value == 1 and self.dut.follow.value == 1:
+                request = bench.read(self.dut, "state_request__payload", self.test.block.state_request.payload.shape())
+                progress, (tile, word) = bench.read(self.dut, "progress", self.shape), self.places[request["address"]]
+                assert tile < progress["tile"] or (tile == progress["tile"] and word < progress["words"]), "asked for before it is written"
+                assert progress["last"] or not self.cls, "[CLS] rows before the last tile"
+
+
+@cocotb.test()
+@cocotb.parametrize(pause=bench.PAUSES, cls=[0, 1])
+async def follow(dut, pause, cls):
+    test = Bench(dut, pause)
+    await bench.start(dut)
+    Written(test, cls)
+    await RisingEdge(dut.clk)
+    tiles = ceil_div(test.config.slots, test.config.tokens) if cls else test.config.rows // test.config.tokens
+    for tile in range(tiles):
+        await test.run(tile, cls, 1, test.config.hidden - 1)
+    await test.run(0, cls, 1, test.config.hidden)
+    assert test.sink.empty()
 
 
 @pytest.mark.parametrize(("tokens", "slots"), [(4, 2), (3, 5)])

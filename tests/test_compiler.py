@@ -6,10 +6,11 @@ from functools import cache
 import pytest
 import torch
 
+from firmware.columns import PADDING, unpack_columns
 from firmware.compiler import CompileError, compile_network
 from firmware.fit import problems
 from firmware.image import check, parse_embedding, parse_image
-from firmware.isa import Opcode, Select
+from firmware.isa import Opcode, Select, Source, Target
 from firmware.limit import limit
 from firmware.show import show
 from golden_model.config import AF8, INT8, ModelConfig, NumberFormat
@@ -85,6 +86,46 @@ def test_program_is_what_the_contract_says():
         if values["opcode"] == Opcode.LINEAR:
             assert values["address"] % 32 == 0 and len(program.columns[pc]) in (1, MODEL.layers)
             assert max(p.groups for p in program.columns[pc]) == values["groups"] >= values["block"] > 0
+
+
+READS = {Source.STATE: "STATE", Source.CLS: "STATE", Source.NORMED: "NORMED", Source.CODES: "CODES"}
+FOLLOWED = {  # what a follower may read while the operation before still writes it: hw/datapath.py holds it back word by word
+    (Opcode.LINEAR, Opcode.LINEAR): {"CODES"}, (Opcode.LINEAR, Opcode.NORM): {"SUM"}, (Opcode.NORM, Opcode.LINEAR): {"STATE", "NORMED"},
+}
+
+
+def buffers(values):
+    """(read, written) buffers of a LINEAR or NORM."""
+    read = {READS[values["source"]]} if values["opcode"] == Opcode.LINEAR or values.get("residual") else set()
+    if values["opcode"] == Opcode.NORM and not values.get("skip_sum"):
+        read.add("SUM")
+    return read, {Target(values["target_buffer"]).name}
+
+
+@pytest.mark.parametrize("case", ["ci", "odd_lanes", "no_units"])
+def test_followers(case):
+    hardware, fmt, options = CASES[case]
+    program = compile_network(network(fmt, **options), hardware)
+    names = set()
+    for pc, values in enumerate(program.instructions):
+        if not values.get("follow"):
+            continue
+        before = program.instructions[pc - 1]
+        pair = before["opcode"], values["opcode"]
+        assert pair in FOLLOWED, f"instruction {pc}"
+        (read, written), (reads, writes) = buffers(before), buffers(values)
+        assert reads & written <= FOLLOWED[pair] and not writes & (read | written), f"instruction {pc}"
+        assert before["select"] == values["select"] or "STATE" in reads and values.get("cls"), "its tiles are not those that are written"
+        names.add(program.symbols[pc].tensor)
+        if reads & written & {"CODES", "NORMED"}:
+            assert all(before.get(f"target_{name}", 0) == values.get(f"source_{name}", 0) for name in ("base", "stride"))
+        if reads & written & {"CODES"}:
+            (packed,) = program.columns[pc - 1]
+            groups = unpack_columns(packed.data, hardware.columns, hardware.bus_bytes, packed.groups, packed.rows)
+            places = [column.destination for lanes in groups for column in lanes if column.destination != PADDING]
+            assert places == list(range(values["reduction"])), "columns leave in another order than that of their words"
+            assert before.get("cls", 0) == values.get("cls", 0)
+    assert {"layer{l}.k", "layer{l}.v", "layer{l}.attention_norm", "layer{l}.hidden", "layer{l}.ffn", "layer{l}.feed_forward_norm"} <= names
 
 
 def test_images_pass_their_checks(tmp_path):
