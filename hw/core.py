@@ -4,9 +4,9 @@ from amaranth import Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from firmware.image import Memory
 from firmware.isa import Opcode
 from hw.admission import Admission
+from hw.constants import write_constants
 from hw.counting import count, counters_layout
 from hw.datapath import Datapath
 from hw.dma import request
@@ -25,12 +25,11 @@ from hw.sequencer import Sequencer
 from hw.staging import Staging
 from hw.stream import Fifo
 from hw.tally import Tally
-from hw.trace import taps
+from hw.trace import observe, taps
 from hw.transfer import bus_word
 
 __all__ = ["Core", "queue_layout"]
 
-MEMORY_SHIFT = 28  # constants: address = memory << 28 | index
 RUNS = 8        # runs of words that are on their way
 
 
@@ -109,11 +108,11 @@ class Core(wiring.Component):
         self._row_reads(m)
         self._reads(m)
         self._results(m)
-        self._constants(m)
+        write_constants(m, self)
         self._progress(m)
         if self.tally is not None:
             count(m, self)
-        self._trace(m)
+        observe(m, self)
         return m
 
     def _sequence(self, m):
@@ -293,32 +292,6 @@ class Core(wiring.Component):
             results.dropped.layer.eq(self.issue.layer), results.dropped.position.eq(verdict.position),
         ]
 
-    def _constants(self, m):
-        """Constants of the image into the parameter memories."""
-        index, value = self.constant.address[:MEMORY_SHIFT], self.constant.data
-        memory = self.constant.address[MEMORY_SHIFT:]
-        norm, span = self.datapath.param_write, self.datapath.span_write
-        m.d.comb += [
-            norm.valid.eq(self.constant_valid & (memory == Memory.NORM)), norm.payload.address.eq(index),
-            norm.payload.gamma.eq(value[:16].as_signed()), norm.payload.beta.eq(value[16:].as_signed()),
-            span.valid.eq(self.constant_valid & (memory == Memory.SPAN)), span.payload.address.eq(index), span.payload.data.eq(value),
-        ]
-        if self.dropping is not None:
-            m.d.comb += [
-                self.dropping.eta_write_valid.eq(self.constant_valid & (memory == Memory.ETA)),
-                self.dropping.eta_write.address.eq(index), self.dropping.eta_write.data.eq(value),
-            ]
-        if self.dvfs is not None:
-            m.d.comb += [
-                self.dvfs.table_write_valid.eq(self.constant_valid & (memory == Memory.DVFS)),
-                self.dvfs.table_write.address.eq(index), self.dvfs.table_write.data.eq(value),
-            ]
-        if self.tally is not None:
-            m.d.comb += [
-                self.tally.work_write_valid.eq(self.constant_valid & (memory == Memory.WORK)),
-                self.tally.work_write.address.eq(index), self.tally.work_write.data.eq(value),
-            ]
-
     def _voltage(self, m):
         """A pass begins when ADMIT is done, its rows are worked on when EXIT starts, it is over when ADMIT starts again."""
         dvfs, issue, begin, verdict = self.dvfs, self.issue, self.admission.o_begin, self.exiting.verdict
@@ -344,33 +317,3 @@ class Core(wiring.Component):
             self.passed.eq(issue.ended & admits & ~self.admission.empty),
             self.progress.eq(moved | issue.ended & ~issue.skipped & ~admits | datapath.stored_valid | datapath.score_valid),
         ]
-
-    def _trace(self, m):
-        """hw/trace.py's taps, from where the values are."""
-        datapath, rows, issue = self.datapath, self.rows, self.issue
-        stored = datapath.stored.meta
-        exits = self.exiting.verdict
-        values = {
-            "op": (issue.ended, {"pc": issue.pc, "skipped": issue.skipped}),
-            "row": (rows.changed.valid, {name: rows.changed[name] for name in ("row", "slot", "position")}),
-            "slot": (rows.slot_changed.valid, {name: rows.slot_changed[name] for name in ("slot", "sentence", "layer")}),
-            "embed": (self.staging.embedded_valid, {name: self.staging.embedded[name] for name in ("sentence", "position", "feature", "value")}),
-            "store": (datapath.stored_valid, {"feature": stored.destination, "values": datapath.stored.values, **{
-                name: stored.column[name] for name in ("slot", "head", "tile", "live")}}),
-            "norm": (datapath.result_valid, {name: datapath.result[name] for name in ("tile", "live", "feature", "values")}),
-            "exit": (self.exiting.verdict_valid, {name: exits[name] for name in ("slot", "entropy", "exits")}),
-        }
-        for name in ("score", "numerator", "denominator"):
-            tap = getattr(datapath, name)
-            values[name] = getattr(datapath, f"{name}_valid"), {key: tap[key] for key in taps(self.config)[name].members}
-        if self.dropping is not None:
-            verdict = self.dropping.verdict
-            values["predict"] = self.dropping.verdict_valid, {name: verdict[name] for name in ("row", "exponential", "keep")}
-        for name, (valid, members) in values.items():
-            tap = getattr(self, f"trace_{name}")
-            m.d.comb += getattr(self, f"trace_{name}_valid").eq(valid)
-            for key, value in members.items():
-                if isinstance(tap[key], data.View):
-                    m.d.comb += [tap[key][lane].eq(value[lane]) for lane in range(self.config.tokens)]
-                else:
-                    m.d.comb += tap[key].eq(value)

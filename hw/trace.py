@@ -8,6 +8,8 @@ from amaranth.lib import data
 
 from hw.shapes import ACT, denominator
 
+__all__ = ["observe", "taps"]
+
 
 def taps(config):
     """Layouts by tap name, T = token lanes. Row numbers are positions in the row table (logical rows).
@@ -39,3 +41,34 @@ def taps(config):
         "denominator": data.StructLayout({**where, "values": data.ArrayLayout(denominator(config), lanes)}),
         "exit": data.StructLayout({"slot": 8, "entropy": 18, "exits": 1}),
     }
+
+
+def observe(m, core):
+    """The taps of a `Core`, from where the values are."""
+    datapath, rows, issue = core.datapath, core.rows, core.issue
+    stored = datapath.stored.meta
+    exits = core.exiting.verdict
+    values = {
+        "op": (issue.ended, {"pc": issue.pc, "skipped": issue.skipped}),
+        "row": (rows.changed.valid, {name: rows.changed[name] for name in ("row", "slot", "position")}),
+        "slot": (rows.slot_changed.valid, {name: rows.slot_changed[name] for name in ("slot", "sentence", "layer")}),
+        "embed": (core.staging.embedded_valid, {name: core.staging.embedded[name] for name in ("sentence", "position", "feature", "value")}),
+        "store": (datapath.stored_valid, {"feature": stored.destination, "values": datapath.stored.values, **{
+            name: stored.column[name] for name in ("slot", "head", "tile", "live")}}),
+        "norm": (datapath.result_valid, {name: datapath.result[name] for name in ("tile", "live", "feature", "values")}),
+        "exit": (core.exiting.verdict_valid, {name: exits[name] for name in ("slot", "entropy", "exits")}),
+    }
+    for name in ("score", "numerator", "denominator"):
+        tap = getattr(datapath, name)
+        values[name] = getattr(datapath, f"{name}_valid"), {key: tap[key] for key in taps(core.config)[name].members}
+    if core.dropping is not None:
+        verdict = core.dropping.verdict
+        values["predict"] = core.dropping.verdict_valid, {name: verdict[name] for name in ("row", "exponential", "keep")}
+    for name, (valid, members) in values.items():
+        tap = getattr(core, f"trace_{name}")
+        m.d.comb += getattr(core, f"trace_{name}_valid").eq(valid)
+        for key, value in members.items():
+            if isinstance(tap[key], data.View):
+                m.d.comb += [tap[key][lane].eq(value[lane]) for lane in range(core.config.tokens)]
+            else:
+                m.d.comb += tap[key].eq(value)
