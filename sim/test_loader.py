@@ -12,6 +12,7 @@ from amaranth.lib.wiring import Out
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from firmware.image import EMBEDDING_HEADER, HEADER, ImageError, Layout, build_embedding, build_image, check, parse_embedding, parse_image
+from firmware.isa import CAPACITY
 from firmware.registers import VERSION, Error
 from hw import axi
 from hw.dma import Reader
@@ -61,15 +62,15 @@ def embedding_image():
     return build_embedding(table[:20], table[20:28], table[28:])
 
 
-def images(config, constants=21, **changes):
+def images(config, constants=21, instructions=3, **changes):
     """A small image and the embedding image that it names."""
     embedding = embedding_image()
     generator = random.Random(constants)
     pairs = [(generator.randrange(4), generator.randrange(100), generator.getrandbits(32)) for _ in range(constants)]
-    layout = Layout(3, constants, (64, 96))
+    layout = Layout(instructions, constants, (64, 96))
     header = {"config_hash": config.config_hash, "embedding_hash": parse_embedding(embedding).hash, "exit_threshold": 0x1ABCD,
               "units": config.unit_bits, "layers": 3, "classes": 2, "heads": 1, **SIZES, **changes}
-    program = [[generator.getrandbits(32) for _ in range(8)] for _ in range(3)]
+    program = [[generator.getrandbits(32) for _ in range(8)] for _ in range(instructions)]
     return build_image(layout, program, pairs, [generator.randbytes(64), generator.randbytes(96)], **header), embedding
 
 
@@ -218,6 +219,16 @@ async def units(dut):
         image, embedding = images(tb.config, units=1 << bit)
         await tb.expect(software(tb.config, image, embedding), image, embedding)
         await tb.sink.receive(len(tb.sink._queue))
+
+
+@cocotb.test()
+async def longest_program(dut):
+    tb = Bench(dut)
+    await bench.start(dut)
+    for instructions, code in ((CAPACITY, Error.NONE), (CAPACITY + 1, Error.IMAGE_MODEL)):
+        image, embedding = images(tb.config, 0, instructions)
+        assert software(tb.config, image, embedding) == code
+        await tb.expect(code, image, embedding)
 
 
 @cocotb.test()
