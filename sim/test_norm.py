@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """hw/norm.py: residual from the residual stream, from NORMED, or none; LayerNorm or move; results to NORMED or turned into rows."""
+import itertools
 import random
 
 import cocotb
@@ -54,9 +55,24 @@ class Bench:
         self.normed, self.state = (pulses(dut, f"{name}_valid", name, getattr(self.block, name).shape()) for name in ("normed_write", "state_write"))
         self.results = []
         self.counter = bench.Counter(dut, "saturated")
-        self.saturations = Saturations()
+        self.saturations, self.early = Saturations(), 0     # cycles in which SUM is asked for while it is being written
         cocotb.start_soon(self._points())
         cocotb.start_soon(self._tags())
+
+    async def _sum(self, tiles):
+        """The LINEAR before: two blocks of columns on every tile, then `follow` ends."""
+        shape, half = self.block.written.shape(), ceil_div(self.features, 2)
+        for final, words in ((0, range(half)), (1, range(half, self.features))):
+            for tile, word in itertools.product(tiles, words):
+                bench.drive(self.dut, "written", shape, {"tile": tile, "words": word + 1, "final": final, "last": int(tile == tiles[-1])})
+                for _ in range(self.generator.choice([1, 2, 12])):
+                    await RisingEdge(self.dut.clk)
+                    if self.dut.sum_request__valid.value == 1:
+                        request = bench.read(self.dut, "sum_request__payload", self.block.sum_request.payload.shape())
+                        assert final and request["address"] < tile * self.features, "a tile is asked for that is not complete"
+                        self.early += 1
+        self.dut.follow.value = 0
+        bench.drive(self.dut, "written", shape, {})
 
     def _word(self, name, address, base, stride):
         tile, feature = divmod(address - base, stride)
@@ -118,7 +134,7 @@ class Bench:
             total = layernorm(total, torch.tensor(self.gamma[:features]), torch.tensor(self.beta[:features]), SHIFT, self.saturations)
         return dict(zip(rows, total.tolist(), strict=True))
 
-    async def run(self, source, normalize, target, features, mask, skip=0):
+    async def run(self, source, normalize, target, features, mask, skip=0, follow=False):
         dut, self.features = self.dut, features
         asked = len(self.sum.asked)
         word = instruction(source=source or 0, residual=int(source is not None), normalize=normalize, target_buffer=target, skip_sum=skip,
@@ -127,8 +143,12 @@ class Bench:
                            shift=SHIFT, align=ALIGN)
         for name, value in (("slots", self.table), ("mask", mask), ("instruction", word)):
             bench.drive(dut, name, getattr(self.block, name).shape(), value)
+        if follow:
+            dut.follow.value = 1
+            cocotb.start_soon(self._sum([tile for tile, _ in tiles_of(self.config, rows_of(self.table, mask))]))
         await pulse(dut, "start")
         await until(dut, "sent")
+        assert dut.follow.value == 0, "the last tile is complete at the end"
         assert dut.reading.value == 0
         await pulse(dut, "taken")
         assert await self._follow(target, mask) >= features - self.t
@@ -177,6 +197,18 @@ async def norm(dut, pause):
     assert test.saturations.count > 0
     bench.assert_same("saturated", await test.counter.total(), test.saturations.count)
     assert test.gather.empty()
+
+
+@cocotb.test()
+@cocotb.parametrize(pause=["none", "both"])
+async def follow(dut, pause):
+    """SUM of a tile is asked for when it is complete; the results are the same."""
+    test = Bench(dut, pause)
+    await test.start()
+    for case in (case for case in CASES if len(case) == 5):
+        await test.run(*case, follow=True)
+    assert test.early > 0
+    bench.assert_same("saturated", await test.counter.total(), test.saturations.count)
 
 
 @pytest.mark.parametrize("tokens", [4, 3, 32])
