@@ -30,7 +30,7 @@ class Issue(wiring.Component):
     -------
     i : stream of `operation_layout(config)`
     restart : pulse: `passes` starts again
-    opening, mask, turn : of the operation that starts, or started last: instruction, slots, and 0 or 1 in turns
+    opening, mask, turn : of the operation that starts, or started last and was not `taken`: instruction, slots, and 0 or 1 in turns
     instruction, layer, pc : of the operation that ends next; pc is 0 while there is none
     pending : it has sent all and not ended; what is at work besides follows it
     engine_start : one pulse for each of `ENGINES`; engine_done likewise

@@ -163,7 +163,7 @@ async def write(dut, block, name, words, parts, generator):
 
 
 @cocotb.test()
-@cocotb.parametrize(pause=bench.PAUSES, name=BUFFERS, count=[2, 11])
+@cocotb.parametrize(pause=bench.PAUSES, name=BUFFERS, count=[1, 2, 11])
 async def joined(dut, pause, name, count):
     """Tiles of a buffer, twice, while they are written, in one part or in two; then once more."""
     config, generator, offset = bench.config(), random.Random(f"{pause} {name} {count}"), 5
