@@ -237,7 +237,7 @@ class Feeder(wiring.Component):
                              commands.valid.eq(walker.o_group.valid), walker.o_group.ready.eq(commands.ready)]
         m.d.comb += [
             command.groups.eq(1), command.rewind.eq(0), command.dense.eq(1), command.meta.kind.eq(Mux(turn.context, Kind.CONTEXT, Kind.SCORE)),
-            command.meta.final.eq(command.free), command.meta.offset.eq(turn.item.target),
+            command.meta.turn.eq(0), command.meta.final.eq(command.free), command.meta.end.eq(0), command.meta.offset.eq(turn.item.target),
             *(command.meta[name].eq(turn.item[name]) for name in ("tile", "live", "slot", "head")),
         ]
 

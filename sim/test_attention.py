@@ -247,7 +247,7 @@ class Item:
     def __init__(self, test, slot, tile, live, head):
         self.test, self.tile, self.head, self.rows = test, tile, head, sorted(rows_of(test.table, 1 << slot))
         self.query = test.source + tile * test.stride + head * test.dimension
-        self.where = {"tile": tile, "live": live, "slot": slot, "head": head, "offset": test.target + tile * test.target_stride}
+        self.where = {"tile": tile, "live": live, "slot": slot, "head": head, "offset": test.target + tile * test.target_stride, "turn": 0, "end": 0}
 
     def softmax(self, scores):
         test, keys = self.test, torch.tensor(self.test.positions)[self.rows]

@@ -45,14 +45,15 @@ def test_sentence(bytes_per_cycle):
 
 
 def test_queue():
-    """Rows follow drops and exits: full tiles of the weight operations are what the array multiplied."""
+    """Rows follow drops and exits: full tiles of the weight operations are what the array multiplied. K and V begin in the time of Q."""
     measurement = measure(network(eta=0.9, exit_threshold=1.0), CONFIG, random_sentences(NANO, 6, 3), slots=2)
     assert len(set(measurement.exit_layers)) > 1
-    for operation in measurement.operations:
-        if operation.name in ("q", "ffn", "hidden"):
-            assert operation.rows == operation.tokens
-            padding = multiplied([operation]) - operation.compute * CONFIG.columns * CONFIG.tokens
-            assert 0 <= padding <= 0.1 * multiplied([operation])
+    assert all(operation.rows == operation.tokens for operation in measurement.operations if operation.name in ("q", "ffn", "hidden"))
+    chosen = [operation for operation in measurement.operations if operation.name in ("q", "k", "v")]
+    for first in range(0, len(chosen), 3):
+        together = chosen[first:first + 3]
+        padding = multiplied(together) - sum(operation.compute for operation in together) * CONFIG.columns * CONFIG.tokens
+        assert 0 <= padding <= 0.1 * multiplied(together)
     passes = [operation for operation in measurement.operations if operation.name == "q"]
     assert sum(operation.rows for operation in passes) < NANO.layers * sum(measurement.tokens)
 
