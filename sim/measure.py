@@ -114,7 +114,7 @@ def measure(network, config, sentences, slots=None, latency=LATENCY, bytes_per_c
     work = schedule(program, [of_record(words, record) for words, record in zip(sentences, records, strict=True)], slots)
     operations, ends = _operations(program, meter.ended, work)
     return Measurement(operations, sum(operation.cycles for operation in operations), [record.tokens for record in records],
-                       [record.exit_layer for record in records], [record.cycles for record in records], ends,
+                       [list(record.live) for record in records], [record.cycles for record in records], ends,
                        simulated=session.sim.cycle, seconds=seconds, peak_memory_mb=_peak_memory())
 
 

@@ -41,7 +41,7 @@ class Modelled:
             layer += self._opcode(run[-1]) == Opcode.ADMIT
             operations.append(self._operation(run, layer, taken, {"STALL_MEMORY": stalled} if stalls else {}, read))
             read = 0    # the program comes once
-        return Measurement(operations, sum(cycles), [len(sentence.ids) for sentence in sentences], [len(sentence.live) for sentence in sentences],
+        return Measurement(operations, sum(cycles), [len(sentence.ids) for sentence in sentences], [list(sentence.live) for sentence in sentences],
                            *self._times(runs, cycles), MODEL)
 
     def _opcode(self, work):

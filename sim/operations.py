@@ -44,20 +44,26 @@ class Operation:
 class Measurement:
     """One run. cycles: from the start of the queue to the end of its last operation.
 
-    tokens, exit_layers, latencies, ends : of each sentence; latencies in cycles from admission to result, ends from the start of the queue
+    tokens, live, latencies, ends : of each sentence; live after the drop of each layer until its exit; latencies in cycles from admission to
+        result, ends from the start of the queue
     source : who told the cycles; of a simulation also its cycles with the loading of images, seconds and memory
     """
 
     operations: list
     cycles: int
     tokens: list
-    exit_layers: list
+    live: list
     latencies: list
     ends: list
     source: str = SIMULATED
     simulated: int = 0
     seconds: float = 0.0
     peak_memory_mb: float = 0.0
+
+    @property
+    def exit_layers(self):
+        """Of each sentence, from 1."""
+        return [len(live) for live in self.live]
 
     def to_json(self):
         return vars(self) | {"operations": [vars(one) for one in self.operations]}

@@ -7,6 +7,7 @@ build/bench/, named by everything that determines them, so that a bench that was
 import csv
 import dataclasses
 import functools
+import itertools
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ class Row:
         array; of a stream as long as its queue is not empty
     latency_mean, latency_max : of whole sentences, cycles from admission to result
     deadlines_met : share, of a stream with deadlines
+    live_tokens : of each layer of a stream after its drop, mean of the sentences that get there
     """
 
     name: str
@@ -66,6 +68,7 @@ class Row:
     latency_mean: int | None
     latency_max: int | None
     deadlines_met: float | None
+    live_tokens: list | None
 
 
 @dataclass(frozen=True)
@@ -128,13 +131,19 @@ def _row(case, measurement, name, scope, operations, theirs):
         moved, theirs, round(theirs / cycles, 3) if theirs and cycles else None, measurement.source, weight_bytes,
         _share(moved, cycles * case.bytes_per_cycle) or 0.0, _stalls(operations, cycles), *_live_lanes(operations, scope == "stream"),
         round(sum(latencies) / len(latencies)) if latencies else None, max(latencies, default=None),
-        deadlines_met(case, measurement) if scope == "stream" else None)
+        deadlines_met(case, measurement) if scope == "stream" else None, _live_tokens(measurement) if scope == "stream" else None)
 
 
 def deadlines_met(case, measurement, scale=1.0):
     """Share of the sentences that end before their deadlines, which are `scale` times as far; None without deadlines."""
     found = [end <= scale * deadline for end, deadline in zip(measurement.ends, deadlines(case), strict=True)] if case.order else []
     return _share(sum(found), len(found))
+
+
+def _live_tokens(measurement):
+    """[mean of the sentences that get there] by layer."""
+    layers = [[count for count in counts if count] for counts in itertools.zip_longest(*measurement.live)]
+    return [round(sum(counts) / len(counts), 2) for counts in layers]
 
 
 def _limit(operations, bytes_per_cycle):

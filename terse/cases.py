@@ -24,11 +24,12 @@ from sim.operations import SIMULATED
 from sim.session import by_deadline
 from terse import catalog
 from terse.errors import UserError
+from terse.profile import fit
 from terse.text import encode, gather
 
 __all__ = ["DATA", "ORDERS", "Case", "deadlines", "has_data", "model", "network", "network_key", "queue", "simulate", "sparsity_of"]
 
-NETWORKS = ("terse/cases.py", "compress/prune.py", "compress/import_hf.py")
+NETWORKS = ("terse/cases.py", "terse/profile.py", "compress/prune.py", "compress/import_hf.py")
 DEPENDS = {     # sources besides those that elaboration depends on, or all sources
     SIMULATED: ("sim/measure.py", "sim/session.py", "sim/cosim.cpp", "sim/cosim_axi.h"),
     MODEL: ("firmware/*.py", "golden_model/*.py", "sim/cycle_*.py", "sim/modelled.py"),
@@ -47,8 +48,8 @@ class Case:
     """One run. With `sentences` a stream of the model's samples, as trained; else one random sentence of `tokens` through random weights.
 
     sparsity : share of zeros of encoder, pooler and embeddings; bytes_per_cycle, latency : of the memory; slots : that may be used
-    profile : makes it a stream of random sentences through random weights, of which so many tokens live in each layer until the last one's exit;
-        nothing but the cycle model can take that
+    profile : makes it a stream of random sentences through random weights, of which so many tokens live in each layer until the last one's exit:
+        on average, with thresholds fitted to that (terse/profile.py), in a network of as many layers; exactly, in one of more (`emulated`)
     order : of ORDERS, makes it a stream whose sentences have deadlines (`deadlines`) and begin in this order
     source : "simulated" or "model"
     """
@@ -72,13 +73,18 @@ class Case:
         return not self.sentences or bool(self.profile)
 
     @property
+    def emulated(self):
+        """Whether each sentence keeps just what the profile says and exits early: only in the cycle model, for a random network does neither."""
+        return bool(self.profile) and len(self.profile) < self.layers
+
+    @property
     def label(self):
         shape = f"{self.hardware.tokens}x{self.hardware.columns}"
         what = f"{self.layers} layer{'s' * (self.layers > 1)}, {self.tokens} tokens"
         if self.sentences:
             what = f"{self.sentences} sentences, {self.slots} slot{'s' * (self.slots > 1)}"
         if self.profile:
-            what += f", tokens {' '.join(map(str, self.profile))}"
+            what += f", tokens {'about ' * (not self.emulated)}{' '.join(map(str, self.profile))}"
         if self.order:
             what += f", {self.order}"
         zeros = f", {self.sparsity:.0%} zeros" if self.random else ""
@@ -100,11 +106,13 @@ class Case:
     @property
     def estimate(self):
         """Cycles, roughly: for the time left."""
-        if self.sentences:
-            return self.sentences * 60_000 / self.slots ** 0.5
-        weights = _weights(MODELS[self.model]) * (1 - self.sparsity)
-        work = ceil_div(self.tokens, self.hardware.tokens) * weights / self.hardware.columns
-        return self.layers * 1.1 * max(work, 1.3 * weights / self.bytes_per_cycle) + 1300 * self.tokens
+        each = 60_000
+        if self.random:
+            live, weights = self.profile or (self.tokens,) * self.layers, _weights(MODELS[self.model]) * (1 - self.sparsity)
+            work = sum(max(ceil_div(tokens, self.hardware.tokens) * weights / self.hardware.columns, 1.3 * weights / self.bytes_per_cycle)
+                       for tokens in live)
+            each = 1.1 * work + 1300 * live[0]
+        return (self.sentences or 1) * each / self.slots ** 0.5
 
     @property
     def seconds(self):
@@ -147,21 +155,24 @@ def _checkpoint(name):
 
 def network_key(case):
     """What its network depends on: cases with the same one share it."""
-    return case.model, case.random and (case.layers, case.sparsity), case.hardware.format
+    about = () if case.emulated else case.profile
+    return case.model, case.random and (case.layers, case.sparsity, about, about and case.sentences), case.hardware.format
 
 
 @functools.lru_cache(maxsize=1)
 def _network(name, random, number_format):
     if not random:
         return quantize(_checkpoint(name), number_format)
-    layers, zeros = random
+    layers, zeros, profile, sentences = random
     sizes = dataclasses.replace(MODELS[name], layers=layers, vocabulary=WORDS)
     checkpoint = random_checkpoint(sizes, seed=1, density=1.0, eta=ETA, exit_threshold=NEVER, calibration=0)    # ranges: below
-    checkpoint.tensors["predictor.score.weight"] *= EVEN
+    if not profile:
+        checkpoint.tensors["predictor.score.weight"] *= EVEN
     if zeros:
         checkpoint.tensors = prune(checkpoint.tensors, zeros)
     checkpoint.ranges = calibrate(checkpoint, random_sentences(sizes, 2, 1, (sizes.positions + 1) // 2), drop=False)
-    return quantize(checkpoint, number_format)
+    quantized = quantize(checkpoint, number_format)
+    return dataclasses.replace(quantized, eta=fit(quantized, _random_queue(name, sentences, profile[0]), profile)) if profile else quantized
 
 
 def network(case):
@@ -177,14 +188,17 @@ def _modelled(key, hardware):
 def queue(case):
     """(token ids, segment ids) of each sentence."""
     if case.random:
-        sizes, length = dataclasses.replace(MODELS[case.model], vocabulary=WORDS), case.profile[0] if case.profile else case.tokens
-        return random_sentences(sizes, case.sentences or 1, 1, length, length)
+        return _random_queue(case.model, case.sentences or 1, case.profile[0] if case.profile else case.tokens)
     longest, inputs = case.hardware.positions, gather(case.model, ())
     if case.sentences > len(inputs) and has_data():
         inputs = [((row.sentence,), row.label) for row in read_split(DATA, "sst2", "dev")]
     inputs = (inputs * ceil_div(case.sentences, len(inputs)))[:case.sentences]
     words = [(one.ids, one.segments) for one in encode(catalog.tokenizer(case.model, longest), inputs, longest, truncate=True)]
     return [words[number] for number in _turns(case)]
+
+
+def _random_queue(name, sentences, tokens):
+    return random_sentences(dataclasses.replace(MODELS[name], vocabulary=WORDS), sentences, 1, tokens, tokens)
 
 
 def deadlines(case):
@@ -210,7 +224,7 @@ def _golden(key, words):
 
 def simulate(case, watch=None):
     """The co-simulation's `Measurement` of a case."""
-    if case.profile:
+    if case.emulated:
         raise UserError(f"The machine drops what its predictor says, not what a profile says: {case.label}")
     return measuring.measure(network(case), case.hardware, queue(case), case.slots, case.latency, case.bytes_per_cycle, watch)
 
@@ -218,7 +232,7 @@ def simulate(case, watch=None):
 def model(case):
     """The cycle model's `Measurement` of a case; of a single layer with what its memory costs."""
     words = [(tuple(map(int, ids)), tuple(map(int, segments))) for ids, segments in queue(case)]
-    if case.random:     # nobody is dropped or leaves early (ETA, NEVER) but by the profile: no golden model is needed
+    if case.random and (case.emulated or not case.profile):     # nobody else is dropped or leaves early (ETA, NEVER): no golden model
         live = case.profile or (case.tokens,) * case.layers
         sentences = [Sentence(*one, (live[0], *live[:-1]), live) for one in words]
     else:

@@ -9,7 +9,7 @@ from golden_model.config import MODELS
 from sim.modelled import MODEL
 from sim.operations import SIMULATED
 from terse.cases import Case
-from terse.sweep import FEW, MANY, MEMORIES, SOME, SPARSITIES, deadline_streams, streams
+from terse.sweep import FEW, FITTED, MANY, MEMORIES, SOME, SPARSITIES, deadline_streams, fitted_streams, streams
 
 __all__ = ["Claim", "claims"]
 
@@ -124,6 +124,8 @@ def _streams(found):
             for one, eight in zip(alone, together, strict=True):
                 if one.model == "tiny" or count == MANY:
                     yield from _stream(found, count, one, eight)
+    for one, eight in zip(fitted_streams(1), fitted_streams(8), strict=True):
+        yield from _stream(found, FITTED, one, eight)
 
 
 def _stream(found, count, one, eight):

@@ -10,8 +10,8 @@ from sim.shapes import SHAPES
 from terse.cases import ORDERS, Case
 from terse.errors import UserError
 
-__all__ = ["FEW", "MANY", "MEMORIES", "SOME", "SPARSITIES", "deadline_streams", "full_cases", "quick_cases", "select", "stream_hardware",
-           "streams", "with_source"]
+__all__ = ["FEW", "FITTED", "MANY", "MEMORIES", "SOME", "SPARSITIES", "deadline_streams", "fitted_streams", "full_cases", "quick_cases",
+           "select", "stream_hardware", "streams", "with_source"]
 
 SPARSITIES = (0.0, 0.6, 0.8)
 LENGTHS = (128, 64, 32, 16, 8, 4, 1)
@@ -19,6 +19,7 @@ MEMORIES = tuple((speed, latency) for speed in (4, 8, 16) for latency in (20, 10
 STREAM_SHAPES = ((16, 16), (64, 4))
 PROFILE = (25, 16, 10, 6)   # live tokens of each layer, the last one's exit
 SOME, FEW, MANY = 32, 64, 256         # sentences of a stream that is simulated, of one that is not
+FITTED = 16             # of base, whose predictor drops about as the profile says
 
 
 def shape(tokens, columns, hardware=HARDWARE["edgebert"]):
@@ -39,6 +40,11 @@ def streams(sentences, slots):
             for lanes in STREAM_SHAPES]
 
 
+def fitted_streams(slots):
+    """base of each shape, live tokens about the profile's."""
+    return [Case("base", shape(*lanes), sparsity=0.6, layers=len(PROFILE), slots=slots, sentences=FITTED, profile=PROFILE) for lanes in STREAM_SHAPES]
+
+
 def deadline_streams(sentences):
     """The same sentences and deadlines in each of ORDERS, on a machine that is simulated anyway."""
     return [Case("tiny", slots=8, sentences=sentences, order=order, source=MODEL if sentences > FEW else SIMULATED) for order in ORDERS]
@@ -46,11 +52,11 @@ def deadline_streams(sentences):
 
 def full_cases():
     """All simulated but for long streams and emulated profiles; those that are, by the cycle model too."""
-    return _twice(_all())
+    return _twice([*_all(), *fitted_streams(1), *fitted_streams(8)])
 
 
 def quick_cases():
-    """All by the cycle model; a layer on 32 tokens simulated too."""
+    """All by the cycle model but for fitted streams, which take it a minute; a layer on 32 tokens simulated too."""
     shortest = [Case(tokens=32, sparsity=zeros) for zeros in SPARSITIES]
     return _twice([case if case in shortest else dataclasses.replace(case, source=MODEL) for case in _all()])
 
@@ -76,7 +82,7 @@ def with_source(cases, source):
     """All by one source, as far as that can take them."""
     if source not in (MODEL, SIMULATED):
         raise UserError(f"--source must be {MODEL} or {SIMULATED}, not {source!r}")
-    return list(dict.fromkeys(case if case.sentences > FEW or case.profile else dataclasses.replace(case, source=source) for case in cases))
+    return list(dict.fromkeys(case if case.sentences > FEW or case.emulated else dataclasses.replace(case, source=source) for case in cases))
 
 
 def select(cases, only):

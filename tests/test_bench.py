@@ -9,7 +9,9 @@ import pytest
 
 from firmware.compiler import CompileError
 from golden_model.config import MODELS
+from golden_model.formats import ETA_FRAC
 from golden_model.hardware import HARDWARE
+from golden_model.model import run
 from sim.measure import COUNTERS
 from sim.operations import Measurement, Operation
 from terse import bench as benching
@@ -18,11 +20,13 @@ from terse import cli, edgebert, report, store, sweep, timing
 from terse.cases import Case
 from terse.errors import UserError
 from terse.plots import write_plots
+from terse.profile import fit
 
 BASE = MODELS["base"]
+FALLING = (12, 9, 4)
 KEYS = ["name", "scope", "model", "T", "P", "slots", "sparsity", "tokens", "rows", "bus_bytes", "latency", "buffer_kb", "cycles", "limit_cycles",
         "bound", "utilisation", "bytes", "edgebert_cycles", "speedup_vs_edgebert", "source",
-        "weight_bytes", "bus_busy", "bus_stalls", "live_lanes", "live_lanes_array", "latency_mean", "latency_max", "deadlines_met"]
+        "weight_bytes", "bus_busy", "bus_stalls", "live_lanes", "live_lanes_array", "latency_mean", "latency_max", "deadlines_met", "live_tokens"]
 
 
 # EdgeBERT: figures of issue 3 and prior-art.md.
@@ -69,7 +73,7 @@ def toy():
         operation("ffn", cycles=75, macs=48, lanes=64, compute=4, weight_bytes=800, bytes=832,
                   counters=dict.fromkeys(COUNTERS, 0) | {"STALL_WEIGHTS": 11}),
         operation("entropy", "EXIT", cycles=10, bytes=32),
-    ], 160, [6], [1], [150], [155], simulated=5000, seconds=0.5, peak_memory_mb=12.3)
+    ], 160, [6], [[6]], [150], [155], simulated=5000, seconds=0.5, peak_memory_mb=12.3)
 
 
 CASE = Case("nano", HARDWARE["ci"], tokens=6, sparsity=0.6)
@@ -92,7 +96,7 @@ def test_rows():
 
 def test_rows_of_many_layers():
     case = dataclasses.replace(CASE, layers=3)
-    measurement = dataclasses.replace(toy(), exit_layers=[3], source="model")
+    measurement = dataclasses.replace(toy(), live=[[6] * 3], source="model")
     rows = benching.rows(case, measurement, trip=7)
     assert [row.scope for row in rows if row.scope != "operation"] == ["sentence"]
     assert rows[-1].edgebert_cycles == 3 * edgebert.layer_cycles(MODELS["nano"], 6, 4, 7) and rows[-1].source == "model"
@@ -111,10 +115,10 @@ def test_live_lanes_of_a_stream():
     operations = [operation("x", layer=0, embeds=True, weight_bytes=1, macs=10, lanes=10), operation("context", "ATTEND", layer=0, macs=20, lanes=40),
                   operation("x", layer=1, embeds=True, weight_bytes=1, macs=8, lanes=10),
                   operation("embed_sum", "ADMIT", layer=2, embeds=True, rows=0), operation("q", layer=2, weight_bytes=1, macs=1, lanes=10)]
-    row = benching.rows(stream, dataclasses.replace(toy(), operations=operations, tokens=[2] * 3, exit_layers=[1] * 3, latencies=[10, 20, 60],
+    row = benching.rows(stream, dataclasses.replace(toy(), operations=operations, tokens=[2] * 3, live=[[2, 1], [2, 2], [1]], latencies=[10, 20, 60],
                                                      ends=[10, 30, 90]))[-1]
     assert (row.scope, row.live_lanes, row.live_lanes_array) == ("stream", 0.9, round(38 / 60, 4))
-    assert (row.latency_mean, row.latency_max) == (30, 60)
+    assert (row.latency_mean, row.latency_max, row.live_tokens) == (30, 60, [1.67, 1.5])
 
 
 def test_deadlines():
@@ -146,7 +150,7 @@ def measured(monkeypatch, tmp_path):
     def predicted(case):
         if case.tokens == 3:
             raise CompileError("It does not fit")
-        return Measurement(toy().operations, 160, [case.tokens], [case.layers], [160], [160], "model")
+        return Measurement(toy().operations, 160, [case.tokens], [[case.tokens] * case.layers], [160], [160], "model")
     monkeypatch.setattr(store, "simulate", fake)
     monkeypatch.setattr(store, "model", predicted)
     monkeypatch.setattr(store, "STORE", tmp_path / "store")
@@ -185,7 +189,7 @@ def test_model_fails(measured, monkeypatch):
 def test_keys_differ():
     cases = sweep.full_cases()
     assert len({case.key for case in cases}) == len(cases) == len({(case.label, case.source) for case in cases})
-    assert {case.source for case in cases if case.sentences > 64 or case.profile} == {"model"}
+    assert {case.source for case in cases if case.sentences > 64 or case.emulated} == {"model"}
 
 
 def test_quick_cases():
@@ -193,10 +197,11 @@ def test_quick_cases():
     cases, quick = sweep.full_cases(), sweep.quick_cases()
     simulated = [case for case in quick if case.source == "simulated"]
     assert simulated == [case for case in cases if "16x16, 1 layer, 32 tokens" in case.label and case.source == "simulated"] and len(simulated) == 3
-    models = sweep.with_source(cases, "model")
-    assert set(models) | set(simulated) == set(quick) and all(case.source == "model" for case in models)
+    models, fitted = sweep.with_source(cases, "model"), [*sweep.fitted_streams(1), *sweep.fitted_streams(8)]
+    assert set(fitted) <= set(cases) and set(models) | set(simulated) == set(quick) | set(sweep.with_source(fitted, "model"))
+    assert all(case.source == "model" for case in models)
     assert {case.label for case in models} == {case.label for case in cases}
-    assert {case.source for case in sweep.with_source(cases, "simulated") if not case.profile and case.sentences < 256} == {"simulated"}
+    assert {case.source for case in sweep.with_source(cases, "simulated") if not case.emulated and case.sentences < 256} == {"simulated"}
 
 
 def test_key_of_the_model_does_not_hang_on_the_rtl(monkeypatch):
@@ -263,8 +268,8 @@ def test_cycle_model():
     """Of one sentence, of an emulated profile, of the trained model's stream: what the golden model says, or the profile."""
     one = running.model(dataclasses.replace(CASE, layers=3, source="model"))
     assert (one.source, one.tokens, one.exit_layers) == ("model", [6], [3])
-    profile = running.model(Case("nano", HARDWARE["ci"], sparsity=0.6, layers=3, slots=2, sentences=4, profile=(6, 4, 2), source="model"))
-    assert profile.tokens == [6] * 4 and profile.exit_layers == [3] * 4 and all(0 < one < profile.cycles for one in profile.latencies)
+    profile = running.model(Case("nano", HARDWARE["ci"], sparsity=0.6, layers=3, slots=2, sentences=4, profile=(6, 4), source="model"))
+    assert profile.tokens == [6] * 4 and profile.live == [[6, 4]] * 4 and all(0 < one < profile.cycles for one in profile.latencies)
     stream = running.model(Case("tiny", HARDWARE["ci"], slots=2, sentences=2, bytes_per_cycle=4, source="model"))
     assert len(stream.tokens) == 2 and max(stream.exit_layers) <= MODELS["tiny"].layers
 
@@ -297,6 +302,30 @@ def test_golden_times(monkeypatch, capsys):
         cli.main()
     base, dev = capsys.readouterr().out.splitlines()
     assert not stop.value.code and base.startswith("golden model, nano, 3 layers, 1 sentence of 6 tokens: ") and "tiny, 3 sentences of" in dev
+
+
+def test_fitted_profile(monkeypatch):
+    """The mean of the profile, though not each sentence's; what is simulated is what the golden model keeps, and so is what the cycle model runs."""
+    case = Case("nano", HARDWARE["ci"], sparsity=0.6, layers=3, slots=2, sentences=4, profile=FALLING)
+    live = [run(running.network(case), *words).tokens_per_layer for words in running.queue(case)]
+    kept = [sum(counts) for counts in zip(*live, strict=True)]
+    assert kept == pytest.approx([4 * tokens for tokens in FALLING], abs=1) and len({tuple(one) for one in live}) > 1
+    assert running.model(dataclasses.replace(case, source="model")).live == live
+    monkeypatch.setattr(running.measuring, "measure", lambda network, config, sentences, *_: (network, len(sentences)))
+    network, sentences = running.simulate(case)
+    assert network is running.network(case) and sentences == 4 and "tokens about 12 9 4, 60% zeros" in case.label
+
+
+def test_fit_keeps_what_the_rule_allows():
+    """Nobody is dropped where all are to stay; who has more than the mean always stays; a profile that rises is none."""
+    case = dataclasses.replace(CASE, layers=3)
+    network, words = running.network(case), running.queue(case)
+    eta = fit(network, words, (6, 6, 1))
+    first, second, third = run(dataclasses.replace(network, eta=eta), *words[0]).tokens_per_layer
+    assert first == second == 6 > third > 1 and 0 < eta[0] < eta[2] == 1 << ETA_FRAC
+    for profile in ((4, 5, 1), (6, 5), (6, 5, 0)):
+        with pytest.raises(ValueError, match="Profile must be 3 numbers of tokens"):
+            fit(network, words, profile)
 
 
 def test_profile_is_not_simulated():

@@ -6,7 +6,7 @@ from terse.bench import Result, Row
 from terse.cases import Case
 from terse.claims import Claim, claims
 from terse.report import claims_table, streams_table
-from terse.sweep import deadline_streams, streams
+from terse.sweep import deadline_streams, fitted_streams, streams
 
 EMPTY = dict.fromkeys(field.name for field in dataclasses.fields(Row))
 
@@ -69,6 +69,16 @@ def test_streams():
                      "live lanes in all of the arraytiny": False, "throughput, 8 slots / 1base": False, "1 slot, cycles / limitbase": True,
                      "weight bytes, 8 slots / 1base": True}
     assert len(streams_table(Result([(case, None) for case, _ in tables], [rows for _, rows in tables])).rows) == 4
+
+
+def test_fitted_stream():
+    """Claims of line 5 beside those of 256 sentences."""
+    values = dict(limit_cycles=95, live_lanes=0.95, live_lanes_array=0.8)
+    tables = [(fitted_streams(slots)[0], [row("16 sentences", "stream", cycles=cycles, weight_bytes=size, **values)])
+              for slots, cycles, size in ((1, 100, 8), (8, 60, 1))]
+    asked = found(*tables)
+    throughput = asked["16 sentences, base, 16x16: throughput, 8 slots / 1"]
+    assert len(asked) == 3 and (throughput.line, throughput.wanted, throughput.met) == (5, 1.6, True)
 
 
 def test_deadlines():
