@@ -20,7 +20,7 @@ class Admission(wiring.Component):
 
     Members
     -------
-    start, slots, done : as `Linear`; `empty` with done: no slot is resident
+    start, slots : as `Linear`; done : pulse; `empty` with it: no slot is resident
     restart : pulse, a new queue
     count, slot_limit : sentences of the queue, slots that may be used
     total : of the row table

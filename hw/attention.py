@@ -29,7 +29,7 @@ class Attention(wiring.Component):
 
     Members
     -------
-    start, mask, instruction, slots, done : as `Linear`; `done` when the last context's last column has been written
+    start, mask, instruction, slots : as `Linear`; done : pulse, when the last context's last column has been written
     o_point, pointed, positions, row_address, row_position : see `Scoring`
     o_load : stream of `load_layout()`, the query tile; loaded : pulse, its last word has gone to the array
     o_command, o_dense : to the array

@@ -24,7 +24,7 @@ class Dropping(wiring.Component):
 
     Members
     -------
-    start, mask, instruction, slots, done : as `Linear`
+    start, mask, instruction, slots : as `Linear`; done : pulse
     layer : of the selected slots, indexes eta
     eta_write_valid, eta_write : {"address", "data"}
     scores_request, scores_words : read side of SCORES

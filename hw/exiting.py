@@ -21,7 +21,7 @@ class Exiting(wiring.Component):
 
     Members
     -------
-    start, mask, instruction, slots, done : as `Linear`
+    start, mask, instruction, slots : as `Linear`; done : pulse
     threshold : unsigned Q2.16
     scores_request, scores_words : read side of SCORES
     o_rows, rows_done : commands to the row table

@@ -28,7 +28,7 @@ class Norm(wiring.Component):
 
     Members
     -------
-    start, mask, slots, done : as `Linear`; instruction : stable until `done`
+    start, mask, slots : as `Linear`; done : pulse; instruction : stable until `done`
     follow, written : SUM is still being written, and how far that is: a tile is read when it is complete
     reading : it needs gather and buffers; sent, taken : as `Linear`, when the last tile's words have entered
     gather_request, pointed, pointers, gather_words : the gather; asked for every tile, for its words only when the residual is there
