@@ -11,7 +11,7 @@ from amaranth.utils import ceil_log2
 
 from firmware.columns import PADDING
 from hw.bitmask import string_layout
-from hw.mac_lane import WINDOW, MacLane, group_layout, result_layout, unpack, write_layout
+from hw.mac_lane import WINDOW, MacLane, group_layout, loading_layout, result_layout, unpack, write_layout
 from hw.shapes import code
 from hw.stream import Fifo
 
@@ -52,7 +52,7 @@ class MacArray(wiring.Component):
 
     Cycles: a column takes one for each entry and one more; a rewind one or two more; a group at least P, since a column leaves each cycle.
     Latency 8 (9 where products are shifted) from a column's last entry, waiting in its ring's output, to `o`. Stalls: each lane alone on an empty
-    ring or an untaken result; all on a tile that is not loaded.
+    ring, an untaken result or a row of the tile that is not loaded; all on a tile of which nothing is.
 
     No deadlock as long as every block of groups fits the rings: from the first entry of the block in any lane to the word of the stream that
     completes the block in every lane no more than `weight_depth` entries and 128 columns.
@@ -66,8 +66,8 @@ class MacArray(wiring.Component):
     -------
     i_weights : In(stream of string_layout), word i goes to lane i % P; weights of later commands wait in the rings
     i_dense : In(stream of dense_layout), weights of dense commands: the chosen lanes take an entry together; zero codes are ordinary
-    i_load : In(stream of load_layout), rows 0, 1, .. of a tile into a free bank; `last` makes it ready
-    i_command : In(stream of command_layout), runs on the oldest ready bank. `rewind`: then back to the block's first column, else each
+    i_load : In(stream of load_layout), rows 0, 1, .. of a tile into a free bank, up to the `last`
+    i_command : In(stream of command_layout), runs on the oldest bank without one, from its first row on. `rewind`: then back to the block's first column, else each
         column is released behind its use (of a dense one always); `free`: then release the bank
     o : Out(stream of column_layout); destination 0xFFFF: nothing is stored
     reduction, groups : In, K and columns of each lane in the weight stream, stable while its first words are taken
@@ -94,7 +94,7 @@ class MacArray(wiring.Component):
             m.submodules[f"lane_{index}"] = lane
             m.d.comb += [lane.reduction.eq(self.reduction), lane.groups.eq(self.groups)]
         bank, advance = Signal(), Signal()                  # the bank of the next command; the first group of the window has left
-        ready, sent, release = Signal(2), Signal(2), Signal(2)  # banks that hold a tile; whose last command was sent; whose use has ended
+        ready, sent, release = Signal(2), Signal(2), Signal(2)  # banks with rows of a tile; whose last command was sent; whose use has ended
         no_tile = self.i_command.valid & ~ready.bit_select(bank, 1)
         self._distribute(m)
         self._dense(m)
@@ -132,9 +132,10 @@ class MacArray(wiring.Component):
             ]
 
     def _load(self, m, ready, sent, release):
-        """Take activations apart and write them into all lanes' copies; `ready` follows the last write."""
+        """Take activations apart and write them into all lanes' copies; `ready` follows the first write."""
         bank, row = Signal(), Signal(range(self.config.reduction))
         write, last, used = Signal(write_layout(self.config)), Signal(), Signal(2)
+        loading = Signal(loading_layout(self.config))
         m.d.comb += self.i_load.ready.eq(~used.bit_select(bank, 1))
         write_row = self.i_load.valid & self.i_load.ready
         m.d.sync += [write.enable.eq(write_row), write.address.eq(Cat(bank, row)),
@@ -144,9 +145,12 @@ class MacArray(wiring.Component):
             m.d.sync += [row.eq(Mux(self.i_load.payload.last, 0, row + 1)), bank.eq(bank ^ self.i_load.payload.last)]
         m.d.sync += [
             used.eq(used & ~release | _bank(bank, write_row & self.i_load.payload.last)),
-            ready.eq(ready & ~sent | _bank(write.address[0], write.enable & last)),
+            ready.eq(ready & ~sent | _bank(write.address[0], write.enable & (loading.rows == 0))),
         ]
-        m.d.comb += [lane.write.eq(write) for lane in self._lanes]
+        with m.If(write.enable):
+            m.d.sync += [loading.bank.eq(write.address[0]), loading.rows.eq(Mux(last, 0, loading.rows + 1))]
+        for lane in self._lanes:
+            m.d.comb += [lane.write.eq(write), lane.loading.eq(loading)]
 
     def _sequence(self, m, ready, sent, bank, advance):
         """Commands to a window of groups, the first one being drained; returns it."""
@@ -204,11 +208,11 @@ class MacArray(wiring.Component):
     def _count(self, m, no_tile):
         """Pulses of the counters, one cycle late."""
         multiplies = Cat(lane.multiplies for lane in self._lanes)
-        starved, blocked = (Cat(getattr(lane, name) for lane in self._lanes).any() for name in ("starved", "blocked"))
+        starved, blocked, waits = (Cat(getattr(lane, name) for lane in self._lanes).any() for name in ("starved", "blocked", "waits"))
         m.d.sync += [
             self.busy.eq(multiplies.any()), self.macs.eq(sum(multiplies)),
             self.stall_weights.eq(~multiplies.any() & starved), self.stall_drain.eq(~multiplies.any() & ~starved & blocked),
-            self.stall_load.eq(~multiplies.any() & ~starved & ~blocked & no_tile),
+            self.stall_load.eq(~multiplies.any() & ~starved & ~blocked & (no_tile | waits)),
         ]
 
 

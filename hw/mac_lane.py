@@ -12,7 +12,7 @@ from hw.bitmask import ColumnDecoder, entry_layout, header_layout, string_layout
 from hw.shapes import accumulator, code, decoded
 from hw.stream import connect
 
-__all__ = ["WINDOW", "MacLane", "Ring", "group_layout", "result_layout", "unpack", "write_layout"]
+__all__ = ["WINDOW", "MacLane", "Ring", "group_layout", "loading_layout", "result_layout", "unpack", "write_layout"]
 
 WINDOW = 3              # groups that lanes may be apart: longer than drain and pipeline of two short groups
 WIDEST_FACTOR = 18      # signed bits that every FPGA's multiplier block takes
@@ -51,6 +51,11 @@ def write_layout(config):
     """One write into all copies of the activations: address is row * 2 + bank."""
     return data.StructLayout({"enable": 1, "address": ceil_log2(2 * config.reduction),
                               "operands": data.ArrayLayout(operand_layout(config), config.tokens)})
+
+
+def loading_layout(config):
+    """The tile that is being loaded: its bank, and how many of its first rows can be read; 0 where there is none."""
+    return data.StructLayout({"bank": 1, "rows": range(config.reduction + 1)})
 
 
 def group_layout(meta=0):
@@ -121,7 +126,8 @@ class MacLane(wiring.Component):
 
     One entry a cycle, also from column to column; a column's sums are in the result 4 cycles after its last entry was issued (5 where products
     are shifted), when the result before has been taken; until then the lane's pipeline stands still as a whole. The lane runs ahead of the
-    array's current group by as many groups as it is told of. When the ring is empty bubbles pass; the accumulators are untouched.
+    array's current group by as many groups as it is told of. An entry waits for its row of a tile that is being loaded, a column's last one for the
+    whole tile, so that no group leaves before. When the ring is empty bubbles pass; the accumulators are untouched.
 
     Stages: 0 ring's output; 1 activation memory; 2 its output register, weight decoded; 3 product (3, 4 where it is shifted); accumulators, result.
 
@@ -135,10 +141,11 @@ class MacLane(wiring.Component):
     i_dense : In(stream of entry_layout), the weights of dense groups; ready does not depend on valid
     reduction, groups : In, as in ColumnDecoder
     write : In(write_layout)
+    loading : In(loading_layout)
     window : In(array of group_layout), the group whose columns are being taken and those after it, as far as they are `valid`
     advance : In(1), the window moves on by one group
     o : Out(stream of result_layout); a dense group's have no bias and no destination
-    multiplies, starved, blocked : Out(1), an entry is consumed; one is missing; the result before was not taken
+    multiplies, starved, blocked, waits : Out(1), an entry is consumed; one is missing; the result before was not taken; a row is not there
     """
 
     def __init__(self, config):
@@ -146,8 +153,9 @@ class MacLane(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(string_layout(config))), "i_dense": In(stream.Signature(entry_layout(config))),
             "reduction": In(range(config.reduction + 1)), "groups": In(16), "write": In(write_layout(config)),
+            "loading": In(loading_layout(config)),
             "window": In(data.ArrayLayout(group_layout(), WINDOW)), "advance": In(1), "o": Out(stream.Signature(result_layout(config))),
-            "multiplies": Out(1), "starved": Out(1), "blocked": Out(1),
+            "multiplies": Out(1), "starved": Out(1), "blocked": Out(1), "waits": Out(1),
         })
 
     def elaborate(self, platform):
@@ -166,7 +174,7 @@ class MacLane(wiring.Component):
 
     def _issue(self, m, weights):
         """The entry that enters the pipeline if `multiplies`, and the bank that it reads."""
-        ahead, may = Signal(range(WINDOW + 1)), Signal()    # groups done in the window; an entry is wanted
+        ahead, may, loaded = Signal(range(WINDOW + 1)), Signal(), Signal()      # groups done in the window; an entry is wanted; its row is there
         group, entry, offered = Signal(group_layout()), Signal(entry_layout(self.config)), Signal()
         with m.Switch(ahead):
             for index in range(WINDOW):
@@ -175,8 +183,9 @@ class MacLane(wiring.Component):
         m.d.comb += [
             entry.eq(Mux(group.dense, self.i_dense.payload.as_value(), weights.o.payload.as_value())),
             offered.eq(Mux(group.dense, self.i_dense.valid, weights.o.valid)),
-            may.eq(group.valid & self._enable), weights.o.ready.eq(may & ~group.dense), self.i_dense.ready.eq(may & group.dense),
-            self.multiplies.eq(may & offered), self.starved.eq(may & ~offered),
+            loaded.eq((self.loading.rows == 0) | (self.loading.bank != group.bank) | ((entry.k < self.loading.rows) & ~entry.last)),
+            may.eq(group.valid & self._enable), weights.o.ready.eq(may & loaded & ~group.dense), self.i_dense.ready.eq(may & loaded & group.dense),
+            self.multiplies.eq(may & loaded & offered), self.starved.eq(may & ~offered), self.waits.eq(may & ~loaded & offered),
             weights.rewind.eq(weights.o.payload.last & group.end & group.rewind),
             weights.release.eq(weights.o.payload.last & ~group.rewind),
         ]

@@ -34,8 +34,11 @@ class Array:
         self.entered = max(self.entered + 1, ready, self.gone[-WINDOW] + 1)
         return self.entered
 
-    def group(self, entries, arrival, leave=None):
-        """Run the group that entered: `entries` of each lane, their `arrival` or None; `leave` tells when a column, ready to, leaves its lane."""
+    def group(self, entries, arrival, leave=None, loaded=0):
+        """Run the group that entered: `entries` of each lane, their `arrival` or None; `leave` tells when a column, ready to, leaves its lane.
+
+        loaded : when its tile is complete: rows come at least as fast as entries take them, but the last entry waits for the last row
+        """
         seen = self.entered
         if self.gone[-2] < seen:        # it moves up to where lanes look for it
             seen += 1 + (self.gone[-1] < seen + 1)
@@ -49,8 +52,7 @@ class Array:
                 delay = 0
             else:
                 end, delay = begin + count - 1, max(0, capture - natural) if before >= count else 0
-            if arrival is not None:
-                end = max(end, arrival[lane])
+            end = max(end, loaded, arrival[lane] if arrival is not None else 0)
             self.natural[lane] = end + PIPELINE + delay
             self.capture[lane] = max(self.natural[lane], self.taken[lane] + 1)
             chain = max(chain, self.capture[lane]) + 1
@@ -102,19 +104,19 @@ class Linears:
         array, self.open = self.array, before.ended + 1
         array.turned = self.config.tokens if turned else 0
         self.loads.begin(values, before if before.ended >= start and before.makes(values) else None)
-        ending, send, ready, bank = Ending(values), start + (3 if cls else 4 + tiles[0]), 0, 0
+        ending, send, begun, ready, bank = Ending(values), start + (3 if cls else 4 + tiles[0]), 0, 0, 0
         for first in range(0, values["groups"], values["block"]):
             block = range(first, min(first + values["block"], values["groups"]))
             for index, tile in enumerate(tiles):
                 taken = send
                 if not single or first == 0:
                     bank, self.bank = self.bank, 1 - self.bank
-                    taken, ready = self.loads.load(send, self.free[bank], tile)
+                    taken, begun, ready = self.loads.load(send, self.free[bank], tile)
                 self.pushed.append(max(send, self.popped[-2] + 1))
-                command = max(self.pushed[-1] + 2, ready + 1)
+                command = max(self.pushed[-1] + 2, begun + 1)
                 for number, group in enumerate(block):
                     array.enter(command if number == 0 else 0)
-                    array.group(code.entries[group], streams.until(group) if index == 0 else None, self._leave)
+                    array.group(code.entries[group], streams.until(group) if index == 0 else None, self._leave, ready)
                     ending.begun[tile] = ending.begun[tile] if number else self.passed[-1] - self.config.columns + store
                     if index == len(tiles) - 1:
                         streams.released.append(list(array.end))
@@ -154,12 +156,13 @@ class _Loads:
         self.k, self.before, self.cls = k, before, values.get("cls") and values["source"] == Source.CLS
 
     def load(self, send, free, tile):
-        """(when the request was taken, when the tile is there)."""
+        """(when the request was taken, when the first row is there, when the tile is)."""
         taken = max(send, self.idle)
-        last = max(taken + self.first, free) + self.k - 1
+        begin = max(taken + self.first, free)
+        last = begin + self.k - 1
         if self.before is not None:
             tile = max(self.before.written) if self.cls else tile
             begun = self.before.begun.get(tile, 0) if len(self.before.written) > 1 else 0
             last = max(last, begun + self.first + self.k, self.before.written[tile] + 1 + self.behind)
         self.idle = last + self.again
-        return taken, last + 2
+        return taken, begin + 2, last + 2

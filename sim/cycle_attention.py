@@ -36,12 +36,12 @@ def attend(config, values, rows, start):
 
 
 class _Machine:
-    """What is kept from turn to turn. By turn: `pushed` to the parts, `loaded` and `walked` by them, `left` the array."""
+    """What is kept from turn to turn. By turn: `pushed` to the parts, `begun` to be loaded, `loaded` and `walked` by them, `left` the array."""
 
     def __init__(self, config, head):
         self.config, self.head = config, head
         self.array = Array(config.columns)
-        self.pushed, self.loaded, self.walked, self.left = [], [], [], []
+        self.pushed, self.begun, self.loaded, self.walked, self.left = [], [], [], [], []
         self.items, self.summed = [], []    # by item: its slot's rows; when its denominators were taken
         self.open, self.scored, self.closed = 0, 0, 0   # the last item's: reciprocals are there, last score, last column of the context before
         self.runs, self.popped, self.free, self.fed = [NEVER] * RUNS, [NEVER] * COMMANDS, {}, 0
@@ -78,6 +78,7 @@ class _Machine:
         """`words` into the bank that the turn before the last has left; the first comes `ready` cycles after the turn."""
         asked = max(self.pushed[turn], self.loaded[-1] if self.loaded else 0) + 1
         begin = max(asked + ready, self.left[turn - 2] + 1 if turn >= 2 else 0)
+        self.begun.append(begin)
         self.loaded.append(begin + words - 1)
 
     def _numerators(self, turn):
@@ -105,9 +106,9 @@ class _Machine:
         return asked, fed
 
     def _group(self, turn, announced, entries, fed, leave):
-        self.array.enter(max(announced + 2, self.loaded[turn] + 3))
+        self.array.enter(max(announced + 2, self.begun[turn] + 3))
         self.popped.append(self.array.entered - 1)
-        self.array.group(entries, [when + QUEUE for when in fed], leave)
+        self.array.group(entries, [when + QUEUE for when in fed], leave, self.loaded[turn] + 2)
 
     def _keys(self, turn, first, count, works):
         """P keys a group, or where P < T a part of a tile that has any."""

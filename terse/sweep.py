@@ -18,6 +18,7 @@ LENGTHS = (128, 64, 32, 16, 8, 4, 1)
 MEMORIES = tuple((speed, latency) for speed in (4, 8, 16) for latency in (20, 100, 400))   # bytes/cycle, cycles to the first
 STREAM_SHAPES = ((16, 16), (64, 4))
 PROFILE = (25, 16, 10, 6)   # live tokens of each layer, the last one's exit
+ROWS = 256              # of a machine for streams: eight sentences of 25 tokens take 200
 SOME, FEW, MANY = 32, 64, 256         # sentences of a stream that is simulated, of one that is not
 FITTED = 16             # of base, whose predictor drops about as the profile says
 
@@ -27,22 +28,29 @@ def shape(tokens, columns, hardware=HARDWARE["edgebert"]):
 
 
 def stream_hardware(tokens, columns, name="tiny"):
-    """The shape with everything else as the trained model needs it, 256 rows."""
+    """The shape with everything else as the trained model needs it, and rows for all slots."""
     sizes = MODELS[name]
-    return dataclasses.replace(shape(tokens, columns), rows=256, positions=sizes.positions, hidden=sizes.hidden, feed_forward=sizes.feed_forward,
+    return dataclasses.replace(shape(tokens, columns), rows=ROWS, positions=sizes.positions, hidden=sizes.hidden, feed_forward=sizes.feed_forward,
                                embedding=sizes.embedding, heads=sizes.heads, weight_depth=1024)
+
+
+def base_hardware(tokens, columns):
+    """edgebert of this shape with rows for all slots."""
+    return dataclasses.replace(shape(tokens, columns), rows=ROWS)
 
 
 def streams(sentences, slots):
     """[(tiny, base)] of each shape; base with an emulated profile."""
     return [(Case("tiny", stream_hardware(*lanes), slots=slots, sentences=sentences, source=MODEL if sentences > FEW else SIMULATED),
-             Case("base", shape(*lanes), sparsity=0.6, layers=MODELS["base"].layers, slots=slots, sentences=sentences, profile=PROFILE, source=MODEL))
+             Case("base", base_hardware(*lanes), sparsity=0.6, layers=MODELS["base"].layers, slots=slots, sentences=sentences, profile=PROFILE,
+                  source=MODEL))
             for lanes in STREAM_SHAPES]
 
 
 def fitted_streams(slots):
     """base of each shape, live tokens about the profile's."""
-    return [Case("base", shape(*lanes), sparsity=0.6, layers=len(PROFILE), slots=slots, sentences=FITTED, profile=PROFILE) for lanes in STREAM_SHAPES]
+    return [Case("base", base_hardware(*lanes), sparsity=0.6, layers=len(PROFILE), slots=slots, sentences=FITTED, profile=PROFILE)
+            for lanes in STREAM_SHAPES]
 
 
 def deadline_streams(sentences):
