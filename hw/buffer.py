@@ -88,16 +88,16 @@ class Turn(wiring.Component):
     Members
     -------
     i : stream of width x shape
-    o : stream of {"values": beats x shape, "first", "last": first and last word of the block}
+    o : stream of {"values": beats x shape, "last": last word of the block}
+    cut : nobody wants the words of the block behind this one: it is the `last`
     """
 
     def __init__(self, shape, width, beats):
         self.width, self.beats = width, beats
         self._bits = Shape.cast(shape).width
         super().__init__({
-            "i": In(stream.Signature(data.ArrayLayout(shape, width))),
-            "o": Out(stream.Signature(data.StructLayout(
-                {"values": data.ArrayLayout(shape, beats), "first": 1, "last": 1}))),
+            "i": In(stream.Signature(data.ArrayLayout(shape, width))), "cut": In(1),
+            "o": Out(stream.Signature(data.StructLayout({"values": data.ArrayLayout(shape, beats), "last": 1}))),
         })
 
     def elaborate(self, platform):
@@ -111,7 +111,7 @@ class Turn(wiring.Component):
         m.d.comb += [
             self.i.ready.eq(~full.bit_select(filling, 1)), take.eq(self.i.valid & self.i.ready),
             self.o.valid.eq(full.bit_select(emptying, 1)), give.eq(self.o.valid & self.o.ready),
-            self.o.payload.first.eq(emptied == 0), self.o.payload.last.eq(emptied == self.width - 1),
+            self.o.payload.last.eq((emptied == self.width - 1) | self.cut),
             self.o.payload.values.as_value().eq(Mux(emptying, blocks[1][0], blocks[0][0])),
         ]
         for b, block in enumerate(blocks):

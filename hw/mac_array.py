@@ -67,8 +67,8 @@ class MacArray(wiring.Component):
     i_weights : In(stream of string_layout), word i goes to lane i % P; weights of later commands wait in the rings
     i_dense : In(stream of dense_layout), weights of dense commands: the chosen lanes take an entry together; zero codes are ordinary
     i_load : In(stream of load_layout), rows 0, 1, .. of a tile into a free bank, up to the `last`
-    i_command : In(stream of command_layout), runs on the oldest bank without one, from its first row on. `rewind`: then back to the block's first column, else each
-        column is released behind its use (of a dense one always); `free`: then release the bank
+    i_command : In(stream of command_layout), runs on the oldest bank without one, from its first row on. `rewind`: then back to the block's first
+        column, else each column is released behind its use (of a dense one always); `free`: then release the bank
     o : Out(stream of column_layout); destination 0xFFFF: nothing is stored
     reduction, groups : In, K and columns of each lane in the weight stream, stable while its first words are taken
     idle : Out(1), no command is being worked on and no column is left

@@ -22,9 +22,9 @@ class Norm(wiring.Component):
 
     Tile after tile: `features` words of SUM (with `skip_sum` none), and of the residual from the residual stream or NORMED, go through
     `LayerNorm`. Results go to NORMED as they come, or through a T x T turn into the rows of the residual stream. A single tile takes about 2
-    features cycles, the latencies of its sources and of `LayerNorm`, and T more for the turn; of several each takes about features + T + 17,
-    because a tile's words go in while the results of the one before come out. Stalled: waits for whichever operand is missing; the buffers always
-    take the results.
+    features cycles, the latencies of its sources and of `LayerNorm`, and for the turn one for each row up to the last live one; of several each
+    takes about features + T + 17, because a tile's words go in while the results of the one before come out. Stalled: waits for whichever operand
+    is missing; the buffers always take the results.
 
     Members
     -------
@@ -177,17 +177,17 @@ class Norm(wiring.Component):
         t = self.config.tokens
         m.submodules.turn = turn = Turn(ACT, t, t)
         result, feature = self.layernorm.o, Signal(16)
-        beat, filling, row, block = Signal(range(t)), Signal(), Signal(range(t)), Signal(16)
+        beat, filling, row, block, live = Signal(range(t)), Signal(), Signal(range(t)), Signal(16), Signal(t)   # live: this row and those behind it
         to_state = op.target_buffer == Target.STATE
         moved = result.valid & result.ready
         final = feature == op.reduction - 1
         m.d.comb += [
             result.ready.eq(Mux(to_state, turn.i.ready & ~filling, 1)),
             turn.i.valid.eq(to_state & (result.valid | filling)), turn.i.payload.eq(result.payload.values),
-            turn.o.ready.eq(1),
+            turn.o.ready.eq(1), live.eq(tile.live >> row), turn.cut.eq(~live[1:].any()),
             self.normed_write_valid.eq(moved & ~to_state), self.normed_write.address.eq(target + feature),
             self.normed_write.lanes.eq(tile.live), self.normed_write.values.eq(result.payload.values),
-            self.state_write_valid.eq(turn.o.valid & tile.live.bit_select(row, 1)),
+            self.state_write_valid.eq(turn.o.valid & live[0]),
             self.state_write.address.eq(pointers[row] + block), self.state_write.values.eq(turn.o.payload.values),
             self.result_valid.eq(moved),
             self.result.feature.eq(feature), self.result.values.eq(result.payload.values),

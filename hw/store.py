@@ -159,7 +159,7 @@ class Store(wiring.Component):
                          self.progress.final.eq(meta.column.final), self.progress.last.eq(meta.column.end)]
 
     def _turn(self, m, coded, meta):
-        """VALUES: P columns of T tokens become T rows of P features; the word's number is the destination of its columns."""
+        """VALUES: P columns of T tokens become T rows of P features, up to the last live one; the word's number is the destination of its columns."""
         t, p = self.config.tokens, self.config.columns
         block = data.StructLayout({"word": 16, "tile": 16, "live": t, "offset": 24, "last": 1, "end": 1})
         m.submodules.turn = turn = Turn(code(self.config), t, p)
@@ -179,10 +179,10 @@ class Store(wiring.Component):
             m.d.sync += beat.eq(Mux(final, 0, beat + 1))
             with m.If(real):
                 m.d.sync += word.eq(meta.destination)
-        done, current = turn.o.valid & blocks.o.valid, blocks.o.payload
+        done, current, live = turn.o.valid & blocks.o.valid, blocks.o.payload, Signal(t)      # this row, and those behind it
         m.d.comb += [
             turn.o.ready.eq(blocks.o.valid), blocks.o.ready.eq(turn.o.valid & turn.o.payload.last),
-            self.value_write_valid.eq(done & current.live.bit_select(row, 1)),
+            live.eq(current.live >> row), turn.cut.eq(~live[1:].any()), self.value_write_valid.eq(done & live[0]),
             self.value_write.codes.eq(turn.o.payload.values),
             self.value_write.address.eq(current.offset + current.word * self.config.rows + current.tile * t + row),
             self.retired.eq(done & turn.o.payload.last & current.last), self.ended.eq(self.retired & current.end),

@@ -23,11 +23,11 @@ class Array:
     """The lanes and the drain, group after group: `enter` it into the window, then run it. last: when its last column was drained."""
 
     def __init__(self, lanes):
-        self.lanes, self.turned = lanes, 0      # cycles that the store takes for a group, where that is more than the drain's
+        self.lanes, self.turned = lanes, 0      # rows that the store turns of a group
         self.end, self.taken, self.start = [-9] * lanes, [-9] * lanes, [0] * lanes
         self.natural, self.capture = [-9] * lanes, [-9] * lanes
         self.gone, self.entered, self.last = [-9] * WINDOW, -9, -9     # when groups left, the last one came; the last column
-        self.turns = [BEFORE, BEFORE]
+        self.turns, self.emptied = [BEFORE, BEFORE], BEFORE     # when the turns of groups began, when the last one's ended
 
     def enter(self, ready):
         """When the next group, whose command is `ready`, is in the window."""
@@ -60,7 +60,8 @@ class Array:
                 chain = leave(chain)
             self.end[lane], self.start[lane], self.taken[lane] = end, end + 1, chain
         self.last = chain
-        self.turns = [self.turns[-1], max(chain + STORE + ENCODER, self.turns[-1] + self.turned)]
+        self.turns = [self.turns[-1], max(chain + STORE + ENCODER, self.emptied)]
+        self.emptied = self.turns[-1] + self.turned
         self.gone = [*self.gone[1:], chain]
 
     def rewind(self):
@@ -94,21 +95,21 @@ class Linears:
         self.pushed, self.popped, self.passed = [BEFORE] * 2, [BEFORE] * 2, [BEFORE] * DRAIN    # commands; columns at the store
 
     def run(self, values, code, streams, start, tiles, before):
-        """`Ending` of a LINEAR on the tiles of these numbers, started at `start`; its stream is the last one of `streams`.
+        """`Ending` of a LINEAR on tiles {number: rows up to the last live one}, started at `start`; its stream is the last one of `streams`.
 
         before : `Ending` of the operation that it follows
         """
+        heights, tiles = tiles, list(tiles)
         coded = values["target_buffer"] not in (Target.SUM, Target.SCORES)
         turned, single, cls = values["target_buffer"] == Target.VALUES, len(tiles) == 1, values.get("cls")
         store = STORE - DRAIN + (ENCODER if coded else 0)       # from a column's way into the store
         array, self.open = self.array, before.ended + 1
-        array.turned = self.config.tokens if turned else 0
         self.loads.begin(values, before if before.ended >= start and before.makes(values) else None)
         ending, send, begun, ready, bank = Ending(values), start + (3 if cls else 4 + tiles[0]), 0, 0, 0
         for first in range(0, values["groups"], values["block"]):
             block = range(first, min(first + values["block"], values["groups"]))
             for index, tile in enumerate(tiles):
-                taken = send
+                taken, array.turned = send, heights[tile] if turned else 0
                 if not single or first == 0:
                     bank, self.bank = self.bank, 1 - self.bank
                     taken, begun, ready = self.loads.load(send, self.free[bank], tile)
@@ -129,7 +130,7 @@ class Linears:
             sent, send = send, send + (1 if cls else 2 + tiles[0])
         streams.finished()
         ending.taken = max(sent, ready - 1, before.ended)
-        ending.ended = array.turns[-1] + self.config.tokens if turned else self.passed[-1] + store
+        ending.ended = array.emptied if turned else self.passed[-1] + store
         return ending
 
     def _leave(self, taken):

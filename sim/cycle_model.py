@@ -106,7 +106,8 @@ class _Model:
         self.stager.until(max(self.decoded, self.streams.asked) + 3)    # what it has asked for when the reader is free goes first
         self.streams.taken = max(self.streams.taken, self.port.taken)
         self.streams.begin(self.codes[one.pc, index], max(self.decoded, self.port.free - 1), address, values["beats"])
-        self.before = self.linears.run(values, self.codes[one.pc, index], self.streams, start, self._tiles(one, values), self.before)
+        tiles = {tile: 0 if values.get("cls") else one.height(tile, self.config.tokens) for tile in self._tiles(one, values)}
+        self.before = self.linears.run(values, self.codes[one.pc, index], self.streams, start, tiles, self.before)
         self.stager.idle, self.port.behind = self.streams.asked, self.streams.taken
         return self.before.ended
 
@@ -119,7 +120,6 @@ class _Model:
         words = t + 6       # from the tile to its first word: pointers, request
         if values.get("residual") and values["source"] == Source.STATE:
             words += t - 1                      # the gather's first word comes later than SUM's
-        turn = t + -features % t if values["target_buffer"] == Target.STATE else 0      # from the last result until it is written
         tiles = self._tiles(one, values)
         tile, free, given, written, ending = start + 2 + tiles[0], 0, 0, 0, Ending(values)
         for number, behind in zip(tiles, [*tiles[1:], None], strict=True):
@@ -129,6 +129,7 @@ class _Model:
             roots = max(entered + 3, given + 2)
             free = roots + t + 8                # the next tile's first word
             given = roots + t + 15 + features
+            turn = one.height(number, t) + -features % t if values["target_buffer"] == Target.STATE else 0  # from the last result until it is written
             ending.written[number] = ending.ended = written = given + turn
         self.before = ending
         return written

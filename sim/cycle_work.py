@@ -43,6 +43,10 @@ class Work:
             return sorted({slot // lanes for slot in self.slots})
         return sorted({row // lanes for first, count in self.rows for row in range(first, first + count)})
 
+    def height(self, tile, lanes):
+        """Rows of a tile up to the last selected one."""
+        return min(max(first + count for first, count in self.rows if first < (tile + 1) * lanes) - tile * lanes, lanes)
+
 
 def of_golden(words, result):
     """`Sentence` of (ids, segments) and their golden `Result`."""

@@ -121,6 +121,19 @@ async def hold(dut, pause):
     assert sink.empty() and not held.runs and dut.index.value == 0
 
 
+async def cut(dut, lengths, width):
+    """Cuts each block behind so many words."""
+    place, left = 0, list(lengths)
+    while left:
+        dut.cut.value = int(place + 1 == left[0] < width)
+        await RisingEdge(dut.clk)
+        if dut.o__valid.value == 1 and dut.o__ready.value == 1:
+            place += 1
+            if place == left[0]:
+                place = 0
+                left.pop(0)
+
+
 @cocotb.test()
 @cocotb.parametrize(pause=bench.PAUSES)
 async def turn(dut, pause):
@@ -130,14 +143,16 @@ async def turn(dut, pause):
     source, sink = bench.Source(dut, "i", block.i.payload.shape(), idle), bench.Sink(dut, "o", block.o.payload.shape(), stall)
     await bench.start(dut)
     words, want = [], []
-    for _ in range(20):
+    lengths = [block.width] * 10 + [generator.randint(1, block.width) for _ in range(20)]
+    for length in lengths:
         rows = [[generator.randrange(-16, 16) for _ in range(block.width)] for _ in range(block.beats)]
         words += rows
-        want += [{"values": [row[j] for row in rows], "first": int(j == 0), "last": int(j == block.width - 1)} for j in range(block.width)]
+        want += [{"values": [row[j] for row in rows], "last": int(j == length - 1)} for j in range(length)]
+    cocotb.start_soon(cut(dut, lengths, block.width))
     source.send(words)
     bench.assert_same("turned", await sink.receive(len(want)), want)
     if pause == "none" and block.width == block.beats:
-        assert sink.cycles[-1] - sink.cycles[0] == len(want) - 1, "not one word a cycle"
+        assert sink.cycles[10 * block.width - 1] - sink.cycles[0] == 10 * block.width - 1, "not one word a cycle"
     assert sink.empty()
 
 
