@@ -36,7 +36,7 @@ class Bench:
         return [self.scores[tile * self.config.tokens + lane][feature] for lane in range(self.config.tokens)]
 
     async def _rows(self):
-        """The row table: takes a command, and is done some cycles later."""
+        """The row table: takes a command, and is done in the next cycle, COMPACT some cycles later."""
         dut, layout = self.dut, command_layout(self.config)
         while True:
             dut.o_rows__ready.value = int(self.stall is None or not next(self.stall))
@@ -44,15 +44,16 @@ class Bench:
             await RisingEdge(dut.clk)
             if dut.rst.value == 0 and ready.value == 1 and dut.o_rows__valid.value == 1:
                 bits = dut.o_rows__payload.value  # those of fields that no command names are undefined
-                command, mask, release = (bits[field.offset + field.width - 1:field.offset].to_unsigned()
-                                          for field in (layout[name] for name in ("command", "mask", "release")))
+                command, slot, mask, release = (bits[field.offset + field.width - 1:field.offset].to_unsigned()
+                                                for field in (layout[name] for name in ("command", "slot", "mask", "release")))
                 name = Command(command)
-                self.commands.append((name, release if name == Command.COMPACT else mask))
-                assert name == Command.ADVANCE or mask == 0, "rows are dropped"
-                ready.value = 0
-                await ClockCycles(dut.clk, self.generator.choice([1, 5]))
-                assert not self.done, "done before the row table was"
-                await pulse(dut, "rows_done")
+                assert mask == 0, "rows are dropped"
+                self.commands.append((name, release if name == Command.COMPACT else slot))
+                if name == Command.COMPACT:
+                    ready.value = 0
+                    await ClockCycles(dut.clk, self.generator.choice([1, 5, 40, 120]))
+                    assert not self.done, "done before the row table was"
+                cocotb.start_soon(pulse(dut, "rows_done"))
 
     async def run(self, mask, threshold, layers, classes, logits=None, **values):
         """One EXIT; `logits` by slot, random ones where None. Compares everything that leaves."""
@@ -86,7 +87,8 @@ class Bench:
                                                   for slot in deciding for i, x in enumerate(self.scores[slot])])
         bench.assert_same("requests", self.words.asked, [(BASE + slot // config.tokens * STRIDE, classes) for slot in deciding])
         release = sum(1 << one["slot"] for one in finished)
-        bench.assert_same("commands", self.commands, [(Command.COMPACT, release), (Command.ADVANCE, mask & ~release)])
+        staying = [slot for slot in range(config.slots) if (mask & ~release) >> slot & 1]
+        bench.assert_same("commands", self.commands, [*((Command.ADVANCE, slot) for slot in staying), *[(Command.COMPACT, release)] * (release > 0)])
         assert len(self.done) == 1 and self.finished.empty()
         return release
 
