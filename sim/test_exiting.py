@@ -7,6 +7,7 @@ import pytest
 import torch
 from amaranth import unsigned
 from cocotb.triggers import ClockCycles, RisingEdge
+from cocotb.utils import get_sim_time
 
 from golden_model.entropy import entropy_sums, is_sure, reported_entropy
 from golden_model.exit import argmax
@@ -70,6 +71,7 @@ class Bench:
         for found in (self.verdicts, self.logits, self.done, self.commands, self.words.asked):
             found.clear()
         await pulse(dut, "start")
+        begun = get_sim_time("ns")
         deciding = [slot for slot in range(config.slots) if mask >> slot & 1 and values["groups"]]
         verdicts, finished = [], []
         for slot in deciding:
@@ -81,6 +83,7 @@ class Bench:
         bench.assert_same("finish", await self.finished.receive(len(finished)), finished)
         while not self.done:
             await RisingEdge(dut.clk)
+        self.cycles = (get_sim_time("ns") - begun) // bench.CLOCK_NS
         await ClockCycles(dut.clk, 3)
         bench.assert_same("verdicts", self.verdicts, verdicts)
         bench.assert_same("logits", self.logits, [{"slot": slot, "index": i, "value": x}
@@ -141,6 +144,22 @@ async def forced(dut, pause):
         assert await test.run(every, 0, last, config.classes, final=1) == every
         assert await test.run(every, 2**18 - 1, [1] * config.slots, config.classes, groups=0) == 0
         assert await test.run(0, 2**18 - 1, last, config.classes, final=1) == 0
+
+
+@cocotb.test()
+async def speed(dut):
+    """Slots that stay: those of the docstring."""
+    test = Bench(dut, "none")
+    await bench.start(dut, 50_000)
+    config = test.config
+    every, layers = (1 << config.slots) - 1, [0] * config.slots
+    await test.run(0, 0, layers, 2)
+    nothing = test.cycles
+    for classes in range(2, config.classes + 1):
+        await test.run(every, 0, layers, classes)
+        bench.assert_same(f"{classes} classes", test.cycles - nothing, config.slots * (10 * classes + 32))
+    await test.run(every, 0, layers, 2, groups=0)
+    bench.assert_same("only moves on", test.cycles - nothing, config.slots * 2)
 
 
 CONFIGS = {"2": bench.small(), "5": bench.small(tokens=3, slots=5, rows=18), "never": bench.small(units={"drop"})}
