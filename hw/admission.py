@@ -132,7 +132,7 @@ class Admission(wiring.Component):
         m.d.comb += [
             self.o_rows.valid.eq(1), self.o_rows.payload.command.eq(command), self.o_rows.payload.slot.eq(self._slot),
             self.o_rows.payload.sentence.eq(self._sentence - 1), self.o_rows.payload.position.eq(self._appended),
-            self.o_rows.payload.physical.eq(self.i_row.payload),
+            self.o_rows.payload.physical.eq(self.i_row.payload), self.o_rows.payload.mask.eq(0),
             self.o_rows.payload.release.eq(Mux(command == Command.COMPACT, 1 << self._slot, 0)),
         ]
         with m.If(self.o_rows.ready):

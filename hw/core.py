@@ -20,7 +20,7 @@ from hw.issue import ENGINES, Issue
 from hw.loader import constant_layout, image_layout
 from hw.prefetch import Prefetch
 from hw.results import Results
-from hw.rows import Command, Rows
+from hw.rows import Rows
 from hw.sequencer import Sequencer
 from hw.staging import Staging
 from hw.stream import Fifo
@@ -88,8 +88,7 @@ class Core(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # DROP's verdicts are there; the program has not ended; words are on their way
-        self.compact, self.working, self.reading = Signal(), Signal(), Signal()
+        self.working, self.reading = Signal(), Signal()     # the program has not ended; words are on their way
         self.passed = Signal()      # a pass begins
         for name in ("sequencer", "issue", "prefetch", "datapath", "admission", "exiting", "results", "fetch"):
             m.submodules[name] = getattr(self, name)
@@ -116,7 +115,7 @@ class Core(wiring.Component):
         return m
 
     def _sequence(self, m):
-        """The sequencer, and the engines of the operations; ADMIT and DROP end when the row table has followed."""
+        """The sequencer, and the engines of the operations."""
         sequencer, issue, datapath = self.sequencer, self.issue, self.datapath
         engines = {Opcode.ADMIT: self.admission, Opcode.DROP: self.dropping, Opcode.EXIT: self.exiting}
         wiring.connect(m, sequencer.o_operation, issue.i)
@@ -138,23 +137,11 @@ class Core(wiring.Component):
                     m.d.comb += [engine.start.eq(start), engine.slots.eq(self.rows.slots)]
                     if engine is not self.admission:
                         m.d.comb += engine.instruction.eq(issue.instruction)
-                    m.d.comb += done.eq(self._dropped(m) if opcode == Opcode.DROP else engine.done)
+                    m.d.comb += done.eq(engine.done)
             else:
                 name = opcode.name.lower()
                 m.d.comb += [sequencer.present[index].eq(1), done.eq(datapath.done[name]), issue.engine_sent[index].eq(datapath.sent[name]),
                              datapath.start[name].eq(start)]
-
-    def _dropped(self, m):
-        """DROP is done when the row table has been compacted."""
-        compacting, requested = Signal(), Signal()
-        with m.If(self.dropping.done):
-            m.d.sync += requested.eq(1)
-        m.d.comb += self.compact.eq(requested)
-        with m.If(requested & self.rows.i_command.ready):
-            m.d.sync += [requested.eq(0), compacting.eq(1)]
-        with m.If(compacting & self.rows.done):
-            m.d.sync += compacting.eq(0)
-        return compacting & self.rows.done
 
     def _engines(self, m):
         """What the engines work on."""
@@ -164,7 +151,7 @@ class Core(wiring.Component):
             datapath.turn.eq(issue.turn), datapath.pending.eq(issue.pending), datapath.slots.eq(self.rows.slots),
             exiting.mask.eq(issue.mask), exiting.threshold.eq(self.queue.exit_threshold),
             admission.restart.eq(self.start), admission.count.eq(self.queue.queue_count), admission.slot_limit.eq(self.queue.slot_limit),
-            admission.total.eq(self.rows.total), admission.rows_done.eq(self.rows.done), exiting.rows_done.eq(self.rows.done),
+            admission.total.eq(self.rows.total),
         ]
         users = [(exiting, fields(issue.instruction).opcode == Opcode.EXIT)]
         if self.dropping is not None:
@@ -200,13 +187,10 @@ class Core(wiring.Component):
         m.d.sync += ended.eq((self.sequencer.done | ended) & ~self.done)
 
     def _row_commands(self, m):
-        """The row table obeys ADMIT's engine, DROP's verdicts and EXIT's engine, of which only one is at work."""
+        """The row table obeys the engines of ADMIT, DROP and EXIT, of which only one is at work."""
         rows = self.rows
-        with m.If(self.compact):
-            m.d.comb += [rows.i_command.valid.eq(1), rows.i_command.payload.command.eq(Command.COMPACT),
-                         rows.i_command.payload.mask.eq(self.issue.mask)]
-        for engine in (self.admission, self.exiting):
-            m.d.comb += engine.o_rows.ready.eq(rows.i_command.ready)
+        for engine in (self.admission, self.exiting, *([] if self.dropping is None else [self.dropping])):
+            m.d.comb += [engine.o_rows.ready.eq(rows.i_command.ready), engine.rows_done.eq(rows.done)]
             with m.If(engine.o_rows.valid):
                 m.d.comb += [rows.i_command.valid.eq(1), rows.i_command.payload.eq(engine.o_rows.payload)]
 
@@ -220,11 +204,8 @@ class Core(wiring.Component):
             return
         verdict = self.dropping.verdict
         m.d.comb += [
-            self.dropping.row_position.eq(rows.read_data.position), rows.keep_write.enable.eq(self.dropping.verdict_valid),
-            rows.keep_write.row.eq(verdict.row), rows.keep_write.keep.eq(verdict.keep),
+            rows.keep_write.enable.eq(self.dropping.verdict_valid), rows.keep_write.row.eq(verdict.row), rows.keep_write.keep.eq(verdict.keep),
         ]
-        with m.If(fields(self.issue.instruction).opcode == Opcode.DROP):
-            m.d.comb += rows.read_row.eq(self.dropping.row_address)
 
     def _reads(self, m):
         """Words come in the order of the requests: weights as bus words, program and tokens as 32-bit words."""
@@ -284,12 +265,12 @@ class Core(wiring.Component):
             m.d.comb += [target.valid.eq(source.valid), target.payload.eq(source.payload), source.ready.eq(target.ready)]
         if self.dropping is None:
             return
-        tally, verdict = self.dropping.tally, self.dropping.verdict
+        tally, dropped = self.dropping.tally, self.rows.dropped
         m.d.comb += [
             results.tokens_valid.eq(self.dropping.tally_valid), results.tokens.slot.eq(tally.slot),
             results.tokens.layer.eq(self.issue.layer), results.tokens.entering.eq(tally.count), results.tokens.kept.eq(tally.kept),
-            results.dropped_valid.eq(self.dropping.verdict_valid & ~verdict.keep), results.dropped.slot.eq(verdict.slot),
-            results.dropped.layer.eq(self.issue.layer), results.dropped.position.eq(verdict.position),
+            results.dropped_valid.eq(dropped.valid), results.dropped.slot.eq(dropped.slot),
+            results.dropped.layer.eq(self.issue.layer), results.dropped.position.eq(dropped.position),
         ]
 
     def _voltage(self, m):

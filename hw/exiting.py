@@ -14,10 +14,11 @@ __all__ = ["Exiting"]
 
 
 class Exiting(wiring.Component):
-    """Slot after slot: logits from its lane of the [CLS] tile, through `Entropy`; then one edit of the row table.
+    """Slot after slot: logits from its lane of the [CLS] tile, through `Entropy`; it moves on a layer, or gives its result and leaves the row table.
 
-    About 2 classes + 60 cycles for a slot, and the time its result takes to be written. Stalled: waits in the slot until its result is taken, and
-    for each command of the row table. An instruction with `groups` = 0 decides nothing: its slots only move on one layer.
+    10 cycles for a class and 32 more for a slot; 2 for one that `groups` = 0 only moves on. A result takes its time to be written. When somebody
+    ended, the row table is compacted once, rows + 2 cycles: beside the writing if the last slot ended. Stalled: waits in the slot until its
+    result is taken, and for each command of the row table.
 
     Members
     -------
@@ -50,26 +51,30 @@ class Exiting(wiring.Component):
         m = Module()
         m.submodules.entropy = entropy = self.entropy
         op = fields(self.instruction)
-        slots = range(self.config.slots)
         pending, release = Signal(self.config.slots), Signal(self.config.slots)
         number, layer, count = Signal(range(self.config.slots)), Signal(index(self.config.layers + 1)), Signal(8)
-        self._connect(m, op, number, layer, count)
-        with m.FSM():
+        given, compacted = Signal(), Signal()   # COMPACT has been given; it is done
+        self._connect(m, op, number, layer, count, release)
+        with m.If(given & self.rows_done):
+            m.d.sync += compacted.eq(1)
+        with m.FSM() as fsm:
+            m.d.comb += self.o_rows.payload.command.eq(Mux(fsm.ongoing("ADVANCE"), Command.ADVANCE, Command.COMPACT))
             with m.State("IDLE"):
+                m.d.sync += [pending.eq(self.mask), release.eq(0), given.eq(0), compacted.eq(0)]
                 with m.If(self.start):
-                    m.d.sync += [pending.eq(self.mask), release.eq(0)]
                     m.next = "SLOT"
-                    with m.If(op.groups == 0):
-                        m.next = "COMPACT"
             with m.State("SLOT"):
                 lowest = pending & (~pending + 1)
                 m.d.sync += [pending.eq(pending & ~lowest), count.eq(0)]
-                for i in slots:
+                for i in range(self.config.slots):
                     with m.If(lowest[i]):
                         m.d.sync += [number.eq(i), layer.eq(self.slots[i].layer)]
-                m.next = "REQUEST"
                 with m.If(pending == 0):
-                    m.next = "COMPACT"
+                    self._end(m, release, given, compacted | given & self.rows_done)
+                with m.Elif(op.groups == 0):
+                    m.next = "ADVANCE"
+                with m.Else():
+                    m.next = "REQUEST"
             with m.State("REQUEST"):
                 m.d.comb += self.scores_request.valid.eq(1)
                 with m.If(self.scores_request.ready):
@@ -77,35 +82,43 @@ class Exiting(wiring.Component):
             with m.State("VERDICT"):
                 with m.If(entropy.o.valid):
                     m.d.comb += self.verdict_valid.eq(1)
-                    m.next = "FINISH"
-            with m.State("FINISH"):
-                m.d.comb += self.o_finish.valid.eq(self.verdict.exits)
-                with m.If(self.o_finish.ready | ~self.verdict.exits):
-                    m.d.comb += entropy.o.ready.eq(1)
                     m.d.sync += release.eq(release | Mux(self.verdict.exits, 1 << number, 0))
+                    m.next = "ADVANCE"
+                    with m.If(self.verdict.exits):
+                        m.next = "FINISH"
+            with m.State("ADVANCE"):    # it stays
+                m.d.comb += self.o_rows.valid.eq(1)
+                with m.If(self.o_rows.ready):
+                    m.d.comb += entropy.o.ready.eq(1)
                     m.next = "SLOT"
-            self._edit(m, Command.COMPACT, "release", release, "ADVANCE")
-            self._edit(m, Command.ADVANCE, "mask", self.mask & ~release, "DONE")
-            with m.State("DONE"):
-                m.d.comb += self.done.eq(1)
-                m.next = "IDLE"
+            with m.State("FINISH"):
+                m.d.comb += self.o_finish.valid.eq(1)
+                with m.If(pending == 0):
+                    self._compact(m, given)
+                with m.If(self.o_finish.ready):
+                    m.d.comb += entropy.o.ready.eq(1)
+                    m.next = "SLOT"
         return m
 
-    def _edit(self, m, command, field, slots, following):
-        """The state that gives a command to the row table, and the one that waits for its end."""
-        with m.State(command.name):
-            m.d.comb += [self.o_rows.valid.eq(1), self.o_rows.payload.command.eq(command), self.o_rows.payload[field].eq(slots)]
-            with m.If(self.o_rows.ready):
-                m.next = f"{command.name}_WAIT"
-        with m.State(f"{command.name}_WAIT"):
-            with m.If(self.rows_done):
-                m.next = following
+    def _end(self, m, release, given, compacted):
+        """No slot is left: done, when the row table has followed."""
+        with m.If((release == 0) | compacted):
+            m.d.comb += self.done.eq(1)
+            m.next = "IDLE"
+        with m.Else():
+            self._compact(m, given)
 
-    def _connect(self, m, op, number, layer, count):
+    def _compact(self, m, given):
+        """Rows of those that ended go, once."""
+        m.d.comb += self.o_rows.valid.eq(~given)
+        with m.If(self.o_rows.ready):
+            m.d.sync += given.eq(1)
+
+    def _connect(self, m, op, number, layer, count, release):
         """Logits from the slot's lane into the entropy unit; what is known goes out."""
         entropy, lanes, slots = self.entropy, self.config.tokens, range(self.config.slots)
         lane, tile = Array(i % lanes for i in slots)[number], Array(i // lanes for i in slots)[number]
-        word, verdict = self.scores_words, entropy.o.payload
+        word, verdict, rows = self.scores_words, entropy.o.payload, self.o_rows.payload
         m.d.comb += [
             entropy.align.eq(op.score_align), entropy.threshold.eq(self.threshold),
             entropy.i.payload.value.eq(Array(word.payload.values)[lane]), entropy.i.payload.last.eq(word.payload.last),
@@ -118,6 +131,7 @@ class Exiting(wiring.Component):
             self.verdict.exits.eq((verdict.exits & ("exit" in self.config.units)) | op.final),
             self.o_finish.payload.slot.eq(number), self.o_finish.payload.layer.eq(layer + 1),
             self.o_finish.payload.label.eq(verdict["class"]),
+            *(rows[name].eq(0) for name in ("position", "physical", "sentence", "mask")), rows.slot.eq(number), rows.release.eq(release),
         ]
         with m.If(self.logit_valid):
             m.d.sync += count.eq(count + 1)

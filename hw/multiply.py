@@ -15,7 +15,8 @@ BITS = 2        # of b in a cycle
 class SerialMultiplier(wiring.Component):
     """product = a * b, unsigned.
 
-    `latency`, `b_width` / 2, rounded up, + 1 cycles from `start` to `done`; one product at a time, `start` is ignored meanwhile.
+    Latency `steps` + 1 cycles from `start` to `done`; one product at a time, the next one may start in the cycle of `done`, and `start` is ignored
+    before. A factor b that is known to be narrow needs fewer steps, two bits in each.
 
     Parameters
     ----------
@@ -24,35 +25,45 @@ class SerialMultiplier(wiring.Component):
     Members
     -------
     a, b : In, taken with `start`
+    steps : In, taken with `start`, `steps_of(width)` where b has no more than `width` bits
     start : In(1)
     done : Out(1), pulse
-    product : Out(a_width + b_width), from `done` until the next `start`
+    product : Out(a_width + b_width), from `done` until the next `start`, after all steps of `b_width`; after fewer ones see `narrow`
     """
 
     def __init__(self, a_width, b_width):
         self._a_width, self._b_width = a_width, b_width
         self._steps = ceil_div(b_width, BITS)
         self.latency = self._steps + 1
+        self._product = Signal(a_width + self._steps * BITS)    # the bits of b still to come are its low ones
         super().__init__({
-            "a": In(a_width), "b": In(b_width), "start": In(1),
+            "a": In(a_width), "b": In(b_width), "steps": In(range(self._steps + 1)), "start": In(1),
             "done": Out(1), "product": Out(a_width + b_width),
         })
+
+    @staticmethod
+    def steps_of(width):
+        return ceil_div(width, BITS)
+
+    def narrow(self, width):
+        """The product after `steps_of(width)` steps."""
+        return self._product[(self._steps - self.steps_of(width)) * BITS:]
 
     def elaborate(self, platform):
         m = Module()
         low = self._steps * BITS
-        factor, product = Signal(self._a_width), Signal(self._a_width + low)
-        left = Signal(range(self._steps + 1))         # the bits of b still to come are the low ones of the product
+        factor, product = Signal(self._a_width), self._product
+        left = Signal(range(self._steps + 1))
         total = Signal(self._a_width + BITS)
         m.d.comb += [total.eq(product[low:] + sum(Mux(product[bit], factor << bit, 0) for bit in range(BITS))), self.product.eq(product)]
         m.d.sync += self.done.eq(left == 1)
         with m.If(left != 0):
             m.d.sync += [product.eq(Cat(product[BITS:low], total)), left.eq(left - 1)]
         with m.Elif(self.start):
-            m.d.sync += [factor.eq(self.a), product.eq(self.b), left.eq(self._steps)]
+            m.d.sync += [factor.eq(self.a), product.eq(self.b), left.eq(self.steps)]
         return m
 
-    def multiply(self, m, a, b):
-        """Inside a state of an FSM: start a * b on entering it; returns `done`, in whose cycle the state must end or a, b change."""
-        m.d.comb += [self.a.eq(a), self.b.eq(b), self.start.eq(~self.done)]
+    def multiply(self, m, a, b, width=None):
+        """Inside a state of an FSM: start a * b, `width` bits of b, on entering it; returns `done`, in whose cycle it must end or a, b change."""
+        m.d.comb += [self.a.eq(a), self.b.eq(b), self.steps.eq(self._steps if width is None else self.steps_of(width)), self.start.eq(~self.done)]
         return self.done

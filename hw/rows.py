@@ -18,7 +18,7 @@ class Command(enum.Enum, shape=3):
     ADMIT = 0     # `slot` now holds queue entry `sentence`, at layer 0, fresh, without rows
     APPEND = 1    # append the taken row `physical` at `position` to `slot`, the slot that was admitted last
     COMPACT = 2   # drop the rows of slots in `release`, and those without keep bit of slots in `mask`
-    ADVANCE = 3   # slots in `mask` are one layer further
+    ADVANCE = 3   # `slot` is one layer further
     SETTLE = 4    # no slot is fresh any more
 
 
@@ -53,8 +53,8 @@ class Rows(wiring.Component):
     list, to be filled, and appended later: what is taken is neither free nor live. The list is a queue, so rows can be
     taken in any cycle, also while a compaction gives others back.
 
-    After reset the free list is filled, `physical_rows` + 1 cycles. Latency, cycles from a command's transfer to `done`: 1 for
-    ADMIT, APPEND and SETTLE, `slots` + 1 for ADVANCE, total + 2 for COMPACT. The next command is taken in the cycle of `done`.
+    After reset the free list is filled, `physical_rows` + 1 cycles. Latency, cycles from a command's transfer to `done`: total + 2 for COMPACT,
+    1 for the others. The next command is taken in the cycle of `done`.
 
     Parameters
     ----------
@@ -65,11 +65,13 @@ class Rows(wiring.Component):
     i_command : In(stream of command_layout)
     o_free : Out(stream of index(physical_rows)), physical rows to take
     done : Out(1), pulse: the command has taken effect in every output
-    keep_write : In({enable, row, keep}), keep bit of a logical row, read by COMPACT; complete before the command
+    keep_write : In({enable, row, keep}), keep bit of a logical row; COMPACT reads that of row r 1 + r cycles after the command's transfer, and
+        sees what was written before
     read_row : In(index(rows)), logical row
     read_data : Out(entry_layout), the entry one cycle later; undefined while a command runs and for rows >= total
     slots : Out(array of slot_layout), registers
     free, total : Out, physical rows that are free, logical rows that are live; the others have been taken
+    dropped : Out({valid, slot, position}), pulse: COMPACT drops this row, for its keep bit
     changed : Out({valid, row, slot, position}), pulse: the table gets this entry (trace tap `row`)
     slot_changed : Out({valid, slot, sentence, layer}), pulse (trace tap `slot`)
     """
@@ -86,11 +88,12 @@ class Rows(wiring.Component):
             "slots": Out(data.ArrayLayout(slot_layout(config), config.slots)),
             "free": Out(index(config.physical_rows + 1)),
             "total": Out(index(config.rows + 1)),
+            "dropped": Out(data.StructLayout({"valid": 1, "slot": slot, "position": index(config.positions)})),
             "changed": Out(data.StructLayout({"valid": 1, "row": row, "slot": slot, "position": index(config.positions)})),
             "slot_changed": Out(data.StructLayout({"valid": 1, "slot": slot, "sentence": 32,
                                                    "layer": index(config.layers + 1)})),
         })
-        self._scan = Signal(index(config.physical_rows + 1))     # counts rows (after reset, COMPACT) or slots (ADVANCE)
+        self._scan = Signal(index(config.physical_rows + 1))     # counts rows, after reset and in COMPACT
         self._length = Signal.like(self.total)          # rows before the compaction
         self._more = Signal()                           # the compaction has rows to read
         self._kept = Signal.like(self.total)            # rows that the compaction has kept so far
@@ -111,8 +114,6 @@ class Rows(wiring.Component):
                 self._accept(m)
             with m.State("Compact"):  # read one row, keep or free the one before
                 self._compact(m)
-            with m.State("Advance"):  # one slot in each cycle, for the trace
-                self._advance(m)
             m.d.comb += self._table_address.eq(Mux(fsm.ongoing("Compact") & self._more, self._scan, self.read_row))
         return m
 
@@ -192,7 +193,8 @@ class Rows(wiring.Component):
                         m.d.sync += [slot.count.eq(0), slot.resident.eq(slot.resident & ~release)]
                     m.next = "Compact"
                 with m.Case(Command.ADVANCE):
-                    m.next = "Advance"
+                    self._advance(m, command)
+                    self._end(m)
                 with m.Case(Command.SETTLE):
                     m.d.sync += [slot.fresh.eq(0) for slot in self.slots]
                     self._end(m)
@@ -222,6 +224,7 @@ class Rows(wiring.Component):
         fetched = Signal()  # `read_data` is the entry of row scan - 1
         release = self._latched.release.bit_select(entry.slot, 1)
         dropped = self._latched.mask.bit_select(entry.slot, 1) & ~self._keep
+        m.d.comb += [self.dropped.valid.eq(fetched & dropped), self.dropped.slot.eq(entry.slot), self.dropped.position.eq(entry.position)]
         m.d.sync += [fetched.eq(self._more), self._scan.eq(self._scan + self._more)]
         with m.If(fetched & (release | dropped)):
             self._free(m, entry.physical)
@@ -237,11 +240,8 @@ class Rows(wiring.Component):
         with m.If(~self._more):
             self._end(m)
 
-    def _advance(self, m):
+    def _advance(self, m, command):
         for i, slot in enumerate(self.slots):
-            with m.If((self._scan == i) & self._latched.mask[i]):
+            with m.If(command.slot == i):
                 m.d.sync += slot.layer.eq(slot.layer + 1)
                 self._show(m, i, slot.sentence, slot.layer + 1)
-        m.d.sync += self._scan.eq(self._scan + 1)
-        with m.If(self._scan == self._config.slots - 1):
-            self._end(m)

@@ -54,7 +54,7 @@ class Tally(wiring.Component):
     b = 17 for `ci`, 21 for `edgebert`. So a pass of s slots costs 2 s + 8 products from ATTEND on, and each exit 3 with a cycle for each layer left.
 
     The queue has room for what one pass gives, 3 s, and is empty before the next one gives more, since no pass is shorter than `longest`: of a model
-    with 16 features and one token in each slot it takes 1,938 cycles on `edgebert`, where `longest` is 768 (tests/test_counters.py).
+    with 16 features and one token in each slot it takes 1,674 cycles on `edgebert`, where `longest` is 768 (tests/test_counters.py).
 
     Members
     -------

@@ -25,8 +25,9 @@ START = 3           # from the register write to the request for the program
 DECODED = WORDS + 2     # from an instruction's fetch to its decoding
 AHEAD = 8           # operations that the sequencer may be ahead
 EMBEDDING_BURST = WRITE_BURST = 16
-CLASS, ENTROPY = 19, 51     # cycles of EXIT for each class of a slot; for the rest
+CLASS, ENTROPY, MOVE = 10, 32, 2    # cycles of EXIT for each class of a slot; for the rest; for a slot that only moves on
 SUM = 2             # from a complete tile to its first word
+VALUES, VERDICTS = 2, 17    # cycles of DROP for a word of values, besides the values; for a slot, besides its rows
 RECORD = 16         # from a slot's end to the first address of its record: six fields, two of them long
 
 
@@ -57,6 +58,7 @@ class _Model:
         self.codes, self.streams, self.linears = codes, Streams(config, self.memory), Linears(config)
         self.now, self.front, self.gone = 0, 0, []      # the last operation's end; the next instruction's fetch; when operations left the queue
         self.before = Ending()      # the last LINEAR or NORM
+        self.edited = 0     # when the row table was compacted
 
     def run(self, work):
         predicted, before, queue = [], 0, [sentence for one in work for sentence in one.admitted]
@@ -82,7 +84,7 @@ class _Model:
             if opcode in (Opcode.ADMIT, Opcode.EXIT) and (one.rows or opcode == Opcode.ADMIT):
                 self.front = self.now + 1
             if opcode in (Opcode.DROP, Opcode.EXIT):
-                self.stager.freed += [self.now] * (one.total - following.total)
+                self.stager.freed += [self.edited] * (one.total - following.total)
         return predicted
 
     def _admit(self, one, values, start):
@@ -140,25 +142,30 @@ class _Model:
         return (before.ended + 1 if behind is None else min(before.begun[behind] + 1, before.ended + 1)) + SUM
 
     def _drop(self, one, values, start):
-        """hw/dropping.py: a slot's values lane by lane, T + 3 cycles a word; exponentials and verdicts; then the row table is compacted."""
-        t, now = self.config.tokens, start
+        """hw/dropping.py: a slot's values, exponentials and verdicts; beside those of the last slot the row table is compacted."""
+        t, now = self.config.tokens, start + 1
         for first, count in one.rows:
             begin, end = first // t, (first + count - 1) // t
-            last = (first + count - 1) % t      # lane of the last value
-            now += begin + (end - begin + 1) * (t + 3) + last - (t - 1) + 3 * count + 17
-        return now + one.total + 4
+            now += begin + VALUES * (end - begin + 1) + 3 * count + VERDICTS
+        self.edited = now = now - count + one.total + 3
+        return now
 
     def _attend(self, one, values, start):
         return attend(self.config, values, one.rows, start)
 
     def _exit(self, one, values, start):
-        """hw/exiting.py: entropy of each slot, results of those that end, then both edits of the row table."""
-        now = start + 1
-        if values["groups"]:
-            now += len(one.rows) * (CLASS * values["reduction"] + ENTROPY)
-            for number in one.ended:
-                now = self._result(now, number)
-        return now + one.total + self.config.slots + 6
+        """hw/exiting.py: entropy of each slot, results of those that end; if somebody does, the row table is compacted, beside a last result."""
+        now, ended = start + 1, iter(one.ended)
+        if not values["groups"]:
+            return now + MOVE * len(one.slots)
+        for slot in one.slots:
+            edit = now = now + CLASS * values["reduction"] + ENTROPY
+            if slot in one.leaving:
+                edit, now = now - 1, self._result(now, next(ended))
+        if not one.ended:
+            return now
+        self.edited = edit + one.total + 2
+        return max(now, self.edited)
 
     def _result(self, start, number):
         """hw/results.py and the writer: fields, then bursts of up to 16 bus words, each acknowledged before the next."""

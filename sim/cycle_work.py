@@ -25,7 +25,7 @@ class Work:
     rows, slots : (first logical row, rows) of each selected slot, and the slots; empty where the operation is skipped
     layer : of the sentences selected by the last GROUP; total : rows before it
     admitted : sentences that ADMIT takes; refused : it looks at one more, for which there are too few rows
-    ended : numbers in the queue of those that EXIT ends
+    ended : numbers in the queue of those that EXIT ends; leaving : their slots
     """
 
     pc: int
@@ -36,6 +36,7 @@ class Work:
     admitted: tuple = ()
     ended: tuple = ()
     refused: bool = False
+    leaving: tuple = ()
 
     def tiles(self, values, lanes):
         """Numbers of the tiles of `lanes` rows that the instruction `values` goes through."""
@@ -89,7 +90,7 @@ class _Machine:
         total, starts, at = sum(self.count.values()), {}, 0
         for slot in self.order:
             starts[slot], at = at, at + self.count[slot]
-        admitted, ended, refused, following = (), (), False, pc + 1
+        admitted, ended, leaving, refused, following = (), (), (), False, pc + 1
         rows = tuple((starts[slot], self.count[slot]) for slot in chosen)
         if opcode == Opcode.ADMIT:
             admitted = self._admit(total)
@@ -102,8 +103,9 @@ class _Machine:
         elif opcode == Opcode.DROP:
             self.count |= {slot: self.sentence[slot].live[self.layer[slot]] for slot in chosen}
         elif opcode == Opcode.EXIT:
-            ended = self._exit(chosen)
-        self.done.append(Work(pc, rows, tuple(chosen), self.group_layer, total, admitted, ended, refused))
+            leaving = self._exit(chosen)
+            ended = tuple(self.number[slot] for slot in leaving)
+        self.done.append(Work(pc, rows, tuple(chosen), self.group_layer, total, admitted, ended, refused, leaving))
         return following
 
     def _selected(self, values):
@@ -134,11 +136,11 @@ class _Machine:
         return True
 
     def _exit(self, chosen):
-        ended = []
+        leaving = []
         for slot in chosen:
             self.layer[slot] += 1
             if self.layer[slot] == len(self.sentence[slot].live):
                 self.order.remove(slot)
                 del self.count[slot]
-                ended.append(self.number[slot])
-        return tuple(ended)
+                leaving.append(slot)
+        return tuple(leaving)

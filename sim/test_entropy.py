@@ -7,6 +7,7 @@ import random
 import cocotb
 import pytest
 import torch
+from cocotb.utils import get_sim_time
 
 from golden_model.entropy import entropy_sums, is_sure, reported_entropy
 from golden_model.exit import argmax
@@ -67,7 +68,11 @@ async def entropy(dut, pause):
         bench.drive(dut, "align", ALIGN, frac - EXP_IN_FRAC)
         bench.drive(dut, "threshold", THRESHOLD, threshold)
         source.send([{"value": x, "last": int(i == len(logits) - 1)} for i, x in enumerate(logits)])
+        await source.wait()
+        begun = get_sim_time("ns")
         bench.assert_same(f"entropy {number} {logits}", (await sink.receive(1))[0], golden(logits, frac, threshold))
+        if pause == "none":
+            assert get_sim_time("ns") - begun == (9 * len(logits) + 28 if len(logits) > 1 else 31) * bench.CLOCK_NS
     assert sink.empty()
 
 

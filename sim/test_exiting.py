@@ -7,6 +7,7 @@ import pytest
 import torch
 from amaranth import unsigned
 from cocotb.triggers import ClockCycles, RisingEdge
+from cocotb.utils import get_sim_time
 
 from golden_model.entropy import entropy_sums, is_sure, reported_entropy
 from golden_model.exit import argmax
@@ -36,7 +37,7 @@ class Bench:
         return [self.scores[tile * self.config.tokens + lane][feature] for lane in range(self.config.tokens)]
 
     async def _rows(self):
-        """The row table: takes a command, and is done some cycles later."""
+        """The row table: takes a command, and is done in the next cycle, COMPACT some cycles later."""
         dut, layout = self.dut, command_layout(self.config)
         while True:
             dut.o_rows__ready.value = int(self.stall is None or not next(self.stall))
@@ -44,15 +45,16 @@ class Bench:
             await RisingEdge(dut.clk)
             if dut.rst.value == 0 and ready.value == 1 and dut.o_rows__valid.value == 1:
                 bits = dut.o_rows__payload.value  # those of fields that no command names are undefined
-                command, mask, release = (bits[field.offset + field.width - 1:field.offset].to_unsigned()
-                                          for field in (layout[name] for name in ("command", "mask", "release")))
+                command, slot, mask, release = (bits[field.offset + field.width - 1:field.offset].to_unsigned()
+                                                for field in (layout[name] for name in ("command", "slot", "mask", "release")))
                 name = Command(command)
-                self.commands.append((name, release if name == Command.COMPACT else mask))
-                assert name == Command.ADVANCE or mask == 0, "rows are dropped"
-                ready.value = 0
-                await ClockCycles(dut.clk, self.generator.choice([1, 5]))
-                assert not self.done, "done before the row table was"
-                await pulse(dut, "rows_done")
+                assert mask == 0, "rows are dropped"
+                self.commands.append((name, release if name == Command.COMPACT else slot))
+                if name == Command.COMPACT:
+                    ready.value = 0
+                    await ClockCycles(dut.clk, self.generator.choice([1, 5, 40, 120]))
+                    assert not self.done, "done before the row table was"
+                cocotb.start_soon(pulse(dut, "rows_done"))
 
     async def run(self, mask, threshold, layers, classes, logits=None, **values):
         """One EXIT; `logits` by slot, random ones where None. Compares everything that leaves."""
@@ -69,6 +71,7 @@ class Bench:
         for found in (self.verdicts, self.logits, self.done, self.commands, self.words.asked):
             found.clear()
         await pulse(dut, "start")
+        begun = get_sim_time("ns")
         deciding = [slot for slot in range(config.slots) if mask >> slot & 1 and values["groups"]]
         verdicts, finished = [], []
         for slot in deciding:
@@ -80,13 +83,15 @@ class Bench:
         bench.assert_same("finish", await self.finished.receive(len(finished)), finished)
         while not self.done:
             await RisingEdge(dut.clk)
+        self.cycles = (get_sim_time("ns") - begun) // bench.CLOCK_NS
         await ClockCycles(dut.clk, 3)
         bench.assert_same("verdicts", self.verdicts, verdicts)
         bench.assert_same("logits", self.logits, [{"slot": slot, "index": i, "value": x}
                                                   for slot in deciding for i, x in enumerate(self.scores[slot])])
         bench.assert_same("requests", self.words.asked, [(BASE + slot // config.tokens * STRIDE, classes) for slot in deciding])
         release = sum(1 << one["slot"] for one in finished)
-        bench.assert_same("commands", self.commands, [(Command.COMPACT, release), (Command.ADVANCE, mask & ~release)])
+        staying = [slot for slot in range(config.slots) if (mask & ~release) >> slot & 1]
+        bench.assert_same("commands", self.commands, [*((Command.ADVANCE, slot) for slot in staying), *[(Command.COMPACT, release)] * (release > 0)])
         assert len(self.done) == 1 and self.finished.empty()
         return release
 
@@ -139,6 +144,22 @@ async def forced(dut, pause):
         assert await test.run(every, 0, last, config.classes, final=1) == every
         assert await test.run(every, 2**18 - 1, [1] * config.slots, config.classes, groups=0) == 0
         assert await test.run(0, 2**18 - 1, last, config.classes, final=1) == 0
+
+
+@cocotb.test()
+async def speed(dut):
+    """Slots that stay: those of the docstring."""
+    test = Bench(dut, "none")
+    await bench.start(dut, 50_000)
+    config = test.config
+    every, layers = (1 << config.slots) - 1, [0] * config.slots
+    await test.run(0, 0, layers, 2)
+    nothing = test.cycles
+    for classes in range(2, config.classes + 1):
+        await test.run(every, 0, layers, classes)
+        bench.assert_same(f"{classes} classes", test.cycles - nothing, config.slots * (10 * classes + 32))
+    await test.run(every, 0, layers, 2, groups=0)
+    bench.assert_same("only moves on", test.cycles - nothing, config.slots * 2)
 
 
 CONFIGS = {"2": bench.small(), "5": bench.small(tokens=3, slots=5, rows=18), "never": bench.small(units={"drop"})}

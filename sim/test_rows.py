@@ -17,7 +17,7 @@ class Model:
     """The table as lists: rows of (physical, slot, position); slots as dictionaries."""
 
     def __init__(self, config):
-        self.config, self.rows, self.events, self.slot_events = config, [], [], []
+        self.config, self.rows, self.events, self.slot_events, self.dropped = config, [], [], [], []
         self.slots = [{"resident": 0, "fresh": 0, "sentence": 0, "layer": 0} for _ in range(config.slots)]
         self.free, self.taken = list(range(config.physical_rows)), []     # in the order in which they are taken, and appended
 
@@ -33,7 +33,9 @@ class Model:
     def compact(self, mask, release, keep):
         old, self.rows = self.rows, []
         for number, row in enumerate(old):
-            if release >> row[1] & 1 or (mask >> row[1] & 1 and not keep[number]):
+            dropped = mask >> row[1] & 1 and not keep[number]
+            self.dropped += [row[1:]] * dropped
+            if release >> row[1] & 1 or dropped:
                 self.free.append(row[0])
             else:
                 self.rows.append(row)
@@ -41,11 +43,10 @@ class Model:
         for number, slot in enumerate(self.slots):
             slot["resident"] &= ~(release >> number) & 1
 
-    def advance(self, mask):
-        for number, slot in enumerate(self.slots):
-            if mask >> number & 1:
-                slot["layer"] += 1
-                self.slot_events.append((number, slot["sentence"], slot["layer"]))
+    def advance(self, number):
+        slot = self.slots[number]
+        slot["layer"] += 1
+        self.slot_events.append((number, slot["sentence"], slot["layer"]))
 
     def settle(self):
         for slot in self.slots:
@@ -62,12 +63,12 @@ class Bench:
         cocotb.start_soon(self._take())
         self.keep = data.StructLayout({"enable": 1, "row": index(config.rows), "keep": 1})
         self.slots = data.ArrayLayout(slot_layout(config), config.slots)
-        self.events, self.slot_events = [], []
+        self.events, self.slot_events, self.dropped = [], [], []
         cocotb.start_soon(self._watch())
 
     async def _watch(self):
         ports = Rows(self.config).signature.members
-        changed, slot_changed = ports["changed"].shape, ports["slot_changed"].shape
+        changed, slot_changed, dropped = (ports[name].shape for name in ("changed", "slot_changed", "dropped"))
         while True:
             await RisingEdge(self.dut.clk)
             self.cycle += 1
@@ -75,6 +76,9 @@ class Bench:
                 self.events.append((event["row"], event["slot"], event["position"]))
             if self.dut.rst.value == 0 and (event := bench.read(self.dut, "slot_changed", slot_changed))["valid"]:
                 self.slot_events.append((event["slot"], event["sentence"], event["layer"]))
+            if self.dut.rst.value == 0 and self.dut.dropped.value[0] == 1:
+                event = bench.read(self.dut, "dropped", dropped)
+                self.dropped.append((event["slot"], event["position"]))
 
     async def _take(self):
         """Take `wanted` rows, at random times, whatever the table is doing; each must be the model's next one."""
@@ -115,8 +119,11 @@ class Bench:
         await self.source.wait()
         return await self.done()
 
-    async def write_keep(self, keep):
+    async def write_keep(self, keep, beside=False):
+        """`beside` a command that is sent now, the first one in the cycle of its transfer."""
         self.kept = keep
+        if beside:
+            await RisingEdge(self.dut.clk)
         for row, bit in enumerate(keep):
             bench.drive(self.dut, "keep_write", self.keep, {"enable": 1, "row": row, "keep": bit})
             await RisingEdge(self.dut.clk)
@@ -142,6 +149,7 @@ class Bench:
         bench.assert_same("slots", slots, model.slots)
         bench.assert_same("events", self.events, model.events)
         bench.assert_same("slot_events", self.slot_events, model.slot_events)
+        bench.assert_same("dropped", self.dropped, model.dropped)
 
 
 async def begin(dut, pause):
@@ -169,9 +177,12 @@ async def fill(config, table, generator):
             assert await table.append(slot, position) == 1
 
 
-async def compact(table, generator, **slots):
-    """A compaction, while rows are taken: those that are free, and those that it frees."""
+async def compact(table, generator, keep=None, **slots):
+    """A compaction, while rows are taken: those that are free, and those that it frees; and while the bits `keep` are written, in step with it."""
     model, live = table.model, len(table.model.rows)
+    if keep:
+        cocotb.start_soon(table.write_keep(keep, beside=True))
+        table.kept = keep
     model.compact(slots.get("mask", 0), slots.get("release", 0), table.kept)
     table.wanted = generator.choice([0, generator.randint(0, len(model.free)), len(model.free)])
     assert await table.command(Command.COMPACT, **slots) == live + 2
@@ -191,12 +202,15 @@ async def table(dut, pause):
         await fill(config, table, generator)
         await table.check()
         keep = [generator.random() < (0, 1, .5, .9)[step % 4] for _ in model.rows]
-        await table.write_keep(keep)
+        beside = step % 3 == 2
+        if not beside:
+            await table.write_keep(keep)
         mask, release = generator.getrandbits(config.slots), generator.getrandbits(config.slots) & generator.getrandbits(config.slots)
-        await compact(table, generator, mask=mask, release=release)
-        mask = sum(1 << i for i, slot in enumerate(model.slots) if slot["layer"] < config.layers and generator.random() < .6)
-        assert await table.command(Command.ADVANCE, mask=mask) == config.slots + 1
-        model.advance(mask)
+        await compact(table, generator, keep if beside else None, mask=mask, release=release)
+        for number, slot in enumerate(model.slots):
+            if slot["layer"] < config.layers and generator.random() < .6:
+                assert await table.command(Command.ADVANCE, slot=number) == 1
+                model.advance(number)
         await table.check()
     await compact(table, generator, release=everything)
 
