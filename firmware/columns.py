@@ -2,7 +2,8 @@
 """The weight stream of one LINEAR (docs/design.md, section 2, Weight stream): packing, and the reader for tests and `show`.
 
 Columns are sorted by non-zeros so that the P lanes of a group end together; in each group the longest column goes to the lane
-with the least so far, so that no lane gets ahead. Padding is in the highest lanes.
+with the least so far, so that no lane gets ahead. Padding is in the highest lanes. Those of SUM are sorted in portions, so that NORM
+can read a portion of the features while the columns of the next one are made.
 """
 
 from dataclasses import dataclass
@@ -13,12 +14,13 @@ import numpy as np
 from golden_model.bitmask import WORD_ROWS, decode_column
 from golden_model.hardware import ceil_div
 
-__all__ = ["BIAS_BITS", "HEADER_BYTES", "PADDING", "Column", "Columns", "arrange_columns", "count_nonzeros", "encode_columns", "lane_strings",
-           "order_columns", "pack_columns", "unpack_columns"]
+__all__ = ["BIAS_BITS", "HEADER_BYTES", "PADDING", "PORTION", "Column", "Columns", "arrange_columns", "count_nonzeros", "encode_columns",
+           "lane_strings", "order_columns", "pack_columns", "sort_runs", "unpack_columns"]
 
 BIAS_BITS = 40
 HEADER_BYTES = BIAS_BITS // 8 + 2
 PADDING = 0xFFFF        # destination of a column that is not stored
+PORTION = 8             # groups of columns of SUM that are sorted together; with fewer the lanes end less evenly, with more NORM waits longer
 HEADERS = 128           # column headers that a lane of the array holds; a block has at most 32 columns in a lane
 LOAD_LATENCY = 64       # cycles between the loads of two tiles, about
 
@@ -124,6 +126,11 @@ def encode_columns(codes):
 def order_columns(codes):
     """Columns by number of non-zeros, descending, equal ones in their order."""
     return np.argsort(-np.count_nonzero(codes, axis=1), kind="stable")
+
+
+def sort_runs(codes, size):
+    """`orders` of `pack_columns`: runs of `size` columns, each sorted by `order_columns`."""
+    return [start + order_columns(codes[start:start + size]) for start in range(0, len(codes), size)]
 
 
 def _count_all(codes):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from firmware import isa
-from firmware.columns import Columns, arrange_columns, order_columns, pack_columns
+from firmware.columns import PORTION, Columns, arrange_columns, pack_columns, sort_runs
 from firmware.fit import problems, units_needed
 from firmware.image import Layout, Memory, build_embedding, build_image, parse_embedding, stream_stride
 from firmware.isa import Function, Opcode, Select, Source, Target
@@ -125,6 +125,8 @@ class _Compiler:
         """LINEAR `name`; its stream is packed here. `values` are further instruction fields."""
         linear = self.network.linears[name]
         codes = linear.codes if codes is None else codes
+        if values["target_buffer"] == Target.SUM:
+            orders = sort_runs(np.asarray(codes), PORTION * self.hardware.columns)
         parts = [(codes, linear.bias)] if not stacked else list(zip(codes, linear.bias, strict=True))
         width, reduction = parts[0][0].shape
         columns = [self.pack(name, *part, range(width) if destinations is None else destinations, orders) for part in parts]
@@ -251,7 +253,7 @@ class _Compiler:
         head, p = self.model.head, self.hardware.columns
         codes = self.network.linears["attention.value"].codes
         words = ceil_div(head, p)
-        self.value_orders = [start + order_columns(codes[start:start + head]) for start in range(0, self.attention, head)]
+        self.value_orders = sort_runs(codes, head)
         self.value_features = arrange_columns(np.asarray(codes), p, self.value_orders)      # (words, P)
         self.value_words = np.empty(self.attention, int)
         for word, features in enumerate(self.value_features):

@@ -206,6 +206,7 @@ class Datapath(wiring.Component):
             buffer = getattr(self, name)
             m.d.comb += [getattr(self.operand, f"{name}_index").eq(buffer.index),
                          buffer.hold.eq(getattr(self.operand, f"{name}_hold"))]
+        m.d.comb += [self.norm.sum_index.eq(self.sum.index), self.sum.hold.eq(self.norm.sum_hold)]
         normalizing = self.norm.reading
         users = (normalizing, self.norm.normed_request, self.norm.normed_words), \
             (~normalizing, self.operand.normed_request, self.operand.normed_words)

@@ -9,7 +9,7 @@ from hw.buffer import Turn, request_layout
 from hw.fixed import round_shift, saturate
 from hw.instruction import fields
 from hw.layernorm import LayerNorm
-from hw.progress import progress_layout
+from hw.progress import has_written, progress_layout
 from hw.rows import slot_layout
 from hw.shapes import ACT
 from hw.tiles import TileIterator
@@ -29,10 +29,10 @@ class Norm(wiring.Component):
     Members
     -------
     start, mask, slots : as `Linear`; done : pulse; instruction : stable until `done`
-    follow, written : SUM is still being written, and how far that is: a tile is read when it is complete
+    follow, written : SUM is still being written, and how far that is: a word is read when it is there
     reading : it needs gather and buffers; sent, taken : as `Linear`, when the last tile's words have entered
     gather_request, pointed, pointers, gather_words : the gather; asked for every tile, for its words only when the residual is there
-    sum_request, sum_words, normed_request, normed_words : read sides of the tile buffers
+    sum_request, sum_words (with _index, _hold), normed_request, normed_words : read sides of the tile buffers, see `Buffer`
     param_write : see `LayerNorm`
     normed_write_valid, normed_write : {"address", "lanes", "values"} to NORMED
     state_write_valid, state_write : {"address", "values"}: T features of one row
@@ -53,7 +53,7 @@ class Norm(wiring.Component):
             "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
             "gather_request": Out(stream.Signature(point)), "pointed": In(1),
             "pointers": In(data.ArrayLayout(32, t)), "gather_words": In(words),
-            "sum_request": Out(stream.Signature(request_layout())), "sum_words": In(words),
+            "sum_request": Out(stream.Signature(request_layout())), "sum_words": In(words), "sum_index": In(16), "sum_hold": Out(1),
             "normed_request": Out(stream.Signature(request_layout())), "normed_words": In(words),
             "param_write": In(self.layernorm.param_write.signature.flip()),
             "normed_write_valid": Out(1), "normed_write": Out(data.StructLayout({"address": 24, "lanes": t, "values": act})),
@@ -129,13 +129,13 @@ class Norm(wiring.Component):
             self.gather_request.payload.features.eq(op.reduction),
             self.sum_request.payload.address.eq(base), self.sum_request.payload.count.eq(op.reduction),
             self.normed_request.payload.address.eq(source), self.normed_request.payload.count.eq(op.reduction),
+            self.sum_hold.eq(self.follow & ~has_written(self.written, tile.tile, self.sum_index)),
         ]
 
     def _ask(self, m, op, tile, asked_sum, asked_residual):
         """Request what is not `asked` yet; returns whether that was all."""
         normed = op.residual & (op.source == Source.NORMED)
-        complete = ~self.follow | ((tile.tile < self.written.tile) & self.written.final)
-        m.d.comb += [self.sum_request.valid.eq(~asked_sum & ~op.skip_sum & complete), self.normed_request.valid.eq(normed & ~asked_residual)]
+        m.d.comb += [self.sum_request.valid.eq(~asked_sum & ~op.skip_sum), self.normed_request.valid.eq(normed & ~asked_residual)]
         with m.If(self.sum_request.valid & self.sum_request.ready):
             m.d.sync += asked_sum.eq(1)
         with m.If(self.normed_request.ready):

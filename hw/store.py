@@ -4,6 +4,7 @@ from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from firmware.columns import PORTION
 from firmware.isa import Target
 from hw.adaptivfloat import Encoder
 from hw.buffer import Turn
@@ -48,7 +49,7 @@ class Store(wiring.Component):
     write : {"target", "address", "lanes", "values", "codes"} with `write_valid`
     value_write : {"address", "codes"} of a VALUES row, with `value_write_valid`
     retired : pulse, a command's last column has been written; ended : a LINEAR's
-    progress : how far the LINEAR is
+    progress : how far the LINEAR is: of SUM (and SCORES) by whole portions of the features, else word by word
     saturated : live values that saturated in this cycle
     stored, stored_valid : trace tap
     """
@@ -127,7 +128,7 @@ class Store(wiring.Component):
             ]
 
     def _write(self, m, activation, encoder):
-        plain = (self.target == Target.SUM) | (self.target == Target.SCORES)
+        plain, portion = (self.target == Target.SUM) | (self.target == Target.SCORES), PORTION * self.config.columns
         act, coded = data.View(self.meta, activation.o.payload.meta), data.View(self.meta, encoder.o.payload.meta)
         moved = activation.o.valid & activation.o.ready
         m.d.comb += [
@@ -139,14 +140,14 @@ class Store(wiring.Component):
             self.write.values.eq(activation.o.payload.values), self.write.codes.eq(encoder.o.payload.codes),
         ]
         with m.If(plain):
-            self._address(m, act, moved)
+            self._address(m, act, moved, act.destination // portion * portion)
         with m.Elif(self.target == Target.VALUES):
             self._turn(m, encoder.o, coded)
         with m.Else():
             m.d.comb += encoder.o.ready.eq(1)
-            self._address(m, coded, encoder.o.valid)
+            self._address(m, coded, encoder.o.valid, coded.destination + 1)
 
-    def _address(self, m, meta, valid):
+    def _address(self, m, meta, valid, words):
         m.d.comb += [
             self.write_valid.eq(valid), self.write.address.eq(meta.column.offset + meta.destination),
             self.write.lanes.eq(Mux(meta.destination == NOWHERE, 0, meta.column.live)),
@@ -155,7 +156,7 @@ class Store(wiring.Component):
         with m.If(self.ended):
             m.d.sync += self.progress.eq(0)
         with m.Elif(valid & (meta.destination != NOWHERE) & (meta.column.kind == Kind.LINEAR)):
-            m.d.sync += [self.progress.tile.eq(meta.column.tile), self.progress.words.eq(meta.destination + 1),
+            m.d.sync += [self.progress.tile.eq(meta.column.tile), self.progress.words.eq(words),
                          self.progress.final.eq(meta.column.final), self.progress.last.eq(meta.column.end)]
 
     def _turn(self, m, coded, meta):

@@ -10,6 +10,7 @@ sim/test_cycle_model.py compares with the co-simulation.
 """
 from dataclasses import dataclass
 
+from firmware.columns import PORTION
 from firmware.image import stream_stride
 from firmware.isa import BYTES, WORDS, Opcode, Source, Target
 from sim.cycle_array import Ending, Linears
@@ -26,7 +27,7 @@ DECODED = WORDS + 2     # from an instruction's fetch to its decoding
 AHEAD = 8           # operations that the sequencer may be ahead
 EMBEDDING_BURST = WRITE_BURST = 16
 CLASS, ENTROPY, MOVE = 10, 32, 2    # cycles of EXIT for each class of a slot; for the rest; for a slot that only moves on
-SUM = 2             # from a complete tile to its first word
+SUM = 2             # from a complete portion to its first word
 VALUES, VERDICTS = 2, 17    # cycles of DROP for a word of values, besides the values; for a slot, besides its rows
 RECORD = 16         # from a slot's end to the first address of its record: six fields, two of them long
 
@@ -123,10 +124,11 @@ class _Model:
         if values.get("residual") and values["source"] == Source.STATE:
             words += t - 1                      # the gather's first word comes later than SUM's
         tiles = self._tiles(one, values)
+        last = (features - 1) % (PORTION * self.config.columns)     # words behind the first one of the last portion
         tile, free, given, written, ending = start + 2 + tiles[0], 0, 0, 0, Ending(values)
         for number, behind in zip(tiles, [*tiles[1:], None], strict=True):
             summed = self._summed(behind) if values.get("follow") else 0
-            entered = max(tile + words, free, summed) + features - 1
+            entered = max(max(tile + words, free) + features - 1, summed + last)
             ending.taken = tile = max(entered, written) + 2     # the next one
             roots = max(entered + 3, given + 2)
             free = roots + t + 8                # the next tile's first word
@@ -137,7 +139,7 @@ class _Model:
         return written
 
     def _summed(self, behind):
-        """When a NORM that follows a LINEAR has the first word of SUM, of the tile before this one: it is complete when this one comes."""
+        """When a NORM that follows a LINEAR has the first word of the last portion of the tile before `behind`, complete when that one comes."""
         before = self.before
         return (before.ended + 1 if behind is None else min(before.begun[behind] + 1, before.ended + 1)) + SUM
 

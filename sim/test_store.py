@@ -7,6 +7,7 @@ import pytest
 import torch
 from cocotb.triggers import ClockCycles, RisingEdge
 
+from firmware.columns import PORTION
 from firmware.isa import Function, Target
 from golden_model import softmax as golden
 from golden_model.adaptivfloat import encode_fixed
@@ -160,7 +161,8 @@ class Behind(Bench):
         """(fields, columns): two blocks on three tiles."""
         fields = {"turn": number % 2, "shift": 2 + number % 4, "align": ALIGN, "function": function, "encode": ENCODE + number, "target": target}
         self.target, columns = target, []
-        for first, groups, width, final in ((0, 2, self.p, 0), (2, 1, self.p - 1, 1)):
+        size = PORTION + 1 if target == Target.SUM else 1
+        for first, groups, width, final in ((0, 2 * size, self.p, 0), (2 * size, size, self.p - 1, 1)):
             for tile in range(3):
                 columns += self.command(Kind.LINEAR, groups, tile, width, first, turn=fields["turn"], final=final, end=int(tile == 2))
         return fields, columns
@@ -175,8 +177,8 @@ class Behind(Bench):
                 assert self.dut.columns__valid.value == 0 or self.dut.columns__ready.value == 0, "a column whose turn is not"
 
     async def _watch(self, fields, columns):
-        """Until it has `ended`: `progress` is that of the last word written in an earlier cycle; with the end everything is."""
-        dut, rows, progress = self.dut, 0, {"tile": 0, "words": 0, "final": 0, "last": 0}
+        """Until it has `ended`: `progress` is that of the last word (SUM: its portion) written in an earlier cycle; with the end everything is."""
+        dut, rows, progress, portion = self.dut, 0, {"tile": 0, "words": 0, "final": 0, "last": 0}, PORTION * self.p
         left = list(columns)
         while True:
             await RisingEdge(dut.clk)
@@ -184,7 +186,8 @@ class Behind(Bench):
             rows += dut.value_write_valid.value == 1
             if dut.write_valid.value == 1 and bench.read(dut, "write", self.block.write.shape())["lanes"]:
                 column, meta = left[0], left.pop(0)["meta"]
-                progress = {"tile": meta["tile"], "words": column["destination"] + 1, "final": meta["final"], "last": meta["end"]}
+                words = column["destination"] + 1 if fields["target"] in (Target.CODES, Target.KEYS) else column["destination"] // portion * portion
+                progress = {"tile": meta["tile"], "words": words, "final": meta["final"], "last": meta["end"]}
             if dut.ended.value == 1:
                 break
         if fields["target"] == Target.VALUES:

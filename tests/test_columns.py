@@ -10,6 +10,7 @@ from firmware.columns import (
     lane_strings,
     order_columns,
     pack_columns,
+    sort_runs,
     unpack_columns,
 )
 from golden_model.bitmask import encode_column
@@ -63,6 +64,11 @@ def test_orders_start_groups():
     assert packed.slots.tolist() == [[2, 1, 0, -1], [3, 4, 5, -1]]
 
 
+def test_runs_are_sorted_each():
+    codes = np.tril(np.ones((7, 16), np.uint8), 4)      # column i has 5 + i non-zeros
+    assert [run.tolist() for run in sort_runs(codes, 3)] == [[2, 1, 0], [5, 4, 3], [6]]
+
+
 def test_words_are_interleaved():
     packed = pack_columns(sparse(2, 5, 20), [1] * 5, range(5), 4, 8)
     assert len(packed.data) == 4 * packed.lane_bytes and packed.lane_bytes % 8 == 0
@@ -103,8 +109,7 @@ def most_entries(packed, bus_bytes, block):
 @pytest.mark.parametrize("seed", range(5))
 def test_block_never_overfills_a_lane(seed, tiles):
     codes = sparse(seed, 60, 40, 0.9)
-    orders = [start + order_columns(codes[start:start + 15]) for start in range(0, 60, 15)]
-    packed = pack_columns(codes, [0] * 60, range(60), 4, 8, orders)
+    packed = pack_columns(codes, [0] * 60, range(60), 4, 8, sort_runs(codes, 15))
     for depth in (128, 256):
         assert most_entries(packed, 8, packed.block(8, depth, tiles)) <= depth
 

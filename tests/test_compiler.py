@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 import torch
 
-from firmware.columns import PADDING, unpack_columns
+from firmware.columns import PADDING, PORTION, unpack_columns
 from firmware.compiler import CompileError, compile_network
 from firmware.fit import problems
 from firmware.image import check, parse_embedding, parse_image
@@ -125,6 +125,11 @@ def test_followers(case):
             places = [column.destination for lanes in groups for column in lanes if column.destination != PADDING]
             assert places == list(range(values["reduction"])), "columns leave in another order than that of their words"
             assert before.get("cls", 0) == values.get("cls", 0)
+        if reads & written & {"SUM"}:
+            (packed,) = program.columns[pc - 1]
+            portions = [sorted(packed.slots[at:at + PORTION].flatten()) for at in range(0, packed.groups, PORTION)]
+            features = [feature for portion in portions for feature in portion if feature >= 0]
+            assert features == list(range(values["reduction"])), "portions of the features are not in order"
     assert {"layer{l}.k", "layer{l}.v", "layer{l}.attention_norm", "layer{l}.hidden", "layer{l}.ffn", "layer{l}.feed_forward_norm"} <= names
 
 
