@@ -20,7 +20,7 @@ __all__ = ["BIAS_BITS", "HEADER_BYTES", "PADDING", "PORTION", "Column", "Columns
 BIAS_BITS = 40
 HEADER_BYTES = BIAS_BITS // 8 + 2
 PADDING = 0xFFFF        # destination of a column that is not stored
-PORTION = 8             # groups of columns of SUM that are sorted together; with fewer the lanes end less evenly, with more NORM waits longer
+PORTION = 2             # groups of columns of SUM that are sorted together; with one the lanes end less evenly, with more NORM waits longer
 HEADERS = 128           # column headers that a lane of the array holds; a block has at most 32 columns in a lane
 LOAD_LATENCY = 64       # cycles between the loads of two tiles, about
 
@@ -156,7 +156,7 @@ def arrange_columns(codes, columns, orders=None):
     return np.array(groups)
 
 
-def pack_columns(codes, bias, destinations, columns, bus_bytes, orders=None):
+def pack_columns(codes, bias, destinations, columns, bus_bytes, orders=None, slots=None):
     """Pack one tensor into its weight stream.
 
     Parameters
@@ -167,10 +167,11 @@ def pack_columns(codes, bias, destinations, columns, bus_bytes, orders=None):
     columns : P
     bus_bytes : bytes of a bus word
     orders : lists of column numbers; each starts a group. Default: all columns, sorted by `order_columns`
+    slots : an arrangement made by `arrange_columns`. Default: that of these codes
     """
     codes = np.asarray(codes, dtype=np.uint8)
     counts = _count_all(codes)
-    slots = arrange_columns(codes, columns, orders)
+    slots = arrange_columns(codes, columns, orders) if slots is None else slots
     encoded = [_header(int(b), int(d)) + column
                for b, d, column in zip(bias, destinations, encode_columns(codes), strict=True)]
     encoded.append(_header(0, PADDING) + bytes(2 * ceil_div(codes.shape[1], WORD_ROWS)))

@@ -121,7 +121,7 @@ class _Compiler:
         """The encoder's offset for an ACT tensor."""
         return self.network.frac[tensor] + self.network.code_bias[tensor]
 
-    def linear(self, name, output, *, stacked=False, codes=None, orders=None, destinations=None, features=None, **values):
+    def linear(self, name, output, *, stacked=False, codes=None, orders=None, slots=None, destinations=None, features=None, **values):
         """LINEAR `name`; its stream is packed here. `values` are further instruction fields."""
         linear = self.network.linears[name]
         codes = linear.codes if codes is None else codes
@@ -129,7 +129,7 @@ class _Compiler:
             orders = sort_runs(np.asarray(codes), PORTION * self.hardware.columns)
         parts = [(codes, linear.bias)] if not stacked else list(zip(codes, linear.bias, strict=True))
         width, reduction = parts[0][0].shape
-        columns = [self.pack(name, *part, range(width) if destinations is None else destinations, orders) for part in parts]
+        columns = [self.pack(name, *part, range(width) if destinations is None else destinations, orders, slots) for part in parts]
         beats = max(len(packed.data) for packed in columns) // self.hardware.bus_bytes
         stride = stream_stride(beats * self.hardware.bus_bytes)
         values = {"align": linear.align, **values}
@@ -150,15 +150,16 @@ class _Compiler:
         self.streams[pc] = b"".join(packed.data.ljust(stride, b"\0") for packed in columns)
 
     def in_order(self, name):
-        """Order of the LINEAR's features in which its columns leave the array, and where each is stored so that the next LINEAR can follow."""
-        slots = arrange_columns(np.asarray(self.network.linears[name].codes), self.hardware.columns)
+        """Order of the LINEAR's features in which its columns leave the array, and the arguments of `linear` that store each where the next LINEAR
+        can follow. Columns of stacked streams are arranged alike, by the non-zeros of all layers."""
+        codes = np.asarray(self.network.linears[name].codes)
+        slots = arrange_columns(codes if codes.ndim == 2 else np.concatenate(codes, axis=1), self.hardware.columns)
         order = slots[slots >= 0]
-        return order, np.argsort(order)
+        return order, {"slots": slots, "features": order, "destinations": np.argsort(order)}
 
-    def pack(self, name, codes, bias, destinations, orders) -> Columns:
+    def pack(self, name, codes, bias, destinations, orders, slots) -> Columns:
         try:
-            return pack_columns(np.asarray(codes), bias.tolist(), destinations, self.hardware.columns, self.hardware.bus_bytes,
-                                orders)
+            return pack_columns(np.asarray(codes), bias.tolist(), destinations, self.hardware.columns, self.hardware.bus_bytes, orders, slots)
         except ValueError as error:
             raise CompileError(f"{name}: {error}") from None
 
@@ -185,10 +186,11 @@ class _Compiler:
     def drop(self):
         model = self.model
         group = self.emit("GROUP", None, opcode=Opcode.GROUP)
+        order, stored = self.in_order("predictor.hidden")
         self.linear("predictor.hidden", "predict_hidden", stacked=True, select=Select.GROUP, source=Source.STATE,
-                    function=_GELU[model.activation], target_buffer=Target.CODES, target_stride=model.predictor)
-        self.linear("predictor.score", "predict", stacked=True, select=Select.GROUP, source=Source.CODES,
-                    source_stride=model.predictor, target_buffer=Target.SCORES, target_stride=1)
+                    function=_GELU[model.activation], target_buffer=Target.CODES, target_stride=model.predictor, **stored)
+        self.linear("predictor.score", "predict", stacked=True, codes=self.network.linears["predictor.score"].codes[:, :, order],
+                    select=Select.GROUP, source=Source.CODES, source_stride=model.predictor, target_buffer=Target.SCORES, target_stride=1, follow=1)
         self.emit("DROP", Symbol("layer{l}.keep"), opcode=Opcode.DROP, select=Select.GROUP, source_stride=1,
                   score_align=self.network.frac["predict"] - EXP_IN_FRAC)
         loop = self.emit("LOOP", None, opcode=Opcode.LOOP, target=group)
@@ -214,9 +216,9 @@ class _Compiler:
 
     def feed_forward(self):
         h, ff = self.model.hidden, self.model.feed_forward
-        order, destinations = self.in_order("feed_forward.up")
-        self.linear("feed_forward.up", "hidden", select=Select.ALL, source=Source.NORMED, source_stride=h, features=order,
-                    destinations=destinations, function=_GELU[self.model.activation], target_buffer=Target.CODES, target_stride=ff, follow=1)
+        order, stored = self.in_order("feed_forward.up")
+        self.linear("feed_forward.up", "hidden", select=Select.ALL, source=Source.NORMED, source_stride=h,
+                    function=_GELU[self.model.activation], target_buffer=Target.CODES, target_stride=ff, follow=1, **stored)
         self.linear("feed_forward.down", "ffn", codes=self.network.linears["feed_forward.down"].codes[:, order], select=Select.ALL,
                     source=Source.CODES, source_stride=ff, target_buffer=Target.SUM, target_stride=h, follow=1)
         self.norm("feed_forward.norm", "layer{l}.feed_forward_norm", 2, Select.ALL, Target.STATE, source=Source.NORMED,
@@ -235,9 +237,9 @@ class _Compiler:
         """Pooler and classifier on the [CLS] rows; `pooled` lies behind everything else in CODES."""
         h, classes = self.model.hidden, self.model.classes
         base = self.hardware.tiles * max(2 * self.attention, self.model.feed_forward, self.model.predictor)
-        order, destinations = self.in_order(f"{ramp}pooler")
-        self.linear(f"{ramp}pooler", "pooled", select=select, source=Source.CLS, cls=1, features=order, destinations=destinations,
-                    function=Function.TANH, target_buffer=Target.CODES, target_base=base, target_stride=h, follow=int(select == Select.NOT_LAST))
+        order, stored = self.in_order(f"{ramp}pooler")
+        self.linear(f"{ramp}pooler", "pooled", select=select, source=Source.CLS, cls=1, function=Function.TANH, target_buffer=Target.CODES,
+                    target_base=base, target_stride=h, follow=int(select == Select.NOT_LAST), **stored)
         self.linear(f"{ramp}classifier", "logits", codes=self.network.linears[f"{ramp}classifier"].codes[:, order], select=select,
                     source=Source.CODES, cls=1, source_base=base, source_stride=h, target_buffer=Target.SCORES, target_stride=classes, follow=1)
 

@@ -120,10 +120,10 @@ def test_followers(case):
         if reads & written & {"CODES", "NORMED"}:
             assert all(before.get(f"target_{name}", 0) == values.get(f"source_{name}", 0) for name in ("base", "stride"))
         if reads & written & {"CODES"}:
-            (packed,) = program.columns[pc - 1]
-            groups = unpack_columns(packed.data, hardware.columns, hardware.bus_bytes, packed.groups, packed.rows)
-            places = [column.destination for lanes in groups for column in lanes if column.destination != PADDING]
-            assert places == list(range(values["reduction"])), "columns leave in another order than that of their words"
+            for packed in program.columns[pc - 1]:
+                groups = unpack_columns(packed.data, hardware.columns, hardware.bus_bytes, packed.groups, packed.rows)
+                places = [column.destination for lanes in groups for column in lanes if column.destination != PADDING]
+                assert places == list(range(values["reduction"])), "columns leave in another order than that of their words"
             assert before.get("cls", 0) == values.get("cls", 0)
         if reads & written & {"SUM"}:
             (packed,) = program.columns[pc - 1]
