@@ -35,7 +35,7 @@ struct Simulation {
 #endif
     std::vector<Tap> taps;
     Random random;
-    Pin clk, rst, irq;
+    Pin clk, drive, rst, irq;
     uint64_t cycle = 0;
     int stop_tap = -1;
     bool tap_fired = false;
@@ -51,13 +51,14 @@ struct Simulation {
         };
         main.bytes.resize(main_bytes);
         embedding.bytes.resize(embedding_bytes);
-        clk = pins.find("clk"); rst = pins.find("rst"); irq = pins.find("irq");
+        clk = pins.find("clk"); drive = pins.find("drive"); rst = pins.find("rst"); irq = pins.find("irq");
         read = std::make_unique<ReadPort>(main, pins, "m_axi");
         write = std::make_unique<WritePort>(main, pins, "m_axi");
         embedding_read = std::make_unique<ReadPort>(embedding, pins, "m_axi_emb");
         lite = std::make_unique<LiteMaster>(pins, "s_axil");
         dvfs = std::make_unique<DvfsPort>(pins);
         random.seed(1);
+        top.eval();     // there is no edge at the first one
     }
 
     void record() {
@@ -73,7 +74,7 @@ struct Simulation {
     }
 
     void edge(int level) {
-        clk.set(level);
+        clk.set(level); drive.set(!level);
         top.eval();
 #ifdef WAVEFORM
         if (waveform) waveform->dump(10 * cycle + 5 * level);
