@@ -22,7 +22,7 @@ BARRIERS = (Opcode.ADMIT, Opcode.EXIT)  # they change which slots are resident, 
 class Sequencer(wiring.Component):
     """Runs the program once for each pass until ADMIT finds nothing resident, or until an error.
 
-    The program is read into the chip first. Then an instruction takes 12 cycles, while earlier operations are at work: up to `Issue`'s queue,
+    The program is read into the chip first. Then an instruction takes two cycles, while earlier operations are at work: up to `Issue`'s queue,
     and not beyond an ADMIT or EXIT that has not ended, since the slots that are selected depend on it. The weight stream of a LINEAR is asked for as
     soon as it is reached. An operation without a selected slot moves no data.
 
@@ -81,8 +81,7 @@ class Sequencer(wiring.Component):
                 m.d.comb += program.fetch.eq(1)
                 m.next = "DECODE"
             with m.State("DECODE"):
-                with m.If(program.valid):
-                    self._decode(m)
+                self._decode(m)
             with m.State("BARRIER"):
                 with m.If(self.ended & self.resting):
                     self._pass_barrier(m)

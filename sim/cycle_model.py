@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from firmware.columns import PORTION
 from firmware.image import stream_stride
-from firmware.isa import BYTES, WORDS, Opcode, Source, Target
+from firmware.isa import BYTES, Opcode, Source, Target
 from sim.cycle_array import Ending, Linears
 from sim.cycle_attention import attend
 from sim.cycle_embedding import Port, Rows
@@ -23,7 +23,7 @@ from sim.cycle_work import Work, of_golden, of_record, schedule
 __all__ = ["Predicted", "Work", "of_golden", "of_record", "predict", "schedule"]
 
 START = 3           # from the register write to the request for the program
-DECODED = WORDS + 2     # from an instruction's fetch to its decoding
+DECODED = 1         # from an instruction's fetch to its decoding
 AHEAD = 8           # operations that the sequencer may be ahead
 EMBEDDING_BURST = WRITE_BURST = 16
 CLASS, ENTROPY, MOVE = 10, 32, 2    # cycles of EXIT for each class of a slot; for the rest; for a slot that only moves on
