@@ -127,9 +127,9 @@ def bench(quick: Annotated[bool, typer.Option("--quick", help="Simulate only the
     console = Console() if sys.stdout.isatty() else Console(width=150)
     console.print(report.bench_table(result, operations=len(cases) <= 3))
     print(text(MODELS["base"], 128, trip=trip))
-    for table in filter(None, (report.shapes_table(result), report.streams_table(result))):
+    asked = [claim for claim in claims(result) if not only or claim.met is not None]
+    for table in filter(None, (report.shapes_table(result), report.streams_table(result), report.claims_table(asked))):
         console.print(table)
-    console.print(report.claims_table([claim for claim in claims(result) if not only or claim.met is not None]))
     _say(*result.notes)
     _write_json(json_file, result.to_json())
     if csv_file is not None:

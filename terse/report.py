@@ -174,7 +174,7 @@ def streams_table(result):
 
 
 def claims_table(claims):
-    """What the issue asks, and whether it is so."""
+    """What the issue asks, and whether it is so; None where nothing of it was measured."""
     table = Table(title="what issue 3 asks")
     for name in ("line", "", "found", "wanted", "verdict"):
         table.add_column(name, justify="right" if name else "left")
@@ -182,7 +182,7 @@ def claims_table(claims):
     for claim in claims:
         found = "" if claim.figure is None else f"{claim.figure:.3f}"
         table.add_row(str(claim.line or ""), claim.what, found, f"{'<=' if claim.most else '>='} {claim.wanted:g}", marks[claim.met])
-    return table
+    return table if claims else None
 
 
 @contextlib.contextmanager
