@@ -226,6 +226,23 @@ async def cycles(dut):
     assert array.sink.cycles[-1] - array.sink.cycles[8 * lanes + lanes - 1] == 7 * 24
 
 
+@cocotb.test()
+async def begins(dut):
+    """Lanes multiply while the tile is loaded, but no column ends before its last row is there."""
+    array, reduction, part = Array(dut, "none"), 64, 32
+    await bench.start(dut, cycles=5_000)
+    counters, tile = Counters(dut), array.codes((array.config.tokens, reduction))
+    rows, codes = tile.T.tolist(), array.codes((array.config.columns, reduction)) | 1
+    array.load = lambda tile: array.send("i_load", [{"codes": row, "last": 0} for row in rows[:part]])
+    array.linear(codes, [tile])
+    await array.inputs["i_weights"].wait()
+    await ClockCycles(dut.clk, 600)
+    counts = counters.take()
+    assert counts["macs"] == array.config.columns * part and counts["stall_load"] > 0 and array.sink.empty()
+    array.send("i_load", [{"codes": row, "last": k == reduction - 1} for k, row in enumerate(rows[part:], part)])
+    await array.check()
+
+
 FORMATS = {"af8": (8, 3), "af6": (6, 2), "af84": (8, 4), "int8": (8, 0)}
 
 
@@ -234,7 +251,7 @@ FORMATS = {"af8": (8, 3), "af6": (6, 2), "af84": (8, 4), "int8": (8, 0)}
 def test_mac_array(tokens, columns, fmt, multiplier):
     config = bench.small(tokens=tokens, columns=columns, format=NumberFormat(*FORMATS[fmt]), multiplier=multiplier)
     name = f"mac_array_{tokens}_{columns}_{fmt}_{multiplier}"
-    bench.run(MacArray(config, meta=META), "sim.test_mac_array", name, config=config, only="(products|ahead|abandoned|largest)")
+    bench.run(MacArray(config, meta=META), "sim.test_mac_array", name, config=config, only="(products|ahead|abandoned|largest|begins)")
 
 
 @pytest.mark.parametrize("columns", [4, 8])

@@ -23,20 +23,20 @@ SOME, FEW, MANY = 32, 64, 256         # sentences of a stream that is simulated,
 FITTED = 16             # of base, whose predictor drops about as the profile says
 
 
-def shape(tokens, columns, hardware=HARDWARE["edgebert"]):
-    return dataclasses.replace(hardware, tokens=tokens, columns=columns)
-
-
-def stream_hardware(tokens, columns, name="tiny"):
-    """The shape with everything else as the trained model needs it, and rows for all slots."""
-    sizes = MODELS[name]
-    return dataclasses.replace(shape(tokens, columns), rows=ROWS, positions=sizes.positions, hidden=sizes.hidden, feed_forward=sizes.feed_forward,
-                               embedding=sizes.embedding, heads=sizes.heads, weight_depth=1024)
+def shape(tokens, columns):
+    return dataclasses.replace(HARDWARE["edgebert"], tokens=tokens, columns=columns)
 
 
 def base_hardware(tokens, columns):
     """edgebert of this shape with rows for all slots."""
     return dataclasses.replace(shape(tokens, columns), rows=ROWS)
+
+
+def stream_hardware(tokens, columns):
+    """The same, as small as the trained model lets it be."""
+    sizes = MODELS["tiny"]
+    return dataclasses.replace(base_hardware(tokens, columns), positions=sizes.positions, hidden=sizes.hidden, feed_forward=sizes.feed_forward,
+                               embedding=sizes.embedding, heads=sizes.heads, weight_depth=1024)
 
 
 def streams(sentences, slots):
