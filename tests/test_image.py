@@ -82,7 +82,7 @@ def test_wrong_magic():
 
 def test_wrong_version():
     data, _ = make()
-    refused(Error.IMAGE_VERSION, "Image version must be 2, not 1", lambda: parse_image(data[:4] + b"\1" + data[5:]))
+    refused(Error.IMAGE_VERSION, "Image version must be 3, not 1", lambda: parse_image(data[:4] + b"\1" + data[5:]))
 
 
 @pytest.mark.parametrize("spare", [0, 1])
