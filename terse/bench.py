@@ -38,6 +38,8 @@ class Row:
     latency_mean, latency_max : of whole sentences, cycles from admission to result
     deadlines_met : share, of a stream with deadlines
     live_tokens : of each layer of a stream after its drop, mean of the sentences that get there
+    product_vs_edgebert : of whole sentences, EdgeBERT's cycles for all layers of the model / cycles: what array, zeros, dropped tokens and
+        early exits bring together
     """
 
     name: str
@@ -69,6 +71,7 @@ class Row:
     latency_max: int | None
     deadlines_met: float | None
     live_tokens: list | None
+    product_vs_edgebert: float | None
 
 
 @dataclass(frozen=True)
@@ -100,21 +103,24 @@ def rows(case, measurement, trip=0):
     for operation in measurement.operations:
         groups.setdefault(operation.name, []).append(operation)
     make = functools.partial(_row, case, measurement)
-    theirs = _edgebert(case, measurement, trip)
+    theirs = _edgebert(case, measurement, measurement.exit_layers, trip)
     result = [make(name, "operation", operations, theirs.get(name)) for name, operations in groups.items()]
     whole = sum(theirs.values())
     if case.layers == 1 and not case.sentences:
         result.append(make("layer", "layer", [one for one in measurement.operations if not one.embeds], whole))
-    name, scope = (f"{case.sentences} sentences", "stream") if case.sentences else ("sentence", "sentence")
-    return [*result, make(name, scope, measurement.operations, whole)]
+    name, scope = (f"{case.sentences} sentence{'s' * (case.sentences > 1)}", "stream") if case.sentences else ("sentence", "sentence")
+    layers = case.layers if case.random else MODELS[case.model].layers
+    every = _edgebert(case, measurement, [layers] * len(measurement.tokens), trip)
+    last = make(name, scope, measurement.operations, whole)
+    return [*result, dataclasses.replace(last, product_vs_edgebert=_times(sum(every.values()), last.cycles))]
 
 
-def _edgebert(case, measurement, trip):
-    """EdgeBERT's cycles by operation: as many multipliers, the same sentences and layers, no token dropped."""
+def _edgebert(case, measurement, layers, trip):
+    """EdgeBERT's cycles by operation: as many multipliers, the same sentences, so many `layers` of each, no token dropped."""
     n, total = math.isqrt(case.hardware.tokens * case.hardware.columns), {}
-    for tokens, layers in zip(measurement.tokens, measurement.exit_layers, strict=True):
+    for tokens, count in zip(measurement.tokens, layers, strict=True):
         for name, cycles in edgebert.operation_cycles(MODELS[case.model], tokens, n, trip).items():
-            total[name] = total.get(name, 0) + layers * cycles
+            total[name] = total.get(name, 0) + count * cycles
     return total
 
 
@@ -128,10 +134,10 @@ def _row(case, measurement, name, scope, operations, theirs):
         name, scope, case.model, hardware.tokens, hardware.columns, case.slots, sparsity_of(case), sum(measurement.tokens),
         round(sum(passes) / max(1, len(passes)), 1), case.bytes_per_cycle, case.latency, buffer_kb(hardware), cycles,
         limit, bound, _share(macs, cycles * hardware.tokens * hardware.columns) or 0.0,
-        moved, theirs, round(theirs / cycles, 3) if theirs and cycles else None, measurement.source, weight_bytes,
+        moved, theirs, _times(theirs, cycles), measurement.source, weight_bytes,
         _share(moved, cycles * case.bytes_per_cycle) or 0.0, _stalls(operations, cycles), *_live_lanes(operations, scope == "stream"),
         round(sum(latencies) / len(latencies)) if latencies else None, max(latencies, default=None),
-        deadlines_met(case, measurement) if scope == "stream" else None, _live_tokens(measurement) if scope == "stream" else None)
+        deadlines_met(case, measurement) if scope == "stream" else None, _live_tokens(measurement) if scope == "stream" else None, None)
 
 
 def deadlines_met(case, measurement, scale=1.0):
@@ -159,6 +165,11 @@ def _limit(operations, bytes_per_cycle):
 
 def _share(part, whole):
     return round(part / whole, 4) if whole else None
+
+
+def _times(theirs, cycles):
+    """How many times as fast."""
+    return round(theirs / cycles, 3) if theirs and cycles else None
 
 
 def _stalls(operations, cycles):

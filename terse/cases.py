@@ -82,7 +82,7 @@ class Case:
         shape = f"{self.hardware.tokens}x{self.hardware.columns}"
         what = f"{self.layers} layer{'s' * (self.layers > 1)}, {self.tokens} tokens"
         if self.sentences:
-            what = f"{self.sentences} sentences, {self.slots} slot{'s' * (self.slots > 1)}"
+            what = f"{self.sentences} sentence{'s' * (self.sentences > 1)}, {self.slots} slot{'s' * (self.slots > 1)}"
         if self.profile:
             what += f", tokens {'about ' * (not self.emulated)}{' '.join(map(str, self.profile))}"
         if self.order:

@@ -161,15 +161,17 @@ def shapes_table(result):
 
 def streams_table(result):
     """What 8 slots cost and bring: a row for each stream; None without one."""
-    table = Table(title="streams", caption="live lanes: of the array's token lanes, until the queue is empty; latency: cycles, admission to result")
+    table = Table(title="streams", caption="live lanes: of the array's token lanes, until the queue is empty; latency: cycles, admission to "
+                                           "result; x EdgeBERT: times as fast as all tokens through all layers there")
     for name in ("", "cycles/sentence", "weight bytes/sentence", "live lanes", "in weight operations", "latency, mean", "largest", "deadlines met",
-                 "live tokens by layer"):
+                 "x EdgeBERT", "live tokens by layer"):
         table.add_column(name, justify="right" if name else "left", max_width=None if name else 60)
     rows = [(case, row) for (case, _), rows in zip(result.runs, result.tables, strict=True) for row in rows if row.scope == "stream"]
     for case, row in rows:
         table.add_row(case.label, f"{row.cycles / case.sentences:,.0f}", f"{row.weight_bytes / case.sentences:,.0f}",
                       f"{row.live_lanes_array or 0:.1%}", f"{row.live_lanes or 0:.1%}", f"{row.latency_mean:,}", f"{row.latency_max:,}",
-                      "" if row.deadlines_met is None else f"{row.deadlines_met:.1%}", " ".join(f"{count:g}" for count in row.live_tokens or ()))
+                      "" if row.deadlines_met is None else f"{row.deadlines_met:.1%}",
+                      f"{row.product_vs_edgebert or 0:.2f}", " ".join(f"{count:g}" for count in row.live_tokens or ()))
     return table if rows else None
 
 

@@ -18,6 +18,7 @@ LENGTHS = (128, 64, 32, 16, 8, 4, 1)
 MEMORIES = tuple((speed, latency) for speed in (4, 8, 16) for latency in (20, 100, 400))   # bytes/cycle, cycles to the first
 STREAM_SHAPES = ((16, 16), (64, 4))
 PROFILE = (25, 16, 10, 6)   # live tokens of each layer, the last one's exit
+LONG = (128, 82, 51, 31)    # the same shares of the longest sentence
 ROWS = 256              # of a machine for streams: eight sentences of 25 tokens take 200
 SOME, FEW, MANY = 32, 64, 256         # sentences of a stream that is simulated, of one that is not
 FITTED = 16             # of base, whose predictor drops about as the profile says
@@ -83,7 +84,8 @@ def _all():
     many = [case for slots in (1, 8) for pair in streams(MANY, slots) for case in pair]
     urgent = [*deadline_streams(SOME), *deadline_streams(MANY)]
     whole = [Case(tokens=128, sparsity=zeros, layers=MODELS["base"].layers) for zeros in reversed(SPARSITIES)]
-    return list(dict.fromkeys(lengths + memories + shapes + few + many + urgent + whole))
+    dropped = [Case(sparsity=zeros, layers=MODELS["base"].layers, sentences=1, profile=LONG, source=MODEL) for zeros in reversed(SPARSITIES)]
+    return list(dict.fromkeys(lengths + memories + shapes + few + many + urgent + whole + dropped))
 
 
 def with_source(cases, source):

@@ -26,7 +26,8 @@ BASE = MODELS["base"]
 FALLING = (12, 9, 4)
 KEYS = ["name", "scope", "model", "T", "P", "slots", "sparsity", "tokens", "rows", "bus_bytes", "latency", "buffer_kb", "cycles", "limit_cycles",
         "bound", "utilisation", "bytes", "edgebert_cycles", "speedup_vs_edgebert", "source",
-        "weight_bytes", "bus_busy", "bus_stalls", "live_lanes", "live_lanes_array", "latency_mean", "latency_max", "deadlines_met", "live_tokens"]
+        "weight_bytes", "bus_busy", "bus_stalls", "live_lanes", "live_lanes_array", "latency_mean", "latency_max", "deadlines_met", "live_tokens",
+        "product_vs_edgebert"]
 
 
 # EdgeBERT: figures of issue 3 and prior-art.md.
@@ -96,10 +97,12 @@ def test_rows():
 
 def test_rows_of_many_layers():
     case = dataclasses.replace(CASE, layers=3)
-    measurement = dataclasses.replace(toy(), live=[[6] * 3], source="model")
+    measurement = dataclasses.replace(toy(), live=[[6, 4]], source="model")     # leaves after the second
     rows = benching.rows(case, measurement, trip=7)
     assert [row.scope for row in rows if row.scope != "operation"] == ["sentence"]
-    assert rows[-1].edgebert_cycles == 3 * edgebert.layer_cycles(MODELS["nano"], 6, 4, 7) and rows[-1].source == "model"
+    theirs = edgebert.layer_cycles(MODELS["nano"], 6, 4, 7)
+    assert rows[-1].edgebert_cycles == 2 * theirs and rows[-1].source == "model"
+    assert rows[-1].product_vs_edgebert == round(3 * theirs / rows[-1].cycles, 3) and rows[0].product_vs_edgebert is None
 
 
 def test_limit_of_passes():
