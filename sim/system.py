@@ -5,10 +5,11 @@ import zlib
 
 import numpy as np
 import pytest
+import torch
 
 from firmware import isa
 from firmware.compiler import compile_network
-from firmware.image import EMBEDDING_HEADER, HEADER
+from firmware.image import EMBEDDING_HEADER, HEADER, parse_image
 from firmware.registers import BY_NAME, REGISTERS, SPAN
 from golden_model.config import MODELS
 from golden_model.hardware import UNITS
@@ -20,7 +21,8 @@ from sim import bench
 from sim.check import judge
 from sim.session import PAGE, Session, SessionError
 
-__all__ = ["CONFIG", "MODEL", "Machine", "embedding_header", "header", "instruction", "network", "reseal"]
+__all__ = ["CONFIG", "MODEL", "WATCHDOG", "Machine", "embedding_header", "find", "flipped", "free_offsets", "header", "instruction", "network",
+           "reseal", "sentence"]
 
 CONFIG = bench.small(units=frozenset(UNITS) - {"dvfs"})     # so that an image can need a unit that is absent
 MODEL = MODELS["nano"]
@@ -61,10 +63,25 @@ def instruction(image, pc, **fields):
     return reseal(image[:start] + struct.pack("<8I", *words) + image[start + isa.BYTES:])
 
 
-def _words(data, changes):
+def find(image, opcode):
+    """The number of the first instruction with an opcode."""
+    return next(pc for pc, words in enumerate(parse_image(image).program) if isa.unpack(words, "opcode") == opcode)
+
+
+def flipped(data, bit):
+    """The bytes with one bit changed."""
+    return _words(data, {bit // 8: data[bit // 8] ^ 1 << bit % 8}, "B")
+
+
+def sentence(*tokens):
+    """(token ids, segment ids), all of the first segment."""
+    return torch.tensor(tokens, dtype=torch.int64), torch.zeros(len(tokens), dtype=torch.int64)
+
+
+def _words(data, changes, form="<I"):
     data = bytearray(data)
     for offset, value in changes.items():
-        struct.pack_into("<I", data, offset, value)
+        struct.pack_into(form, data, offset, value)
     return bytes(data)
 
 
