@@ -161,11 +161,12 @@ def shapes_table(result):
 
 def streams_table(result):
     """What 8 slots cost and bring: a row for each stream; None without one."""
-    table = Table(title="streams", caption="live lanes: of the array's token lanes, until the queue is empty; latency: cycles, admission to "
-                                           "result; x EdgeBERT: times as fast as all tokens through all layers there")
-    for name in ("", "cycles/sentence", "weight bytes/sentence", "live lanes", "in weight operations", "latency, mean", "largest", "deadlines met",
-                 "x EdgeBERT", "live tokens by layer"):
-        table.add_column(name, justify="right" if name else "left", max_width=None if name else 60)
+    table = Table(title="streams", caption="cycles, weight bytes: of a sentence; live: of the array's token lanes, until the queue is empty, "
+                                           "and in weight operations; latency: cycles from admission to result; x EdgeBERT: times "
+                                           "as fast as all tokens through all layers there")
+    table.add_column("", min_width=34)
+    for name in ("cycles", "weight bytes", "live", "weights", "latency", "largest", "in time", "x EdgeBERT", "tokens by layer"):
+        table.add_column(name, justify="right")
     rows = [(case, row) for (case, _), rows in zip(result.runs, result.tables, strict=True) for row in rows if row.scope == "stream"]
     for case, row in rows:
         table.add_row(case.label, f"{row.cycles / case.sentences:,.0f}", f"{row.weight_bytes / case.sentences:,.0f}",
