@@ -164,7 +164,7 @@ def streams_table(result):
     table = Table(title="streams", caption="cycles, weight bytes: of a sentence; live: of the array's token lanes, until the queue is empty, "
                                            "and in weight operations; latency: cycles from admission to result; x EdgeBERT: times "
                                            "as fast as all tokens through all layers there")
-    table.add_column("", min_width=34)
+    table.add_column("")
     for name in ("cycles", "weight bytes", "live", "weights", "latency", "largest", "in time", "x EdgeBERT", "tokens by layer"):
         table.add_column(name, justify="right")
     rows = [(case, row) for (case, _), rows in zip(result.runs, result.tables, strict=True) for row in rows if row.scope == "stream"]
