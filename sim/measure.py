@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from firmware.compiler import compile_network
 from firmware.isa import Opcode
+from golden_model.model import run as run_golden
 from hw.trace import taps
-from sim.check import traced
+from sim.check import fields, traced
 from sim.cosim_build import build
 from sim.cycle_work import executed, of_record, schedule
 from sim.operations import Ledger, Measurement
@@ -28,7 +29,8 @@ PORTS = (0, 1)      # m_axi, m_axi_emb
 
 
 class MeasureError(RuntimeError):
-    """The run is no measurement: a sentence failed, a bus rule was broken, operations were too short to be told apart."""
+    """The run is no measurement: a sentence failed or its result is not the golden model's, a bus rule was broken, operations were too short to be
+    told apart."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def run(network, config, sentences, slots=None, metered=False, watch=None, progr
 
 
 def measure(network, config, sentences, slots=None, latency=LATENCY, bytes_per_cycle=None, watch=None):
-    """Run a queue of (ids, segments) on `config` and account for every cycle -> Measurement.
+    """Run a queue of (ids, segments) on `config` and account for every cycle -> Measurement. Each result is what the golden model gives alone.
 
     latency, bytes_per_cycle : of both memories; by default the bus is as fast as it is wide
     """
@@ -111,6 +113,10 @@ def measure(network, config, sentences, slots=None, latency=LATENCY, bytes_per_c
                                bytes_per_cycle=bytes_per_cycle or config.bus_bytes)
     seconds = time.perf_counter() - begin
     records = session.results(len(sentences))
+    for number, (words, record) in enumerate(zip(sentences, records, strict=True)):
+        for name, wanted, found in fields(run_golden(network, *words), record, program.early_exit):
+            if wanted != found:
+                raise MeasureError(f"{name} in the result of sentence {number} must be {wanted}, not {found}")
     work = schedule(program, [of_record(words, record) for words, record in zip(sentences, records, strict=True)], slots)
     operations, ends = _operations(program, meter.ended, work)
     return Measurement(operations, sum(operation.cycles for operation in operations), [record.tokens for record in records],

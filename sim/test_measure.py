@@ -7,6 +7,7 @@ import pytest
 from golden_model.config import MODELS
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
+from sim import measure as measuring
 from sim.bench import small
 from sim.measure import MeasureError, measure, run
 from sim.operations import Measurement
@@ -61,6 +62,14 @@ def test_queue():
 def test_latency_costs_cycles():
     cycles = [measure(network(eta=0.0), CONFIG, random_sentences(NANO, 1, 1, 4, 4), latency=latency).cycles for latency in (20, 400)]
     assert cycles[0] + 380 * 4 < cycles[1]      # the program, the first weights, a descriptor, tokens; later ones come ahead
+
+
+def test_wrong_result_is_no_measurement(monkeypatch):
+    """Each is what the golden model gives for the sentence alone."""
+    golden, sentences = measuring.run_golden, random_sentences(NANO, 2, 1)
+    monkeypatch.setattr(measuring, "run_golden", lambda network, *words: golden(network, *sentences[0]))
+    with pytest.raises(MeasureError, match="in the result of sentence 1 must be"):
+        measure(network(eta=0.0), CONFIG, sentences)
 
 
 def test_failed_sentence_is_no_measurement():

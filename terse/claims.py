@@ -3,13 +3,14 @@
 
 The numbers of the claims are those of its list "Done when". Inside weight operations the limit is the sum of each operation's own.
 """
+import itertools
 from dataclasses import dataclass
 
 from golden_model.config import MODELS
 from sim.modelled import MODEL
 from sim.operations import SIMULATED
 from terse.cases import Case
-from terse.sweep import FEW, FITTED, MANY, MEMORIES, SOME, SPARSITIES, deadline_streams, fitted_streams, streams
+from terse.sweep import MANY, MEMORIES, SPARSITIES, deadline_streams, fitted_streams, streams
 
 __all__ = ["Claim", "claims"]
 
@@ -119,18 +120,14 @@ def _lengths(found):
 
 
 def _streams(found):
-    for count in (FEW, MANY):
-        for alone, together in zip(streams(count, 1), streams(count, 8), strict=True):
-            for one, eight in zip(alone, together, strict=True):
-                if one.model == "tiny" or count == MANY:
-                    yield from _stream(found, count, one, eight)
-    for one, eight in zip(fitted_streams(1), fitted_streams(8), strict=True):
-        yield from _stream(found, FITTED, one, eight)
+    alone, together = ([*itertools.chain(*streams(slots)), *fitted_streams(slots)] for slots in (1, 8))
+    for one, eight in zip(alone, together, strict=True):
+        yield from _stream(found, one, eight)
 
 
-def _stream(found, count, one, eight):
+def _stream(found, one, eight):
     lanes, scope = one.hardware.tokens, "stream"
-    name = f"{count} sentences, {one.model}, {lanes}x{one.hardware.columns}"
+    name = f"{one.sentences} sentences, {one.model}, {lanes}x{one.hardware.columns}"
     throughput = _ratio(found.get(one, "cycles", scope), found.get(eight, "cycles", scope))
     yield Claim(5, f"{name}: throughput, 8 slots / 1", throughput, THROUGHPUT[one.model, lanes])
     yield Claim(5, f"{name}: 1 slot, cycles / limit", found.to_limit(one, scope), 1.1, True)
@@ -143,10 +140,9 @@ def _stream(found, count, one, eight):
 
 
 def _deadlines(found):
-    for count in (SOME, MANY):
-        first_come, deadline_first = (found.get(case, "deadlines_met", "stream") for case in deadline_streams(count))
-        shares = f": {deadline_first:.1%} / {first_come:.1%}" if first_come and deadline_first else ""
-        yield Claim(5, f"{count} sentences, tiny: deadlines met, deadline first / first come{shares}", _ratio(deadline_first, first_come), 1.01)
+    first_come, deadline_first = (found.get(case, "deadlines_met", "stream") for case in deadline_streams())
+    shares = f": {deadline_first:.1%} / {first_come:.1%}" if first_come and deadline_first else ""
+    yield Claim(5, f"{MANY} sentences, tiny: deadlines met, deadline first / first come{shares}", _ratio(deadline_first, first_come), 1.01)
 
 
 def _bus(found):

@@ -10,7 +10,7 @@ from sim.shapes import SHAPES
 from terse.cases import ORDERS, Case
 from terse.errors import UserError
 
-__all__ = ["FEW", "FITTED", "MANY", "MEMORIES", "SOME", "SPARSITIES", "deadline_streams", "fitted_streams", "full_cases", "quick_cases",
+__all__ = ["FITTED", "MANY", "MEMORIES", "SPARSITIES", "deadline_streams", "fitted_streams", "full_cases", "quick_cases",
            "select", "stream_hardware", "streams", "with_source"]
 
 SPARSITIES = (0.0, 0.6, 0.8)
@@ -20,7 +20,7 @@ STREAM_SHAPES = ((16, 16), (64, 4))
 PROFILE = (25, 16, 10, 6)   # live tokens of each layer, the last one's exit
 LONG = (128, 82, 51, 31)    # the same shares of the longest sentence
 ROWS = 256              # of a machine for streams: eight sentences of 25 tokens take 200
-SOME, FEW, MANY = 32, 64, 256         # sentences of a stream that is simulated, of one that is not
+MANY = 256              # sentences of a stream
 FITTED = 16             # of base, whose predictor drops about as the profile says
 
 
@@ -40,10 +40,10 @@ def stream_hardware(tokens, columns):
                                embedding=sizes.embedding, heads=sizes.heads, weight_depth=1024)
 
 
-def streams(sentences, slots):
+def streams(slots):
     """[(tiny, base)] of each shape; base with an emulated profile."""
-    return [(Case("tiny", stream_hardware(*lanes), slots=slots, sentences=sentences, source=MODEL if sentences > FEW else SIMULATED),
-             Case("base", base_hardware(*lanes), sparsity=0.6, layers=MODELS["base"].layers, slots=slots, sentences=sentences, profile=PROFILE,
+    return [(Case("tiny", stream_hardware(*lanes), slots=slots, sentences=MANY),
+             Case("base", base_hardware(*lanes), sparsity=0.6, layers=MODELS["base"].layers, slots=slots, sentences=MANY, profile=PROFILE,
                   source=MODEL))
             for lanes in STREAM_SHAPES]
 
@@ -54,13 +54,13 @@ def fitted_streams(slots):
             for lanes in STREAM_SHAPES]
 
 
-def deadline_streams(sentences):
+def deadline_streams(sentences=MANY):
     """The same sentences and deadlines in each of ORDERS, on a machine that is simulated anyway."""
-    return [Case("tiny", slots=8, sentences=sentences, order=order, source=MODEL if sentences > FEW else SIMULATED) for order in ORDERS]
+    return [Case("tiny", slots=8, sentences=sentences, order=order) for order in ORDERS]
 
 
 def full_cases():
-    """All simulated but for long streams and emulated profiles; those that are, by the cycle model too."""
+    """All simulated but for emulated profiles; those that are, by the cycle model too."""
     return _twice([*_all(), *fitted_streams(1), *fitted_streams(8)])
 
 
@@ -80,19 +80,17 @@ def _all():
     memories = [Case(tokens=tokens, sparsity=zeros, bytes_per_cycle=speed, latency=latency)
                 for zeros in SPARSITIES for speed, latency in MEMORIES for tokens in (128, 16)]
     shapes = [Case(hardware=shape(*lanes), tokens=tokens, sparsity=0.6) for lanes in SHAPES for tokens in (128, 25, 6)]
-    few = [case for slots in (1, 8) for case, _ in streams(FEW, slots)]
-    many = [case for slots in (1, 8) for pair in streams(MANY, slots) for case in pair]
-    urgent = [*deadline_streams(SOME), *deadline_streams(MANY)]
+    many = [case for slots in (1, 8) for pair in streams(slots) for case in pair]
     whole = [Case(tokens=128, sparsity=zeros, layers=MODELS["base"].layers) for zeros in reversed(SPARSITIES)]
     dropped = [Case(sparsity=zeros, layers=MODELS["base"].layers, sentences=1, profile=LONG, source=MODEL) for zeros in reversed(SPARSITIES)]
-    return list(dict.fromkeys(lengths + memories + shapes + few + many + urgent + whole + dropped))
+    return list(dict.fromkeys(lengths + memories + shapes + many + deadline_streams() + whole + dropped))
 
 
 def with_source(cases, source):
     """All by one source, as far as that can take them."""
     if source not in (MODEL, SIMULATED):
         raise UserError(f"--source must be {MODEL} or {SIMULATED}, not {source!r}")
-    return list(dict.fromkeys(case if case.sentences > FEW or case.emulated else dataclasses.replace(case, source=source) for case in cases))
+    return list(dict.fromkeys(case if case.emulated else dataclasses.replace(case, source=source) for case in cases))
 
 
 def select(cases, only):

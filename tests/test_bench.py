@@ -192,7 +192,7 @@ def test_model_fails(measured, monkeypatch):
 def test_keys_differ():
     cases = sweep.full_cases()
     assert len({case.key for case in cases}) == len(cases) == len({(case.label, case.source) for case in cases})
-    assert {case.source for case in cases if case.sentences > 64 or case.emulated} == {"model"}
+    assert {case.source for case in cases if case.emulated} == {"model"}
 
 
 def test_quick_cases():
@@ -204,7 +204,7 @@ def test_quick_cases():
     assert set(fitted) <= set(cases) and set(models) | set(simulated) == set(quick) | set(sweep.with_source(fitted, "model"))
     assert all(case.source == "model" for case in models)
     assert {case.label for case in models} == {case.label for case in cases}
-    assert {case.source for case in sweep.with_source(cases, "simulated") if not case.emulated and case.sentences < 256} == {"simulated"}
+    assert {case.source for case in sweep.with_source(cases, "simulated") if not case.emulated} == {"simulated"}
 
 
 def test_key_of_the_model_does_not_hang_on_the_rtl(monkeypatch):
@@ -332,7 +332,7 @@ def test_fit_keeps_what_the_rule_allows():
 
 
 def test_profile_is_not_simulated():
-    case = sweep.streams(256, 8)[0][1]
+    case = sweep.streams(8)[0][1]
     with pytest.raises(UserError, match="not what a profile says: base 16x16, 256 sentences, 8 slots, tokens 25 16 10 6, 60% zeros"):
         running.simulate(case)
 

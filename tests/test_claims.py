@@ -60,7 +60,7 @@ def test_sentence():
 
 
 def test_streams():
-    (one, base), (eight, base8) = streams(256, 1)[0], streams(256, 8)[0]
+    (one, base), (eight, base8) = streams(1)[0], streams(8)[0]
     values = dict(limit_cycles=95, live_lanes=0.95, live_lanes_array=0.8, latency_mean=5, latency_max=6)
     tables = [(case, [row("256 sentences", "stream", cycles=cycles, weight_bytes=size, **values)])
               for case, cycles, size in ((one, 100, 8), (eight, 60, 1), (base, 100, 8), (base8, 80, 1))]
@@ -82,7 +82,7 @@ def test_fitted_stream():
 
 
 def test_deadlines():
-    tables = [(case, [row("256 sentences", "stream", deadlines_met=share)]) for case, share in zip(deadline_streams(256), (0.5, 0.75), strict=True)]
+    tables = [(case, [row("256 sentences", "stream", deadlines_met=share)]) for case, share in zip(deadline_streams(), (0.5, 0.75), strict=True)]
     claim, = found(*tables).values()
     assert (claim.line, claim.figure, claim.met) == (5, 1.5, True) and "75.0% / 50.0%" in claim.what
 
