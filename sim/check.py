@@ -12,7 +12,7 @@ from sim.compare import Comparison, DifferenceError, visible
 from sim.cosim_build import build
 from sim.session import Session, SessionError
 
-__all__ = ["Outcome", "check", "fields", "judge", "traced", "untraced"]
+__all__ = ["Outcome", "check", "differences", "fields", "judge", "traced", "untraced"]
 
 
 def traced(config):
@@ -134,9 +134,8 @@ def _finish(session, comparison, outcome, expect, early_exit):
             if record.status != expect[i]:
                 outcome.fail(i, f"status of sentence {i} must be {expect[i].name}, not {record.status.name}")
             continue
-        for name, wanted, found in fields(golden, record, early_exit):
-            if wanted != found:
-                outcome.fail(i, f"{name} in the result of sentence {i} must be {wanted}, not {found}")
+        for text in differences(i, golden, record, early_exit):
+            outcome.fail(i, text)
     for text in session.sim.violations:
         outcome.fail(-1, text)
 
@@ -146,6 +145,12 @@ def _counted(network, outcome):
     lengths = [(len(golden.dropped_at_layer), golden.tokens_per_layer) for golden in outcome.goldens if golden is not None]
     wanted = count_macs(layer_work(network), network.model.layers, lengths)
     return [(name, wanted[name], found) for name, found in outcome.counters.items() if name in wanted and found != wanted[name]]
+
+
+def differences(sentence, golden, record, early_exit):
+    """A line for everything in a sentence's result record that is not as golden says."""
+    return [f"{name} in the result of sentence {sentence} must be {wanted}, not {found}"
+            for name, wanted, found in fields(golden, record, early_exit) if wanted != found]
 
 
 def fields(golden, record, early_exit):

@@ -15,7 +15,7 @@ from firmware.compiler import compile_network
 from firmware.isa import Opcode
 from golden_model.model import run as run_golden
 from hw.trace import taps
-from sim.check import fields, traced
+from sim.check import differences, traced
 from sim.cosim_build import build
 from sim.cycle_work import executed, of_record, schedule
 from sim.operations import Ledger, Measurement
@@ -114,9 +114,8 @@ def measure(network, config, sentences, slots=None, latency=LATENCY, bytes_per_c
     seconds = time.perf_counter() - begin
     records = session.results(len(sentences))
     for number, (words, record) in enumerate(zip(sentences, records, strict=True)):
-        for name, wanted, found in fields(run_golden(network, *words), record, program.early_exit):
-            if wanted != found:
-                raise MeasureError(f"{name} in the result of sentence {number} must be {wanted}, not {found}")
+        if wrong := differences(number, run_golden(network, *words), record, program.early_exit):
+            raise MeasureError("; ".join(wrong))
     work = schedule(program, [of_record(words, record) for words, record in zip(sentences, records, strict=True)], slots)
     operations, ends = _operations(program, meter.ended, work)
     return Measurement(operations, sum(operation.cycles for operation in operations), [record.tokens for record in records],

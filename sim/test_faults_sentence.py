@@ -15,7 +15,7 @@ BAD, BEFORE = MODEL.vocabulary - 1, MODEL.vocabulary - 2   # words that good sen
 
 def good(*lengths):
     generator = torch.Generator().manual_seed(sum(lengths))
-    return [(torch.randint(0, BEFORE, (length,), generator=generator), torch.zeros(length, dtype=torch.int64)) for length in lengths]
+    return [sentence(*torch.randint(0, BEFORE, (length,), generator=generator)) for length in lengths]
 
 
 def with_bad(bad, at):

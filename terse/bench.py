@@ -71,7 +71,7 @@ class Row:
     latency_max: int | None
     deadlines_met: float | None
     live_tokens: list | None
-    product_vs_edgebert: float | None
+    product_vs_edgebert: float | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _row(case, measurement, name, scope, operations, theirs):
         moved, theirs, _times(theirs, cycles), measurement.source, weight_bytes,
         _share(moved, cycles * case.bytes_per_cycle) or 0.0, _stalls(operations, cycles), *_live_lanes(operations, scope == "stream"),
         round(sum(latencies) / len(latencies)) if latencies else None, max(latencies, default=None),
-        deadlines_met(case, measurement) if scope == "stream" else None, _live_tokens(measurement) if scope == "stream" else None, None)
+        deadlines_met(case, measurement) if scope == "stream" else None, _live_tokens(measurement) if scope == "stream" else None)
 
 
 def deadlines_met(case, measurement, scale=1.0):
