@@ -12,7 +12,7 @@ from sim.compare import Comparison, DifferenceError, visible
 from sim.cosim_build import build
 from sim.session import Session, SessionError
 
-__all__ = ["Outcome", "check", "differences", "fields", "judge", "traced", "untraced"]
+__all__ = ["Outcome", "check", "differences", "judge", "traced", "untraced"]
 
 
 def traced(config):
@@ -150,10 +150,10 @@ def _counted(network, outcome):
 def differences(sentence, golden, record, early_exit):
     """A line for everything in a sentence's result record that is not as golden says."""
     return [f"{name} in the result of sentence {sentence} must be {wanted}, not {found}"
-            for name, wanted, found in fields(golden, record, early_exit) if wanted != found]
+            for name, wanted, found in _fields(golden, record, early_exit) if wanted != found]
 
 
-def fields(golden, record, early_exit):
+def _fields(golden, record, early_exit):
     """(name, golden, found) of everything in a result record that golden knows."""
     live = tuple(golden.tokens_per_layer)
     dropped = tuple(golden.dropped_at_layer)
