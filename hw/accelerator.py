@@ -5,13 +5,13 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
 from firmware.registers import ADDRESS_BITS, COUNTERS, Error
-from hw import axi
+from hw.bus import axi
+from hw.bus.dma import Reader, Writer
+from hw.bus.loader import Loader
+from hw.bus.registers import Registers
 from hw.core import Core
-from hw.dma import Reader, Writer
-from hw.dvfs import dvfs_ports
-from hw.embedding import Embedder
-from hw.loader import Loader
-from hw.registers import Registers
+from hw.queue.dvfs import dvfs_ports
+from hw.queue.embedding import Embedder
 from hw.trace import taps
 
 __all__ = ["Accelerator"]

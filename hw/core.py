@@ -5,28 +5,28 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from firmware.isa import Opcode
-from hw.admission import Admission
-from hw.constants import write_constants
-from hw.counting import count, counters_layout
+from hw.bus.constants import write_constants
+from hw.bus.dma import request
+from hw.bus.fetch import Fetch
+from hw.bus.loader import constant_layout, image_layout
+from hw.bus.transfer import bus_word
+from hw.counters.counting import count, counters_layout
+from hw.counters.tally import Tally
 from hw.datapath import Datapath
-from hw.dma import request
-from hw.dropping import Dropping
-from hw.dvfs import Dvfs, dvfs_ports
-from hw.embedding import feature_layout
-from hw.exiting import Exiting
-from hw.fetch import Fetch
+from hw.decide.drop import Drop
+from hw.decide.exit import Exit
 from hw.instruction import fields
-from hw.issue import ENGINES, Issue
-from hw.loader import constant_layout, image_layout
-from hw.prefetch import Prefetch
-from hw.results import Results
-from hw.rows import Rows
-from hw.sequencer import Sequencer
-from hw.staging import Staging
+from hw.program.issue import ENGINES, Issue
+from hw.program.prefetch import Prefetch
+from hw.program.sequencer import Sequencer
+from hw.queue.admission import Admission
+from hw.queue.dvfs import Dvfs, dvfs_ports
+from hw.queue.embedding import feature_layout
+from hw.queue.results import Results
+from hw.queue.staging import Staging
+from hw.rows.rows import Rows
 from hw.stream import Fifo
-from hw.tally import Tally
 from hw.trace import observe, taps
-from hw.transfer import bus_word
 
 __all__ = ["Core", "queue_layout"]
 
@@ -64,8 +64,8 @@ class Core(wiring.Component):
         self.config = config
         self.rows, self.datapath = Rows(config), Datapath(config)
         self.sequencer, self.issue, self.prefetch = Sequencer(config), Issue(config), Prefetch(config)
-        self.staging, self.admission, self.exiting = Staging(config), Admission(config), Exiting(config)
-        self.dropping = Dropping(config) if "drop" in config.units else None
+        self.staging, self.admission, self.exiting = Staging(config), Admission(config), Exit(config)
+        self.dropping = Drop(config) if "drop" in config.units else None
         self.fetch = Fetch(config)
         begin, failure, success = (stream_.payload.shape() for stream_ in (
             self.admission.o_begin, self.admission.o_finish, self.exiting.o_finish))

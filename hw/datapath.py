@@ -6,19 +6,19 @@ from amaranth.lib.wiring import In, Out
 
 from firmware.isa import Opcode, Source, Target
 from golden_model.hardware import ceil_div
-from hw.attention import Attention
-from hw.bitmask import string_layout
+from hw.array.bitmask import string_layout
+from hw.array.linear import Linear
+from hw.array.mac_array import MacArray
+from hw.array.norm import Norm
+from hw.array.operand import BUFFERS, Operand
+from hw.array.store import Store, column_meta
+from hw.attention.attention import Attention
 from hw.buffer import Buffer, request_layout
-from hw.gather import Gather, row_blocks
 from hw.instruction import fields
-from hw.linear import Linear
-from hw.mac_array import MacArray
-from hw.norm import Norm
-from hw.operand import BUFFERS, Operand
-from hw.rows import slot_layout
+from hw.queue.staging import word_layout
+from hw.rows.gather import Gather, row_blocks
+from hw.rows.rows import slot_layout
 from hw.shapes import ACT, code
-from hw.staging import word_layout
-from hw.store import Store, column_meta
 
 __all__ = ["Datapath", "buffer_words"]
 
@@ -49,7 +49,7 @@ class Datapath(wiring.Component):
     slots : stable while an operation runs
     row_address, row_physical, row_position : read port of the row table
     weights : stream of `string_layout(config)`; reduction, groups : see `MacArray`
-    staged : stream of `hw.staging.word_layout(config)`, words for the residual stream: written in cycles in which NORM does not
+    staged : stream of `hw.queue.staging.word_layout(config)`, words for the residual stream: written in cycles in which NORM does not
     scores_request, scores_words : read side of SCORES
     param_write, span_write : parameters, see `LayerNorm`, `Softmax`
     array : counters of `MacArray`; saturated : live values that saturated in this cycle

@@ -71,8 +71,8 @@ def buffers(hw, settings=()):
 
 def buffer_sizes(config):
     """[(buffer, words, bits of a word, bytes)] of a `HardwareConfig`."""
+    from hw.array.mac_lane import entry_layout, operand_layout
     from hw.datapath import buffer_words
-    from hw.mac_lane import entry_layout, operand_layout
     tokens, columns, code = config.tokens, config.columns, config.format.bits
     widths = {"codes": code * tokens, "keys": code * tokens, "values": code * columns}
     sizes = [(name, words, widths.get(name, ACT_BITS * tokens)) for name, words in buffer_words(config).items()]

@@ -111,15 +111,16 @@ def bench(quick: Annotated[bool, typer.Option("--quick", help="Simulate only the
         golden: Annotated[bool, typer.Option("--golden", help="Only time the golden model: a sentence of base, SST-2's dev split on tiny.")] = False):
     """Cycles by co-simulation or cycle model, beside their limits, EdgeBERT's and what is asked; what is measured already is not run again."""
     from golden_model.config import MODELS
-    from terse import bench as benching
-    from terse import report, sweep
+    from terse import report
+    from terse.benchmark import rows as benching
+    from terse.benchmark import sweep
     if golden:
-        from terse.timing import golden_times
+        from terse.benchmark.timing import golden_times
         for line in golden_times():
             print(line)
         return
-    from terse.claims import claims
-    from terse.edgebert import text
+    from terse.benchmark.edgebert import text
+    from terse.benchmark.targets import claims
     cases = sweep.select(sweep.quick_cases() if quick else sweep.full_cases(), only)
     cases = sweep.with_source(cases, source) if source else cases
     with report.bench_progress(cases) as watch:
@@ -135,7 +136,7 @@ def bench(quick: Annotated[bool, typer.Option("--quick", help="Simulate only the
     if csv_file is not None:
         benching.write_csv(_parent(csv_file), result)
     if plot is not None:
-        from terse.plots import write_plots
+        from terse.benchmark.plots import write_plots
         for path in write_plots(plot, result):
             print(path)
 

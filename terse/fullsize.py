@@ -70,9 +70,9 @@ def sentences(folder, positions, count):
 def check(name, vocab, count, jobs):
     """Import, build, run, compare; prints what was measured; whether every tensor was the same."""
     from golden_model.quantize import quantize
-    from sim.check import traced
-    from sim.cosim_build import build
-    from sim.parallel import check as compare
+    from sim.cosim.build import build
+    from sim.proof.check import traced
+    from sim.proof.parallel import check as compare
     from terse import catalog
     size, begin = SIZES[name], time.perf_counter()
     folder = imported(name, size, vocab)

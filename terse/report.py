@@ -206,7 +206,7 @@ def run_progress():
 
 @contextlib.contextmanager
 def bench_progress(cases):
-    """A bar on standard error, in estimated seconds; gives the `watch` of `terse.bench.bench`."""
+    """A bar on standard error, in estimated seconds; gives the `watch` of `terse.benchmark.rows.bench`."""
     columns = (BarColumn(bar_width=20), TextColumn("{task.percentage:.0f}%"), TimeRemainingColumn(), TextColumn("{task.fields[speed]}"),
                TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)))
     with Progress(*columns, console=Console(stderr=True), transient=True, expand=True, speed_estimate_period=PERIOD) as progress:

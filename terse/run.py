@@ -76,7 +76,7 @@ def prepare(model, texts, pair=False, count=None, positions=None, truncate=False
 
 
 def run(texts=(), model="tiny", hw="ci", pair=False, count=None, slots=None, trace=None, truncate=False, watch=None, jobs=1):
-    """Sentences through golden model and RTL, as one queue or `jobs` at a time -> Report; `watch` as in `sim.check.check`."""
+    """Sentences through golden model and RTL, as one queue or `jobs` at a time -> Report; `watch` as in `sim.proof.check.check`."""
     config = catalog.hardware(hw)
     if slots is not None and not 1 <= slots <= config.slots:
         raise UserError(f"--slots must be in 1..{config.slots}, the slots of {hw}, not {slots}")
@@ -85,7 +85,7 @@ def run(texts=(), model="tiny", hw="ci", pair=False, count=None, slots=None, tra
         raise UserError(f"--trace writes the waveform of a single sentence, not of {len(sentences)}; give one TEXT or --sentences 1")
     if not 1 <= jobs <= len(sentences):
         raise UserError(f"--jobs must be in 1..{len(sentences)}, the number of sentences, not {jobs}")
-    from sim.parallel import check
+    from sim.proof.parallel import check
     wave = None if trace is None else pathlib.Path(trace) / f"{pathlib.Path(model).name}_{hw}.vcd.gz"
     try:
         network = quantize(checkpoint, config.format)

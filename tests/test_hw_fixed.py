@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/fixed.py equals golden_model/fixed.py, in Amaranth's own simulator (combinational logic: nothing powers up undefined)."""
+"""hw/arith/fixed.py equals golden_model/fixed.py, in Amaranth's own simulator (combinational logic: nothing powers up undefined)."""
 
 import random
 
@@ -8,7 +8,7 @@ from amaranth import Module, Signal, signed, unsigned
 from amaranth.sim import Simulator
 
 from golden_model import fixed as golden
-from hw import fixed
+from hw.arith import fixed
 
 
 def evaluate(build, shapes, cases):

@@ -12,8 +12,8 @@ from golden_model.config import MODELS
 from golden_model.hardware import HardwareConfig
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint
-from sim.cycle_work import Sentence, schedule
-from sim.session import by_deadline
+from sim.cosim.session import by_deadline
+from sim.cycles.work import Sentence, schedule
 
 MODEL = MODELS["nano"]
 HARDWARE = HardwareConfig(tokens=4, columns=4, hidden=32, feed_forward=64, embedding=16, heads=2, positions=16, layers=3, weight_depth=128, rows=16)

@@ -2,7 +2,7 @@
 import pytest
 
 from golden_model.hardware import HARDWARE, HardwareConfig
-from sim.synthesis import main, over, parse, table
+from sim.synthesis.area import main, over, parse, table
 
 STAT = """
 === terse.core ===

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ATTEND: for each selected slot, each of its query tiles and each live head: scores, softmax with span mask, context."""
+from amaranth import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.array.linear import load_layout
+from hw.attention.feed import Feeder
+from hw.attention.scoring import Scoring
+from hw.attention.turns import Items, Turns, item_layout, turn_layout
+from hw.instruction import fields
+from hw.stream import Fifo
+
+__all__ = ["Attention"]
+
+AHEAD = 2       # turns that a part may be ahead of another: while an operand is loaded, the lanes are fed for the turn before or the one behind
+
+
+class Attention(wiring.Component):
+    """A pipeline of items (slot, query tile, head) that nothing drains: the array makes scores and contexts in turns, S0 S1 C0 S2 C1 .. (see
+    `Turns`), while the softmax works on the item between. Three parts take the turns, each at its own pace: the loads (query tile, or numerators),
+    the feeder (keys, or values), and for scores the softmax. All of them and the columns keep the order of the turns, and every wait is for a
+    turn before: so there is no deadlock.
+
+    An item takes as long as the longest of: feeder, head * tiles of keys (where P < T parts of P keys) + ceil(head / P) * max(keys, P); softmax,
+    see `Scoring`; loads, head + keys and their latencies. An operand's bank is free when the last column of the turn that used it has left, P + 10
+    cycles after its last entry: a query tile of `head` words whose turn is behind a shorter context adds what is missing.
+    Queries, keys and context have the word layout address = base + tile * stride + head * dimension + feature.
+
+    Members
+    -------
+    start, mask, instruction, slots : as `Linear`; done : pulse, when the last context's last column has been written
+    o_point, pointed, positions, row_address, row_position : see `Scoring`
+    o_load : stream of `load_layout()`, the query tile; loaded : pulse, its last word has gone to the array
+    o_command, o_dense : to the array
+    key_request, key_words, value_request, value_words : read sides of the buffers
+    scores : stream from `Store`; o_numerators : stream of {"codes", "last"}, never between a load and `loaded`; o_denominators : stream to `Store`
+    span_write : see `Softmax`
+    retired : a command's last column was written
+    score, numerator, denominator (with _valid) : trace taps
+    """
+
+    def __init__(self, config, scores, point):
+        self.config = config
+        self.scoring, self.feeder = Scoring(config, scores, point), Feeder(config)
+        own = {"i", "align", "length", "stride", "idle", "o_numerators"}
+        self._ports = {name: (block, member) for block in (self.scoring, self.feeder)
+                       for name, member in block.signature.members.items() if name not in own}
+        super().__init__({
+            "start": In(1), "mask": In(config.slots), "instruction": In(256), "done": Out(1),
+            "o_load": Out(stream.Signature(load_layout())), "loaded": In(1), "o_numerators": Out(self.scoring.o_numerators.signature),
+            **{name: member for name, (_, member) in self._ports.items()},
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.items, m.submodules.turns = items, turns = Items(self.config), Turns(self.config)
+        m.submodules.scoring, m.submodules.feeder = scoring, feeder = self.scoring, self.feeder
+        m.submodules.loads = loads = Fifo(turn_layout(self.config), AHEAD)
+        m.submodules.feeds = feeds = Fifo(turn_layout(self.config), AHEAD)
+        m.submodules.scores = scores = Fifo(item_layout(self.config), AHEAD)
+        op = fields(self.instruction)
+        m.d.comb += [
+            items.start.eq(self.start), items.mask.eq(self.mask), items.instruction.eq(self.instruction), items.slots.eq(self.slots),
+            feeder.length.eq(op.reduction), feeder.stride.eq(op.source_stride), scoring.align.eq(op.score_align),
+        ]
+        wiring.connect(m, items.o, turns.i)
+        wiring.connect(m, feeds.o, feeder.i)
+        wiring.connect(m, scores.o, scoring.i)
+        self._pass(m)
+        self._fork(m, turns.o, loads.i, feeds.i, scores.i)
+        self._load(m, loads.o)
+        self._finish(m, feeder)
+        return m
+
+    def _pass(self, m):
+        """The ports that are a part's."""
+        for name, (part, member) in self._ports.items():
+            ours, theirs = getattr(self, name), getattr(part, name)
+            if member.is_signature:
+                wiring.connect(m, theirs, wiring.flipped(ours))
+            else:
+                m.d.comb += theirs.eq(ours) if member.flow == In else ours.eq(theirs)
+
+    def _fork(self, m, turns, loads, feeds, scores):
+        """A turn goes to all parts at once; the softmax has no part in contexts."""
+        context = turns.payload.context
+        m.d.comb += turns.ready.eq(loads.ready & feeds.ready & (scores.ready | context))
+        given = turns.valid & turns.ready
+        m.d.comb += [
+            loads.valid.eq(given), loads.payload.eq(turns.payload), feeds.valid.eq(given), feeds.payload.eq(turns.payload),
+            scores.valid.eq(given & ~context), scores.payload.eq(turns.payload.item),
+        ]
+
+    def _load(self, m, turns):
+        """The operand of each turn, complete before that of the next begins: a query tile, or the softmax's numerators."""
+        context, asked = turns.payload.context, Signal()
+        query, numerators, softmax = turns.valid & ~context, turns.valid & context, self.scoring.o_numerators
+        m.d.comb += [
+            self.o_load.valid.eq(query & ~asked), self.o_load.payload.tile.eq(turns.payload.item.tile),
+            self.o_load.payload.address.eq(turns.payload.item.query),
+            self.o_numerators.valid.eq(softmax.valid & numerators), self.o_numerators.payload.eq(softmax.payload),
+            softmax.ready.eq(self.o_numerators.ready & numerators),
+            turns.ready.eq(Mux(context, softmax.valid & softmax.ready & softmax.payload.last, asked & self.loaded)),
+        ]
+        m.d.sync += asked.eq((asked | query & self.o_load.ready) & ~turns.ready)
+
+    def _finish(self, m, feeder):
+        turn, last = feeder.i, Signal()     # the last turn's words are asked for
+        with m.If(turn.valid & turn.ready & turn.payload.context & turn.payload.item.last):
+            m.d.sync += last.eq(1)
+        m.d.comb += self.done.eq(last & feeder.idle)
+        with m.If(self.done):
+            m.d.sync += last.eq(0)

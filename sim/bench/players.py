@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the benches of engines share: instructions, slot tables, pulses, and the blocks that an engine talks to, played by Python."""
+import cocotb
+from amaranth.lib.wiring import In
+from cocotb.triggers import RisingEdge
+
+from firmware import isa
+from hw.queue.record import Field
+from sim.bench import harness
+
+__all__ = ["Record", "RowPositions", "Words", "instruction", "pulse", "pulses", "quiet", "rows_of", "slot_table", "tiles_of", "until"]
+
+
+def instruction(**values):
+    """The 256 bits of an instruction."""
+    return sum(word << 32 * i for i, word in enumerate(isa.pack(**values)))
+
+
+def slot_table(config, *slots):
+    """Resident slots with contiguous rows; each of `slots` is a count of rows, or a dict with `count` and other fields, or None: free."""
+    table, start = [], 0
+    for slot in (*slots, *[None] * (config.slots - len(slots))):
+        fields = slot if isinstance(slot, dict) else {"count": slot or 0}
+        table.append({"resident": int(slot is not None), "start": start, **fields})
+        start += fields["count"]
+    return table
+
+
+def rows_of(table, mask):
+    """Logical rows of the slots in `mask`."""
+    return {row for i, slot in enumerate(table) if mask >> i & 1 for row in range(slot["start"], slot["start"] + slot["count"])}
+
+
+def tiles_of(config, rows):
+    """[(tile, live lanes)] of logical rows, in order."""
+    t = config.tokens
+    lanes = {}
+    for row in sorted(rows):
+        lanes[row // t] = lanes.get(row // t, 0) | 1 << row % t
+    return list(lanes.items())
+
+
+def quiet(dut, component):
+    """Drive every input of the component to 0, so that nothing is undefined."""
+    for path, member, _ in component.signature.flatten(component):
+        if member.flow == In and (port := getattr(dut, "__".join(map(str, path)), None)) is not None:
+            port.value = 0
+
+
+async def pulse(dut, name, value=1):
+    """`value` for one cycle."""
+    getattr(dut, name).value = value
+    await RisingEdge(dut.clk)
+    getattr(dut, name).value = 0
+
+
+async def until(dut, name):
+    """The next cycle in which the output `name` is 1."""
+    while True:
+        await RisingEdge(dut.clk)
+        if getattr(dut, name).value == 1:
+            return
+
+
+def pulses(dut, valid, name=None, shape=None):
+    """A list that fills with the payloads `name` (or with ones) of the cycles in which `valid` is 1."""
+    found = []
+
+    async def watch():
+        while True:
+            await RisingEdge(dut.clk)
+            if dut.rst.value == 0 and getattr(dut, valid).value == 1:
+                found.append(harness.read(dut, name, shape) if name else 1)
+    cocotb.start_soon(watch())
+    return found
+
+
+class Record:
+    """One result record as a list of words, written field by field."""
+
+    def __init__(self, config, tag):
+        self.layers = config.layers
+        self.words = [0] * config.result_words
+        self.words[1] = tag
+        self.dropped = [0xFF] * (-(-config.positions // 4) * 4)
+
+    def write(self, field, number, data):
+        base = {Field.WORD: 0, Field.LOGIT: 8, Field.ENTROPY: 24, Field.TOKENS: 24 + self.layers}
+        if field == Field.DROPPED:
+            self.dropped[number] = data & 0xFF
+        else:
+            self.words[base[field] + number] = data
+
+    def read(self):
+        words, first = list(self.words), 24 + 2 * self.layers
+        for number in range(0, len(self.dropped), 4):
+            words[first + number // 4] = int.from_bytes(bytes(self.dropped[number:number + 4]), "little")
+        return words
+
+
+class Words:
+    """Plays a buffer: answers requests {"address", "count"} with the words `read(address)`. `asked` are the requests so far."""
+
+    def __init__(self, dut, component, name, read, pause="none", words=None):
+        idle, stall = harness.pauses(pause, seed=len(name))
+        words = words or f"{name}_words"
+        self._read, self.asked = read, []
+        self._requests = harness.Sink(dut, f"{name}_request", getattr(component, f"{name}_request").payload.shape(), stall)
+        self._words = harness.Source(dut, words, getattr(component, words).payload.shape(), idle)
+        cocotb.start_soon(self._run())
+
+    async def _run(self):
+        while True:
+            request, = await self._requests.receive(1)
+            self.asked.append((request["address"], request["count"]))
+            self._words.send([{"values": self._read(request["address"] + i), "last": int(i == request["count"] - 1)}
+                              for i in range(request["count"])])
+
+
+class RowPositions:
+    """Plays the row table's read port: the entry follows its address by one cycle."""
+
+    def __init__(self, dut, **ports):
+        self._dut, self._ports = dut, ports  # input port: entries by row
+        cocotb.start_soon(self._run())
+
+    async def _run(self):
+        while True:
+            await RisingEdge(self._dut.clk)
+            address = self._dut.row_address.value
+            for port, entries in self._ports.items():
+                row = address.to_unsigned() if address.is_resolvable else 0
+                getattr(self._dut, port).value = entries[min(row, len(entries) - 1)]

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hw/program/sequencer.py, hw/program/program.py and hw/program/issue.py: programs with every opcode, against an interpreter in Python; the engines are Python too."""
+import random
+
+import cocotb
+import pytest
+from amaranth import Module, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from cocotb.triggers import ClockCycles, RisingEdge
+
+from firmware import isa
+from firmware.image import stream_stride
+from firmware.isa import Opcode, Select
+from firmware.registers import Error
+from hw.program.issue import AHEAD, ENGINES, Issue
+from hw.program.sequencer import Sequencer
+from sim.bench import harness
+from sim.bench.players import pulse, pulses, quiet, slot_table, until
+
+PROGRAM = 0x1240
+LAYERS = 3
+EVERY = [  # every opcode and selection; a layer for each group, then the last layer, then all that is left
+    (Opcode.ADMIT, {}),
+    (Opcode.NORM, {"select": Select.NEW}),
+    (Opcode.GROUP, {"target": 7}),
+    (Opcode.LINEAR, {"select": Select.GROUP, "address": 0x300, "beats": 7, "stacked": 1, "reduction": 33, "groups": 2}),
+    (Opcode.ATTEND, {"select": Select.GROUP}),
+    (Opcode.EXIT, {"select": Select.GROUP}),
+    (Opcode.LOOP, {"target": 2}),
+    (Opcode.DROP, {"select": Select.NOT_LAST}),
+    (Opcode.LINEAR, {"select": Select.LAST, "address": 0x700, "beats": 3, "reduction": 16, "groups": 9}),
+    (Opcode.NORM, {"select": Select.ALL}),
+    (Opcode.LOOP, {"target": 0}),
+    (Opcode.HALT, {}),
+]
+
+
+class Front(wiring.Component):
+    """Sequencer and Issue, joined as in hw/core.py."""
+
+    def __init__(self, config):
+        self.sequencer, self.issue = Sequencer(config), Issue(config)
+        members = {name: member for block in (self.issue, self.sequencer) for name, member in block.signature.members.items()}
+        for name in ("i", "o_operation", "restart", "resting"):
+            del members[name]
+        super().__init__(members | {"ended": Out(1), "empty": In(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.sequencer, m.submodules.issue = sequencer, issue = self.sequencer, self.issue
+        for block in (issue, sequencer):
+            for name, member in block.signature.members.items():
+                if name not in self.signature.members or (block is sequencer and name == "ended"):
+                    continue
+                if member.is_signature:
+                    wiring.connect(m, getattr(block, name), wiring.flipped(getattr(self, name)))
+                else:
+                    m.d.comb += getattr(self, name).eq(getattr(block, name)) if member.flow == Out else getattr(block, name).eq(getattr(self, name))
+        wiring.connect(m, sequencer.o_operation, issue.i)
+        m.d.comb += [issue.restart.eq(self.start), sequencer.ended.eq(issue.ended), sequencer.resting.eq(issue.resting)]
+        return m
+
+
+class Machine:
+    """The engines' effect on the slots: ADMIT fills free ones from a queue of {slot: rows}, EXIT moves on and releases."""
+
+    def __init__(self, config, queue):
+        self.config, self.queue = config, list(queue)
+        self.table = slot_table(config)
+        self.empty = 0
+
+    def apply(self, opcode, mask):
+        if opcode == Opcode.ADMIT:
+            arrivals = self.queue.pop(0) if self.queue else ()
+            for i, slot in enumerate(self.table):
+                slot["fresh"] = int(i in arrivals and not slot["resident"])
+                if slot["fresh"]:
+                    slot.update(resident=1, layer=0, count=2)
+            self.empty = int(not any(slot["resident"] for slot in self.table))
+        if opcode == Opcode.EXIT:
+            for i, slot in enumerate(self.table):
+                if mask >> i & 1:
+                    slot["layer"] += 1
+                    slot["resident"] = int(slot["layer"] < LAYERS)
+
+    def mask(self, select, group, last):
+        """The slots that an operation works on."""
+        every = set(range(len(self.table)))
+        chosen = {Select.ALL: every, Select.NEW: {i for i in every if self.table[i].get("fresh")}, Select.GROUP: group,
+                  Select.NOT_LAST: every - last, Select.LAST: last}[select]
+        return sum(1 << i for i in chosen if self.table[i]["resident"])
+
+
+def interpret(machine, program, present=frozenset(ENGINES), limit=500):
+    """([(pc, opcode, mask, layer of the group or None)], skipped operations, passes, fault) of a run."""
+    events, skipped, passes, pc, pending, group, last, layer = [], 0, 0, 0, set(), set(), set(), None
+    while len(events) + skipped < limit:
+        if pc >= len(program):
+            return events, skipped, passes, Error.ILLEGAL_OPCODE
+        opcode, values = program[pc]
+        if opcode == Opcode.HALT:
+            return events, skipped, passes, 0
+        if opcode == Opcode.LOOP:
+            pc = values["target"]
+            continue
+        if opcode == Opcode.GROUP:
+            if pending:
+                layer = machine.table[min(pending)]["layer"]
+                group = {i for i in pending if machine.table[i]["layer"] == layer}
+            else:
+                group = set()
+            pc = pc + 1 if pending else values["target"]
+            pending = pending - group
+            continue
+        if opcode not in present:
+            return events, skipped, passes, Error.ILLEGAL_OPCODE
+        mask = machine.mask(values.get("select", Select.ALL), group, last)
+        if opcode != Opcode.ADMIT and not mask:
+            skipped, pc = skipped + 1, pc + 1
+            continue
+        events.append((pc, opcode, mask, layer if values.get("select") == Select.GROUP else None))
+        machine.apply(opcode, mask)
+        if opcode == Opcode.ADMIT:
+            pending = {i for i, slot in enumerate(machine.table) if slot["resident"]}
+            last = {i for i in pending if machine.table[i]["layer"] + 1 == LAYERS}
+            if machine.empty:
+                return events, skipped, passes, 0
+            passes += 1
+        pc += 1
+    raise AssertionError("the program does not end")
+
+
+class Bench:
+    def __init__(self, dut, pause):
+        self.dut, self.config, self.generator = dut, harness.config(), random.Random(8)
+        self.block = Front(self.config)
+        idle, stall = harness.pauses(pause)
+        self.requests = harness.Sink(dut, "o_fetch", self.block.o_fetch.payload.shape(), stall)
+        self.words = harness.Source(dut, "words", unsigned(32), idle)
+        self.streams = harness.Sink(dut, "o_stream", self.block.o_stream.payload.shape(), stall)
+        quiet(dut, self.block)
+        self.done, self.ended, self.skipped = (pulses(dut, name) for name in ("done", "ended", "skipped"))
+        self.program, self.machine, self.events, self.linger = [], None, [], 0
+        for task in (self._fetch(), self._engines()):
+            cocotb.start_soon(task)
+
+    async def _fetch(self):
+        while True:
+            request, = await self.requests.receive(1)
+            harness.assert_same("request", request, {"address": PROGRAM, "words": isa.WORDS * len(self.program)})
+            self.words.send([word for opcode, values in self.program for word in isa.pack(opcode=opcode, **values)])
+
+    async def _engines(self):
+        dut = self.dut
+        while True:
+            await RisingEdge(dut.clk)
+            if dut.rst.value == 1 or dut.engine_start.value == 0:
+                continue
+            started = dut.engine_start.value.to_unsigned()
+            assert started & started - 1 == 0, "two engines at once"
+            opcode = ENGINES[started.bit_length() - 1]
+            word, pc, mask = (getattr(dut, name).value.to_unsigned() for name in ("instruction", "pc", "mask"))
+            assert word & 255 == opcode, "the wrong engine"
+            values = self.program[pc][1]
+            self.events.append((pc, opcode, mask, dut.layer.value.to_unsigned() if values.get("select") == Select.GROUP else None))
+            ended = len(self.ended)
+            await ClockCycles(dut.clk, self.linger or self.generator.choice([1, 2, 9]))
+            for name, value in (("instruction", word), ("pc", pc), ("mask", mask)):
+                assert getattr(dut, name).value.to_unsigned() == value, f"{name} moved under the engine"
+            assert len(self.ended) == ended, "ended before the engine was done"
+            self.machine.apply(opcode, mask)
+            harness.drive(dut, "slots", self.block.slots.shape(), self.machine.table)
+            dut.empty.value = self.machine.empty
+            await pulse(dut, "engine_done", started)
+
+    def _stream(self, pc, layer):
+        """The weight stream of a LINEAR; that of a group's layer, where it has several."""
+        values = {"address": 0, "beats": 0, "stacked": 0, "reduction": 0, "groups": 0} | self.program[pc][1]
+        address = values["address"] + (layer or 0) * values["stacked"] * stream_stride(values["beats"] * self.config.bus_bytes)
+        return {"address": address, "pc": pc, **{name: values[name] for name in ("beats", "reduction", "groups")}}
+
+    async def run(self, program, queue=(), present=frozenset(ENGINES)):
+        """Run to the end; compare with the interpreter."""
+        dut = self.dut
+        self.program, self.machine = program, Machine(self.config, queue)
+        for found in (self.done, self.ended, self.skipped, self.events):
+            found.clear()
+        harness.drive(dut, "slots", self.block.slots.shape(), self.machine.table)
+        for name, value in (("program", PROGRAM), ("instructions", len(program)), ("layers", LAYERS), ("empty", 0),
+                            ("present", sum(1 << i for i, opcode in enumerate(ENGINES) if opcode in present))):
+            getattr(dut, name).value = value
+        events, skipped, passes, fault = interpret(Machine(self.config, queue), program, present)
+        await pulse(dut, "start")
+        await RisingEdge(dut.clk)
+        assert dut.busy.value == 1
+        if fault:
+            while dut.fault.value == 0:
+                await RisingEdge(dut.clk)
+            await ClockCycles(dut.clk, 20)
+            assert dut.busy.value == 1 and not self.done, "a fault stays until reset"
+        elif not self.done:
+            await until(dut, "done")
+        await ClockCycles(dut.clk, 3)
+        harness.assert_same("operations", self.events, events)
+        layers = [(pc, layer) for pc, opcode, _, layer in events if opcode == Opcode.LINEAR]
+        harness.assert_same("streams", await self.streams.receive(len(layers)), [self._stream(*one) for one in layers])
+        assert self.streams.empty()
+        harness.assert_same("skipped", len(self.skipped), skipped)
+        harness.assert_same("ended", len(self.ended), len(events) + skipped)
+        harness.assert_same("passes", dut.passes.value.to_unsigned(), passes)
+        harness.assert_same("fault", dut.fault.value.to_unsigned(), int(fault))
+        if not fault:
+            assert dut.busy.value == 0 and len(self.done) == 1
+
+
+@cocotb.test()
+@cocotb.parametrize(pause=harness.PAUSES)
+async def programs(dut, pause):
+    test = Bench(dut, pause)
+    await harness.start(dut)
+    last = test.config.slots - 1
+    for queue in ([(0, last)], [(0,), (1, last), (), (0,)], [(1,), range(last + 1), range(last + 1)], []):
+        await test.run(EVERY, queue)
+    await test.run([(Opcode.HALT, {})])
+    await test.run([(Opcode.LOOP, {"target": 2}), (15, {}), (Opcode.ADMIT, {}), (Opcode.NORM, {}), (Opcode.HALT, {})], [(0,)])
+    await test.run(EVERY, [(last,)])
+
+
+@cocotb.test()
+async def ahead(dut):
+    """While an engine works, the streams of the operations behind it are asked for, but not of those behind an EXIT."""
+    test = Bench(dut, "none")
+    await harness.start(dut)
+    linear = {"beats": 1, "reduction": 1, "groups": 1}
+    program = [(Opcode.ADMIT, {}), *[(Opcode.LINEAR, linear)] * 3, (Opcode.EXIT, {}), (Opcode.LINEAR, linear), (Opcode.HALT, {})]
+    test.linger = 200
+    cocotb.start_soon(test.run(program, [(0,)]))
+    for started, streams in ((1, 0), (2, 3), (4, 0), (5, 0), (6, 1)):
+        while len(test.events) < started:
+            await RisingEdge(dut.clk)
+        await ClockCycles(dut.clk, 20 * AHEAD)
+        assert len(test.events) == started, "the engine is still at work"
+        if streams:
+            await test.streams.receive(streams)
+        assert test.streams.empty()
+
+
+FAULTS = {
+    "opcode": ([(Opcode.ADMIT, {}), (9, {})], ENGINES),
+    "end": ([(Opcode.ADMIT, {}), (Opcode.NORM, {})], ENGINES),
+    "jump": ([(Opcode.ADMIT, {}), (Opcode.LOOP, {"target": 99})], ENGINES),
+    "no_program": ([], ENGINES),
+    "absent": ([(Opcode.ADMIT, {}), (Opcode.NORM, {}), (Opcode.DROP, {})], [opcode for opcode in ENGINES if opcode != Opcode.DROP]),
+}
+
+
+@cocotb.test()
+@cocotb.parametrize(kind=list(FAULTS))
+async def faults(dut, kind):
+    test = Bench(dut, "both")
+    await harness.start(dut)
+    program, present = FAULTS[kind]
+    await test.run(program, [(0,)], frozenset(present))
+    if kind != "no_program":
+        harness.assert_same("pc", dut.pc.value.to_unsigned(), 99 if kind == "jump" else program.index(program[-1]) + (kind == "end"))
+
+
+@pytest.mark.parametrize("slots", [2, 5])
+def test_sequencer(slots):
+    config = harness.small(slots=slots)
+    harness.run(Front(config), "sim.bench.program.test_sequencer", f"sequencer_{slots}", config=config)

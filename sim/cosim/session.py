@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A host for the co-simulation: puts images and sentences into memory, works the registers, reads the results.
+
+Addresses in the memory behind `m_axi`, each window at a multiple of 4096: image, input (queue, then tokens), results.
+"""
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+
+from firmware.registers import BY_NAME, COUNTERS, Error
+from sim.cosim.cosim import IRQ, LIMIT, OP, Cosim
+
+__all__ = ["Record", "Session", "SessionError", "by_deadline", "parse_record"]
+
+PAGE = 4096
+LOAD, START, RESET = 1, 2, 4    # bits of CONTROL
+CAUSES = 7                      # all bits of IRQ_ENABLE and IRQ_CAUSE
+DESCRIPTOR_BYTES = 16
+STUCK = 100_000                 # cycles without progress after which the machine should give up
+PATIENCE = 200_000_000          # cycles that a queue may take
+
+
+class SessionError(RuntimeError):
+    """The machine stopped with an error; `error` is its code, `pc` the instruction."""
+
+    def __init__(self, error, pc):
+        super().__init__(f"{error.name} ({error.text}) at instruction {pc}")
+        self.error, self.pc = error, pc
+
+
+@dataclass(frozen=True)
+class Record:
+    """One result record (docs/design.md, section 2); layers count as there."""
+
+    status: Error
+    tag: int
+    predicted_class: int
+    exit_layer: int
+    tokens: int
+    cycles: int
+    detail: int
+    passes: int
+    predicted_exit: int
+    logits: tuple
+    entropies: tuple
+    entering: tuple
+    live: tuple
+    dropped_at_layer: tuple
+
+
+def _pages(size):
+    return -(-size // PAGE) * PAGE
+
+
+class Session:
+    """A simulated accelerator with room for `sentences` queued sentences.
+
+    Parameters
+    ----------
+    library : path of the co-simulation (`sim.cosim.build.build`)
+    config : HardwareConfig
+    layouts : taps to record; empty for runs that only count cycles
+    image, embedding : bytes of the two images
+    sentences : the longest queue
+    """
+
+    def __init__(self, library, config, layouts, image, embedding, sentences):
+        self.config, self.image, self.embedding = config, bytes(image), bytes(embedding)
+        self.input_base = PAGE + _pages(len(self.image))
+        self.token_bytes = -(-4 * config.positions // 32) * 32
+        self.tokens_base = self.input_base + -(-DESCRIPTOR_BYTES * sentences // 32) * 32
+        self.result_base = self.input_base + _pages(self.tokens_base - self.input_base + sentences * self.token_bytes)
+        self.record_bytes = 4 * config.result_words
+        self.result_size = _pages(sentences * self.record_bytes)
+        self.sim = Cosim(library, layouts, self.result_base + self.result_size + PAGE, _pages(len(self.embedding)) + PAGE)
+        self.sim.writable((self.result_base, self.result_base + self.result_size))
+        self.sim.memory[PAGE:PAGE + len(self.image)] = np.frombuffer(self.image, np.uint8)
+        self.sim.embedding[:len(self.embedding)] = np.frombuffer(self.embedding, np.uint8)
+        self.configure()
+
+    def write(self, name, value):
+        return self.sim.write(BY_NAME[name].offset, value)
+
+    def read(self, name):
+        return self.sim.read(BY_NAME[name].offset)
+
+    def counters(self):
+        """{name: value} of the 64-bit counters."""
+        return {name: self.read(f"{name}_LO") | self.read(f"{name}_HI") << 32 for name in COUNTERS}
+
+    def configure(self):
+        """Tell the machine where everything lies."""
+        windows = {"IMAGE": (PAGE, len(self.image)), "EMBEDDING": (0, len(self.embedding)),
+                   "INPUT": (self.input_base, self.result_base - self.input_base), "RESULT": (self.result_base, self.result_size)}
+        for name, (base, size) in windows.items():
+            self.write(f"{name}_BASE", base)
+            self.write(f"{name}_SIZE", size)
+        self.write("QUEUE_BASE", self.input_base)
+        self.write("IRQ_ENABLE", CAUSES)
+        self.write("WATCHDOG", STUCK)
+
+    def reset(self):
+        """Soft reset."""
+        self.write("CONTROL", RESET)
+        for _ in range(1000):
+            if not self.read("STATUS") & 1:
+                break
+        self.write("IRQ_CAUSE", CAUSES)
+
+    def load(self):
+        """Load the images; raises SessionError when the machine refuses them."""
+        self.write("CONTROL", LOAD)
+        self._wait()
+        self._check()
+
+    def queue(self, sentences, slots=None, deadlines=None, deadline_first=False):
+        """Write the queue: (token ids, segment ids) of each sentence, in their order or the most urgent ones first."""
+        count, order = len(sentences), range(len(sentences))
+        if deadline_first:
+            order = by_deadline(deadlines)
+        for i, number in enumerate(order):
+            ids, segments = sentences[number]
+            words = np.asarray(ids, np.uint32) | np.asarray(segments, np.uint32) << 31
+            at = self.tokens_base + i * self.token_bytes
+            self.sim.memory[at:at + 4 * len(words[:self.config.positions])] = words[:self.config.positions].view(np.uint8)
+            descriptor = struct.pack("<4I", at, len(words), deadlines[number] if deadlines else 0, number)
+            start = self.input_base + DESCRIPTOR_BYTES * i
+            self.sim.memory[start:start + DESCRIPTOR_BYTES] = np.frombuffer(descriptor, np.uint8)
+        self.sim.memory[self.result_base:self.result_base + self.result_size] = 0xEE
+        self.write("QUEUE_COUNT", count)
+        if slots is not None:
+            self.write("SLOT_LIMIT", slots)
+
+    def run(self, operation=None):
+        """Run the queue; calls `operation(records)` after every operation. Returns the number of cycles; raises SessionError."""
+        begin = self.sim.cycle
+        self.write("CONTROL", START)
+        self._wait(operation)
+        self._check()
+        return self.sim.cycle - begin
+
+    def results(self, count):
+        """Records in the order in which the sentences were given."""
+        return sorted((self._record(i) for i in range(count)), key=lambda record: record.tag)
+
+    def _wait(self, operation=None):
+        limit = self.sim.cycle + PATIENCE
+        until = OP | IRQ if operation else IRQ
+        while True:
+            reason = self.sim.run(until, limit - self.sim.cycle)
+            if reason & OP and operation:
+                operation(self.sim.take())
+            if reason & LIMIT:
+                raise SessionError(Error.WATCHDOG, self.read("ERROR_PC"))
+            if reason & IRQ:
+                break
+        self.write("IRQ_CAUSE", CAUSES)
+
+    def _check(self):
+        error = Error(self.read("ERROR"))
+        if error:
+            raise SessionError(error, self.read("ERROR_PC"))
+
+    def _record(self, i):
+        start = self.result_base + i * self.record_bytes
+        return parse_record(self.config, self.sim.memory[start:start + self.record_bytes])
+
+
+def by_deadline(deadlines):
+    """Sentence numbers, the earliest deadline first, 0 (none) last, equal ones as they came: terse_order_by_deadline of the driver."""
+    return sorted(range(len(deadlines)), key=lambda number: deadlines[number] or float("inf"))
+
+
+def parse_record(config, data):
+    """`Record` from the bytes (uint8 array) of one result record."""
+    words = data.view(np.uint32)
+    layers, classes = config.layers, 16
+    shape = words[8 + classes + layers:8 + classes + 2 * layers]
+    count = int(words[2]) >> 16
+    layer = int(words[2]) >> 8 & 0xFF
+    tokens, live = [], count
+    for word in shape[:layer].tolist():     # 0: no drop was computed there, everybody stayed
+        entering, live = (word & 0xFFFF, word >> 16) if word else (live, live)
+        tokens.append((entering, live))
+    dropped = words[8 + classes + 2 * layers:].view(np.uint8)[:count]
+    return Record(
+        status=Error(int(words[0])), tag=int(words[1]), predicted_class=int(words[2]) & 0xFF, exit_layer=layer, tokens=count,
+        cycles=int(words[3]), detail=int(words[4]), passes=int(words[5]), predicted_exit=int(words[6]),
+        logits=tuple(words[8:24].view(np.int32).tolist()), entropies=tuple(words[24:24 + layer].tolist()),
+        entering=tuple(entering for entering, _ in tokens), live=tuple(live for _, live in tokens),
+        dropped_at_layer=tuple(dropped.tolist()))

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole sentences through the machine, every tensor compared; faults; the Verilog text."""
