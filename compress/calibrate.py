@@ -12,11 +12,31 @@ from golden_model.config import AF8
 from golden_model.dvfs import BINS, entropy_bin_float
 from golden_model.entropy import entropy_float
 
-__all__ = ["CODES", "Measured", "activation_biases", "choose_point", "choose_threshold",
-           "coded_mode", "learn_dvfs_table", "measure", "observe_ranges", "settle_eta"]
+__all__ = [
+    "CODES",
+    "Measured",
+    "activation_biases",
+    "choose_point",
+    "choose_threshold",
+    "coded_mode",
+    "learn_dvfs_table",
+    "measure",
+    "observe_ranges",
+    "settle_eta",
+]
 
-CODES = ("embed", "x", "predict_hidden", "q", "k", "v", "context", "attention_norm", "hidden",
-         "pooled")
+CODES = (
+    "embed",
+    "x",
+    "predict_hidden",
+    "q",
+    "k",
+    "v",
+    "context",
+    "attention_norm",
+    "hidden",
+    "pooled",
+)
 
 
 @dataclass
@@ -52,8 +72,9 @@ class Measured:
     def live_share(self, exits):
         """Live token-layers over all token-layers of the executed layers."""
         executed = torch.arange(len(self.live))[:, None] < exits[None, :]
-        return ((self.live * self.lengths * executed).sum()
-                / (self.lengths * executed).sum()).item()
+        return (
+            (self.live * self.lengths * executed).sum() / (self.lengths * executed).sum()
+        ).item()
 
 
 @torch.no_grad()
@@ -79,7 +100,7 @@ def observe_ranges(network, examples, biases=None, rows=8000):
     network.eval()
     network.mode = Mode(sharpness=HARD, spans=True, biases=biases)
     network.observed = {}
-    for index in examples.schedule(64)[::max(1, len(examples) // rows)]:
+    for index in examples.schedule(64)[:: max(1, len(examples) // rows)]:
         network(*examples.batch(index).inputs)
     ranges, network.observed = network.observed, None
     return ranges
@@ -105,8 +126,9 @@ def choose_threshold(measured, live, share):
     best = None
     for threshold in torch.linspace(0.01, 0.69, 69).tolist():
         exits = measured.exits(threshold)
-        if (measured.live_share(exits) <= live
-                and exits.float().mean() <= share * len(measured.logits)):
+        if measured.live_share(exits) <= live and exits.float().mean() <= share * len(
+            measured.logits
+        ):
             found = (measured.cross_entropy(exits), round(threshold, 3))
             best = min(best or found, found)
     return best

@@ -11,8 +11,17 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["TASKS", "DataError", "Row", "Task", "batches", "find_split", "hold_out", "pad",
-           "read_split"]
+__all__ = [
+    "TASKS",
+    "DataError",
+    "Row",
+    "Task",
+    "batches",
+    "find_split",
+    "hold_out",
+    "pad",
+    "read_split",
+]
 
 
 class DataError(ValueError):
@@ -68,8 +77,11 @@ def find_split(data_dir, task, split):
     if task not in TASKS:
         raise DataError(f"Task must be one of {', '.join(TASKS)}, not {task!r}")
     data_dir = Path(data_dir)
-    tried = [folder / f"{split}{suffix}" for folder in (data_dir / task, data_dir)
-             for suffix in (".tsv", ".tsv.xz")]
+    tried = [
+        folder / f"{split}{suffix}"
+        for folder in (data_dir / task, data_dir)
+        for suffix in (".tsv", ".tsv.xz")
+    ]
     for path in tried:
         if path.is_file():
             return path
@@ -92,17 +104,18 @@ def _rows(lines, task, path, labelled):
     needed = task.columns if labelled else task.columns[:-1]
     missing = [name for name in needed if name not in header]
     if missing:
-        raise DataError(f"{path} line 1: header must name {', '.join(needed)}; "
-                        f"missing {', '.join(missing)}")
+        raise DataError(
+            f"{path} line 1: header must name {', '.join(needed)}; missing {', '.join(missing)}"
+        )
     empty = True
     for number, line in enumerate(lines, start=2):
         empty = False
         fields = line.rstrip("\r\n").split("\t")
         if len(fields) != len(header):
-            raise DataError(f"{path} line {number}: must have {len(header)} fields, "
-                            f"not {len(fields)}")
-        yield _row(dict(zip(header, fields, strict=True)), task, f"{path} line {number}",
-                   labelled)
+            raise DataError(
+                f"{path} line {number}: must have {len(header)} fields, not {len(fields)}"
+            )
+        yield _row(dict(zip(header, fields, strict=True)), task, f"{path} line {number}", labelled)
     if empty:
         raise DataError(f"{path} holds no rows")
 
@@ -131,8 +144,11 @@ def hold_out(rows, count, seed):
     chosen = set(held)
     shingles = {shingle for i in held for shingle in _shingles(rows[i].sentence)}
     whole = "\n".join(f" {rows[i].sentence.strip().lower()} " for i in held)
-    rest = [row for i, row in enumerate(rows) if i not in chosen
-            and not _overlaps(row.sentence, shingles, whole)]
+    rest = [
+        row
+        for i, row in enumerate(rows)
+        if i not in chosen and not _overlaps(row.sentence, shingles, whole)
+    ]
     return rest, [rows[i] for i in held]
 
 
@@ -141,7 +157,7 @@ SHINGLE = 5  # words in a row that give away a common origin
 
 def _shingles(sentence):
     words = sentence.lower().split()
-    return [" ".join(words[i:i + SHINGLE]) for i in range(len(words) - SHINGLE + 1)]
+    return [" ".join(words[i : i + SHINGLE]) for i in range(len(words) - SHINGLE + 1)]
 
 
 def _overlaps(sentence, shingles, whole):

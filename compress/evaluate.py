@@ -26,8 +26,12 @@ def golden_metrics(checkpoint, examples, fmt=AF8):
         exits += result.exit_layer
         saturations += result.saturations
     rows = len(examples)
-    return {"golden_accuracy": 100 * right / rows, "golden_live_share": live / total,
-            "golden_mean_exit_layer": exits / rows, "golden_saturations": saturations}
+    return {
+        "golden_accuracy": 100 * right / rows,
+        "golden_live_share": live / total,
+        "golden_mean_exit_layer": exits / rows,
+        "golden_saturations": saturations,
+    }
 
 
 def checkpoint_metrics(checkpoint, examples):

@@ -36,13 +36,13 @@ def _stored(network, name):
     Float16 must not take its largest value below a power of two, or its AdaptivFloat bias changes.
     """
     weight = network.weight(name)
-    factor = network.config.head ** 0.5 if name == "attention.query.weight" else 1.0
+    factor = network.config.head**0.5 if name == "attention.query.weight" else 1.0
     stored = weight * factor
     if network.mode.biases is None:
         return stored.clone()
     back = stored.half().float() / factor
     if bias_for(back.abs().max().item(), AF8) != bias_for(weight.abs().max().item(), AF8):
-        stored = torch.where(weight.abs() == weight.abs().max(), stored * (1 + 2.0 ** -10), stored)
+        stored = torch.where(weight.abs() == weight.abs().max(), stored * (1 + 2.0**-10), stored)
     return stored.clone()
 
 
@@ -50,8 +50,11 @@ def network_of(checkpoint, dense=False):
     """The training network with a checkpoint's weights; `dense` takes the uncompressed ones."""
     network = Network(checkpoint.model)
     tensors = checkpoint.dense().tensors if dense else checkpoint.tensors
-    state = {name: value for name, value in tensors.items()
-             if not name.startswith("dense.") and name != "attention.span"}
+    state = {
+        name: value
+        for name, value in tensors.items()
+        if not name.startswith("dense.") and name != "attention.span"
+    }
     state["attention.reach"] = _reach(tensors["attention.span"])
     network.load_state_dict(state)
     return network
@@ -78,6 +81,7 @@ def write_samples(rows, path, seed):
     draw.shuffle(chosen)
     pair = rows[0].pair is not None
     lines = ["sentence1\tsentence2\tlabel" if pair else "sentence\tlabel"]
-    lines += ["\t".join([row.sentence, *([row.pair] if pair else []), str(row.label)])
-              for row in chosen]
+    lines += [
+        "\t".join([row.sentence, *([row.pair] if pair else []), str(row.label)]) for row in chosen
+    ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -17,8 +17,8 @@ __all__ = ["fake_quantise", "quantise"]
 
 def quantise(x, bias, fmt=AF8):
     """Nearest representable float32: ties to even, clamped, snapped to the smallest value."""
-    smallest = math.ldexp(1 + 2.0 ** -fmt.mantissa, bias)
-    largest = math.ldexp(2 - 2.0 ** -fmt.mantissa, bias + fmt.top)
+    smallest = math.ldexp(1 + 2.0**-fmt.mantissa, bias)
+    largest = math.ldexp(2 - 2.0**-fmt.mantissa, bias + fmt.top)
     drop = 23 - fmt.mantissa
     bits = x.contiguous().view(torch.int32)
     odd = (bits >> drop) & 1

@@ -22,12 +22,16 @@ from golden_model.hardware import HardwareConfig, ceil_div
 
 __all__ = ["NAMES", "POSITIONS", "Albert", "AlbertError", "eager", "hardware_for", "read"]
 
-POSITIONS = 128             # kept when nobody says how many
-POSITIONS_MIN = 4           # a pair needs [CLS] a [SEP] b
-EPSILON = 1e-12             # LayerNorm has none in the machine; this one is below float32's steps
+POSITIONS = 128  # kept when nobody says how many
+POSITIONS_MIN = 4  # a pair needs [CLS] a [SEP] b
+EPSILON = 1e-12  # LayerNorm has none in the machine; this one is below float32's steps
 ARCHITECTURE = "AlbertForSequenceClassification"
-IGNORED = ("predictions.", "sop_classifier.", "albert.embeddings.position_ids",
-           "albert.embeddings.token_type_ids")      # heads of pre-training; counters, not weights
+IGNORED = (
+    "predictions.",
+    "sop_classifier.",
+    "albert.embeddings.position_ids",
+    "albert.embeddings.token_type_ids",
+)  # heads of pre-training; counters, not weights
 LAYER = "albert.encoder.albert_layer_groups.0.albert_layers.0."
 _MODULES = {
     "embedding.norm": "albert.embeddings.LayerNorm",
@@ -48,10 +52,14 @@ NAMES = {
     "embedding.word": "albert.embeddings.word_embeddings.weight",
     "embedding.position": "albert.embeddings.position_embeddings.weight",
     "embedding.segment": "albert.embeddings.token_type_embeddings.weight",
-    **{f"{ours}.{'gamma' if ours.endswith('norm') else 'weight'}": f"{theirs}.weight"
-       for ours, theirs in _MODULES.items()},
-    **{f"{ours}.{'beta' if ours.endswith('norm') else 'bias'}": f"{theirs}.bias"
-       for ours, theirs in _MODULES.items()},
+    **{
+        f"{ours}.{'gamma' if ours.endswith('norm') else 'weight'}": f"{theirs}.weight"
+        for ours, theirs in _MODULES.items()
+    },
+    **{
+        f"{ours}.{'beta' if ours.endswith('norm') else 'bias'}": f"{theirs}.bias"
+        for ours, theirs in _MODULES.items()
+    },
 }
 
 
@@ -77,7 +85,7 @@ class Albert:
     def tensors(self):
         """The same tensors by our names, shapes of `tensor_shapes`."""
         tensors = {ours: self.state[theirs] for ours, theirs in NAMES.items()}
-        tensors["embedding.position"] = tensors["embedding.position"][:self.model.positions]
+        tensors["embedding.position"] = tensors["embedding.position"][: self.model.positions]
         return tensors
 
 
@@ -91,8 +99,9 @@ def read(folder, positions=None):
     folder = Path(folder)
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
-            raise AlbertError(f"{folder} must hold config.json and model.safetensors, "
-                              f"{name} is missing")
+            raise AlbertError(
+                f"{folder} must hold config.json and model.safetensors, {name} is missing"
+            )
     config = _config(folder / "config.json")
     model = _sizes(config, positions)
     return Albert(config, model, _state(folder / "model.safetensors", config, model))
@@ -107,8 +116,10 @@ def _config(path):
         found = values.get("model_type") if isinstance(values, dict) else values
         raise AlbertError(f"{path}: model_type must be 'albert', not {found!r}")
     if ARCHITECTURE not in (found := values.get("architectures") or [ARCHITECTURE]):
-        raise AlbertError(f"{path}: architectures must name {ARCHITECTURE} (a model with a "
-                          f"classifier), not {', '.join(map(str, found))}")
+        raise AlbertError(
+            f"{path}: architectures must name {ARCHITECTURE} (a model with a "
+            f"classifier), not {', '.join(map(str, found))}"
+        )
     try:
         config = AlbertConfig.from_dict(values, attn_implementation="eager")
     except (StrictDataclassError, ValueError, TypeError, AttributeError) as error:
@@ -121,17 +132,21 @@ def _check(path, config, values):
     """What makes it the network of the machine, sizes apart."""
     absolute = values.get("position_embedding_type", "absolute")
     for thing, found, allowed in (
-            ("num_hidden_groups", config.num_hidden_groups, (1,)),
-            ("inner_group_num", config.inner_group_num, (1,)),
-            ("hidden_act", config.hidden_act, ("gelu", "gelu_new")),
-            ("type_vocab_size", config.type_vocab_size, (1, 2)),
-            ("position_embedding_type", absolute, ("absolute",))):
+        ("num_hidden_groups", config.num_hidden_groups, (1,)),
+        ("inner_group_num", config.inner_group_num, (1,)),
+        ("hidden_act", config.hidden_act, ("gelu", "gelu_new")),
+        ("type_vocab_size", config.type_vocab_size, (1, 2)),
+        ("position_embedding_type", absolute, ("absolute",)),
+    ):
         if found not in allowed:
-            raise AlbertError(f"{path}: {thing} must be {' or '.join(map(str, allowed))}, "
-                              f"not {found}")
+            raise AlbertError(
+                f"{path}: {thing} must be {' or '.join(map(str, allowed))}, not {found}"
+            )
     if not 0 <= config.layer_norm_eps <= EPSILON:
-        raise AlbertError(f"{path}: layer_norm_eps must be at most {EPSILON} (the machine's "
-                          f"LayerNorm has none), not {config.layer_norm_eps}")
+        raise AlbertError(
+            f"{path}: layer_norm_eps must be at most {EPSILON} (the machine's "
+            f"LayerNorm has none), not {config.layer_norm_eps}"
+        )
 
 
 def _sizes(config, positions):
@@ -141,11 +156,17 @@ def _sizes(config, positions):
         raise AlbertError(f"Positions must be in {POSITIONS_MIN}..{most}, not {positions}")
     try:
         model = ModelConfig(
-            layers=config.num_hidden_layers, embedding=config.embedding_size,
-            hidden=config.hidden_size, heads=config.num_attention_heads,
-            feed_forward=config.intermediate_size, vocabulary=config.vocab_size,
-            positions=positions, classes=config.num_labels, segments=config.type_vocab_size,
-            activation=config.hidden_act)
+            layers=config.num_hidden_layers,
+            embedding=config.embedding_size,
+            hidden=config.hidden_size,
+            heads=config.num_attention_heads,
+            feed_forward=config.intermediate_size,
+            vocabulary=config.vocab_size,
+            positions=positions,
+            classes=config.num_labels,
+            segments=config.type_vocab_size,
+            activation=config.hidden_act,
+        )
         hardware_for(model)
     except (TypeError, ValueError) as error:
         raise AlbertError(f"No hardware holds this model: {error}") from error
@@ -157,11 +178,22 @@ def hardware_for(model, **changes):
 
     A large model with long sentences needs more token lanes: the compiler says so.
     """
-    sizes = {name: getattr(model, name) for name in
-             ("positions", "hidden", "feed_forward", "embedding", "heads", "layers", "classes")}
+    sizes = {
+        name: getattr(model, name)
+        for name in (
+            "positions",
+            "hidden",
+            "feed_forward",
+            "embedding",
+            "heads",
+            "layers",
+            "classes",
+        )
+    }
     depth = 1 << (2 * model.longest_reduction - 1).bit_length()
-    return HardwareConfig(**sizes | {"rows": 4 * ceil_div(model.positions, 4),
-                                     "weight_depth": depth} | changes)
+    return HardwareConfig(
+        **sizes | {"rows": 4 * ceil_div(model.positions, 4), "weight_depth": depth} | changes
+    )
 
 
 def _state(path, config, model):
@@ -171,8 +203,9 @@ def _state(path, config, model):
         raise AlbertError(f"{path} cannot be read, it is damaged or truncated: {error}") from error
     shapes = tensor_shapes(model)
     shapes["embedding.position"] = (config.max_position_embeddings, model.embedding)
-    unknown = [name for name in tensors
-               if name not in NAMES.values() and not name.startswith(IGNORED)]
+    unknown = [
+        name for name in tensors if name not in NAMES.values() and not name.startswith(IGNORED)
+    ]
     if unknown:
         raise AlbertError(f"{path} must hold only tensors of {ARCHITECTURE}, not {unknown[0]}")
     return {theirs: _tensor(path, tensors, theirs, shapes[ours]) for ours, theirs in NAMES.items()}
@@ -183,8 +216,10 @@ def _tensor(path, tensors, name, shape):
         raise AlbertError(f"{path} must have the tensor {name}, it is missing")
     tensor = tensors[name]
     if tuple(tensor.shape) != shape:
-        raise AlbertError(f"{path}: tensor {name} must have shape {shape} by config.json, "
-                          f"not {tuple(tensor.shape)}")
+        raise AlbertError(
+            f"{path}: tensor {name} must have shape {shape} by config.json, "
+            f"not {tuple(tensor.shape)}"
+        )
     if not tensor.is_floating_point() or not bool(torch.isfinite(tensor.float()).all()):
         raise AlbertError(f"{path}: tensor {name} must hold finite floats only")
     return tensor.float()
@@ -200,4 +235,5 @@ def eager(albert, dtype=torch.float32):
     def logits(tokens, segments):
         tokens, segments = (torch.as_tensor(ids)[None] for ids in (tokens, segments))
         return network(input_ids=tokens, token_type_ids=segments).logits[0]
+
     return logits

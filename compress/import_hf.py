@@ -32,10 +32,10 @@ from golden_model.reference import Reference
 
 __all__ = ["TOLERANCE", "Imported", "import_albert", "prune", "round_weights", "texts"]
 
-TOLERANCE = 1e-5    # logits of the float twin against transformers' in float64
-CALIBRATION = 64    # most sentences that ranges are taken from
-CHECKED = 4         # sentences that go through the twins and the golden model
-RANDOM = dict(count=8, low=4)       # sentences of random tokens, where no file is given
+TOLERANCE = 1e-5  # logits of the float twin against transformers' in float64
+CALIBRATION = 64  # most sentences that ranges are taken from
+CHECKED = 4  # sentences that go through the twins and the golden model
+RANDOM = dict(count=8, low=4)  # sentences of random tokens, where no file is given
 LONGEST_RANDOM = 32
 RAMP = ("pooler.weight", "pooler.bias", "classifier.weight", "classifier.bias")
 TABLES = ("embedding.word", "embedding.position", "embedding.segment")
@@ -50,8 +50,9 @@ class Imported:
     notes: list
 
 
-def import_albert(folder, out, *, sentences=None, vocab=None, positions=None, zeros=0.0, fmt=None,
-                  command=""):
+def import_albert(
+    folder, out, *, sentences=None, vocab=None, positions=None, zeros=0.0, fmt=None, command=""
+):
     """Read an ALBERT classifier from `folder`, write a Terse checkpoint to `out` -> Imported.
 
     Parameters
@@ -73,20 +74,24 @@ def import_albert(folder, out, *, sentences=None, vocab=None, positions=None, ze
     albert = read(folder, positions)
     tokenizer, notes = _tokenizer(folder, vocab, albert.model)
     inputs = _inputs(albert.model, tokenizer, sentences, notes)
-    checkpoint = Checkpoint(albert.model, _complete(albert.tensors(), albert.model),
-                            command=command)
+    checkpoint = Checkpoint(
+        albert.model, _complete(albert.tensors(), albert.model), command=command
+    )
     metrics = {"calibration_rows": len(inputs), **_compare_twin(albert, checkpoint, inputs)}
     checkpoint = _compress(checkpoint, zeros, fmt)
     checkpoint.ranges = calibrate(checkpoint, inputs)
     metrics |= _compare_golden(checkpoint, inputs, fmt or AF8)
-    metrics |= {"encoder_sparsity": sparsity(checkpoint.tensors, ENCODER),
-                "embedding_sparsity": sparsity(checkpoint.tensors, EMBEDDING)}
+    metrics |= {
+        "encoder_sparsity": sparsity(checkpoint.tensors, ENCODER),
+        "embedding_sparsity": sparsity(checkpoint.tensors, EMBEDDING),
+    }
     checkpoint.metrics = metrics
     _write(checkpoint, tokenizer, out)
     return Imported(checkpoint, metrics, notes)
 
 
 # Sentences.
+
 
 def texts(path):
     """[(sentence,) or (sentence, second)] of a text file, plain or .xz.
@@ -99,8 +104,11 @@ def texts(path):
     opener = lzma.open if path.suffix == ".xz" else open
     try:
         with opener(path, "rt", encoding="utf-8", newline="\n") as file:
-            lines = [(number, line.rstrip("\r\n").split("\t"))
-                     for number, line in enumerate(file, 1) if line.strip()]
+            lines = [
+                (number, line.rstrip("\r\n").split("\t"))
+                for number, line in enumerate(file, 1)
+                if line.strip()
+            ]
     except (lzma.LZMAError, EOFError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is damaged: {error}") from error
     columns = None
@@ -116,11 +124,14 @@ def texts(path):
 
 def _text(path, number, fields, columns):
     if columns is None and len(fields) > 2:
-        raise DataError(f"{path} line {number}: must be a sentence, or two with a tab between, "
-                        f"not {len(fields)} fields")
+        raise DataError(
+            f"{path} line {number}: must be a sentence, or two with a tab between, "
+            f"not {len(fields)} fields"
+        )
     if columns and len(fields) <= max(columns):
-        raise DataError(f"{path} line {number}: must have {max(columns) + 1} fields or more, "
-                        f"not {len(fields)}")
+        raise DataError(
+            f"{path} line {number}: must have {max(columns) + 1} fields or more, not {len(fields)}"
+        )
     text = tuple(fields[column] for column in columns) if columns else tuple(fields)
     if not all(part.strip() for part in text):
         raise DataError(f"{path} line {number}: sentence must not be empty")
@@ -134,7 +145,7 @@ def _tokenizer(folder, vocab, model):
         source = own
         try:
             tokenizer = Tokenizer.from_file(str(own))
-        except Exception as error:      # the library raises Exception itself
+        except Exception as error:  # the library raises Exception itself
             raise AlbertError(f"{own} cannot be read: {error}") from error
         if vocab is not None:
             notes.append(f"--vocab is not used: {folder} brings tokenizer.json")
@@ -145,14 +156,18 @@ def _tokenizer(folder, vocab, model):
         except ValueError as error:
             raise AlbertError(str(error)) from error
     else:
-        return None, [f"{folder} brings no tokenizer.json: the model takes no text; "
-                      "--vocab gives it ALBERT's vocabulary"]
+        return None, [
+            f"{folder} brings no tokenizer.json: the model takes no text; "
+            "--vocab gives it ALBERT's vocabulary"
+        ]
     missing = [piece for piece in SPECIAL[1:4] if tokenizer.token_to_id(piece) is None]
     if missing:
         raise AlbertError(f"{source} must have the piece {missing[0]}, it is missing")
     if tokenizer.get_vocab_size() > model.vocabulary:
-        raise AlbertError(f"{source} must have at most the {model.vocabulary} pieces of the word "
-                          f"embedding, not {tokenizer.get_vocab_size()}")
+        raise AlbertError(
+            f"{source} must have at most the {model.vocabulary} pieces of the word "
+            f"embedding, not {tokenizer.get_vocab_size()}"
+        )
     return tokenizer, notes
 
 
@@ -173,18 +188,23 @@ def _inputs(model, tokenizer, sentences, notes):
 
 # Weights.
 
+
 def _complete(tensors, model):
     """Tensors with the parts that ALBERT lacks: nothing is dropped, spans are full, nobody exits."""
-    absent = {name: torch.zeros(shape) for name, shape in tensor_shapes(model).items()
-              if name.startswith("predictor.") or name == "eta"}
+    absent = {
+        name: torch.zeros(shape)
+        for name, shape in tensor_shapes(model).items()
+        if name.startswith("predictor.") or name == "eta"
+    }
     ramp = {f"exit.{name}": tensors[name].clone() for name in RAMP}
     return tensors | absent | ramp | {"attention.span": torch.ones(model.heads, model.positions)}
 
 
 def prune(tensors, zeros):
     """Tensors with the smallest `zeros` of each encoder, pooler and embedding matrix set to 0."""
-    return tensors | {name: tensors[name] * magnitude_mask(tensors[name], zeros)
-                      for name in ENCODER + EMBEDDING}
+    return tensors | {
+        name: tensors[name] * magnitude_mask(tensors[name], zeros) for name in ENCODER + EMBEDDING
+    }
 
 
 def round_weights(tensors, model, fmt):
@@ -195,7 +215,7 @@ def round_weights(tensors, model, fmt):
     """
     rounded = dict(tensors)
     for name in (*TABLES, *(f"{linear}.weight" for linear in LINEARS)):
-        factor = model.head ** 0.5 if name == "attention.query.weight" else 1.0
+        factor = model.head**0.5 if name == "attention.query.weight" else 1.0
         weight = tensors[name].double() / factor
         bias = bias_for(weight.abs().max(), fmt)
         weight = decode(encode(weight, bias, fmt), bias, fmt)
@@ -213,12 +233,16 @@ def _compress(checkpoint, zeros, fmt):
         tensors = prune(tensors, zeros)
     if fmt is not None:
         tensors = round_weights(tensors, checkpoint.model, fmt)
-    dense = {f"dense.{name}": before.clone() for name, before in checkpoint.tensors.items()
-             if not torch.equal(before, tensors[name])}
+    dense = {
+        f"dense.{name}": before.clone()
+        for name, before in checkpoint.tensors.items()
+        if not torch.equal(before, tensors[name])
+    }
     return Checkpoint(checkpoint.model, tensors | dense, command=checkpoint.command)
 
 
 # Comparisons.
+
 
 def _compare_twin(albert, checkpoint, inputs):
     """Largest difference of logits to transformers', refused if above TOLERANCE.
@@ -228,18 +252,24 @@ def _compare_twin(albert, checkpoint, inputs):
     model = checkpoint.model
     length = min(model.positions, LONGEST_RANDOM)
     pair = random_sentences(model, 1, low=length, high=length)  # so that segments are compared
-    inputs = [*inputs[::-(-len(inputs) // CHECKED)], *pair]
+    inputs = [*inputs[:: -(-len(inputs) // CHECKED)], *pair]
     reference = Reference(checkpoint)
     ours = [torch.tensor(reference.run(*one).logits, dtype=torch.float64) for one in inputs]
     metrics = {}
-    for name, dtype in (("twin_difference", torch.float64),
-                        ("twin_difference_float32", torch.float32)):
+    for name, dtype in (
+        ("twin_difference", torch.float64),
+        ("twin_difference_float32", torch.float32),
+    ):
         theirs = eager(albert, dtype)
-        metrics[name] = max(float((a - theirs(*one).double()).abs().max())
-                            for a, one in zip(ours, inputs, strict=True))
+        metrics[name] = max(
+            float((a - theirs(*one).double()).abs().max())
+            for a, one in zip(ours, inputs, strict=True)
+        )
     if not metrics["twin_difference"] <= TOLERANCE:
-        raise AlbertError(f"Logits must agree with transformers' within {TOLERANCE}, they differ "
-                          f"by {metrics['twin_difference']:.2e}: Terse computes another network")
+        raise AlbertError(
+            f"Logits must agree with transformers' within {TOLERANCE}, they differ "
+            f"by {metrics['twin_difference']:.2e}: Terse computes another network"
+        )
     return metrics
 
 
@@ -250,19 +280,25 @@ def _compare_golden(checkpoint, inputs, fmt):
     except ValueError as error:
         raise AlbertError(f"Model cannot be quantised to {fmt}: {error}") from error
     reference, worst, same, saturations = Reference(checkpoint), 0.0, 0, 0
-    inputs = inputs[::-(-len(inputs) // CHECKED)]
+    inputs = inputs[:: -(-len(inputs) // CHECKED)]
     for one in inputs:
         golden, plain = run(network, *one), reference.run(*one)
         logits = torch.tensor(golden.logits) * 2.0 ** -network.frac["logits"]
         worst = max(worst, float((logits - torch.tensor(plain.logits)).abs().max()))
         same += golden.predicted_class == plain.predicted_class
         saturations += golden.saturations
-    return {"golden_format": str(fmt), "golden_rows": len(inputs), "golden_same_class": same,
-            "golden_difference": worst, "golden_saturations": saturations,
-            "largest_logit": checkpoint.ranges["logits"]}
+    return {
+        "golden_format": str(fmt),
+        "golden_rows": len(inputs),
+        "golden_same_class": same,
+        "golden_difference": worst,
+        "golden_saturations": saturations,
+        "largest_logit": checkpoint.ranges["logits"],
+    }
 
 
 # Files.
+
 
 def _check_out(out):
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

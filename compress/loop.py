@@ -84,10 +84,14 @@ class Loop:
 
     def state(self):
         s = self.stage
-        return {"step": self.step, "recent": self.recent, "masks": s.network.masks,
-                "network": s.network.state_dict(),
-                "optimisers": [o.state_dict() for o in s.optimisers],
-                "average": s.average and (s.average.count, s.average.weights)}
+        return {
+            "step": self.step,
+            "recent": self.recent,
+            "masks": s.network.masks,
+            "network": s.network.state_dict(),
+            "optimisers": [o.state_dict() for o in s.optimisers],
+            "average": s.average and (s.average.count, s.average.weights),
+        }
 
     def save(self):
         partial = self.path.with_suffix(".partial")
@@ -110,8 +114,12 @@ class Loop:
         """Train to the end (or for `stop_after` steps); returns whether the stage is finished."""
         self.resume()
         saved, first = time.monotonic(), self.step
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"),
-                   TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[loss]}"),
+            TimeRemainingColumn(),
+        )
         try:
             with Progress(*columns, refresh_per_second=1) as progress:
                 bar = progress.add_task(self.stage.name, total=self.total, completed=first, loss="")

@@ -25,9 +25,8 @@ def distillation(logits, teacher, temperature=2.0):
     """Cross-entropy against the softened teacher (B,C), for every layer's exit."""
     target = F.softmax(teacher / temperature, dim=-1)
     weights = _layer_weights(len(logits))
-    losses = [-(target * F.log_softmax(one / temperature, dim=-1)).sum(-1).mean()
-              for one in logits]
-    return temperature ** 2 * sum(w * loss for w, loss in zip(weights, losses, strict=True))
+    losses = [-(target * F.log_softmax(one / temperature, dim=-1)).sum(-1).mean() for one in logits]
+    return temperature**2 * sum(w * loss for w, loss in zip(weights, losses, strict=True))
 
 
 def saliency(network, batch):
@@ -41,7 +40,7 @@ def saliency(network, batch):
         x = network.embed(tokens, segments)
     x.requires_grad_(True)
     logits = network(*batch.inputs, embedded=x).logits[-1]
-    gradient, = torch.autograd.grad(logits.gather(1, batch.labels[:, None]).sum(), x)
+    (gradient,) = torch.autograd.grad(logits.gather(1, batch.labels[:, None]).sum(), x)
     size = (gradient * x).detach().norm(dim=-1) * live
     return logits.detach(), size / size.sum(1, keepdim=True).clamp(min=1e-9)
 

@@ -16,10 +16,10 @@ from compress.fakequant import fake_quantise
 
 __all__ = ["HARD", "RAMP", "Mode", "Network", "Output", "span_table"]
 
-RAMP = 4.0      # R: tokens over which a span falls from 1 to 0
+RAMP = 4.0  # R: tokens over which a span falls from 1 to 0
 HARD = math.inf  # sharpness of hard token removal
 FLOOR = -10000.0
-SLOPE = 0.1     # beta of AdapLeR's soft removal: slope for tokens that are kept
+SLOPE = 0.1  # beta of AdapLeR's soft removal: slope for tokens that are kept
 
 
 @dataclass
@@ -100,17 +100,27 @@ class Network(nn.Module):
         super().__init__()
         self.config = config
         c, h = config, config.hidden
-        self.embedding = _group(word=_table(c.vocabulary, c.embedding),
-                                position=_table(c.positions, c.embedding),
-                                segment=_table(c.segments, c.embedding),
-                                norm=Norm(c.embedding), project=nn.Linear(c.embedding, h))
-        self.predictor = _group(hidden=Stack(c.layers, c.predictor, h),
-                                score=Stack(c.layers, c.predictor))
-        self.attention = _group(query=nn.Linear(h, h), key=nn.Linear(h, h), value=nn.Linear(h, h),
-                                output=nn.Linear(h, h), norm=Norm(h),
-                                reach=nn.Parameter(torch.full((c.heads,), float(c.positions))))
-        self.feed_forward = _group(up=nn.Linear(h, c.feed_forward),
-                                   down=nn.Linear(c.feed_forward, h), norm=Norm(h))
+        self.embedding = _group(
+            word=_table(c.vocabulary, c.embedding),
+            position=_table(c.positions, c.embedding),
+            segment=_table(c.segments, c.embedding),
+            norm=Norm(c.embedding),
+            project=nn.Linear(c.embedding, h),
+        )
+        self.predictor = _group(
+            hidden=Stack(c.layers, c.predictor, h), score=Stack(c.layers, c.predictor)
+        )
+        self.attention = _group(
+            query=nn.Linear(h, h),
+            key=nn.Linear(h, h),
+            value=nn.Linear(h, h),
+            output=nn.Linear(h, h),
+            norm=Norm(h),
+            reach=nn.Parameter(torch.full((c.heads,), float(c.positions))),
+        )
+        self.feed_forward = _group(
+            up=nn.Linear(h, c.feed_forward), down=nn.Linear(c.feed_forward, h), norm=Norm(h)
+        )
         self.exit = _group(pooler=nn.Linear(h, h), classifier=nn.Linear(h, c.classes))
         self.pooler, self.classifier = nn.Linear(h, h), nn.Linear(h, c.classes)
         self.eta = nn.Parameter(torch.full((c.layers,), 0.25))
@@ -196,17 +206,22 @@ class Network(nn.Module):
             lost = (torch.rand(tokens.shape) < self.mode.word_dropout) & (tokens > 4)
             tokens = tokens.masked_fill(lost, 4)
         e = self.embedding
-        x = (F.embedding(tokens, self.weight("embedding.word"))
-             + F.embedding(segments, self.weight("embedding.segment"))
-             + self.weight("embedding.position")[:tokens.shape[1]])
+        x = (
+            F.embedding(tokens, self.weight("embedding.word"))
+            + F.embedding(segments, self.weight("embedding.segment"))
+            + self.weight("embedding.position")[: tokens.shape[1]]
+        )
         x = self._code("embed", self._dropout(e.norm(self._see("embed_sum", x))))
         return self._linear("embedding.project", x)
 
     def _predict(self, layer, x, live, edits, out):
         """Token shares of this layer, and who stays: (live, edits) after the drop."""
         p, eta = self.predictor, self.eta[layer]
-        hidden = F.linear(self._code("x", x.detach()), self._stacked("predictor.hidden")[layer],
-                          p.hidden.bias[layer])
+        hidden = F.linear(
+            self._code("x", x.detach()),
+            self._stacked("predictor.hidden")[layer],
+            p.hidden.bias[layer],
+        )
         hidden = self._activation(hidden)
         logits = self._code("predict_hidden", hidden) @ self._stacked("predictor.score")[layer]
         logits = self._see("predict", logits + p.score.bias[layer])
@@ -231,11 +246,16 @@ class Network(nn.Module):
         """LayerNorm(x + attention(x)), keys weighted by their edits and by the heads' spans."""
         b, n, h = x.shape
         heads, code = self.config.heads, self._code("x", x)
-        query = F.linear(code, self._stacked("attention.query"),
-                         self.attention.query.bias / math.sqrt(self.config.head))
+        query = F.linear(
+            code,
+            self._stacked("attention.query"),
+            self.attention.query.bias / math.sqrt(self.config.head),
+        )
         key, value = self._linear("attention.key", code), self._linear("attention.value", code)
-        q, k, v = (self._code(name, y).view(b, n, heads, -1).transpose(1, 2)
-                   for name, y in (("q", query), ("k", key), ("v", value)))
+        q, k, v = (
+            self._code(name, y).view(b, n, heads, -1).transpose(1, 2)
+            for name, y in (("q", query), ("k", key), ("v", value))
+        )
         if spans is None and self.mode.biases is None and self.observed is None:
             context = F.scaled_dot_product_attention(q, k, v, edits[:, None, None], scale=1)
         else:

@@ -3,15 +3,34 @@
 
 import torch
 
-__all__ = ["EMBEDDING", "ENCODER", "PREDICTOR", "PRUNED", "cubic", "magnitude_mask", "sparsity",
-           "update_masks"]
+__all__ = [
+    "EMBEDDING",
+    "ENCODER",
+    "PREDICTOR",
+    "PRUNED",
+    "cubic",
+    "magnitude_mask",
+    "sparsity",
+    "update_masks",
+]
 
-ENCODER = ("attention.query.weight", "attention.key.weight", "attention.value.weight",
-           "attention.output.weight", "feed_forward.up.weight", "feed_forward.down.weight",
-           "pooler.weight", "exit.pooler.weight")
+ENCODER = (
+    "attention.query.weight",
+    "attention.key.weight",
+    "attention.value.weight",
+    "attention.output.weight",
+    "feed_forward.up.weight",
+    "feed_forward.down.weight",
+    "pooler.weight",
+    "exit.pooler.weight",
+)
 EMBEDDING = ("embedding.word", "embedding.project.weight")
-HEADS = {"attention.query.weight": 0, "attention.key.weight": 0, "attention.value.weight": 0,
-         "attention.output.weight": 1}  # axis along which the heads lie
+HEADS = {
+    "attention.query.weight": 0,
+    "attention.key.weight": 0,
+    "attention.value.weight": 0,
+    "attention.output.weight": 1,
+}  # axis along which the heads lie
 PREDICTOR = ("predictor.hidden.weight",)
 PRUNED = ENCODER + EMBEDDING + PREDICTOR
 
@@ -53,5 +72,6 @@ def update_masks(network, zeros, importance=None):
 
 def sparsity(tensors, names):
     """Share of zeros over several tensors of a dict together."""
-    return (sum((tensors[name] == 0).sum().item() for name in names)
-            / sum(tensors[name].numel() for name in names))
+    return sum((tensors[name] == 0).sum().item() for name in names) / sum(
+        tensors[name].numel() for name in names
+    )

@@ -34,12 +34,17 @@ class Stage:
 
     def parameters(self):
         """What learns at the stage's rate: all but thresholds, spans and (faster) predictors."""
-        return [p for name, p in self.network.named_parameters()
-                if name not in ("eta", "attention.reach") and not name.startswith("predictor.")]
+        return [
+            p
+            for name, p in self.network.named_parameters()
+            if name not in ("eta", "attention.reach") and not name.startswith("predictor.")
+        ]
 
     def make_optimisers(self):
-        groups = [{"params": self.parameters()},
-                  {"params": [*self.network.predictor.parameters()], "lr": 5 * self.rate}]
+        groups = [
+            {"params": self.parameters()},
+            {"params": [*self.network.predictor.parameters()], "lr": 5 * self.rate},
+        ]
         return [torch.optim.AdamW(groups, lr=self.rate, weight_decay=self.decay)]
 
     def mode(self, progress):
@@ -91,7 +96,7 @@ class Student(Stage):
 
     averaging = 0.998
     from_teacher = 0.8  # share of the distillation term
-    predictor = 0.3     # gamma: weight of the predictors' KL
+    predictor = 0.3  # gamma: weight of the predictors' KL
 
     def task(self, output, batch):
         hard = task_loss(output.logits, batch.labels)
@@ -102,7 +107,7 @@ class Student(Stage):
         target = torch.zeros(batch.inputs[2].shape)
         for row, index in enumerate(batch.index.tolist()):
             values = self.targets["saliency"][index].float()
-            target[row, :len(values)] = values
+            target[row, : len(values)] = values
         return predictor_loss(output, target)
 
     def loss(self, batch, progress):
@@ -119,31 +124,38 @@ class Reduce(Student):
     name = "reduce"
     epochs = 0.6
     rate = 3e-4
-    phi = 0.3           # price of keeping all tokens in all layers
+    phi = 0.3  # price of keeping all tokens in all layers
     span_price = 0.0015  # price of a token of reach, mean over heads
     sharpness = (10.0, 1000.0)
-    longest = 24.0      # reach at the start: most sentences are shorter
-    freeze = 0.6        # share of the stage after which spans stay and near-dead heads die
+    longest = 24.0  # reach at the start: most sentences are shorter
+    freeze = 0.6  # share of the stage after which spans stay and near-dead heads die
 
     def make_optimisers(self):
         network = self.network
         with torch.no_grad():
             network.attention.reach.clamp_(max=self.longest)
-        return [*super().make_optimisers(),
-                torch.optim.Adam([network.eta], lr=1e-3),
-                torch.optim.Adam([network.attention.reach], lr=5e-2)]
+        return [
+            *super().make_optimisers(),
+            torch.optim.Adam([network.eta], lr=1e-3),
+            torch.optim.Adam([network.attention.reach], lr=5e-2),
+        ]
 
     def mode(self, progress):
         low, high = self.sharpness
-        return Mode(sharpness=low * (high / low) ** progress, spans=True, dropout=0.1,
-                    word_dropout=0.05)
+        return Mode(
+            sharpness=low * (high / low) ** progress, spans=True, dropout=0.1, word_dropout=0.05
+        )
 
     def loss(self, batch, progress):
         output = self.network(*batch.inputs)
         reach = (self.network.attention.reach + RAMP).mean()
         price = 0 if progress > self.freeze else self.span_price * reach
-        return (self.task(output, batch) + self.predictor * self.predictors(output, batch)
-                + self.phi * length_loss(output, batch.inputs[2]) + price)
+        return (
+            self.task(output, batch)
+            + self.predictor * self.predictors(output, batch)
+            + self.phi * length_loss(output, batch.inputs[2])
+            + price
+        )
 
     def after(self, progress):
         with torch.no_grad():
@@ -173,7 +185,7 @@ class Prune(Student):
     epochs = 0.7
     rate = 4e-4
     zeros = 0.61
-    every = 50     # steps between new masks
+    every = 50  # steps between new masks
     settled = 0.6  # share of the stage after which the masks stay
 
     def __init__(self, network, targets=None, importance=None):
@@ -186,8 +198,9 @@ class Prune(Student):
     def before(self, progress, step):
         super().before(progress, step)
         if step == 0 or (step % self.every == 0 and progress < self.settled + 0.05):
-            update_masks(self.network, cubic(progress, self.zeros, end=self.settled),
-                         self.importance)
+            update_masks(
+                self.network, cubic(progress, self.zeros, end=self.settled), self.importance
+            )
 
     def finish(self):
         """A stage too short for its schedule gets its zeros at the end."""
@@ -208,5 +221,4 @@ class Quantise(Student):
         self.biases = biases
 
     def mode(self, progress):
-        return Mode(sharpness=HARD, spans=True, biases=self.biases, dropout=0.05,
-                    word_dropout=0.05)
+        return Mode(sharpness=HARD, spans=True, biases=self.biases, dropout=0.05, word_dropout=0.05)

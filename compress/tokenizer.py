@@ -21,8 +21,14 @@ from tokenizers import (
     trainers,
 )
 
-__all__ = ["SPECIAL", "Encoding", "SentenceTokenizer", "albert_tokenizer", "load",
-           "train_tokenizer"]
+__all__ = [
+    "SPECIAL",
+    "Encoding",
+    "SentenceTokenizer",
+    "albert_tokenizer",
+    "load",
+    "train_tokenizer",
+]
 
 SPECIAL = ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
 CLITICS = ("n't", "'s", "'re", "'ve", "'ll", "'d", "'m")
@@ -98,8 +104,13 @@ def train_tokenizer(sentences, vocabulary):
     for sentence in sentences:
         text = tokenizer.normalizer.normalize_str(sentence)
         words.update(f"▁{word}" for word in text.split(" ") if word)
-    trainer = trainers.UnigramTrainer(vocab_size=vocabulary, special_tokens=list(SPECIAL),
-                                      unk_token="<unk>", show_progress=False, max_piece_length=16)
+    trainer = trainers.UnigramTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(SPECIAL),
+        unk_token="<unk>",
+        show_progress=False,
+        max_piece_length=16,
+    )
     tokenizer.train_from_iterator((word.removeprefix("▁") for word in words), trainer)
     pieces = set(tokenizer.get_vocab()) - set(SPECIAL)
     pieces |= {word for word, _ in words.most_common(vocabulary)}
@@ -120,15 +131,23 @@ def albert_tokenizer(path):
             if not math.isfinite(float(score)):
                 raise ValueError
         except ValueError:
-            raise ValueError(f"{path} line {number}: must be a piece, a tab and its log "
-                             f"probability in UTF-8, not {line!r}") from None
+            raise ValueError(
+                f"{path} line {number}: must be a piece, a tab and its log "
+                f"probability in UTF-8, not {line!r}"
+            ) from None
         pieces.append((piece, float(score)))
-    if tuple(piece for piece, _ in pieces[:len(SPECIAL)]) != SPECIAL:
+    if tuple(piece for piece, _ in pieces[: len(SPECIAL)]) != SPECIAL:
         raise ValueError(f"{path} must begin with {', '.join(SPECIAL)}")
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=1))
-    tokenizer.normalizer = normalizers.Sequence([
-        normalizers.Replace("``", '"'), normalizers.Replace("''", '"'), normalizers.NFKD(),
-        normalizers.StripAccents(), normalizers.Lowercase()])
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Replace("``", '"'),
+            normalizers.Replace("''", '"'),
+            normalizers.NFKD(),
+            normalizers.StripAccents(),
+            normalizers.Lowercase(),
+        ]
+    )
     words = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), words])
     tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
@@ -172,10 +191,17 @@ def _unigram(pieces):
 
 
 def _normalizer():
-    steps = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"'), normalizers.NFKD(),
-             normalizers.StripAccents(), normalizers.Lowercase(),
-             normalizers.Replace("-lrb-", " ( "), normalizers.Replace("-rrb-", " ) "),
-             normalizers.Replace("`", "'"), normalizers.Replace("’", "'")]
+    steps = [
+        normalizers.Replace("``", '"'),
+        normalizers.Replace("''", '"'),
+        normalizers.NFKD(),
+        normalizers.StripAccents(),
+        normalizers.Lowercase(),
+        normalizers.Replace("-lrb-", " ( "),
+        normalizers.Replace("-rrb-", " ) "),
+        normalizers.Replace("`", "'"),
+        normalizers.Replace("’", "'"),
+    ]
     steps += [normalizers.Replace(Regex(rf"(?<=\w){clitic}\b"), f" {clitic}") for clitic in CLITICS]
     steps += [normalizers.Replace(mark, f" {mark} ") for mark in MARKS]
     steps += [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]

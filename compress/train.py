@@ -84,10 +84,12 @@ class Training:
         self.rest, self.held_rows = data.hold_out(rows, recipe.held, recipe.seed)
         self.dev_rows = data.read_split(data_dir, task, "dev")
         self.tokenizer = self.get_tokenizer(rows, config)
-        self.config = dataclasses.replace(config, vocabulary=self.tokenizer.vocabulary,
-                                          classes=data.TASKS[task].classes)
-        self.examples, self.held, self.dev = map(self.encode,
-                                                 (self.rest, self.held_rows, self.dev_rows))
+        self.config = dataclasses.replace(
+            config, vocabulary=self.tokenizer.vocabulary, classes=data.TASKS[task].classes
+        )
+        self.examples, self.held, self.dev = map(
+            self.encode, (self.rest, self.held_rows, self.dev_rows)
+        )
 
     # Files.
     def kept(self, name, make):
@@ -110,8 +112,11 @@ class Training:
 
     def encode(self, rows):
         encoded = self.tokenizer.encode_many(rows)
-        return Examples([(e.ids, e.segments) for e in encoded], [row.label for row in rows],
-                        self.config.positions)
+        return Examples(
+            [(e.ids, e.segments) for e in encoded],
+            [row.label for row in rows],
+            self.config.positions,
+        )
 
     # The first pass.
     def related(self, *splits):
@@ -120,10 +125,11 @@ class Training:
         if not other or not (self.data_dir / other).is_dir():
             return []
         rows = [row for split in splits for row in data.read_split(self.data_dir, other, split)]
-        return rows[:self.recipe.first_pass_rows]
+        return rows[: self.recipe.first_pass_rows]
 
     def related_ids(self):
         """Whole related texts as ids, (texts, labels)."""
+
         def make():
             self.log("Reading the related task")
             rows = self.related("train", "test")
@@ -140,14 +146,14 @@ class Training:
         except data.DataError:
             return []
         whole = tokenizer.load(self.out_dir, WHOLE)
-        return whole.encode_ids(rows[:self.recipe.first_pass_rows])
+        return whole.encode_ids(rows[: self.recipe.first_pass_rows])
 
     def pieces(self):
         """The related texts cut into pieces that fit, each with its text's label."""
         size, sequences, labels = self.config.positions - 2, [], []
         for ids, label in zip(*self.related_ids(), strict=True):
             for start in range(0, len(ids), size):
-                part = ids[start:start + size]
+                part = ids[start : start + size]
                 if start and len(part) < PIECE_MIN:
                     break
                 sequences.append(([CLS, *part, SEP], [0] * (len(part) + 2)))
@@ -165,6 +171,7 @@ class Training:
 
     def run(self, stage, examples):
         """Train the stage, or take its result; returns its network."""
+
         def make():
             stage.epochs *= self.recipe.scale
             self.log(f"Stage {stage.name}")
@@ -175,28 +182,33 @@ class Training:
             return {"weights": stage.network.state_dict(), "masks": stage.network.masks}
 
         result = self.kept(stage.name, make)
-        self.report(stage.name, network := self.network(result["weights"], result["masks"]),
-                    stage.mode(1.0))
+        self.report(
+            stage.name, network := self.network(result["weights"], result["masks"]), stage.mode(1.0)
+        )
         return network
 
     def report(self, name, network, mode):
         full = dataclasses.replace(mode, depth=None, dropout=0.0, word_dropout=0.0)
         for part, examples in (("held-out", self.held), ("dev", self.dev)):
             m = measure(network, examples, full)
-            layers = [f"{m.accuracy(torch.full_like(m.labels, layer + 1)):.2f}"
-                      for layer in range(len(m.logits))]
+            layers = [
+                f"{m.accuracy(torch.full_like(m.labels, layer + 1)):.2f}"
+                for layer in range(len(m.logits))
+            ]
             live = [f"{share:.2f}" for share in m.live.mean(1).tolist()]
             self.log(f"{name}: {part} accuracy by layer {' '.join(layers)}, live {' '.join(live)}")
 
     def first_pass(self):
         """Weights after the first pass (just the word vectors when there is no related task)."""
+
         def vectors():
             self.log("Learning word vectors")
             texts = [ids for ids, _ in self.examples.sequences]
             if related:
                 texts += self.related_ids()[0] + self.unlabelled_ids()
-            return word_vectors(texts, self.config.vocabulary, self.config.embedding,
-                                self.recipe.seed)
+            return word_vectors(
+                texts, self.config.vocabulary, self.config.embedding, self.recipe.seed
+            )
 
         related = bool(self.related("test"))
         network = self.network()
@@ -212,6 +224,7 @@ class Training:
 
     def targets(self, teacher):
         """The teacher's logits and saliencies of all training rows."""
+
         def make():
             self.log("Asking the uncompressed model")
             teacher.eval()
@@ -222,7 +235,7 @@ class Training:
                 batch = self.examples.batch(index)
                 logits[index], shares = saliency(teacher, batch)
                 for row, values in zip(index.tolist(), shares, strict=True):
-                    marks[row] = values[:self.examples.lengths[row]].half().clone()
+                    marks[row] = values[: self.examples.lengths[row]].half().clone()
             return {"logits": logits, "saliency": marks}
 
         return self.kept("targets", make)
@@ -252,8 +265,11 @@ def write_checkpoint(training, network, command):
     """Write OUT: weights, ranges, thresholds and metrics; returns the metrics."""
     tensors = tensors_of(network)
     teacher = training.uncompressed()
-    dense = {f"dense.{name}": value for name, value in tensors_of(teacher).items()
-             if not name.startswith("predictor.") and name not in ("eta", "attention.span")}
+    dense = {
+        f"dense.{name}": value
+        for name, value in tensors_of(teacher).items()
+        if not name.startswith("predictor.") and name not in ("eta", "attention.span")
+    }
     ranges = observe_ranges(network, training.examples, network.mode.biases)
     checkpoint = Checkpoint(training.config, {**tensors, **dense}, ranges, command=command)
     checkpoint.save(training.out_dir, torch.float16)

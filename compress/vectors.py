@@ -10,14 +10,14 @@ __all__ = ["word_vectors"]
 
 WINDOW = 4
 SMOOTHING = 0.75  # exponent of the context counts, which keeps rare contexts from dominating
-SCALE = 0.05      # root mean square of the vectors
+SCALE = 0.05  # root mean square of the vectors
 
 
 def word_vectors(sequences, vocabulary, size, seed=0, window=WINDOW):
     """(vocabulary, size) vectors from lists of token ids; rows never seen are zero."""
     counts = _near(torch.tensor([i for ids in sequences for i in (*ids, 0)]), vocabulary, window)
     rows = counts.sum(1)
-    contexts = rows ** SMOOTHING
+    contexts = rows**SMOOTHING
     share = contexts / contexts.sum()
     information = counts.div_(rows.clamp(min=1)[:, None]).div_(share.clamp(min=1e-12)[None, :])
     information = information.clamp_(min=1).log_()
@@ -33,7 +33,7 @@ def _near(stream, vocabulary, window):
     for distance in range(1, window + 1):
         left, right = stream[:-distance], stream[distance:]
         for part in range(0, len(left), 1 << 22):
-            index = left[part:part + (1 << 22)] * vocabulary + right[part:part + (1 << 22)]
+            index = left[part : part + (1 << 22)] * vocabulary + right[part : part + (1 << 22)]
             counts.index_add_(0, index, torch.full((len(index),), 1 / distance))
     counts = counts.view(vocabulary, vocabulary)
     counts = counts + counts.T

@@ -14,15 +14,31 @@ import numpy as np
 from golden_model.bitmask import WORD_ROWS, decode_column
 from golden_model.hardware import ceil_div
 
-__all__ = ["BIAS_BITS", "HEADER_BYTES", "PADDING", "PORTION", "Column", "Columns", "arrange_columns", "count_nonzeros", "encode_columns",
-           "lane_strings", "order_columns", "pack_columns", "sort_runs", "unpack_columns"]
+__all__ = [
+    "BIAS_BITS",
+    "HEADER_BYTES",
+    "PADDING",
+    "PORTION",
+    "Column",
+    "Columns",
+    "arrange_columns",
+    "count_nonzeros",
+    "encode_columns",
+    "lane_strings",
+    "order_columns",
+    "pack_columns",
+    "sort_runs",
+    "unpack_columns",
+]
 
 BIAS_BITS = 40
 HEADER_BYTES = BIAS_BITS // 8 + 2
-PADDING = 0xFFFF        # destination of a column that is not stored
-PORTION = 2             # groups of columns of SUM that are sorted together; with one the lanes end less evenly, with more NORM waits longer
-HEADERS = 128           # column headers that a lane of the array holds; a block has at most 32 columns in a lane
-LOAD_LATENCY = 64       # cycles between the loads of two tiles, about
+PADDING = 0xFFFF  # destination of a column that is not stored
+PORTION = 2  # groups of columns of SUM that are sorted together; with one the lanes end less evenly, with more NORM waits longer
+HEADERS = (
+    128  # column headers that a lane of the array holds; a block has at most 32 columns in a lane
+)
+LOAD_LATENCY = 64  # cycles between the loads of two tiles, about
 
 
 @dataclass(frozen=True)
@@ -64,10 +80,15 @@ class Columns:
         buffer of `depth` entries and `HEADERS` columns, its share of the next block included: else the stream would wait
         for ever. Raises ValueError when no size does. See `_cost` for what is fast.
         """
-        sizes = [size for size in range(1, min(most, self.groups) + 1)
-                 if all(self._is_safe(bus_bytes, depth, *block) for block in self._blocks(size))]
+        sizes = [
+            size
+            for size in range(1, min(most, self.groups) + 1)
+            if all(self._is_safe(bus_bytes, depth, *block) for block in self._blocks(size))
+        ]
         if not sizes:
-            raise ValueError(f"Weight buffer must have more than {depth} entries in each lane: the lanes' columns are too uneven")
+            raise ValueError(
+                f"Weight buffer must have more than {depth} entries in each lane: the lanes' columns are too uneven"
+            )
         return min(sizes, key=lambda size: self._cost(size, bus_bytes, tiles))
 
     def _blocks(self, size):
@@ -76,7 +97,9 @@ class Columns:
     @cached_property
     def _entries(self):
         """(groups + 1, P) entries of each lane's buffer before each group; a column without weights takes one."""
-        return np.cumsum(np.vstack([np.zeros_like(self.nonzeros[:1]), np.maximum(self.nonzeros, 1)]), axis=0)
+        return np.cumsum(
+            np.vstack([np.zeros_like(self.nonzeros[:1]), np.maximum(self.nonzeros, 1)]), axis=0
+        )
 
     @cached_property
     def _bytes(self):
@@ -94,7 +117,11 @@ class Columns:
             work = int(longest[start:stop].sum())
             each = max(work, self.rows + LOAD_LATENCY) if tiles > 1 else work
             arrival = int((self._bytes[stop] - self._bytes[start]).sum()) / bus_bytes
-            total += max(arrival, work) + (tiles - 1) * each if start == 0 else max(arrival, tiles * each)
+            total += (
+                max(arrival, work) + (tiles - 1) * each
+                if start == 0
+                else max(arrival, tiles * each)
+            )
         return total
 
     def _is_safe(self, bus_bytes, depth, start, stop):
@@ -102,9 +129,15 @@ class Columns:
         ends, sizes = self._entries, self._bytes
         received = ceil_div(int(sizes[stop].max()), bus_bytes) * bus_bytes
         for lane in range(sizes.shape[1]):
-            whole = int(np.searchsorted(sizes[:, lane], received, side="right")) - 1     # groups that are complete
+            whole = (
+                int(np.searchsorted(sizes[:, lane], received, side="right")) - 1
+            )  # groups that are complete
             rest = max(0, received - int(sizes[whole, lane]) - HEADER_BYTES - 2)
-            rest = min(rest, int(ends[whole + 1, lane] - ends[whole, lane])) if whole < self.groups else 0
+            rest = (
+                min(rest, int(ends[whole + 1, lane] - ends[whole, lane]))
+                if whole < self.groups
+                else 0
+            )
             if ends[whole, lane] + rest - ends[start, lane] > depth or whole + 1 - start > HEADERS:
                 return False
         return True
@@ -130,7 +163,9 @@ def order_columns(codes):
 
 def sort_runs(codes, size):
     """`orders` of `pack_columns`: runs of `size` columns, each sorted by `order_columns`."""
-    return [start + order_columns(codes[start:start + size]) for start in range(0, len(codes), size)]
+    return [
+        start + order_columns(codes[start : start + size]) for start in range(0, len(codes), size)
+    ]
 
 
 def _count_all(codes):
@@ -147,10 +182,10 @@ def arrange_columns(codes, columns, orders=None):
     groups, entries = [], np.zeros(columns, int)
     for order in [order_columns(codes)] if orders is None else orders:
         for at in range(0, len(order), columns):
-            group = np.asarray(order[at:at + columns])
+            group = np.asarray(order[at : at + columns])
             group = group[np.argsort(-nonzeros[group], kind="stable")]
             slots = np.full(columns, -1)
-            slots[np.argsort(entries[:len(group)], kind="stable")] = group
+            slots[np.argsort(entries[: len(group)], kind="stable")] = group
             entries += np.maximum(nonzeros[slots], 1)
             groups.append(slots)
     return np.array(groups)
@@ -172,8 +207,10 @@ def pack_columns(codes, bias, destinations, columns, bus_bytes, orders=None, slo
     codes = np.asarray(codes, dtype=np.uint8)
     counts = _count_all(codes)
     slots = arrange_columns(codes, columns, orders) if slots is None else slots
-    encoded = [_header(int(b), int(d)) + column
-               for b, d, column in zip(bias, destinations, encode_columns(codes), strict=True)]
+    encoded = [
+        _header(int(b), int(d)) + column
+        for b, d, column in zip(bias, destinations, encode_columns(codes), strict=True)
+    ]
     encoded.append(_header(0, PADDING) + bytes(2 * ceil_div(codes.shape[1], WORD_ROWS)))
     strings = [b"".join(encoded[column] for column in lane) for lane in slots.T]
     lane_bytes = ceil_div(max(map(len, strings)), bus_bytes) * bus_bytes
@@ -184,7 +221,9 @@ def pack_columns(codes, bias, destinations, columns, bus_bytes, orders=None, slo
 
 def _header(bias, destination):
     if not -(1 << (BIAS_BITS - 1)) <= bias < 1 << (BIAS_BITS - 1):
-        raise ValueError(f"Bias must fit {BIAS_BITS} bits signed at the accumulator's scale, not {bias}")
+        raise ValueError(
+            f"Bias must fit {BIAS_BITS} bits signed at the accumulator's scale, not {bias}"
+        )
     if not 0 <= destination <= PADDING:
         raise ValueError(f"Destination must be in 0..{PADDING}, not {destination}")
     return bias.to_bytes(BIAS_BITS // 8, "little", signed=True) + destination.to_bytes(2, "little")
@@ -205,15 +244,19 @@ def unpack_columns(data, columns, bus_bytes, groups, rows):
     for lane, string in enumerate(lane_strings(data, columns, bus_bytes)):
         at = 0
         for group in range(groups):
-            header = string[at:at + HEADER_BYTES]
+            header = string[at : at + HEADER_BYTES]
             try:
-                codes, used = decode_column(string[at + HEADER_BYTES:], rows)
+                codes, used = decode_column(string[at + HEADER_BYTES :], rows)
             except IndexError:
                 used = len(string)
             if at + HEADER_BYTES + used > len(string):
-                raise ValueError(f"Weight stream must have {groups} groups, lane {lane} ends in group {group}")
-            bias = int.from_bytes(header[:BIAS_BITS // 8], "little", signed=True)
-            result[group][lane] = Column(bias, int.from_bytes(header[BIAS_BITS // 8:], "little"), tuple(codes))
+                raise ValueError(
+                    f"Weight stream must have {groups} groups, lane {lane} ends in group {group}"
+                )
+            bias = int.from_bytes(header[: BIAS_BITS // 8], "little", signed=True)
+            result[group][lane] = Column(
+                bias, int.from_bytes(header[BIAS_BITS // 8 :], "little"), tuple(codes)
+            )
             at += HEADER_BYTES + used
         if any(string[at:]):
             raise ValueError(f"Weight stream must have {groups} groups, lane {lane} has more")

@@ -7,29 +7,48 @@ from golden_model.adaptivfloat import decode_integer
 
 __all__ = ["problems", "units_needed"]
 
-_UNIT_REASON = {"span": "a head's span is partial", "drop": "eta is above 0, so tokens are dropped",
-                "exit": "the exit threshold is above 0"}
+_UNIT_REASON = {
+    "span": "a head's span is partial",
+    "drop": "eta is above 0, so tokens are dropped",
+    "exit": "the exit threshold is above 0",
+}
 
 
 def units_needed(network):
     """{optional unit: whether the network needs it}."""
-    return {"span": bool((network.span != 256).any()), "drop": bool((network.eta > 0).any()), "exit": network.exit_threshold > 0}
+    return {
+        "span": bool((network.span != 256).any()),
+        "drop": bool((network.eta > 0).any()),
+        "exit": network.exit_threshold > 0,
+    }
 
 
 def problems(network, hardware):
     """Every reason why the network does not run on the hardware, as text; empty when it does."""
     model = network.model
     found = []
-    for name, value in (("hidden", model.hidden), ("feed_forward", model.feed_forward), ("embedding", model.embedding),
-                        ("positions", model.positions), ("heads", len(network.live_heads)), ("layers", model.layers),
-                        ("classes", model.classes)):
+    for name, value in (
+        ("hidden", model.hidden),
+        ("feed_forward", model.feed_forward),
+        ("embedding", model.embedding),
+        ("positions", model.positions),
+        ("heads", len(network.live_heads)),
+        ("layers", model.layers),
+        ("classes", model.classes),
+    ):
         most = getattr(hardware, name)
         if value > most:
-            found.append(f"{'live ' * (name == 'heads')}{name} must be at most {most}, not {value}; {name}={value} would fit")
+            found.append(
+                f"{'live ' * (name == 'heads')}{name} must be at most {most}, not {value}; {name}={value} would fit"
+            )
     if model.predictor > hardware.reduction:
-        found.append(f"predictor must be at most {hardware.reduction}, the longest reduction, not {model.predictor}")
+        found.append(
+            f"predictor must be at most {hardware.reduction}, the longest reduction, not {model.predictor}"
+        )
     if network.fmt != hardware.format:
-        found.append(f"format must be {hardware.format}, not {network.fmt}; format={network.fmt!r} would fit")
+        found.append(
+            f"format must be {hardware.format}, not {network.fmt}; format={network.fmt!r} would fit"
+        )
     if model.segments > 2:
         found.append(f"segments must be at most 2, not {model.segments}")
     for unit, needed in units_needed(network).items():
@@ -38,7 +57,9 @@ def problems(network, hardware):
     for name, linear in network.linears.items():
         bits, worst = hardware.accumulator_bits, _worst_sum(linear)
         if worst >= 2.0 ** (bits - 1):
-            found.append(f"sums of {name} must fit the accumulator's {bits} bits, not reach 2^{np.log2(worst):.1f}")
+            found.append(
+                f"sums of {name} must fit the accumulator's {bits} bits, not reach 2^{np.log2(worst):.1f}"
+            )
     return found
 
 

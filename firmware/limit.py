@@ -47,13 +47,34 @@ def limit(program, lengths, slots=None):
             nonzeros = float(np.mean([packed.nonzeros.sum() for packed in columns]))
             schedule = float(np.mean([packed.cycles for packed in columns])) * tiles
             size = values["beats"] * hardware.bus_bytes
-            result.append(Limit(pc, name, Select(values["select"]), tiles, nonzeros, nonzeros * tiles / hardware.columns,
-                                schedule, size, float(values["beats"])))
+            result.append(
+                Limit(
+                    pc,
+                    name,
+                    Select(values["select"]),
+                    tiles,
+                    nonzeros,
+                    nonzeros * tiles / hardware.columns,
+                    schedule,
+                    size,
+                    float(values["beats"]),
+                )
+            )
         if values["opcode"] == Opcode.ATTEND:
             tiles = sum(ceil_div(n, hardware.tokens) for n in lengths)
-            pairs = sum(ceil_div(n, hardware.tokens) * n for n in lengths)      # query tiles x keys
+            pairs = sum(ceil_div(n, hardware.tokens) * n for n in lengths)  # query tiles x keys
             work = 2 * pairs * values["reduction"] * values["groups"] / hardware.columns
-            groups = sum(ceil_div(n, hardware.tokens) * (ceil_div(n, hardware.columns) * values["reduction"]
-                                                         + ceil_div(values["reduction"], hardware.columns) * n) for n in lengths)
-            result.append(Limit(pc, name, Select.ALL, tiles, 0.0, work, float(groups * values["groups"]), 0, 0.0))
+            groups = sum(
+                ceil_div(n, hardware.tokens)
+                * (
+                    ceil_div(n, hardware.columns) * values["reduction"]
+                    + ceil_div(values["reduction"], hardware.columns) * n
+                )
+                for n in lengths
+            )
+            result.append(
+                Limit(
+                    pc, name, Select.ALL, tiles, 0.0, work, float(groups * values["groups"]), 0, 0.0
+                )
+            )
     return result

@@ -15,19 +15,73 @@ _LOAD = ("select", "source", "source_base", "source_stride")
 _STORE = ("target_buffer", "target_base", "target_stride")
 SHOWN = {
     isa.Opcode.HALT: (),
-    isa.Opcode.ADMIT: ("reduction", "target_buffer", "word_shift", "position_shift", "segment_shift"),
+    isa.Opcode.ADMIT: (
+        "reduction",
+        "target_buffer",
+        "word_shift",
+        "position_shift",
+        "segment_shift",
+    ),
     isa.Opcode.GROUP: ("target",),
-    isa.Opcode.LINEAR: (*_LOAD, "encode", "cls", "reduction", "groups", "block", "address", "beats", "stacked", "shift",
-                        "function", "align", *_STORE, "store_encode"),
-    isa.Opcode.NORM: (*_LOAD, "reduction", "skip_sum", "residual", "align", "normalize", "norm_set", "shift", *_STORE),
+    isa.Opcode.LINEAR: (
+        *_LOAD,
+        "encode",
+        "cls",
+        "reduction",
+        "groups",
+        "block",
+        "address",
+        "beats",
+        "stacked",
+        "shift",
+        "function",
+        "align",
+        *_STORE,
+        "store_encode",
+    ),
+    isa.Opcode.NORM: (
+        *_LOAD,
+        "reduction",
+        "skip_sum",
+        "residual",
+        "align",
+        "normalize",
+        "norm_set",
+        "shift",
+        *_STORE,
+    ),
     isa.Opcode.DROP: ("select", "source_base", "source_stride", "score_align"),
-    isa.Opcode.ATTEND: ("select", "groups", "reduction", "shift", "score_align", "context_shift", "source_base",
-                        "source_stride", "target_base", "target_stride", "store_encode"),
-    isa.Opcode.EXIT: ("select", "final", "groups", "reduction", "source_base", "source_stride", "score_align"),
+    isa.Opcode.ATTEND: (
+        "select",
+        "groups",
+        "reduction",
+        "shift",
+        "score_align",
+        "context_shift",
+        "source_base",
+        "source_stride",
+        "target_base",
+        "target_stride",
+        "store_encode",
+    ),
+    isa.Opcode.EXIT: (
+        "select",
+        "final",
+        "groups",
+        "reduction",
+        "source_base",
+        "source_stride",
+        "score_align",
+    ),
     isa.Opcode.LOOP: ("target",),
 }
-_ENUMS = {"select": isa.Select, "source": isa.Source, "target_buffer": isa.Target, "function": isa.Function}
-_ALWAYS = ("select", "source", "target_buffer", "target", "reduction")    # shown even when zero
+_ENUMS = {
+    "select": isa.Select,
+    "source": isa.Source,
+    "target_buffer": isa.Target,
+    "function": isa.Function,
+}
+_ALWAYS = ("select", "source", "target_buffer", "target", "reduction")  # shown even when zero
 
 
 def disassemble(words):
@@ -46,7 +100,9 @@ def disassemble(words):
 def _show_header(image):
     for name in HEADER:
         value = image.header[name]
-        text = f"{value:#010x}" if name in ("magic", "config_hash", "embedding_hash") else f"{value}"
+        text = (
+            f"{value:#010x}" if name in ("magic", "config_hash", "embedding_hash") else f"{value}"
+        )
         if name == "config_hash":
             text = config_name(value)
         if name == "model":
@@ -66,10 +122,14 @@ def _show_weights(image, hardware):
             continue
         rows, groups = isa.unpack(words, "reduction"), isa.unpack(words, "groups")
         beats = isa.unpack(words, "beats")
-        counts = count_nonzeros(image.stream(pc, hardware.bus_bytes), hardware.columns, hardware.bus_bytes, groups, rows)
+        counts = count_nonzeros(
+            image.stream(pc, hardware.bus_bytes), hardware.columns, hardware.bus_bytes, groups, rows
+        )
         limit = counts.sum() / hardware.columns
-        yield (f"  {pc:4} {isa.unpack(words, 'address'):9} {beats * hardware.bus_bytes:8} {rows:5} {groups:6} {counts.sum():9} "
-               f"{counts.max(axis=1).sum():11} {limit:8.1f} {beats:9}")
+        yield (
+            f"  {pc:4} {isa.unpack(words, 'address'):9} {beats * hardware.bus_bytes:8} {rows:5} {groups:6} {counts.sum():9} "
+            f"{counts.max(axis=1).sum():11} {limit:8.1f} {beats:9}"
+        )
 
 
 def show(path, hardware=None):
@@ -80,14 +140,24 @@ def show(path, hardware=None):
     image = parse_image(Path(path).read_bytes())
     named = (config for config in HARDWARE.values() if config.config_hash == image.config_hash)
     hardware = hardware or next(named, None)
-    lines = [str(path), "header", *_show_header(image), "sections",
-             f"  program   {image.program_offset:9} {isa.BYTES * image.instructions:9} bytes",
-             f"  constants {image.constants_offset:9} {8 * image.constants:9} bytes: " + ", ".join(
-                 f"{sum(m == memory for m, _, _ in image.pairs)} {memory.name}" for memory in Memory),
-             "program", *(f"  {pc:4} {disassemble(words)}" for pc, words in enumerate(image.program))]
+    lines = [
+        str(path),
+        "header",
+        *_show_header(image),
+        "sections",
+        f"  program   {image.program_offset:9} {isa.BYTES * image.instructions:9} bytes",
+        f"  constants {image.constants_offset:9} {8 * image.constants:9} bytes: "
+        + ", ".join(
+            f"{sum(m == memory for m, _, _ in image.pairs)} {memory.name}" for memory in Memory
+        ),
+        "program",
+        *(f"  {pc:4} {disassemble(words)}" for pc, words in enumerate(image.program)),
+    ]
     if hardware is None:
         lines.append("weights: give the hardware configuration to see them")
     else:
-        lines += [f"weights (one tile of {hardware.tokens} rows; limit = non-zeros / {hardware.columns} lanes)",
-                  *_show_weights(image, hardware)]
+        lines += [
+            f"weights (one tile of {hardware.tokens} rows; limit = non-zeros / {hardware.columns} lanes)",
+            *_show_weights(image, hardware),
+        ]
     return "\n".join([*lines, ""])

@@ -13,8 +13,16 @@ import torch
 
 from golden_model.fixed import ACT_BITS, leading_one, round_shift
 
-__all__ = ["bias_for", "decode", "decode_integer", "decode_table", "encode", "encode_act",
-           "encode_fixed", "encode_table"]
+__all__ = [
+    "bias_for",
+    "decode",
+    "decode_integer",
+    "decode_table",
+    "encode",
+    "encode_act",
+    "encode_fixed",
+    "encode_table",
+]
 
 
 def bias_for(maximum, fmt):
@@ -47,16 +55,16 @@ def encode(x, bias, fmt):
     """Nearest code of each float, ties to the even code; clamps at both ends."""
     x = x.double()
     if not fmt.is_adaptivfloat:
-        return torch.round(x * 2.0 ** -bias).clamp(-127, 127).long() & 0xFF
+        return torch.round(x * 2.0**-bias).clamp(-127, 127).long() & 0xFF
     m = fmt.mantissa
     fraction, exponent = torch.frexp(x.abs())
-    exponent = exponent.long() - 1 - bias          # E; |x| = 2^(E+b) * (1 + fraction)
+    exponent = exponent.long() - 1 - bias  # E; |x| = 2^(E+b) * (1 + fraction)
     fraction = 2 * fraction - 1
-    steps = fraction * 2 ** m
+    steps = fraction * 2**m
     lower = (exponent << m) + steps.floor().long()
     rest = steps - steps.floor()
     code = lower + ((rest > 0.5) | ((rest == 0.5) & (lower % 2 == 1)))
-    smallest = 2.0 ** bias * (1 + 2.0 ** -m)       # vmin, also right for m = 0
+    smallest = 2.0**bias * (1 + 2.0**-m)  # vmin, also right for m = 0
     code = torch.where(x.abs() <= smallest / 2, 0, code.clamp(1, (1 << (fmt.bits - 1)) - 1))
     return code + (((x < 0) & (code != 0)).long() << (fmt.bits - 1))
 
@@ -70,21 +78,22 @@ def encode_fixed(v, frac, bias, fmt, bits=ACT_BITS):
     """
     if not fmt.is_adaptivfloat:
         shift = frac + bias
-        if shift < -bits:                          # any non-zero is far above the largest byte
+        if shift < -bits:  # any non-zero is far above the largest byte
             return torch.where(v == 0, 0, torch.where(v > 0, 127, 0x81))
         return round_shift(v, min(shift, 40)).clamp(-127, 127) & 0xFF
     m, point = fmt.mantissa, bits - 1
     magnitude = v.abs()
     p = leading_one(magnitude).clamp(min=0)
-    exponent = p - frac - bias                     # E
+    exponent = p - frac - bias  # E
     linear = (exponent << point) + (magnitude << (point - p)) - (1 << point)
     code = round_shift(linear, point - m).clamp(1, (1 << (fmt.bits - 1)) - 1)
-    tiny = (1 << (point - m)) - (1 << point)       # L of vmin/2
+    tiny = (1 << (point - m)) - (1 << point)  # L of vmin/2
     code = torch.where((magnitude == 0) | (linear <= tiny), 0, code)
     return code + (((v < 0) & (code != 0)).long() << (fmt.bits - 1))
 
 
 # The same as tables, for speed.
+
 
 @functools.cache
 def decode_table(fmt):
@@ -95,10 +104,10 @@ def decode_table(fmt):
 @functools.cache
 def encode_table(offset, fmt):
     """encode_fixed of every ACT, by v + 2^15; only offset = frac + bias matters."""
-    v = torch.arange(-2**(ACT_BITS - 1), 2**(ACT_BITS - 1))
+    v = torch.arange(-(2 ** (ACT_BITS - 1)), 2 ** (ACT_BITS - 1))
     return encode_fixed(v, offset, 0, fmt)
 
 
 def encode_act(v, frac, bias, fmt):
     """encode_fixed of an ACT tensor."""
-    return encode_table(frac + bias, fmt)[v + 2**(ACT_BITS - 1)]
+    return encode_table(frac + bias, fmt)[v + 2 ** (ACT_BITS - 1)]

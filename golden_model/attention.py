@@ -23,15 +23,16 @@ def attention(q, k, v, rows, network, saturations=None):
     denominator (h, m), context (m, h, head) ACT.
     """
     fmt = network.fmt
-    q, k, v = (t.transpose(0, 1) for t in (q, k, v))                          # (h, m, head)
+    q, k, v = (t.transpose(0, 1) for t in (q, k, v))  # (h, m, head)
     score = requantize(mac_array(q, k.transpose(1, 2), fmt), 0, network.score_shift, saturations)
-    e = softmax.numerator(score, network.frac["score"])                       # (h, m, m) Q1.16
+    e = softmax.numerator(score, network.frac["score"])  # (h, m, m) Q1.16
     e = softmax.mask_numerator(e, span_mask(network.span, rows))
     numerator = softmax.encode_numerator(e, fmt)
-    denominator = softmax.denominator(numerator, fmt)                         # (h, m)
-    accumulator = mac_array(numerator, v, fmt)                                # (h, m, head)
-    context = softmax.context(accumulator, denominator[..., None], network.context_shift, fmt,
-                              saturations)
+    denominator = softmax.denominator(numerator, fmt)  # (h, m)
+    accumulator = mac_array(numerator, v, fmt)  # (h, m, head)
+    context = softmax.context(
+        accumulator, denominator[..., None], network.context_shift, fmt, saturations
+    )
     return score, numerator, denominator, context.transpose(0, 1)
 
 

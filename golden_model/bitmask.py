@@ -15,7 +15,7 @@ def words(codes):
     codes = [int(code) for code in codes]
     result = []
     for start in range(0, len(codes), WORD_ROWS):
-        part = codes[start:start + WORD_ROWS]
+        part = codes[start : start + WORD_ROWS]
         mask = sum(1 << row for row, code in enumerate(part) if code)
         result.append((mask, [code for code in part if code]))
     return result
@@ -30,7 +30,7 @@ def decode_column(data, rows):
     """(codes of `rows` rows, bytes read) from the start of `data`."""
     codes, at = [], 0
     for _ in range(-(-rows // WORD_ROWS)):
-        mask = int.from_bytes(data[at:at + 2], "little")
+        mask = int.from_bytes(data[at : at + 2], "little")
         at += 2
         for row in range(WORD_ROWS):
             codes.append(data[at] if mask >> row & 1 else 0)

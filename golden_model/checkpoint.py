@@ -24,12 +24,17 @@ def _norm(name, size):
 def tensor_shapes(model):
     """Shape of every tensor of a checkpoint, by name."""
     e, h, ff = model.embedding, model.hidden, model.feed_forward
-    shapes = {"embedding.word": (model.vocabulary, e), "embedding.position": (model.positions, e),
-              "embedding.segment": (model.segments, e)}
+    shapes = {
+        "embedding.word": (model.vocabulary, e),
+        "embedding.position": (model.positions, e),
+        "embedding.segment": (model.segments, e),
+    }
     shapes |= _norm("embedding.norm", e) | _linear("embedding.project", h, e)
     shapes |= _linear("predictor.hidden", model.predictor, h, (model.layers,))
-    shapes |= {"predictor.score.weight": (model.layers, model.predictor),
-               "predictor.score.bias": (model.layers,)}
+    shapes |= {
+        "predictor.score.weight": (model.layers, model.predictor),
+        "predictor.score.bias": (model.layers,),
+    }
     for part in ("query", "key", "value", "output"):
         shapes |= _linear(f"attention.{part}", h, h)
     shapes |= {"attention.span": (model.heads, model.positions)}
@@ -66,8 +71,9 @@ class Checkpoint:
             if plain not in shapes:
                 raise ValueError(f"Checkpoint must have only tensors of the contract, not {name}")
             if tuple(tensor.shape) != shapes[plain]:
-                raise ValueError(f"Tensor {name} must have shape {shapes[plain]}, "
-                                 f"not {tuple(tensor.shape)}")
+                raise ValueError(
+                    f"Tensor {name} must have shape {shapes[plain]}, not {tuple(tensor.shape)}"
+                )
         self.tensors = {name: tensor.float() for name, tensor in self.tensors.items()}
 
     def __getitem__(self, name):
@@ -88,9 +94,14 @@ class Checkpoint:
         path.mkdir(parents=True, exist_ok=True)
         tensors = {name: t.detach().to(dtype).contiguous() for name, t in self.tensors.items()}
         save_file(tensors, path / "model.safetensors")
-        config = {"model": self.model.to_json(), "ranges": self.ranges,
-                  "exit_threshold": self.exit_threshold, "dvfs_table": self.dvfs_table,
-                  "metrics": self.metrics, "command": self.command}
+        config = {
+            "model": self.model.to_json(),
+            "ranges": self.ranges,
+            "exit_threshold": self.exit_threshold,
+            "dvfs_table": self.dvfs_table,
+            "metrics": self.metrics,
+            "command": self.command,
+        }
         (path / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
@@ -98,7 +109,12 @@ def load(path):
     """Read a checkpoint folder."""
     path = pathlib.Path(path)
     config = json.loads((path / "config.json").read_text())
-    return Checkpoint(ModelConfig(**config["model"]), load_file(path / "model.safetensors"),
-                      config.get("ranges", {}), config.get("exit_threshold", 0.0),
-                      config.get("dvfs_table"), config.get("metrics", {}),
-                      config.get("command", ""))
+    return Checkpoint(
+        ModelConfig(**config["model"]),
+        load_file(path / "model.safetensors"),
+        config.get("ranges", {}),
+        config.get("exit_threshold", 0.0),
+        config.get("dvfs_table"),
+        config.get("metrics", {}),
+        config.get("command", ""),
+    )

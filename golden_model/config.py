@@ -36,8 +36,10 @@ class NumberFormat:
             return
         _check_integer("Exponent bits", self.exponent, 2, 4)
         if self.mantissa < 0:
-            raise ValueError(f"Exponent bits must be at most {self.bits - 1} in {self.bits} bits, "
-                             f"not {self.exponent}")
+            raise ValueError(
+                f"Exponent bits must be at most {self.bits - 1} in {self.bits} bits, "
+                f"not {self.exponent}"
+            )
 
     @property
     def is_adaptivfloat(self):
@@ -57,7 +59,7 @@ class NumberFormat:
         """The largest decoded integer."""
         if not self.is_adaptivfloat:
             return 127
-        return (2 ** (self.mantissa + 1) - 1) << (2 ** self.exponent - 1)
+        return (2 ** (self.mantissa + 1) - 1) << (2**self.exponent - 1)
 
     @property
     def decoded_bits(self):
@@ -67,7 +69,7 @@ class NumberFormat:
     @property
     def top(self):
         """Exponent of the top binade above the bias: bias_for(x) = floor(log2 x) - top."""
-        return 2 ** self.exponent - 1 if self.is_adaptivfloat else 6
+        return 2**self.exponent - 1 if self.is_adaptivfloat else 6
 
     def accumulator_bits(self, reduction):
         """Signed width that holds every dot product of `reduction` terms: 37 for <8,3> and 3072."""
@@ -99,8 +101,12 @@ class ModelConfig:
 
     def __post_init__(self):
         _check_integer("Layers", self.layers, 1, 64)
-        for name, most in (("embedding", 4096), ("hidden", 4096), ("feed_forward", 16384),
-                           ("predictor", 4096)):
+        for name, most in (
+            ("embedding", 4096),
+            ("hidden", 4096),
+            ("feed_forward", 16384),
+            ("predictor", 4096),
+        ):
             size = getattr(self, name)
             _check_integer(name.capitalize(), size, 16, most)
             if size % 16:
@@ -129,10 +135,34 @@ class ModelConfig:
 
 
 MODELS = {
-    "nano": ModelConfig(layers=3, embedding=16, hidden=32, heads=2, feed_forward=64,
-                        vocabulary=64, positions=16, classes=3),
-    "tiny": ModelConfig(layers=6, embedding=64, hidden=128, heads=4, feed_forward=512,
-                        vocabulary=8192, positions=64, classes=2),
-    "base": ModelConfig(layers=12, embedding=128, hidden=768, heads=12, feed_forward=3072,
-                        vocabulary=30000, positions=128, classes=2),
+    "nano": ModelConfig(
+        layers=3,
+        embedding=16,
+        hidden=32,
+        heads=2,
+        feed_forward=64,
+        vocabulary=64,
+        positions=16,
+        classes=3,
+    ),
+    "tiny": ModelConfig(
+        layers=6,
+        embedding=64,
+        hidden=128,
+        heads=4,
+        feed_forward=512,
+        vocabulary=8192,
+        positions=64,
+        classes=2,
+    ),
+    "base": ModelConfig(
+        layers=12,
+        embedding=128,
+        hidden=768,
+        heads=12,
+        feed_forward=3072,
+        vocabulary=30000,
+        positions=128,
+        classes=2,
+    ),
 }

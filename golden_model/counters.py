@@ -13,8 +13,21 @@ import torch
 
 __all__ = ["ENCODER", "MACS", "Work", "count_macs", "layer_work"]
 
-ENCODER = ("attention.query", "attention.key", "attention.value", "attention.output", "feed_forward.up", "feed_forward.down")
-MACS = ("USEFUL_MACS", "SKIPPED_ZEROS", "SKIPPED_HEADS", "SKIPPED_TOKENS", "SKIPPED_EXITS")     # every multiplication is in one of them
+ENCODER = (
+    "attention.query",
+    "attention.key",
+    "attention.value",
+    "attention.output",
+    "feed_forward.up",
+    "feed_forward.down",
+)
+MACS = (
+    "USEFUL_MACS",
+    "SKIPPED_ZEROS",
+    "SKIPPED_HEADS",
+    "SKIPPED_TOKENS",
+    "SKIPPED_EXITS",
+)  # every multiplication is in one of them
 
 
 class Work(NamedTuple):
@@ -24,18 +37,25 @@ class Work(NamedTuple):
     pair: int
 
     def of(self, tokens):
-        return self.row * tokens + self.pair * tokens ** 2
+        return self.row * tokens + self.pair * tokens**2
 
 
 def layer_work(network):
     """{"useful", "zeros", "heads", "dense": Work}: what a layer does for live tokens, what it skips of that, and the sum of the three."""
     model = network.model
-    weights = [network.linears[name].codes for name in ENCODER]     # of live heads only
-    useful, stored = (sum(map(count, weights)) for count in (lambda codes: int(torch.count_nonzero(codes)), torch.numel))
-    dense = Work(4 * model.hidden ** 2 + 2 * model.hidden * model.feed_forward, 2 * model.hidden)
+    weights = [network.linears[name].codes for name in ENCODER]  # of live heads only
+    useful, stored = (
+        sum(map(count, weights))
+        for count in (lambda codes: int(torch.count_nonzero(codes)), torch.numel)
+    )
+    dense = Work(4 * model.hidden**2 + 2 * model.hidden * model.feed_forward, 2 * model.hidden)
     pair = 2 * model.head * len(network.live_heads)
-    return {"useful": Work(useful, pair), "zeros": Work(stored - useful, 0),
-            "heads": Work(dense.row - stored, dense.pair - pair), "dense": dense}
+    return {
+        "useful": Work(useful, pair),
+        "zeros": Work(stored - useful, 0),
+        "heads": Work(dense.row - stored, dense.pair - pair),
+        "dense": dense,
+    }
 
 
 def count_macs(work, layers, sentences):

@@ -8,11 +8,22 @@ the highest point, PERIOD_FRAC fraction bits; a cycle at point i lasts periods(.
 
 from golden_model.formats import THRESHOLD_FRAC
 
-__all__ = ["BINS", "BIN_SHIFT", "FREQUENCIES", "PERIOD_FRAC", "cycles_left", "entropy_bin",
-           "entropy_bin_float", "operating_point", "periods", "predicted_exit", "request"]
+__all__ = [
+    "BINS",
+    "BIN_SHIFT",
+    "FREQUENCIES",
+    "PERIOD_FRAC",
+    "cycles_left",
+    "entropy_bin",
+    "entropy_bin_float",
+    "operating_point",
+    "periods",
+    "predicted_exit",
+    "request",
+]
 
 BINS = 64
-BIN_SHIFT = 11           # bins of 1/32 nat; the last one is 1.97 nat and more
+BIN_SHIFT = 11  # bins of 1/32 nat; the last one is 1.97 nat and more
 FREQUENCIES = (30, 40, 50, 60, 70, 80, 90, 100)  # the operating points, ascending, MHz
 PERIOD_FRAC = 8
 
@@ -23,7 +34,7 @@ def entropy_bin(entropy):
 
 
 def entropy_bin_float(entropy):
-    return min(int(entropy * 2**(THRESHOLD_FRAC - BIN_SHIFT)), BINS - 1)
+    return min(int(entropy * 2 ** (THRESHOLD_FRAC - BIN_SHIFT)), BINS - 1)
 
 
 def predicted_exit(entropy, table):
@@ -60,7 +71,13 @@ def request(slots, layers, tiles, pass_cycles, pass_tiles, frequencies=FREQUENCI
     last pass, which had pass_tiles tiles; a pass at `tiles` takes pass_cycles * tiles / pass_tiles.
     The highest point while no pass was measured, and when no slot has a deadline.
     """
-    points = [operating_point(cycles_left(predicted or layers, done, pass_cycles) * tiles,
-                              max(time_left, 0) * pass_tiles, periods(frequencies))
-              for time_left, done, predicted in slots if time_left is not None]
+    points = [
+        operating_point(
+            cycles_left(predicted or layers, done, pass_cycles) * tiles,
+            max(time_left, 0) * pass_tiles,
+            periods(frequencies),
+        )
+        for time_left, done, predicted in slots
+        if time_left is not None
+    ]
     return max(points) if points and pass_cycles else len(frequencies) - 1

@@ -12,8 +12,10 @@ def embedding_sum(word, position, segment, shifts, fmt, saturations=None):
 
     Each table has a shift of its own, -8..31.
     """
-    total = sum(round_shift(decode_integer(codes, fmt), shift)
-                for codes, shift in zip((word, position, segment), shifts, strict=True))
+    total = sum(
+        round_shift(decode_integer(codes, fmt), shift)
+        for codes, shift in zip((word, position, segment), shifts, strict=True)
+    )
     return saturate(total, ACT_BITS, saturations)
 
 

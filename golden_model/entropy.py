@@ -13,8 +13,8 @@ from golden_model.softmax import distance
 
 __all__ = ["entropy_float", "entropy_sums", "is_sure", "reported_entropy"]
 
-_PRODUCT_FRAC = EXP_IN_FRAC + EXP_FRAC      # of sum(d e)
-_ALIGN = EXP_FRAC + LN_FRAC - _PRODUCT_FRAC    # 5: to the scale of z ln(z)
+_PRODUCT_FRAC = EXP_IN_FRAC + EXP_FRAC  # of sum(d e)
+_ALIGN = EXP_FRAC + LN_FRAC - _PRODUCT_FRAC  # 5: to the scale of z ln(z)
 
 
 def entropy_sums(logits, frac):

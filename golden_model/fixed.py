@@ -55,4 +55,4 @@ def leading_one(x):
     if not isinstance(x, torch.Tensor):
         return x.bit_length() - 1
     position = (torch.frexp(x.double()).exponent.long() - 1).clamp(min=0)
-    return position - ((torch.ones_like(x) << position) > x).long()    # float64 may round up
+    return position - ((torch.ones_like(x) << position) > x).long()  # float64 may round up

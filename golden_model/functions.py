@@ -22,12 +22,29 @@ from golden_model.formats import (
     TANH_IN_FRAC,
 )
 
-__all__ = ["EXP_LOW_BITS", "EXP_TABLE_FRAC", "LN2", "Table", "exp", "exp_float", "exp_tables",
-           "interpolate", "ln", "ln_table", "normalise", "reciprocal", "reciprocal_table", "rsqrt",
-           "rsqrt_table", "tanh", "tanh_float", "tanh_table"]
+__all__ = [
+    "EXP_LOW_BITS",
+    "EXP_TABLE_FRAC",
+    "LN2",
+    "Table",
+    "exp",
+    "exp_float",
+    "exp_tables",
+    "interpolate",
+    "ln",
+    "ln_table",
+    "normalise",
+    "reciprocal",
+    "reciprocal_table",
+    "rsqrt",
+    "rsqrt_table",
+    "tanh",
+    "tanh_float",
+    "tanh_table",
+]
 
-EXP_LOW_BITS = 8         # the argument's low bits index the second table
-EXP_TABLE_FRAC = 17      # both tables: unsigned 18 bits, 1.0 = 2^17
+EXP_LOW_BITS = 8  # the argument's low bits index the second table
+EXP_TABLE_FRAC = 17  # both tables: unsigned 18 bits, 1.0 = 2^17
 LN2 = round(math.log(2) * 2**LN_FRAC)
 
 
@@ -49,11 +66,13 @@ def interpolate(table, x):
     """base[i] + round_shift(slope[i] * fraction, fraction_bits), i = high bits of x >= 0."""
     index = x >> table.fraction_bits
     fraction = x - (index << table.fraction_bits)
-    return table.base_tensor[index] + round_shift(table.slope_tensor[index] * fraction,
-                                                  table.fraction_bits)
+    return table.base_tensor[index] + round_shift(
+        table.slope_tensor[index] * fraction, table.fraction_bits
+    )
 
 
 # exp(-x): product of two tables, e^-(high + low) = e^-high * e^-low.
+
 
 @functools.cache
 def exp_tables():
@@ -64,7 +83,7 @@ def exp_tables():
     one, step = 2**EXP_TABLE_FRAC, 2.0**-EXP_IN_FRAC
     low = [round(math.exp(-j * step) * one) for j in range(2**EXP_LOW_BITS)]
     high = [one]
-    for i in range(1, 2**(EXP_IN_BITS - EXP_LOW_BITS)):
+    for i in range(1, 2 ** (EXP_IN_BITS - EXP_LOW_BITS)):
         entry = round(math.exp(-i * step * 2**EXP_LOW_BITS) * one)
         while _exp_product(entry, low[0]) > _exp_product(high[-1], low[-1]):
             entry -= 1
@@ -92,6 +111,7 @@ def exp_float(x):
 
 
 # Normalised functions. p is the position of the leading one.
+
 
 def normalise(z, point, even=False):
     """(u, p): u = z * 2^(point - p) rounded, 2^point <= u <= 2^(point+1); with `even` p is made

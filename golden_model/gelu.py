@@ -11,7 +11,7 @@ from golden_model.functions import Table, interpolate
 
 __all__ = ["GELU_EDGE", "gelu", "gelu_float", "gelu_table"]
 
-GELU_EDGE = 4 << GELU_FRAC       # the table covers -GELU_EDGE <= x < GELU_EDGE
+GELU_EDGE = 4 << GELU_FRAC  # the table covers -GELU_EDGE <= x < GELU_EDGE
 
 
 def gelu_float(x, kind):

@@ -1,4 +1,5 @@
 """The hardware configuration: what is chosen when the RTL is elaborated. Sizes are written once, here; all else is derived."""
+
 import dataclasses
 import hashlib
 import json
@@ -6,7 +7,14 @@ from dataclasses import dataclass
 
 from golden_model.config import AF8, NumberFormat
 
-UNITS = ("span", "drop", "exit", "dvfs", "counters", "embedding_check")  # bit i of the UNITS register and of an image's needs
+UNITS = (
+    "span",
+    "drop",
+    "exit",
+    "dvfs",
+    "counters",
+    "embedding_check",
+)  # bit i of the UNITS register and of an image's needs
 
 
 def ceil_div(a, b):
@@ -33,6 +41,7 @@ class HardwareConfig:
 
     Raises ValueError, naming the parameter, what is allowed and the nearest value that works.
     """
+
     tokens: int = 4
     columns: int = 4
     bus_bits: int = 32
@@ -52,30 +61,52 @@ class HardwareConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "units", frozenset(self.units))
-        for name, low, high in (("tokens", 2, 64), ("columns", 2, 64), ("slots", 1, 16), ("positions", 2, 512),
-                                ("hidden", 2, 4096), ("feed_forward", 2, 16384), ("embedding", 2, 1024),
-                                ("heads", 1, 64), ("layers", 1, 48), ("classes", 2, 16), ("rows", 2, 4096)):
+        for name, low, high in (
+            ("tokens", 2, 64),
+            ("columns", 2, 64),
+            ("slots", 1, 16),
+            ("positions", 2, 512),
+            ("hidden", 2, 4096),
+            ("feed_forward", 2, 16384),
+            ("embedding", 2, 1024),
+            ("heads", 1, 64),
+            ("layers", 1, 48),
+            ("classes", 2, 16),
+            ("rows", 2, 4096),
+        ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool):
                 raise TypeError(f"Hardware {name} must be an integer, not {value!r}")
             if not low <= value <= high:
-                raise ValueError(f"Hardware {name} must be in {low}..{high}, not {value}; nearest: {min(max(value, low), high)}")
+                raise ValueError(
+                    f"Hardware {name} must be in {low}..{high}, not {value}; nearest: {min(max(value, low), high)}"
+                )
         if self.bus_bits not in (32, 64, 128, 256):
             raise ValueError(f"Hardware bus_bits must be 32, 64, 128 or 256, not {self.bus_bits}")
         if self.rows % self.tokens:
-            raise ValueError(f"Hardware rows must be a multiple of tokens ({self.tokens}), not {self.rows}; "
-                             f"nearest: {ceil_div(self.rows, self.tokens) * self.tokens}")
+            raise ValueError(
+                f"Hardware rows must be a multiple of tokens ({self.tokens}), not {self.rows}; "
+                f"nearest: {ceil_div(self.rows, self.tokens) * self.tokens}"
+            )
         if self.rows < self.positions:
-            raise ValueError(f"Hardware rows must be at least positions ({self.positions}), not {self.rows}; "
-                             f"nearest: {ceil_div(self.positions, self.tokens) * self.tokens}")
+            raise ValueError(
+                f"Hardware rows must be at least positions ({self.positions}), not {self.rows}; "
+                f"nearest: {ceil_div(self.positions, self.tokens) * self.tokens}"
+            )
         if self.weight_depth < 2 * self.reduction or self.weight_depth & (self.weight_depth - 1):
             nearest = 1 << (2 * self.reduction - 1).bit_length()
-            raise ValueError(f"Hardware weight_depth must be a power of two and at least twice the longest reduction "
-                             f"({self.reduction}), not {self.weight_depth}; nearest: {nearest}")
+            raise ValueError(
+                f"Hardware weight_depth must be a power of two and at least twice the longest reduction "
+                f"({self.reduction}), not {self.weight_depth}; nearest: {nearest}"
+            )
         if self.multiplier not in ("dsp", "fabric"):
-            raise ValueError(f"Hardware multiplier must be 'dsp' or 'fabric', not {self.multiplier!r}")
+            raise ValueError(
+                f"Hardware multiplier must be 'dsp' or 'fabric', not {self.multiplier!r}"
+            )
         if unknown := self.units - set(UNITS):
-            raise ValueError(f"Hardware units must be among {', '.join(UNITS)}, not {', '.join(sorted(unknown))}")
+            raise ValueError(
+                f"Hardware units must be among {', '.join(UNITS)}, not {', '.join(sorted(unknown))}"
+            )
 
     @property
     def reduction(self):
@@ -115,12 +146,25 @@ class HardwareConfig:
     def config_hash(self):
         """32-bit hash of this configuration; images carry it and the hardware compares it."""
         fields = dataclasses.asdict(self) | {"units": sorted(self.units)}
-        return int.from_bytes(hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).digest()[:4], "little")
+        return int.from_bytes(
+            hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).digest()[:4], "little"
+        )
 
 
 HARDWARE = {
     "ci": HardwareConfig(),
     "ecp5": HardwareConfig(tokens=8, columns=8),
-    "edgebert": HardwareConfig(tokens=16, columns=16, bus_bits=128, slots=8, rows=128, positions=128, hidden=768,
-                               feed_forward=3072, embedding=128, heads=12, weight_depth=16384),
+    "edgebert": HardwareConfig(
+        tokens=16,
+        columns=16,
+        bus_bits=128,
+        slots=8,
+        rows=128,
+        positions=128,
+        hidden=768,
+        feed_forward=3072,
+        embedding=128,
+        heads=12,
+        weight_depth=16384,
+    ),
 }

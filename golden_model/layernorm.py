@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """LayerNorm from exact sums, without division (shared/spec/numerics.md).
 
-    N = H sum(x^2) - (sum x)^2,  y = (H x - sum x) / sqrt(N) * gamma + beta;  N = 0 gives beta.
+N = H sum(x^2) - (sum x)^2,  y = (H x - sum x) / sqrt(N) * gamma + beta;  N = 0 gives beta.
 """
 
 from golden_model.fixed import ACT_BITS, round_shift, saturate
@@ -10,7 +10,7 @@ from golden_model.functions import rsqrt
 
 __all__ = ["CENTRED_FRAC", "layernorm", "layernorm_float"]
 
-CENTRED_FRAC = 11        # of (H x - sum x) / 2^q, which is below 2 sqrt(H) <= 64
+CENTRED_FRAC = 11  # of (H x - sum x) / 2^q, which is below 2 sqrt(H) <= 64
 
 
 def layernorm(x, gamma, beta, shift, saturations=None):
@@ -24,7 +24,7 @@ def layernorm(x, gamma, beta, shift, saturations=None):
     total = x.sum(-1, keepdim=True)
     squares = (x * x).sum(-1, keepdim=True)
     n = size * squares - total * total
-    w, q = rsqrt(n)                                # 1/sqrt(n) = w * 2^-(16 + q)
+    w, q = rsqrt(n)  # 1/sqrt(n) = w * 2^-(16 + q)
     centred = size * x - total
     factor = saturate(round_shift(centred, q - CENTRED_FRAC), FACTOR_BITS, saturations)
     normal = round_shift(factor * w, MANTISSA_FRAC + CENTRED_FRAC - NORM_FRAC)

@@ -23,19 +23,19 @@ from golden_model.token_drop import keep
 
 __all__ = ["NEVER", "Result", "check_sentence", "run"]
 
-NEVER = 255        # dropped_at_layer of a token that stayed
+NEVER = 255  # dropped_at_layer of a token that stayed
 
 
 @dataclass
 class Result:
     """What the accelerator reports for one sentence, and every named tensor."""
 
-    logits: list                      # ACT, `Network.frac["logits"]` fraction bits
+    logits: list  # ACT, `Network.frac["logits"]` fraction bits
     predicted_class: int
-    exit_layer: int                   # counted from 1
-    entropies: list                   # unsigned Q2.16, by executed layer
-    tokens_per_layer: list            # after the drop, by executed layer
-    dropped_at_layer: list            # by position: layer from 0, or NEVER
+    exit_layer: int  # counted from 1
+    entropies: list  # unsigned Q2.16, by executed layer
+    tokens_per_layer: list  # after the drop, by executed layer
+    dropped_at_layer: list  # by position: layer from 0, or NEVER
     saturations: int
     tensors: dict = field(repr=False)
 
@@ -46,8 +46,10 @@ def check_sentence(model, tokens, segments):
         raise ValueError(f"Sentence must have 1..{model.positions} tokens, not {len(tokens)}")
     if len(segments) != len(tokens):
         raise ValueError(f"Segments must be as many as tokens, {len(tokens)}, not {len(segments)}")
-    for thing, ids, limit in (("Token", tokens, model.vocabulary),
-                              ("Segment", segments, model.segments)):
+    for thing, ids, limit in (
+        ("Token", tokens, model.vocabulary),
+        ("Segment", segments, model.segments),
+    ):
         for value in (int(ids.min()), int(ids.max())):
             if not 0 <= value < limit:
                 raise ValueError(f"{thing} must be in 0..{limit - 1}, not {value}")
@@ -70,13 +72,13 @@ class _Sentence:
 
     def run(self, tokens, segments):
         n = len(tokens)
-        x = self.embed(tokens, segments)                                # (n, H)
-        rows = torch.arange(n)                                          # original positions
+        x = self.embed(tokens, segments)  # (n, H)
+        rows = torch.arange(n)  # original positions
         dropped = torch.full((n,), NEVER)
         entropies, live = [], []
         for layer in range(self.model.layers):
             self.prefix = f"layer{layer}."
-            x, survivors = self.drop(layer, x, rows)                    # (m, H), (m,)
+            x, survivors = self.drop(layer, x, rows)  # (m, H), (m,)
             dropped[rows[~torch.isin(rows, survivors)]] = layer
             rows = survivors
             x = self.feed_forward(self.attend(x, rows))
@@ -86,8 +88,16 @@ class _Sentence:
             live.append(len(rows))
             if sure:
                 break
-        return Result(logits.tolist(), argmax(logits), layer + 1, entropies, live,
-                      dropped.tolist(), self.saturations.count, self.tensors)
+        return Result(
+            logits.tolist(),
+            argmax(logits),
+            layer + 1,
+            entropies,
+            live,
+            dropped.tolist(),
+            self.saturations.count,
+            self.tensors,
+        )
 
     def name(self, name, tensor):
         self.tensors[self.prefix + name] = tensor
@@ -106,24 +116,33 @@ class _Sentence:
         self.prefix = ""
         tables = [self.network.tables[name] for name in ("word", "position", "segment")]
         word, position, segment = (table.codes for table in tables)
-        total = embedding_sum(word[tokens], position[:len(tokens)], segment[segments],
-                              [table.shift for table in tables], self.network.fmt, self.saturations)
-        self.name("embed_sum", total)                                   # (n, E)
+        total = embedding_sum(
+            word[tokens],
+            position[: len(tokens)],
+            segment[segments],
+            [table.shift for table in tables],
+            self.network.fmt,
+            self.saturations,
+        )
+        self.name("embed_sum", total)  # (n, E)
         embed = self.name("embed", self.network.norms["embedding.norm"](total, self.saturations))
-        return self.linear("embedding.project", self.code("embed", embed))    # (n, H)
+        return self.linear("embedding.project", self.code("embed", embed))  # (n, H)
 
     def drop(self, layer, x, rows):
         """Contribution predictor and drop rule; survivors keep order and positions."""
-        self.name("x", x)                                               # (n, H)
+        self.name("x", x)  # (n, H)
         hidden, predict = contribution(
-            self.code("x", x), self.network.linears["predictor.hidden"].layers[layer],
-            self.network.linears["predictor.score"].layers[layer], self.model.activation,
-            self.saturations)
-        self.name("predict_hidden", hidden)                             # (n, 32)
+            self.code("x", x),
+            self.network.linears["predictor.hidden"].layers[layer],
+            self.network.linears["predictor.score"].layers[layer],
+            self.model.activation,
+            self.saturations,
+        )
+        self.name("predict_hidden", hidden)  # (n, 32)
         e = numerator(self.name("predict", predict), self.network.frac["predict"])
-        self.name("predict_exp", e)                                     # (n,) Q1.16
+        self.name("predict_exp", e)  # (n,) Q1.16
         kept = self.name("keep", keep(e, int(self.network.eta[layer]))).bool()
-        return x[kept], self.name("rows", rows[kept])                   # (m, H), (m,)
+        return x[kept], self.name("rows", rows[kept])  # (m, H), (m,)
 
     def attend(self, x, rows):
         """LayerNorm(x + output projection of the heads' contexts)."""
@@ -131,20 +150,21 @@ class _Sentence:
         heads = []
         for name, part in (("q", "query"), ("k", "key"), ("v", "value")):
             act = self.linear(f"attention.{part}", codes)
-            act = self.name(name, act.view(len(x), -1, self.model.head))     # (m, h, head)
+            act = self.name(name, act.view(len(x), -1, self.model.head))  # (m, h, head)
             heads.append(self.code(name, act))
         results = attention(*heads, rows, self.network, self.saturations)
-        for name, tensor in zip(("score", "numerator", "denominator", "context"), results,
-                                strict=True):
+        for name, tensor in zip(
+            ("score", "numerator", "denominator", "context"), results, strict=True
+        ):
             self.name(name, tensor)
-        context = self.code("context", results[3]).flatten(1)           # (m, h * head)
-        y = self.name("attention", self.linear("attention.output", context))    # (m, H)
+        context = self.code("context", results[3]).flatten(1)  # (m, h * head)
+        y = self.name("attention", self.linear("attention.output", context))  # (m, H)
         return self.add_and_norm("attention", x, y)
 
     def feed_forward(self, x):
         """LayerNorm(x + down(GELU(up(x))))."""
         up = self.network.linears["feed_forward.up"]
-        hidden = up(self.code("attention_norm", x), self.saturations)   # (m, FF)
+        hidden = up(self.code("attention_norm", x), self.saturations)  # (m, FF)
         hidden = saturate(round_shift(hidden, up.align), ACT_BITS, self.saturations)
         hidden = self.name("hidden", gelu(hidden, self.model.activation))
         y = self.name("ffn", self.linear("feed_forward.down", self.code("hidden", hidden)))
@@ -160,10 +180,14 @@ class _Sentence:
     def exit(self, ramp, cls):
         """(logits, reported entropy, whether to leave here); the last layer always leaves."""
         linears = self.network.linears
-        pooled, logits = off_ramp(self.code("x", cls), linears[f"{ramp}pooler"],
-                                  linears[f"{ramp}classifier"], self.saturations)
-        self.name("pooled", pooled)                                     # (H,)
-        self.name("logits", logits)                                     # (C,)
+        pooled, logits = off_ramp(
+            self.code("x", cls),
+            linears[f"{ramp}pooler"],
+            linears[f"{ramp}classifier"],
+            self.saturations,
+        )
+        self.name("pooled", pooled)  # (H,)
+        self.name("logits", logits)  # (C,)
         z, s = entropy_sums(logits, self.network.frac["logits"])
         entropy = self.name("entropy", reported_entropy(z, s))
         return logits, int(entropy), ramp == "" or bool(is_sure(z, s, self.network.exit_threshold))

@@ -58,8 +58,10 @@ class Linear:
     @cached_property
     def layers(self):
         """One Linear per layer, of the stacked predictors."""
-        return [replace(self, codes=codes, bias=bias)
-                for codes, bias in zip(self.codes, self.bias, strict=True)]
+        return [
+            replace(self, codes=codes, bias=bias)
+            for codes, bias in zip(self.codes, self.bias, strict=True)
+        ]
 
     def __call__(self, codes, saturations=None):
         """Codes (..., in) -> ACT (..., out)."""
@@ -103,14 +105,14 @@ class Network:
     fmt: NumberFormat
     frac: dict
     code_bias: dict
-    tables: dict                 # word, position, segment: Table
-    linears: dict                # by the names of LINEARS
-    norms: dict                  # embedding.norm, attention.norm, feed_forward.norm
-    residual_shift: dict         # attention, ffn
-    score_shift: int             # accumulator -> score
-    context_shift: int           # factor * reciprocal -> context, see softmax.context
+    tables: dict  # word, position, segment: Table
+    linears: dict  # by the names of LINEARS
+    norms: dict  # embedding.norm, attention.norm, feed_forward.norm
+    residual_shift: dict  # attention, ffn
+    score_shift: int  # accumulator -> score
+    context_shift: int  # factor * reciprocal -> context, see softmax.context
     live_heads: list
-    span: torch.Tensor           # (live heads, positions) 0..256
-    eta: torch.Tensor            # (layers,) unsigned Q1.16
-    exit_threshold: int          # unsigned Q2.16
-    dvfs_table: list             # predicted exit layer by entropy bin
+    span: torch.Tensor  # (live heads, positions) 0..256
+    eta: torch.Tensor  # (layers,) unsigned Q1.16
+    exit_threshold: int  # unsigned Q2.16
+    dvfs_table: list  # predicted exit layer by entropy bin

@@ -32,11 +32,30 @@ HEADROOM = 1.25
 FRAC_MIN, FRAC_MAX = -16, 31
 RESIDUAL_SHIFT_MAX = 15
 TABLE_SHIFT_MIN, TABLE_SHIFT_MAX = -8, 31
-FUNCTIONS = {"hidden": (GELU_FRAC, GELU_FRAC), "predict_hidden": (GELU_FRAC, GELU_FRAC),
-             "pooled": (TANH_IN_FRAC, TANH_FRAC)}    # (input, output) fraction bits
+FUNCTIONS = {
+    "hidden": (GELU_FRAC, GELU_FRAC),
+    "predict_hidden": (GELU_FRAC, GELU_FRAC),
+    "pooled": (TANH_IN_FRAC, TANH_FRAC),
+}  # (input, output) fraction bits
 # Tensors whose range is needed; attention_sum and ffn_sum (residual sums) may be added.
-RANGES = ("embed_sum", "embed", "x", "predict_hidden", "predict", "q", "k", "v", "score", "context",
-          "attention", "attention_norm", "hidden", "ffn", "pooled", "logits")
+RANGES = (
+    "embed_sum",
+    "embed",
+    "x",
+    "predict_hidden",
+    "predict",
+    "q",
+    "k",
+    "v",
+    "score",
+    "context",
+    "attention",
+    "attention_norm",
+    "hidden",
+    "ffn",
+    "pooled",
+    "logits",
+)
 
 
 def act_frac(maximum):
@@ -78,29 +97,55 @@ class _Quantizer:
         self.weights[name] = self.weights[name][:, features]
 
     def network(self):
-        self.code_bias = {name: bias_for(self.checkpoint.ranges[name], self.fmt) for name in (
-            "embed", "x", "predict_hidden", "q", "k", "v", "context", "attention_norm", "hidden",
-            "pooled")} | {"numerator": numerator_bias(self.fmt)}
-        self.weight_bias = {name: bias_for(self.weights[f"{name}.weight"].abs().max(), self.fmt)
-                            for name in LINEARS}
+        self.code_bias = {
+            name: bias_for(self.checkpoint.ranges[name], self.fmt)
+            for name in (
+                "embed",
+                "x",
+                "predict_hidden",
+                "q",
+                "k",
+                "v",
+                "context",
+                "attention_norm",
+                "hidden",
+                "pooled",
+            )
+        } | {"numerator": numerator_bias(self.fmt)}
+        self.weight_bias = {
+            name: bias_for(self.weights[f"{name}.weight"].abs().max(), self.fmt) for name in LINEARS
+        }
         self.frac = self._fracs()
         f = self.frac
         return Network(
-            model=self.model, fmt=self.fmt, frac=f, code_bias=self.code_bias,
+            model=self.model,
+            fmt=self.fmt,
+            frac=f,
+            code_bias=self.code_bias,
             tables={name: self._table(name) for name in ("word", "position", "segment")},
             linears={name: self._linear(name) for name in LINEARS},
-            norms={"embedding.norm": self._norm("embedding.norm", "embed"),
-                   "attention.norm": self._norm("attention.norm", "attention_norm"),
-                   "feed_forward.norm": self._norm("feed_forward.norm", "x")},
-            residual_shift={"attention": f["x"] - f["attention"],
-                            "ffn": f["attention_norm"] - f["ffn"]},
+            norms={
+                "embedding.norm": self._norm("embedding.norm", "embed"),
+                "attention.norm": self._norm("attention.norm", "attention_norm"),
+                "feed_forward.norm": self._norm("feed_forward.norm", "x"),
+            },
+            residual_shift={
+                "attention": f["x"] - f["attention"],
+                "ffn": f["attention_norm"] - f["ffn"],
+            },
             score_shift=self._score_frac() - f["score"],
             context_shift=context_shift(self.fmt, self.code_bias["v"], f["context"]),
-            live_heads=self.live_heads, span=self.span[self.live_heads],
+            live_heads=self.live_heads,
+            span=self.span[self.live_heads],
             eta=(self.weights["eta"] * 2**ETA_FRAC).round().long().clamp(0, 2**ETA_FRAC),
-            exit_threshold=max(0, min(2**THRESHOLD_BITS - 1, round(
-                self.checkpoint.exit_threshold * 2**THRESHOLD_FRAC))),
-            dvfs_table=self._dvfs_table())
+            exit_threshold=max(
+                0,
+                min(
+                    2**THRESHOLD_BITS - 1, round(self.checkpoint.exit_threshold * 2**THRESHOLD_FRAC)
+                ),
+            ),
+            dvfs_table=self._dvfs_table(),
+        )
 
     # Binary points.
 
@@ -115,8 +160,11 @@ class _Quantizer:
         f = {name: act_frac(ranges[name]) for name in RANGES}
         f["attention"] = act_frac(ranges.get("attention_sum", ranges["x"] + ranges["attention"]))
         f["ffn"] = act_frac(ranges.get("ffn_sum", ranges["attention_norm"] + ranges["ffn"]))
-        for norm, name in (("embedding.norm", "embed"), ("attention.norm", "attention_norm"),
-                           ("feed_forward.norm", "x")):
+        for norm, name in (
+            ("embedding.norm", "embed"),
+            ("attention.norm", "attention_norm"),
+            ("feed_forward.norm", "x"),
+        ):
             gamma, beta = (self.weights[f"{norm}.{part}"].abs().max() for part in ("gamma", "beta"))
             f[name] = min(f[name], act_frac(beta), act_frac(gamma) + NORM_FRAC)
         for name, (_, output) in LINEARS.items():
@@ -127,8 +175,10 @@ class _Quantizer:
         for total, residual in (("attention", "x"), ("ffn", "attention_norm")):
             f[total] = min(f[total], f[residual])
             if f[residual] - f[total] > RESIDUAL_SHIFT_MAX:
-                raise ValueError(f"Range of the sum with {total} must be below 2^15 times that of "
-                                 f"{residual}, not 2^{f[residual] - f[total]} times")
+                raise ValueError(
+                    f"Range of the sum with {total} must be below 2^15 times that of "
+                    f"{residual}, not 2^{f[residual] - f[total]} times"
+                )
         for name in ("word", "position", "segment"):
             bias = bias_for(self.weights[f"embedding.{name}"].abs().max(), self.fmt)
             f["embed_sum"] = min(f["embed_sum"], self.fmt.mantissa - bias - TABLE_SHIFT_MIN)
@@ -146,7 +196,7 @@ class _Quantizer:
         source, output = LINEARS[name]
         weight, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
         if name == "predictor.score":
-            weight, bias = weight[:, None], bias[:, None]      # (layers, 1, 32), (layers, 1)
+            weight, bias = weight[:, None], bias[:, None]  # (layers, 1, 32), (layers, 1)
         accumulator = self._accumulator_frac(name)
         frac, align = self.frac[output], 0
         if output in FUNCTIONS:
@@ -155,24 +205,38 @@ class _Quantizer:
         codes = encode(weight, self.weight_bias[name], self.fmt)
         bias = (bias * 2.0**accumulator).round()
         self._check_accumulator(name, codes, bias)
-        return Linear(codes, bias.long(), self.weight_bias[name], self.code_bias[source],
-                      accumulator - frac, frac, self.fmt, align)
+        return Linear(
+            codes,
+            bias.long(),
+            self.weight_bias[name],
+            self.code_bias[source],
+            accumulator - frac,
+            frac,
+            self.fmt,
+            align,
+        )
 
     def _check_accumulator(self, name, codes, bias):
         bits = self.fmt.accumulator_bits(self.model.longest_reduction)
         dot = decode_integer(codes, self.fmt).abs().sum(-1) * self.fmt.largest
         worst = float((dot + bias.abs()).max())
-        if worst >= 2.0**(bits - 1):
-            raise ValueError(f"Sums of {name} must fit {bits} bits with their bias, "
-                             f"not reach 2^{math.log2(worst):.1f}")
+        if worst >= 2.0 ** (bits - 1):
+            raise ValueError(
+                f"Sums of {name} must fit {bits} bits with their bias, "
+                f"not reach 2^{math.log2(worst):.1f}"
+            )
 
     def _norm(self, name, output):
         gamma, beta = self.weights[f"{name}.gamma"], self.weights[f"{name}.beta"]
         frac = self.frac[output]
         gamma_frac = min(act_frac(gamma.abs().max()), frac + SHIFT_MAX - NORM_FRAC)
-        return Norm(saturate((gamma * 2.0**gamma_frac).round().long(), ACT_BITS),
-                    saturate((beta * 2.0**frac).round().long(), ACT_BITS),
-                    gamma_frac, NORM_FRAC + gamma_frac - frac, frac)
+        return Norm(
+            saturate((gamma * 2.0**gamma_frac).round().long(), ACT_BITS),
+            saturate((beta * 2.0**frac).round().long(), ACT_BITS),
+            gamma_frac,
+            NORM_FRAC + gamma_frac - frac,
+            frac,
+        )
 
     def _dvfs_table(self):
         table = self.checkpoint.dvfs_table

@@ -29,16 +29,19 @@ def random_sentences(model, count, seed=0, low=1, high=None):
     return sentences
 
 
-def random_checkpoint(model, seed=0, density=0.5, dead_heads=0, spans=True, eta=0.7,
-                      exit_threshold=0.5, calibration=8):
+def random_checkpoint(
+    model, seed=0, density=0.5, dead_heads=0, spans=True, eta=0.7, exit_threshold=0.5, calibration=8
+):
     """A seeded Checkpoint of `model`, weights `density` non-zero, `dead_heads` heads without span.
 
     spans: live heads get ramps of different lengths, else ones. eta grows to its value over the
     layers; exit_threshold is in nats. Ranges come from `calibration` random sentences.
     """
     generator = torch.Generator().manual_seed(seed)
-    tensors = {name: _random(name, shape, density, generator)
-               for name, shape in tensor_shapes(model).items()}
+    tensors = {
+        name: _random(name, shape, density, generator)
+        for name, shape in tensor_shapes(model).items()
+    }
     tensors["attention.span"] = _spans(model, dead_heads, spans)
     tensors["eta"] = eta * torch.linspace(0.5, 1, model.layers)
     table = [min(model.layers, 1 + entropy_bin // 4) for entropy_bin in range(dvfs.BINS)]

@@ -81,8 +81,16 @@ class Reference:
             live.append(len(rows))
             if last or (self.may_exit and entropy < self.threshold):
                 break
-        return Result(logits.tolist(), argmax(logits), layer + 1, entropies, live, dropped.tolist(),
-                      0, self.tensors)
+        return Result(
+            logits.tolist(),
+            argmax(logits),
+            layer + 1,
+            entropies,
+            live,
+            dropped.tolist(),
+            0,
+            self.tensors,
+        )
 
     def name(self, name, tensor):
         self.tensors[self.prefix + name] = tensor
@@ -90,17 +98,22 @@ class Reference:
 
     def embed(self, tokens, segments):
         w = self.weights
-        total = embedding_sum_float(w["embedding.word"][tokens],
-                                    w["embedding.position"][:len(tokens)],
-                                    w["embedding.segment"][segments])
+        total = embedding_sum_float(
+            w["embedding.word"][tokens],
+            w["embedding.position"][: len(tokens)],
+            w["embedding.segment"][segments],
+        )
         embed = self.name("embed", self.norm("embedding.norm", self.name("embed_sum", total)))
         return self.linear("embedding.project", embed)
 
     def drop(self, layer, x, rows):
         self.name("x", x)
         hidden, predict = contribution_float(
-            x, lambda t: self.linear("predictor.hidden", t, layer),
-            lambda t: self.linear("predictor.score", t, layer), self.model.activation)
+            x,
+            lambda t: self.linear("predictor.hidden", t, layer),
+            lambda t: self.linear("predictor.score", t, layer),
+            self.model.activation,
+        )
         self.name("predict_hidden", hidden)
         self.name("predict_exp", torch.exp(self.name("predict", predict) - predict.max()))
         eta = self.weights["eta"][layer] if self.may_drop else 0.0
@@ -109,12 +122,16 @@ class Reference:
         return x[kept], self.name("rows", rows[kept])
 
     def attend(self, x, rows):
-        q, k, v = (self.linear(f"attention.{part}", x).view(len(x), self.model.heads, -1)
-                   for part in ("query", "key", "value"))
-        q, k, v = (self.name(name, t[:, self.live])
-                   for name, t in (("q", q), ("k", k), ("v", v)))       # (m, h, head)
-        score = self.name("score", torch.einsum("qhd,khd->hqk", self.code("q", q),
-                                                self.code("k", k)))
+        q, k, v = (
+            self.linear(f"attention.{part}", x).view(len(x), self.model.heads, -1)
+            for part in ("query", "key", "value")
+        )
+        q, k, v = (
+            self.name(name, t[:, self.live]) for name, t in (("q", q), ("k", k), ("v", v))
+        )  # (m, h, head)
+        score = self.name(
+            "score", torch.einsum("qhd,khd->hqk", self.code("q", q), self.code("k", k))
+        )
         e = torch.exp(score - score.amax(-1, keepdim=True))
         e = e * span_mask(self.weights["attention.span"][self.live], rows)
         if self.fmt is not None:
@@ -135,8 +152,11 @@ class Reference:
         return self.name("feed_forward_norm", self.norm("feed_forward.norm", total))
 
     def exit(self, ramp, cls):
-        pooled, logits = off_ramp_float(cls, lambda t: self.linear(f"{ramp}pooler", t),
-                                        lambda t: self.linear(f"{ramp}classifier", t))
+        pooled, logits = off_ramp_float(
+            cls,
+            lambda t: self.linear(f"{ramp}pooler", t),
+            lambda t: self.linear(f"{ramp}classifier", t),
+        )
         self.name("pooled", pooled)
         self.name("logits", logits)
         entropy = float(self.name("entropy", entropy_float(logits)))

@@ -21,8 +21,18 @@ from golden_model.formats import (
 )
 from golden_model.functions import exp, reciprocal
 
-__all__ = ["context", "context_shift", "denominator", "distance", "encode_numerator",
-           "factor_guard", "mask_numerator", "numerator", "numerator_bias", "softmax_float"]
+__all__ = [
+    "context",
+    "context_shift",
+    "denominator",
+    "distance",
+    "encode_numerator",
+    "factor_guard",
+    "mask_numerator",
+    "numerator",
+    "numerator_bias",
+    "softmax_float",
+]
 
 
 def distance(x, maximum, frac):

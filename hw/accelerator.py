@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The accelerator: registers, image loader, bus masters and the core; loading, running, failing and being reset."""
+
 from amaranth import Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
@@ -40,7 +41,9 @@ class Accelerator(wiring.Component):
     def __init__(self, config, *, trace=False):
         self.config, self.trace = config, trace
         self.core = Core(config)
-        members = axi.flat("s_axil", axi.lite(ADDRESS_BITS).flip()) | axi.flat("m_axi", axi.master(config.bus_bits))
+        members = axi.flat("s_axil", axi.lite(ADDRESS_BITS).flip()) | axi.flat(
+            "m_axi", axi.master(config.bus_bits)
+        )
         members |= axi.flat("m_axi_emb", axi.read(config.bus_bits)) | {"irq": Out(1)}
         if "dvfs" in config.units:
             members |= dvfs_ports()
@@ -76,8 +79,19 @@ class Accelerator(wiring.Component):
     def _settings(self, m):
         """Registers to the loader and the core; a slot limit of nothing or too much is what the hardware has."""
         registers, queue, loader = self.registers, self.core.queue, self.loader
-        for name in ("image_base", "image_size", "input_base", "input_size", "result_base", "result_size", "embedding_base",
-                     "embedding_size", "queue_base", "queue_count", "exit_threshold"):
+        for name in (
+            "image_base",
+            "image_size",
+            "input_base",
+            "input_size",
+            "result_base",
+            "result_size",
+            "embedding_base",
+            "embedding_size",
+            "queue_base",
+            "queue_count",
+            "exit_threshold",
+        ):
             m.d.comb += queue[name].eq(getattr(registers, name))
         for name in ("image_base", "image_size", "embedding_base", "embedding_size"):
             m.d.comb += getattr(loader, name).eq(getattr(registers, name))
@@ -86,7 +100,8 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             queue.slot_limit.eq(Mux(usable, limit, self.config.slots)),
             self.core.image.eq(loader.image),
-            self.core.constant_valid.eq(loader.o_constant.valid), self.core.constant.eq(loader.o_constant.payload),
+            self.core.constant_valid.eq(loader.o_constant.valid),
+            self.core.constant.eq(loader.o_constant.payload),
             loader.o_constant.ready.eq(1),
             registers.exit_threshold_load.eq(loader.done & (loader.error == 0)),
             registers.exit_threshold_value.eq(loader.image.exit_threshold),
@@ -98,8 +113,10 @@ class Accelerator(wiring.Component):
         self.abort = Signal()
         error, idle = self._error(m), self._masters(m)
         m.d.comb += [
-            registers.status.busy.eq(self.loading | self.running | self.reset), registers.status.loaded.eq(loader.loaded),
-            registers.status.error.eq(self.failed), loader.abort.eq(self.reset),
+            registers.status.busy.eq(self.loading | self.running | self.reset),
+            registers.status.loaded.eq(loader.loaded),
+            registers.status.error.eq(self.failed),
+            loader.abort.eq(self.reset),
         ]
         with m.FSM():
             with m.State("IDLE"):
@@ -125,24 +142,41 @@ class Accelerator(wiring.Component):
                     m.next = "IDLE"
                 self._reset_or(m, registers, error)
             with m.State("FAILED"):
-                m.d.comb += [self.abort.eq(1), self.failed.eq(1)]
+                m.d.comb += [
+                    self.abort.eq(1),
+                    self.failed.eq(1),
+                ]
                 self._reset_or(m, registers, None)
             with m.State("RESET"):
-                m.d.comb += [self.abort.eq(1), self.reset.eq(1)]
-                m.d.sync += [self.done.eq(0), self.error.eq(0), self.error_pc.eq(0)]
+                m.d.comb += [
+                    self.abort.eq(1),
+                    self.reset.eq(1),
+                ]
+                m.d.sync += [
+                    self.done.eq(0),
+                    self.error.eq(0),
+                    self.error_pc.eq(0),
+                ]
                 m.next = "DRAIN"
             with m.State("DRAIN"):
                 m.d.comb += self.reset.eq(1)
                 with m.If(idle):
                     m.next = "IDLE"
-        m.d.comb += [registers.status.done.eq(self.done), registers.error.eq(self.error), registers.error_pc.eq(self.error_pc)]
+        m.d.comb += [
+            registers.status.done.eq(self.done),
+            registers.error.eq(self.error),
+            registers.error_pc.eq(self.error_pc),
+        ]
 
     def _reset_or(self, m, registers, error):
         """Leave this state for a soft reset, or for an error, which the registers keep."""
         if error is not None:
             with m.If(error != 0):
                 pc = Mux(self.reader.error != 0, self.core.read_pc, self.core.pc)
-                m.d.sync += [self.error.eq(error), self.error_pc.eq(Mux(self.running, pc, 0))]
+                m.d.sync += [
+                    self.error.eq(error),
+                    self.error_pc.eq(Mux(self.running, pc, 0)),
+                ]
                 m.d.comb += registers.irq_cause_set.error.eq(1)
                 m.next = "FAILED"
         with m.If(registers.control.reset):
@@ -161,13 +195,21 @@ class Accelerator(wiring.Component):
         # A row that points outside the embedding image is that sentence's fault, a bus that answers with an error everybody's.
         bus_error = (embedding != 0) & (embedding != Error.WINDOW) & self.running
         words = self.reader.o, self.embedder.o_data  # that a load waits for
-        progress = Mux(self.running, self.core.progress, (words[0].valid & words[0].ready) | (words[1].valid & words[1].ready))
+        progress = Mux(
+            self.running,
+            self.core.progress,
+            (words[0].valid & words[0].ready) | (words[1].valid & words[1].ready),
+        )
         m.d.sync += waited.eq(Mux((self.loading | self.running) & ~progress, waited + 1, 0))
         causes = (
-            (self.core.fault != 0, self.core.fault), (self.reader.error != 0, self.reader.error),
-            (self.writer.error != 0, self.writer.error), (bus_error, Error.EMBEDDING_BUS),
-            (self.loading & self.loader.done, self.loader.error), (self.running & ~self.loader.loaded, Error.NOT_LOADED),
-            ((limit != 0) & (waited >= limit), Error.WATCHDOG))
+            (self.core.fault != 0, self.core.fault),
+            (self.reader.error != 0, self.reader.error),
+            (self.writer.error != 0, self.writer.error),
+            (bus_error, Error.EMBEDDING_BUS),
+            (self.loading & self.loader.done, self.loader.error),
+            (self.running & ~self.loader.loaded, Error.NOT_LOADED),
+            ((limit != 0) & (waited >= limit), Error.WATCHDOG),
+        )
         for cause, code in reversed(causes):
             with m.If(cause):
                 m.d.comb += error.eq(code)
@@ -177,29 +219,49 @@ class Accelerator(wiring.Component):
         """The memory reader and the embedder serve the loader while it loads, else the core; the writer serves the core."""
         loader, core, reader, embedder = self.loader, self.core, self.reader, self.embedder
         m.d.comb += [
-            reader.i_request.valid.eq(Mux(self.loading, loader.o_request.valid, core.o_request.valid & self.running)),
-            reader.i_request.payload.eq(Mux(self.loading, loader.o_request.payload.as_value(), core.o_request.payload.as_value())),
+            reader.i_request.valid.eq(
+                Mux(self.loading, loader.o_request.valid, core.o_request.valid & self.running)
+            ),
+            reader.i_request.payload.eq(
+                Mux(
+                    self.loading,
+                    loader.o_request.payload.as_value(),
+                    core.o_request.payload.as_value(),
+                )
+            ),
             loader.o_request.ready.eq(reader.i_request.ready & self.loading),
             core.o_request.ready.eq(reader.i_request.ready & self.running),
-            loader.i_data.valid.eq(reader.o.valid & self.loading), loader.i_data.payload.eq(reader.o.payload),
-            core.words.valid.eq(reader.o.valid & self.running), core.words.payload.eq(reader.o.payload),
+            loader.i_data.valid.eq(reader.o.valid & self.loading),
+            loader.i_data.payload.eq(reader.o.payload),
+            core.words.valid.eq(reader.o.valid & self.running),
+            core.words.payload.eq(reader.o.payload),
             reader.o.ready.eq(Mux(self.loading, loader.i_data.ready, core.words.ready)),
-            embedder.loading.eq(self.loading), embedder.base.eq(self.registers.embedding_base),
-            embedder.size.eq(self.registers.embedding_size), embedder.table.eq(loader.embedding),
-            embedder.word_shift.eq(core.shifts.word), embedder.position_shift.eq(core.shifts.position),
+            embedder.loading.eq(self.loading),
+            embedder.base.eq(self.registers.embedding_base),
+            embedder.size.eq(self.registers.embedding_size),
+            embedder.table.eq(loader.embedding),
+            embedder.word_shift.eq(core.shifts.word),
+            embedder.position_shift.eq(core.shifts.position),
             embedder.segment_shift.eq(core.shifts.segment),
         ]
         wiring.connect(m, loader.o_embedding_request, embedder.i_request)
         wiring.connect(m, embedder.o_data, loader.i_embedding_data)
         wiring.connect(m, core.o_token, embedder.i)
-        m.d.comb += [core.feature_valid.eq(embedder.feature_valid), core.feature.eq(embedder.feature)]
+        m.d.comb += [
+            core.feature_valid.eq(embedder.feature_valid),
+            core.feature.eq(embedder.feature),
+        ]
         wiring.connect(m, embedder.o_done, core.token_done)
         m.d.comb += [
-            loader.i_error.eq(self.reader.error), loader.i_embedding_error.eq(embedder.error),
+            loader.i_error.eq(self.reader.error),
+            loader.i_embedding_error.eq(embedder.error),
             self.writer.i_request.valid.eq(core.o_result.valid & self.running),
-            self.writer.i_request.payload.eq(core.o_result.payload), core.o_result.ready.eq(self.writer.i_request.ready & self.running),
-            self.writer.i_data.valid.eq(core.result_data.valid), self.writer.i_data.payload.eq(core.result_data.payload),
-            core.result_data.ready.eq(self.writer.i_data.ready), core.result_done.eq(self.writer.done),
+            self.writer.i_request.payload.eq(core.o_result.payload),
+            core.o_result.ready.eq(self.writer.i_request.ready & self.running),
+            self.writer.i_data.valid.eq(core.result_data.valid),
+            self.writer.i_data.payload.eq(core.result_data.payload),
+            core.result_data.ready.eq(self.writer.i_data.ready),
+            core.result_done.eq(self.writer.done),
         ]
 
     def _count(self, m):
@@ -207,9 +269,19 @@ class Accelerator(wiring.Component):
         if "counters" not in self.config.units:
             return
         core, bus = self.core.counters, self.config.bus_bytes
-        steps = {name: Mux(getattr(self, f"{port}valid") & getattr(self, f"{port}ready"), bus, 0) for name, port in (
-            ("bytes_read", "m_axi_r"), ("bytes_embedding", "m_axi_emb_r"), ("bytes_written", "m_axi_w"))}
-        steps |= {"cycles": self.running, "saturations": core.saturations + self.embedder.saturated, "embedding_errors": self.embedder.failed}
+        steps = {
+            name: Mux(getattr(self, f"{port}valid") & getattr(self, f"{port}ready"), bus, 0)
+            for name, port in (
+                ("bytes_read", "m_axi_r"),
+                ("bytes_embedding", "m_axi_emb_r"),
+                ("bytes_written", "m_axi_w"),
+            )
+        }
+        steps |= {
+            "cycles": self.running,
+            "saturations": core.saturations + self.embedder.saturated,
+            "embedding_errors": self.embedder.failed,
+        }
         for name in (counter.lower() for counter in COUNTERS):
             step = steps[name] if name in steps else core[name]
             counter = Signal(64, name=f"counter_{name}")

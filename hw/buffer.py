@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """On-chip buffers that are read as streams, and the turn of a block of words."""
+
 from itertools import pairwise
 
 from amaranth import Cat, Module, Mux, Shape, Signal, unsigned
@@ -40,19 +41,29 @@ class Buffer(wiring.Component):
         self.lanes, self.depth = lanes, depth
         self.word = data.ArrayLayout(shape, lanes)
         self._bits = Shape.cast(shape).width
-        super().__init__({
-            "write": In(1), "write_address": In(32), "write_data": In(self.word), "write_lanes": In(lanes),
-            "i": In(stream.Signature(request_layout())), "hold": In(1), "index": Out(16),
-            "o": Out(stream.Signature(data.StructLayout({"values": self.word, "last": 1}))),
-        })
+        super().__init__(
+            {
+                "write": In(1),
+                "write_address": In(32),
+                "write_data": In(self.word),
+                "write_lanes": In(lanes),
+                "i": In(stream.Signature(request_layout())),
+                "hold": In(1),
+                "index": Out(16),
+                "o": Out(stream.Signature(data.StructLayout({"values": self.word, "last": 1}))),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = memory = Memory(shape=unsigned(self.lanes * self._bits), depth=self.depth, init=[])
+        m.submodules.memory = memory = Memory(
+            shape=unsigned(self.lanes * self._bits), depth=self.depth, init=[]
+        )
         write = memory.write_port(granularity=self._bits)
         read = memory.read_port()
         m.d.comb += [
-            write.addr.eq(Mux(self.write, self.write_address, 0)), write.data.eq(self.write_data.as_value()),
+            write.addr.eq(Mux(self.write, self.write_address, 0)),
+            write.data.eq(self.write_data.as_value()),
             write.en.eq(Mux(self.write, self.write_lanes, 0)),
         ]
         advance, remaining, address = Signal(), Signal(16), Signal(32)
@@ -69,12 +80,16 @@ class Buffer(wiring.Component):
         with m.If(issue):
             m.d.sync += [
                 address.eq(read.addr + 1),
-                remaining.eq(left - 1), self.index.eq(Mux(left == 1, 0, self.index + 1)),
+                remaining.eq(left - 1),
+                self.index.eq(Mux(left == 1, 0, self.index + 1)),
             ]
         with m.If(advance):
             m.d.sync += [
-                reading.eq(issue), read_last.eq(left == 1),
-                self.o.valid.eq(reading), self.o.payload.values.eq(read.data), self.o.payload.last.eq(read_last),
+                reading.eq(issue),
+                read_last.eq(left == 1),
+                self.o.valid.eq(reading),
+                self.o.payload.values.eq(read.data),
+                self.o.payload.last.eq(read_last),
             ]
         return m
 
@@ -95,38 +110,55 @@ class Turn(wiring.Component):
     def __init__(self, shape, width, beats):
         self.width, self.beats = width, beats
         self._bits = Shape.cast(shape).width
-        super().__init__({
-            "i": In(stream.Signature(data.ArrayLayout(shape, width))), "cut": In(1),
-            "o": Out(stream.Signature(data.StructLayout({"values": data.ArrayLayout(shape, beats), "last": 1}))),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(data.ArrayLayout(shape, width))),
+                "cut": In(1),
+                "o": Out(
+                    stream.Signature(
+                        data.StructLayout({"values": data.ArrayLayout(shape, beats), "last": 1})
+                    )
+                ),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
-        blocks = [[Signal(self.beats * self._bits, name=f"block_{b}_{j}") for j in range(self.width)]
-                  for b in range(2)]
+        blocks = [
+            [Signal(self.beats * self._bits, name=f"block_{b}_{j}") for j in range(self.width)]
+            for b in range(2)
+        ]
         full = Signal(2)
         filling, emptying = Signal(), Signal()
         filled, emptied = Signal(range(self.beats)), Signal(range(self.width))
         take, give = Signal(), Signal()
         m.d.comb += [
-            self.i.ready.eq(~full.bit_select(filling, 1)), take.eq(self.i.valid & self.i.ready),
-            self.o.valid.eq(full.bit_select(emptying, 1)), give.eq(self.o.valid & self.o.ready),
+            self.i.ready.eq(~full.bit_select(filling, 1)),
+            take.eq(self.i.valid & self.i.ready),
+            self.o.valid.eq(full.bit_select(emptying, 1)),
+            give.eq(self.o.valid & self.o.ready),
             self.o.payload.last.eq((emptied == self.width - 1) | self.cut),
             self.o.payload.values.as_value().eq(Mux(emptying, blocks[1][0], blocks[0][0])),
         ]
         for b, block in enumerate(blocks):
             with m.If(take & (filling == b)):
                 for j, row in enumerate(block):
-                    m.d.sync += row.eq(Cat(row[self._bits:], self.i.payload[j]))
+                    m.d.sync += row.eq(Cat(row[self._bits :], self.i.payload[j]))
             with m.If(give & (emptying == b)):
                 for row, following in pairwise(block):
                     m.d.sync += row.eq(following)
         with m.If(take):
             m.d.sync += filled.eq(Mux(filled == self.beats - 1, 0, filled + 1))
             with m.If(filled == self.beats - 1):
-                m.d.sync += [filling.eq(~filling), full.bit_select(filling, 1).eq(1)]
+                m.d.sync += [
+                    filling.eq(~filling),
+                    full.bit_select(filling, 1).eq(1),
+                ]
         with m.If(give):
             m.d.sync += emptied.eq(Mux(self.o.payload.last, 0, emptied + 1))
             with m.If(self.o.payload.last):
-                m.d.sync += [emptying.eq(~emptying), full.bit_select(emptying, 1).eq(0)]
+                m.d.sync += [
+                    emptying.eq(~emptying),
+                    full.bit_select(emptying, 1).eq(0),
+                ]
         return m

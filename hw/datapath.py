@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Buffers, array and the engines that work on rows: LINEAR, NORM and ATTEND share one gather, one array and one store."""
+
 from amaranth import Module, Mux
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -31,7 +32,8 @@ def buffer_words(config):
         "state": config.physical_rows * row_blocks(config),
         "sum": config.tiles * config.hidden,
         "normed": config.tiles * widest,
-        "codes": config.tiles * max(2 * config.hidden, config.feed_forward) + cls_tiles * config.hidden,
+        "codes": config.tiles * max(2 * config.hidden, config.feed_forward)
+        + cls_tiles * config.hidden,
         "keys": config.tiles * config.hidden,
         "values": config.rows * (ceil_div(config.hidden, config.columns) + config.heads),
         "scores": max(config.tiles, cls_tiles * config.classes),
@@ -62,7 +64,10 @@ class Datapath(wiring.Component):
         t = config.tokens
         self.state = Buffer(ACT, t, words["state"])
         self.sum, self.normed = Buffer(ACT, t, words["sum"]), Buffer(ACT, t, words["normed"])
-        self.codes, self.keys = Buffer(code(config), t, words["codes"]), Buffer(code(config), t, words["keys"])
+        self.codes, self.keys = (
+            Buffer(code(config), t, words["codes"]),
+            Buffer(code(config), t, words["keys"]),
+        )
         self.values = Buffer(code(config), config.columns, words["values"])
         self.scores = Buffer(ACT, t, words["scores"])
         self.gather, self.store = Gather(config), Store(config)
@@ -70,28 +75,61 @@ class Datapath(wiring.Component):
         self.operand = Operand(config, self.gather.request)
         self.linear, self.norm = Linear(config), Norm(config, self.gather.request)
         self.attention = Attention(config, self.store.scores.payload.shape(), self.gather.request)
-        taps = {"stored": self.store.stored, "result": self.norm.result, "score": self.attention.score,
-                "numerator": self.attention.numerator, "denominator": self.attention.denominator}
+        taps = {
+            "stored": self.store.stored,
+            "result": self.norm.result,
+            "score": self.attention.score,
+            "numerator": self.attention.numerator,
+            "denominator": self.attention.denominator,
+        }
         engines = data.StructLayout({"linear": 1, "norm": 1, "attend": 1})
-        super().__init__({
-            "start": In(engines), "done": Out(engines), "sent": Out(engines), "taken": In(1), "mask": In(config.slots), "opening": In(256),
-            "turn": In(1), "instruction": In(256), "pending": In(1),
-            "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
-            "row_address": Out(16), "row_physical": In(16), "row_position": In(16),
-            "weights": In(stream.Signature(string_layout(config))), "reduction": In(16), "groups": In(16),
-            "staged": In(stream.Signature(word_layout(config))),
-            "scores_request": In(stream.Signature(request_layout())),
-            "scores_words": Out(self.scores.o.signature),
-            "param_write": In(self.norm.param_write.signature.flip()),
-            "span_write": In(self.attention.span_write.signature.flip()),
-            "saturated": Out(16),
-            **{f"{name}_valid": Out(1) for name in taps}, **{name: Out(tap.shape()) for name, tap in taps.items()},
-        })
+        super().__init__(
+            {
+                "start": In(engines),
+                "done": Out(engines),
+                "sent": Out(engines),
+                "taken": In(1),
+                "mask": In(config.slots),
+                "opening": In(256),
+                "turn": In(1),
+                "instruction": In(256),
+                "pending": In(1),
+                "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
+                "row_address": Out(16),
+                "row_physical": In(16),
+                "row_position": In(16),
+                "weights": In(stream.Signature(string_layout(config))),
+                "reduction": In(16),
+                "groups": In(16),
+                "staged": In(stream.Signature(word_layout(config))),
+                "scores_request": In(stream.Signature(request_layout())),
+                "scores_words": Out(self.scores.o.signature),
+                "param_write": In(self.norm.param_write.signature.flip()),
+                "span_write": In(self.attention.span_write.signature.flip()),
+                "saturated": Out(16),
+                **{f"{name}_valid": Out(1) for name in taps},
+                **{name: Out(tap.shape()) for name, tap in taps.items()},
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
-        for name in ("state", "sum", "normed", "codes", "keys", "values", "scores", "gather", "store", "array",
-                     "operand", "linear", "norm", "attention"):
+        for name in (
+            "state",
+            "sum",
+            "normed",
+            "codes",
+            "keys",
+            "values",
+            "scores",
+            "gather",
+            "store",
+            "array",
+            "operand",
+            "linear",
+            "norm",
+            "attention",
+        ):
             m.submodules[name] = getattr(self, name)
         op = fields(self.instruction)
         self._attending = op.opcode == Opcode.ATTEND
@@ -105,17 +143,31 @@ class Datapath(wiring.Component):
         return m
 
     def _engines(self, m):
-        for name, engine in (("linear", self.linear), ("norm", self.norm), ("attend", self.attention)):
-            m.d.comb += [engine.start.eq(self.start[name]), engine.mask.eq(self.mask), engine.slots.eq(self.slots),
-                         engine.instruction.eq(self.instruction)]
+        for name, engine in (
+            ("linear", self.linear),
+            ("norm", self.norm),
+            ("attend", self.attention),
+        ):
+            m.d.comb += [
+                engine.start.eq(self.start[name]),
+                engine.mask.eq(self.mask),
+                engine.slots.eq(self.slots),
+                engine.instruction.eq(self.instruction),
+            ]
         with m.If(fields(self.instruction).opcode != Opcode.NORM):
             m.d.comb += self.norm.instruction.eq(self.opening)
         m.d.comb += self.linear.instruction.eq(self.opening)
         for name, engine in (("linear", self.linear), ("norm", self.norm)):
-            m.d.comb += [self.sent[name].eq(engine.sent), engine.taken.eq(self.taken & engine.sent)]
+            m.d.comb += [
+                self.sent[name].eq(engine.sent),
+                engine.taken.eq(self.taken & engine.sent),
+            ]
         m.d.comb += [
-            self.done.linear.eq(self.store.ended), self.done.norm.eq(self.norm.done), self.done.attend.eq(self.attention.done),
-            self.linear.turn.eq(self.turn), self.linear.resting.eq(self.operand.idle),
+            self.done.linear.eq(self.store.ended),
+            self.done.norm.eq(self.norm.done),
+            self.done.attend.eq(self.attention.done),
+            self.linear.turn.eq(self.turn),
+            self.linear.resting.eq(self.operand.idle),
             self.attention.retired.eq(self.store.retired & self._attending),
         ]
         self._follow(m)
@@ -126,63 +178,106 @@ class Datapath(wiring.Component):
         """Whether the operation that was started reads what the one that ends writes, and how far that is."""
         before, source = fields(self.instruction), fields(self.opening).source
         normed = before.opcode == Opcode.NORM
-        made = Mux(normed, before.target_buffer == Target.STATE, before.target_buffer == Target.CODES)
-        wants = Mux(normed, (source == Source.STATE) | (source == Source.CLS), source == Source.CODES)
+        made = Mux(
+            normed, before.target_buffer == Target.STATE, before.target_buffer == Target.CODES
+        )
+        wants = Mux(
+            normed, (source == Source.STATE) | (source == Source.CLS), source == Source.CODES
+        )
         kept = normed & (before.target_buffer == Target.NORMED) & (source == Source.NORMED)
         for block in (self.operand, self.gather):
-            m.d.comb += [block.follow.eq(self.pending & (made & wants | kept)),
-                         block.progress.eq(Mux(normed, self.norm.progress, self.store.progress))]
-        m.d.comb += [self.norm.follow.eq(self.pending & ~normed), self.norm.written.eq(self.store.progress)]
+            m.d.comb += [
+                block.follow.eq(self.pending & (made & wants | kept)),
+                block.progress.eq(Mux(normed, self.norm.progress, self.store.progress)),
+            ]
+        m.d.comb += [
+            self.norm.follow.eq(self.pending & ~normed),
+            self.norm.written.eq(self.store.progress),
+        ]
 
     def _gather(self, m):
         """Requests of the operand, of NORM and of ATTEND; the row table's port is the gather's until it has its pointers."""
         gather, normalizing = self.gather, self.norm.reading
         for i in range(self.config.slots):
             m.d.comb += gather.starts[i].eq(self.slots[i].start)
-        for chosen, request in ((normalizing, self.norm.gather_request), (self._attending, self.attention.o_point),
-                                (~normalizing & ~self._attending, self.operand.gather_request)):
+        for chosen, request in (
+            (normalizing, self.norm.gather_request),
+            (self._attending, self.attention.o_point),
+            (~normalizing & ~self._attending, self.operand.gather_request),
+        ):
             with m.If(chosen):
-                m.d.comb += [gather.i.valid.eq(request.valid), gather.i.payload.eq(request.payload),
-                             request.ready.eq(gather.i.ready)]
+                m.d.comb += [
+                    gather.i.valid.eq(request.valid),
+                    gather.i.payload.eq(request.payload),
+                    request.ready.eq(gather.i.ready),
+                ]
         words = self.norm.gather_words, self.operand.gather_words
         for stream_in, chosen in zip(words, (normalizing, ~normalizing), strict=True):
-            m.d.comb += [stream_in.valid.eq(gather.o.valid & chosen), stream_in.payload.eq(gather.o.payload)]
+            m.d.comb += [
+                stream_in.valid.eq(gather.o.valid & chosen),
+                stream_in.payload.eq(gather.o.payload),
+            ]
         m.d.comb += [
             gather.o.ready.eq(Mux(normalizing, words[0].ready, words[1].ready)),
-            gather.row_physical.eq(self.row_physical), gather.row_position.eq(self.row_position),
+            gather.row_physical.eq(self.row_physical),
+            gather.row_position.eq(self.row_position),
             self.attention.row_position.eq(self.row_position),
-            self.row_address.eq(Mux(self._attending & gather.pointed, self.attention.row_address, gather.row_address)),
-            self.norm.pointed.eq(gather.pointed), self.norm.pointers.eq(gather.pointers),
-            self.attention.pointed.eq(gather.pointed), self.attention.positions.eq(gather.positions),
+            self.row_address.eq(
+                Mux(
+                    self._attending & gather.pointed, self.attention.row_address, gather.row_address
+                )
+            ),
+            self.norm.pointed.eq(gather.pointed),
+            self.norm.pointers.eq(gather.pointers),
+            self.attention.pointed.eq(gather.pointed),
+            self.attention.positions.eq(gather.positions),
         ]
         wiring.connect(m, gather.state_request, self.state.i)
         wiring.connect(m, self.state.o, gather.state_words)
 
     def _array(self, m):
         """Operands and commands from LINEAR or ATTEND; weights from the bus, dense entries from ATTEND."""
-        array, operand, attention, opening = self.array, self.operand, self.attention, fields(self.opening)
+        array, operand, attention, opening = (
+            self.array,
+            self.operand,
+            self.attention,
+            fields(self.opening),
+        )
         m.d.comb += [
-            operand.source.eq(Mux(self._attending, Source.CODES, opening.source)), operand.features.eq(opening.reduction),
-            operand.encode.eq(opening.encode), array.reduction.eq(self.reduction), array.groups.eq(self.groups),
+            operand.source.eq(Mux(self._attending, Source.CODES, opening.source)),
+            operand.features.eq(opening.reduction),
+            operand.encode.eq(opening.encode),
+            array.reduction.eq(self.reduction),
+            array.groups.eq(self.groups),
         ]
         wiring.connect(m, wiring.flipped(self.weights), array.i_weights)
-        for target, linear, attend in ((operand.i, self.linear.o_load, attention.o_load),
-                                       (array.i_command, self.linear.o_command, attention.o_command),
-                                       (array.i_load, operand.o, attention.o_numerators)):
+        for target, linear, attend in (
+            (operand.i, self.linear.o_load, attention.o_load),
+            (array.i_command, self.linear.o_command, attention.o_command),
+            (array.i_load, operand.o, attention.o_numerators),
+        ):
             # ATTEND gives no numerator while it waits for a query tile, so the two never meet.
             chosen = attend.valid if target is array.i_load else self._attending
             m.d.comb += [
                 target.valid.eq(Mux(chosen, attend.valid, linear.valid)),
-                target.payload.eq(Mux(chosen, attend.payload.as_value(), linear.payload.as_value())),
-                attend.ready.eq(target.ready & chosen), linear.ready.eq(target.ready & ~chosen),
+                target.payload.eq(
+                    Mux(chosen, attend.payload.as_value(), linear.payload.as_value())
+                ),
+                attend.ready.eq(target.ready & chosen),
+                linear.ready.eq(target.ready & ~chosen),
             ]
-        m.d.comb += attention.loaded.eq(operand.o.valid & operand.o.ready & operand.o.payload.last & self._attending)
+        m.d.comb += attention.loaded.eq(
+            operand.o.valid & operand.o.ready & operand.o.payload.last & self._attending
+        )
         wiring.connect(m, attention.o_dense, array.i_dense)
 
     def _store(self, m, op):
         store = self.store
         m.d.comb += [
-            store.turn.eq(self.turn ^ self.pending), store.shift.eq(op.shift), store.align.eq(op.align), store.encode.eq(op.store_encode),
+            store.turn.eq(self.turn ^ self.pending),
+            store.shift.eq(op.shift),
+            store.align.eq(op.align),
+            store.encode.eq(op.store_encode),
             store.context_shift.eq(op.context_shift),
             store.function.eq(Mux(self._attending, 0, op.function)),
             store.target.eq(Mux(self._attending, Target.CODES, op.target_buffer)),
@@ -195,49 +290,88 @@ class Datapath(wiring.Component):
     def _reads(self, m):
         """SUM and NORMED serve NORM, NORMED and CODES the operand, KEYS and VALUES the feeders, SCORES the control engines."""
         for buffer, request, words in (
-                (self.sum, self.norm.sum_request, self.norm.sum_words),
-                (self.codes, self.operand.codes_request, self.operand.codes_words),
-                (self.keys, self.attention.key_request, self.attention.key_words),
-                (self.values, self.attention.value_request, self.attention.value_words),
-                (self.scores, wiring.flipped(self.scores_request), wiring.flipped(self.scores_words))):
+            (self.sum, self.norm.sum_request, self.norm.sum_words),
+            (self.codes, self.operand.codes_request, self.operand.codes_words),
+            (self.keys, self.attention.key_request, self.attention.key_words),
+            (self.values, self.attention.value_request, self.attention.value_words),
+            (self.scores, wiring.flipped(self.scores_request), wiring.flipped(self.scores_words)),
+        ):
             wiring.connect(m, request, buffer.i)
             wiring.connect(m, buffer.o, words)
         for name in BUFFERS:
             buffer = getattr(self, name)
-            m.d.comb += [getattr(self.operand, f"{name}_index").eq(buffer.index),
-                         buffer.hold.eq(getattr(self.operand, f"{name}_hold"))]
-        m.d.comb += [self.norm.sum_index.eq(self.sum.index), self.sum.hold.eq(self.norm.sum_hold)]
+            m.d.comb += [
+                getattr(self.operand, f"{name}_index").eq(buffer.index),
+                buffer.hold.eq(getattr(self.operand, f"{name}_hold")),
+            ]
+        m.d.comb += [
+            self.norm.sum_index.eq(self.sum.index),
+            self.sum.hold.eq(self.norm.sum_hold),
+        ]
         normalizing = self.norm.reading
-        users = (normalizing, self.norm.normed_request, self.norm.normed_words), \
-            (~normalizing, self.operand.normed_request, self.operand.normed_words)
+        users = (
+            (normalizing, self.norm.normed_request, self.norm.normed_words),
+            (~normalizing, self.operand.normed_request, self.operand.normed_words),
+        )
         for chosen, request, words in users:
-            m.d.comb += [request.ready.eq(self.normed.i.ready & chosen), words.payload.eq(self.normed.o.payload),
-                         words.valid.eq(self.normed.o.valid & chosen)]
+            m.d.comb += [
+                request.ready.eq(self.normed.i.ready & chosen),
+                words.payload.eq(self.normed.o.payload),
+                words.valid.eq(self.normed.o.valid & chosen),
+            ]
             with m.If(chosen):
-                m.d.comb += [self.normed.i.valid.eq(request.valid), self.normed.i.payload.eq(request.payload),
-                             self.normed.o.ready.eq(words.ready)]
+                m.d.comb += [
+                    self.normed.i.valid.eq(request.valid),
+                    self.normed.i.payload.eq(request.payload),
+                    self.normed.o.ready.eq(words.ready),
+                ]
 
     def _writes(self, m):
         store, norm = self.store, self.norm
-        for buffer, target, values in ((self.sum, Target.SUM, store.write.values), (self.scores, Target.SCORES, store.write.values),
-                                       (self.codes, Target.CODES, store.write.codes), (self.keys, Target.KEYS, store.write.codes)):
+        for buffer, target, values in (
+            (self.sum, Target.SUM, store.write.values),
+            (self.scores, Target.SCORES, store.write.values),
+            (self.codes, Target.CODES, store.write.codes),
+            (self.keys, Target.KEYS, store.write.codes),
+        ):
             m.d.comb += [
-                buffer.write.eq(store.write_valid & (store.target == target)), buffer.write_address.eq(store.write.address),
-                buffer.write_lanes.eq(store.write.lanes), buffer.write_data.eq(values),
+                buffer.write.eq(store.write_valid & (store.target == target)),
+                buffer.write_address.eq(store.write.address),
+                buffer.write_lanes.eq(store.write.lanes),
+                buffer.write_data.eq(values),
             ]
         m.d.comb += [
-            self.values.write.eq(store.value_write_valid), self.values.write_address.eq(store.value_write.address),
-            self.values.write_data.eq(store.value_write.codes), self.values.write_lanes.eq(-1),
-            self.normed.write.eq(norm.normed_write_valid), self.normed.write_address.eq(norm.normed_write.address),
-            self.normed.write_data.eq(norm.normed_write.values), self.normed.write_lanes.eq(norm.normed_write.lanes),
-            self.state.write_lanes.eq(-1), self.staged.ready.eq(~norm.state_write_valid),
+            self.values.write.eq(store.value_write_valid),
+            self.values.write_address.eq(store.value_write.address),
+            self.values.write_data.eq(store.value_write.codes),
+            self.values.write_lanes.eq(-1),
+            self.normed.write.eq(norm.normed_write_valid),
+            self.normed.write_address.eq(norm.normed_write.address),
+            self.normed.write_data.eq(norm.normed_write.values),
+            self.normed.write_lanes.eq(norm.normed_write.lanes),
+            self.state.write_lanes.eq(-1),
+            self.staged.ready.eq(~norm.state_write_valid),
         ]
-        for valid, word in ((self.staged.valid, self.staged.payload), (norm.state_write_valid, norm.state_write)):  # NORM goes first
+        for valid, word in (
+            (self.staged.valid, self.staged.payload),
+            (norm.state_write_valid, norm.state_write),
+        ):  # NORM goes first
             with m.If(valid):
-                m.d.comb += [self.state.write.eq(1), self.state.write_address.eq(word.address), self.state.write_data.eq(word.values)]
+                m.d.comb += [
+                    self.state.write.eq(1),
+                    self.state.write_address.eq(word.address),
+                    self.state.write_data.eq(word.values),
+                ]
 
     def _taps(self, m):
-        for name, block in (("stored", self.store), ("result", self.norm), ("score", self.attention),
-                            ("numerator", self.attention), ("denominator", self.attention)):
-            m.d.comb += [getattr(self, name).eq(getattr(block, name)),
-                         getattr(self, f"{name}_valid").eq(getattr(block, f"{name}_valid"))]
+        for name, block in (
+            ("stored", self.store),
+            ("result", self.norm),
+            ("score", self.attention),
+            ("numerator", self.attention),
+            ("denominator", self.attention),
+        ):
+            m.d.comb += [
+                getattr(self, name).eq(getattr(block, name)),
+                getattr(self, f"{name}_valid").eq(getattr(block, f"{name}_valid")),
+            ]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fields of an instruction word as Amaranth values, from the one table in firmware/isa.py."""
+
 from firmware.isa import FIELDS
 
 __all__ = ["fields"]
@@ -12,7 +13,7 @@ class _Fields:
     def __getattr__(self, name):
         field = FIELDS[name]
         start = 32 * field.word + field.low
-        value = self._instruction[start:start + field.width]
+        value = self._instruction[start : start + field.width]
         return value.as_signed() if field.signed else value
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """How far an operation's results are: what the next LINEAR may read while it ends."""
+
 from amaranth.lib import data
 
 __all__ = ["has_written", "progress_layout"]
@@ -12,4 +13,6 @@ def progress_layout():
 
 def has_written(progress, tile, word):
     """Whether a word of a tile is there; operations go through their tiles in order."""
-    return ((progress.tile == tile) & (word < progress.words)) | ((tile < progress.tile) & progress.final)
+    return ((progress.tile == tile) & (word < progress.words)) | (
+        (tile < progress.tile) & progress.final
+    )

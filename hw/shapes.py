@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Signal shapes by their names in numerics.md; no block writes a width as a literal."""
+
 from amaranth import signed, unsigned
 
 ACT = signed(16)

@@ -14,7 +14,9 @@ def connect(m, a, b):
     Raises TypeError when the signatures are not each other's flipped.
     """
     if a.signature != b.signature.flip():
-        raise TypeError(f"Interfaces must have flipped signatures, not {a.signature!r} and {b.signature!r}")
+        raise TypeError(
+            f"Interfaces must have flipped signatures, not {a.signature!r} and {b.signature!r}"
+        )
     wiring.connect(m, a, b)
 
 
@@ -43,7 +45,10 @@ class Pipeline:
         self.valid = i.valid
         self.stages = 0
         self._valids = []
-        m.d.comb += [i.ready.eq(self.enable), self.accepted.eq(i.valid & self.enable)]
+        m.d.comb += [
+            i.ready.eq(self.enable),
+            self.accepted.eq(i.valid & self.enable),
+        ]
 
     def stage(self, **values):
         """One stage of registers that hold `values`; returns them as attributes of the same names.
@@ -72,8 +77,11 @@ class Pipeline:
 
     def output(self, *assignments):
         """The last stage is offered on `o`; `assignments` give its payload."""
-        self._m.d.comb += [self._o.valid.eq(self.valid), self.enable.eq(self._o.ready | ~self.valid), *assignments]
-
+        self._m.d.comb += [
+            self._o.valid.eq(self.valid),
+            self.enable.eq(self._o.ready | ~self.valid),
+            *assignments,
+        ]
 
     def empty(self):
         """No word is inside; call it after the last stage."""
@@ -106,7 +114,13 @@ class Fifo(wiring.Component):
 
     def __init__(self, shape, depth):
         self._shape, self._depth = shape, depth
-        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape)), "level": Out(range(depth + 1))})
+        super().__init__(
+            {
+                "i": In(stream.Signature(shape)),
+                "o": Out(stream.Signature(shape)),
+                "level": Out(range(depth + 1)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -114,7 +128,12 @@ class Fifo(wiring.Component):
         kind = fifo.SyncFIFOBuffered if self._depth > 32 else fifo.SyncFIFO
         m.submodules.fifo = queue = kind(width=width, depth=self._depth)
         m.d.comb += [
-            queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid), self.i.ready.eq(queue.w_rdy),
-            self.o.p.eq(queue.r_data), self.o.valid.eq(queue.r_rdy), queue.r_en.eq(self.o.ready), self.level.eq(queue.level),
+            queue.w_data.eq(self.i.payload),
+            queue.w_en.eq(self.i.valid),
+            self.i.ready.eq(queue.w_rdy),
+            self.o.p.eq(queue.r_data),
+            self.o.valid.eq(queue.r_rdy),
+            queue.r_en.eq(self.o.ready),
+            self.level.eq(queue.level),
         ]
         return m

@@ -4,6 +4,7 @@
 `Accelerator(config, trace=True)` has, for every tap NAME, the outputs `trace_NAME_valid` (1 bit) and `trace_NAME` (the layout below, packed).
 They only observe: the design without them is otherwise the same.
 """
+
 from amaranth.lib import data
 
 from hw.shapes import ACT, denominator
@@ -38,7 +39,9 @@ def taps(config):
         "predict": data.StructLayout({"row": 16, "exponential": 17, "keep": 1}),
         "score": data.StructLayout({**where, "key": 16, "values": act}),
         "numerator": data.StructLayout({**where, "key": 16, "codes": data.ArrayLayout(8, lanes)}),
-        "denominator": data.StructLayout({**where, "values": data.ArrayLayout(denominator(config), lanes)}),
+        "denominator": data.StructLayout(
+            {**where, "values": data.ArrayLayout(denominator(config), lanes)}
+        ),
         "exit": data.StructLayout({"slot": 8, "entropy": 18, "exits": 1}),
     }
 
@@ -50,20 +53,50 @@ def observe(m, core):
     exits = core.exiting.verdict
     values = {
         "op": (issue.ended, {"pc": issue.pc, "skipped": issue.skipped}),
-        "row": (rows.changed.valid, {name: rows.changed[name] for name in ("row", "slot", "position")}),
-        "slot": (rows.slot_changed.valid, {name: rows.slot_changed[name] for name in ("slot", "sentence", "layer")}),
-        "embed": (core.staging.embedded_valid, {name: core.staging.embedded[name] for name in ("sentence", "position", "feature", "value")}),
-        "store": (datapath.stored_valid, {"feature": stored.destination, "values": datapath.stored.values, **{
-            name: stored.column[name] for name in ("slot", "head", "tile", "live")}}),
-        "norm": (datapath.result_valid, {name: datapath.result[name] for name in ("tile", "live", "feature", "values")}),
-        "exit": (core.exiting.verdict_valid, {name: exits[name] for name in ("slot", "entropy", "exits")}),
+        "row": (
+            rows.changed.valid,
+            {name: rows.changed[name] for name in ("row", "slot", "position")},
+        ),
+        "slot": (
+            rows.slot_changed.valid,
+            {name: rows.slot_changed[name] for name in ("slot", "sentence", "layer")},
+        ),
+        "embed": (
+            core.staging.embedded_valid,
+            {
+                name: core.staging.embedded[name]
+                for name in ("sentence", "position", "feature", "value")
+            },
+        ),
+        "store": (
+            datapath.stored_valid,
+            {
+                "feature": stored.destination,
+                "values": datapath.stored.values,
+                **{name: stored.column[name] for name in ("slot", "head", "tile", "live")},
+            },
+        ),
+        "norm": (
+            datapath.result_valid,
+            {name: datapath.result[name] for name in ("tile", "live", "feature", "values")},
+        ),
+        "exit": (
+            core.exiting.verdict_valid,
+            {name: exits[name] for name in ("slot", "entropy", "exits")},
+        ),
     }
     for name in ("score", "numerator", "denominator"):
         tap = getattr(datapath, name)
-        values[name] = getattr(datapath, f"{name}_valid"), {key: tap[key] for key in taps(core.config)[name].members}
+        values[name] = (
+            getattr(datapath, f"{name}_valid"),
+            {key: tap[key] for key in taps(core.config)[name].members},
+        )
     if core.dropping is not None:
         verdict = core.dropping.verdict
-        values["predict"] = core.dropping.verdict_valid, {name: verdict[name] for name in ("row", "exponential", "keep")}
+        values["predict"] = (
+            core.dropping.verdict_valid,
+            {name: verdict[name] for name in ("row", "exponential", "keep")},
+        )
     for name, (valid, members) in values.items():
         tap = getattr(core, f"trace_{name}")
         m.d.comb += getattr(core, f"trace_{name}_valid").eq(valid)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verilog-2001 of a component: one self-contained file, without paths of this machine, the same bytes every time."""
+
 import re
 
 from amaranth.back import verilog as backend
@@ -9,7 +10,10 @@ __all__ = ["verilog"]
 # Bits of a `reg` that are constant: nothing triggers such a process, so a simulator would leave them X.
 _CONSTANT = re.compile(r"^  always @\*\n(    \S.* = \d+'[bdh][0-9a-f]+;\n)", re.MULTILINE)
 # A memory that starts empty, a line for each of its words: two thirds of the text of a large core.
-_EMPTY = re.compile(r"^  initial begin\n    (\w+)\[0\] = (\d+'h0+);\n(?:    \1\[\d+\] = \2;\n)*    \1\[(\d+)\] = \2;\n  end\n", re.MULTILINE)
+_EMPTY = re.compile(
+    r"^  initial begin\n    (\w+)\[0\] = (\d+'h0+);\n(?:    \1\[\d+\] = \2;\n)*    \1\[(\d+)\] = \2;\n  end\n",
+    re.MULTILINE,
+)
 _CLEARED = r"""  integer \1_index;
   initial for (\1_index = 0; \1_index <= \3; \1_index = \1_index + 1) \1[\1_index] = \2;
 """

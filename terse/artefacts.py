@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verilog, images, and what fits where."""
+
 import pathlib
 
 from golden_model.fixed import ACT_BITS
@@ -16,12 +17,14 @@ def verilog_text(hw, settings=()):
     config = catalog.hardware(hw, settings)
     from hw.accelerator import Accelerator
     from hw.verilog import verilog
+
     return verilog(Accelerator(config), "terse")
 
 
 def compile_images(model, hw):
     """(image, embedding image) as bytes."""
     from firmware.compiler import compile_network
+
     config = catalog.hardware(hw)
     program = compile_network(_network(model, config), config)
     return program.image, program.embedding
@@ -38,12 +41,17 @@ def show_image(path):
     """What is in an image or embedding image, as text."""
     from firmware.image import EMBEDDING_MAGIC, parse_embedding
     from firmware.show import show
+
     data = pathlib.Path(path).read_bytes()
     if int.from_bytes(data[:4], "little") != EMBEDDING_MAGIC:
         return show(path)
     image = parse_embedding(data)
     names = ("rows", "vocabulary", "positions", "width")
-    lines = [f"{path}: embedding image", f"  hash {image.hash:#010x}", *(f"  {name} {getattr(image, name)}" for name in names)]
+    lines = [
+        f"{path}: embedding image",
+        f"  hash {image.hash:#010x}",
+        *(f"  {name} {getattr(image, name)}" for name in names),
+    ]
     dense = image.rows * image.width
     return "\n".join([*lines, f"  {len(data):,} bytes, {len(data) / dense:.2f} of {dense:,} codes"])
 
@@ -54,13 +62,29 @@ LIMITS = ("hidden", "feed_forward", "embedding", "heads", "layers", "classes", "
 def fits(hw, model, settings=()):
     """([(item, needs, has, fits)], [reasons of the compiler]) of a model on a hardware configuration."""
     config, sizes = catalog.hardware(hw, settings), catalog.model_config(model)
-    rows = [(name, str(getattr(sizes, name)), str(getattr(config, name)), getattr(sizes, name) <= getattr(config, name)) for name in LIMITS]
-    rows.append(("longest reduction", str(sizes.longest_reduction), str(config.reduction), sizes.longest_reduction <= config.reduction))
+    rows = [
+        (
+            name,
+            str(getattr(sizes, name)),
+            str(getattr(config, name)),
+            getattr(sizes, name) <= getattr(config, name),
+        )
+        for name in LIMITS
+    ]
+    rows.append(
+        (
+            "longest reduction",
+            str(sizes.longest_reduction),
+            str(config.reduction),
+            sizes.longest_reduction <= config.reduction,
+        )
+    )
     try:
         network = _network(model, config)
     except UserError:
         return rows, []
     from firmware.fit import problems
+
     return rows, problems(network, config)
 
 
@@ -73,9 +97,15 @@ def buffer_sizes(config):
     """[(buffer, words, bits of a word, bytes)] of a `HardwareConfig`."""
     from hw.array.mac_lane import entry_layout, operand_layout
     from hw.datapath import buffer_words
+
     tokens, columns, code = config.tokens, config.columns, config.format.bits
     widths = {"codes": code * tokens, "keys": code * tokens, "values": code * columns}
-    sizes = [(name, words, widths.get(name, ACT_BITS * tokens)) for name, words in buffer_words(config).items()]
-    sizes += [("activation copies", 2 * config.reduction * columns, operand_layout(config).size * tokens),
-              ("weights", config.weight_depth * columns, entry_layout(config).size)]
+    sizes = [
+        (name, words, widths.get(name, ACT_BITS * tokens))
+        for name, words in buffer_words(config).items()
+    ]
+    sizes += [
+        ("activation copies", 2 * config.reduction * columns, operand_layout(config).size * tokens),
+        ("weights", config.weight_depth * columns, entry_layout(config).size),
+    ]
     return [(name, words, bits, ceil_div(words * bits, 8)) for name, words, bits in sizes]

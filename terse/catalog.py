@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models and hardware configurations by name."""
+
 import dataclasses
 import pathlib
 
@@ -8,7 +9,16 @@ from golden_model.config import MODELS, NumberFormat
 from golden_model.hardware import HARDWARE, UNITS, HardwareConfig
 from terse.errors import UserError
 
-__all__ = ["EXAMPLES", "checkpoint", "hardware", "model_config", "model_folder", "number_format", "samples", "tokenizer"]
+__all__ = [
+    "EXAMPLES",
+    "checkpoint",
+    "hardware",
+    "model_config",
+    "model_folder",
+    "number_format",
+    "samples",
+    "tokenizer",
+]
 
 EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / "examples"
 SHORT = {"T": "tokens", "P": "columns", "bus": "bus_bits"}  # names of system.md
@@ -23,7 +33,9 @@ def model_folder(name):
     for folder in (EXAMPLES / name, pathlib.Path(name)):
         if (folder / "config.json").is_file():
             return folder
-    raise UserError(f"No model {name!r}; there is {', '.join(_trained()) or 'none'}, or give the folder of a checkpoint")
+    raise UserError(
+        f"No model {name!r}; there is {', '.join(_trained()) or 'none'}, or give the folder of a checkpoint"
+    )
 
 
 def checkpoint(name):
@@ -44,12 +56,15 @@ def model_config(name):
     except UserError as error:
         if name in MODELS or pathlib.Path(name).exists():
             raise
-        raise UserError(f"No model {name!r}; sizes are known of {', '.join(MODELS)}, or give the folder of a checkpoint") from error
+        raise UserError(
+            f"No model {name!r}; sizes are known of {', '.join(MODELS)}, or give the folder of a checkpoint"
+        ) from error
 
 
 def tokenizer(name, positions):
     """The `SentenceTokenizer` of a model."""
     from compress.tokenizer import load as load_tokenizer
+
     try:
         return load_tokenizer(model_folder(name), positions)
     except FileNotFoundError as error:
@@ -82,11 +97,15 @@ def _setting(text):
     name = SHORT.get(name, name)
     known = [field.name for field in dataclasses.fields(HardwareConfig)]
     if not equals or name not in known:
-        raise UserError(f"Setting must be NAME=VALUE with NAME among T, P, {', '.join(known)}, not {text!r}")
+        raise UserError(
+            f"Setting must be NAME=VALUE with NAME among T, P, {', '.join(known)}, not {text!r}"
+        )
     if name == "format":
         return name, number_format(value)
     if name == "units":
-        return name, frozenset(UNITS if value == "all" else () if value in ("", "none") else value.split(","))
+        return name, frozenset(
+            UNITS if value == "all" else () if value in ("", "none") else value.split(",")
+        )
     if name == "multiplier":
         return name, value
     if not value.isdecimal():
@@ -100,7 +119,9 @@ def number_format(text):
         return NumberFormat(8, 0)
     parts = text.removeprefix("af").strip("<>").split(",")
     if len(parts) != 2 or not all(part.isdecimal() for part in parts):
-        raise UserError(f"Setting format must be int8 or bits,exponent (for example 8,3), not {text!r}")
+        raise UserError(
+            f"Setting format must be int8 or bits,exponent (for example 8,3), not {text!r}"
+        )
     try:
         return NumberFormat(*map(int, parts))
     except ValueError as error:

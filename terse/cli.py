@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line. Every command is a call of a function of this package; exit status 2 for bad input, 1 for a difference."""
+
 import json
 import pathlib
 import sys
@@ -13,25 +14,46 @@ from terse.errors import UserError
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(help="ALBERT that drops tokens and exits early, on hardware that you can simulate bit for bit.", no_args_is_help=True,
-                  add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="ALBERT that drops tokens and exits early, on hardware that you can simulate bit for bit.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 image_app = typer.Typer(help="Look into images.", no_args_is_help=True)
 app.add_typer(image_app, name="image")
 
-Texts = Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Sentences; without any, the samples that travel with the model.")]
-Model = Annotated[str, typer.Option(help="Name of a model in examples/, or the folder of a checkpoint.")]
+Texts = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[TEXT]...", help="Sentences; without any, the samples that travel with the model."
+    ),
+]
+Model = Annotated[
+    str, typer.Option(help="Name of a model in examples/, or the folder of a checkpoint.")
+]
 Hw = Annotated[str, typer.Option("--hw", help="Hardware configuration: ci, ecp5 or edgebert.")]
-Pair = Annotated[bool, typer.Option("--pair", help="Take texts two by two, the second with segment 1.")]
+Pair = Annotated[
+    bool, typer.Option("--pair", help="Take texts two by two, the second with segment 1.")
+]
 Count = Annotated[int | None, typer.Option("--sentences", help="Only the first N.")]
-Json = Annotated[pathlib.Path | None, typer.Option("--json", help="Write the figures to this file.")]
-Truncate = Annotated[bool, typer.Option("--truncate", help="Cut texts that are too long instead of refusing them.")]
+Json = Annotated[
+    pathlib.Path | None, typer.Option("--json", help="Write the figures to this file.")
+]
+Truncate = Annotated[
+    bool, typer.Option("--truncate", help="Cut texts that are too long instead of refusing them.")
+]
 Output = Annotated[pathlib.Path, typer.Option("--out", "-o", help="File to write.")]
-Data = Annotated[pathlib.Path, typer.Option("--data", help="Folder with TASK/SPLIT.tsv or .tsv.xz.")]
+Data = Annotated[
+    pathlib.Path, typer.Option("--data", help="Folder with TASK/SPLIT.tsv or .tsv.xz.")
+]
 
 
 def _write_json(path, value):
     if path is not None:
-        _parent(path).write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        _parent(path).write_text(
+            json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
 
 
 def _parent(path):
@@ -45,16 +67,36 @@ def _say(*lines):
 
 
 @app.command()
-def run(texts: Texts = None, model: Model = "tiny", hw: Hw = "ci", pair: Pair = False, sentences: Count = None,
-        slots: Annotated[int | None, typer.Option(help="Sentences resident at once, at most the hardware's.")] = None,
-        jobs: Annotated[int, typer.Option(help="Processes. Each simulates a queue of its own, so that cycles are not those of one queue.")] = 1,
-        json_file: Json = None, truncate: Truncate = False,
-        trace: Annotated[pathlib.Path | None, typer.Option(help="Write the waveform (.vcd.gz) of a single sentence to this folder.")] = None):
+def run(
+    texts: Texts = None,
+    model: Model = "tiny",
+    hw: Hw = "ci",
+    pair: Pair = False,
+    sentences: Count = None,
+    slots: Annotated[
+        int | None, typer.Option(help="Sentences resident at once, at most the hardware's.")
+    ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            help="Processes. Each simulates a queue of its own, so that cycles are not those of one queue."
+        ),
+    ] = 1,
+    json_file: Json = None,
+    truncate: Truncate = False,
+    trace: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Write the waveform (.vcd.gz) of a single sentence to this folder."),
+    ] = None,
+):
     """Take sentences through golden model and RTL and compare every tensor."""
     from terse import report
     from terse.run import run as run_sentences
+
     with report.run_progress() as watch:
-        result = run_sentences(texts or (), model, hw, pair, sentences, slots, trace, truncate, watch, jobs)
+        result = run_sentences(
+            texts or (), model, hw, pair, sentences, slots, trace, truncate, watch, jobs
+        )
     _say(*result.notes)
     console = Console() if sys.stdout.isatty() else Console(width=120)
     console.print(report.run_table(result))
@@ -65,11 +107,19 @@ def run(texts: Texts = None, model: Model = "tiny", hw: Hw = "ci", pair: Pair = 
 
 
 @app.command()
-def golden(out: Output, texts: Texts = None, model: Model = "tiny", pair: Pair = False, sentences: Count = None, truncate: Truncate = False):
+def golden(
+    out: Output,
+    texts: Texts = None,
+    model: Model = "tiny",
+    pair: Pair = False,
+    sentences: Count = None,
+    truncate: Truncate = False,
+):
     """Write every named tensor of the golden model, with its format, as .npz."""
     import numpy
 
     from terse.run import golden_tensors
+
     arrays, notes = golden_tensors(texts or (), model, pair, sentences, truncate)
     _say(*notes)
     with open(_parent(out), "wb") as file:
@@ -78,9 +128,13 @@ def golden(out: Output, texts: Texts = None, model: Model = "tiny", pair: Pair =
 
 
 @app.command()
-def compare(first: Annotated[pathlib.Path, typer.Argument(metavar="A")], second: Annotated[pathlib.Path, typer.Argument(metavar="B")]):
+def compare(
+    first: Annotated[pathlib.Path, typer.Argument(metavar="A")],
+    second: Annotated[pathlib.Path, typer.Argument(metavar="B")],
+):
     """Compare two files of `terse golden`; the first difference of each tensor is shown."""
     from terse.npz import compare as compare_files
+
     differences, count = compare_files(first, second)
     for line in differences[:20]:
         print(line)
@@ -91,36 +145,70 @@ def compare(first: Annotated[pathlib.Path, typer.Argument(metavar="A")], second:
 
 
 @app.command("eval")
-def evaluate(data: Data, model: Model = "tiny", task: Annotated[str, typer.Option()] = "sst2",
-             split: Annotated[str, typer.Option()] = "dev", json_file: Json = None):
+def evaluate(
+    data: Data,
+    model: Model = "tiny",
+    task: Annotated[str, typer.Option()] = "sst2",
+    split: Annotated[str, typer.Option()] = "dev",
+    json_file: Json = None,
+):
     """Accuracy and cost of three models: uncompressed float, compressed float, golden integer."""
     from terse import report
     from terse.evaluate import evaluate as evaluate_models
+
     result = evaluate_models(model, task, split, data)
     Console().print(report.evaluation(result))
     _write_json(json_file, result)
 
 
 @app.command()
-def bench(quick: Annotated[bool, typer.Option("--quick", help="Simulate only the base layer on 32 tokens, the rest is the cycle model's.")] = False,
-          json_file: Json = None, csv_file: Annotated[pathlib.Path | None, typer.Option("--csv", help="Write the rows to this file.")] = None,
-          plot: Annotated[pathlib.Path | None, typer.Option(help="Write roofline.png, timeline.png and deadlines.png to this folder.")] = None,
-          only: Annotated[str, typer.Option(help="Only the cases whose name holds this text.")] = "",
-          source: Annotated[str | None, typer.Option(help="Take all cycles from the model, or from the simulated machine.")] = None,
-          trip: Annotated[int, typer.Option(help="Cycles of EdgeBERT's host for each tile of results.")] = 0,
-        golden: Annotated[bool, typer.Option("--golden", help="Only time the golden model: a sentence of base, SST-2's dev split on tiny.")] = False):
+def bench(
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help="Simulate only the base layer on 32 tokens, the rest is the cycle model's.",
+        ),
+    ] = False,
+    json_file: Json = None,
+    csv_file: Annotated[
+        pathlib.Path | None, typer.Option("--csv", help="Write the rows to this file.")
+    ] = None,
+    plot: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Write roofline.png, timeline.png and deadlines.png to this folder."),
+    ] = None,
+    only: Annotated[str, typer.Option(help="Only the cases whose name holds this text.")] = "",
+    source: Annotated[
+        str | None,
+        typer.Option(help="Take all cycles from the model, or from the simulated machine."),
+    ] = None,
+    trip: Annotated[
+        int, typer.Option(help="Cycles of EdgeBERT's host for each tile of results.")
+    ] = 0,
+    golden: Annotated[
+        bool,
+        typer.Option(
+            "--golden",
+            help="Only time the golden model: a sentence of base, SST-2's dev split on tiny.",
+        ),
+    ] = False,
+):
     """Cycles by co-simulation or cycle model, beside their limits, EdgeBERT's and what is asked; what is measured already is not run again."""
     from golden_model.config import MODELS
     from terse import report
     from terse.benchmark import rows as benching
     from terse.benchmark import sweep
+
     if golden:
         from terse.benchmark.timing import golden_times
+
         for line in golden_times():
             print(line)
         return
     from terse.benchmark.edgebert import text
     from terse.benchmark.targets import claims
+
     cases = sweep.select(sweep.quick_cases() if quick else sweep.full_cases(), only)
     cases = sweep.with_source(cases, source) if source else cases
     with report.bench_progress(cases) as watch:
@@ -129,7 +217,10 @@ def bench(quick: Annotated[bool, typer.Option("--quick", help="Simulate only the
     console.print(report.bench_table(result, operations=len(cases) <= 3))
     print(text(MODELS["base"], 128, trip=trip))
     asked = [claim for claim in claims(result) if not only or claim.met is not None]
-    for table in filter(None, (report.shapes_table(result), report.streams_table(result), report.claims_table(asked))):
+    for table in filter(
+        None,
+        (report.shapes_table(result), report.streams_table(result), report.claims_table(asked)),
+    ):
         console.print(table)
     _say(*result.notes)
     _write_json(json_file, result.to_json())
@@ -137,24 +228,37 @@ def bench(quick: Annotated[bool, typer.Option("--quick", help="Simulate only the
         benching.write_csv(_parent(csv_file), result)
     if plot is not None:
         from terse.benchmark.plots import write_plots
+
         for path in write_plots(plot, result):
             print(path)
 
 
 @app.command()
-def verilog(out: Output, hw: Hw = "ci", settings: Annotated[list[str] | None, typer.Option("--set", help="Change a parameter, as T=8.")] = None):
+def verilog(
+    out: Output,
+    hw: Hw = "ci",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a parameter, as T=8.")
+    ] = None,
+):
     """Write the accelerator as one self-contained Verilog-2001 file."""
     from terse.artefacts import verilog_text
+
     text = verilog_text(hw, settings or ())
     _parent(out).write_text(text)
     print(f"{out}: {text.count(chr(10)):,} lines")
 
 
 @app.command()
-def config(hw: Hw = "ci", model: Model = "tiny", settings: Annotated[list[str] | None, typer.Option("--set")] = None):
+def config(
+    hw: Hw = "ci",
+    model: Model = "tiny",
+    settings: Annotated[list[str] | None, typer.Option("--set")] = None,
+):
     """Show buffer sizes, what of a model fits, what does not, and why."""
     from terse import report
     from terse.artefacts import buffers, fits
+
     console = Console()
     rows, problems = fits(hw, model, settings or ())
     console.print(report.fits(rows, f"{model} on {hw}"))
@@ -165,28 +269,58 @@ def config(hw: Hw = "ci", model: Model = "tiny", settings: Annotated[list[str] |
 
 
 @app.command()
-def train(task: Annotated[str, typer.Option()], data: Data, out: Annotated[pathlib.Path, typer.Option(help="Folder for the checkpoint.")]):
+def train(
+    task: Annotated[str, typer.Option()],
+    data: Data,
+    out: Annotated[pathlib.Path, typer.Option(help="Folder for the checkpoint.")],
+):
     """Train and compress a model."""
     from compress.train import train as train_model
+
     metrics = train_model(task, data, out)
     Console().print(metrics)
 
 
 @app.command("import")
-def import_model(folder: Annotated[pathlib.Path, typer.Argument(metavar="DIR", help="config.json, model.safetensors, maybe tokenizer.json.")],
-                 out: Annotated[pathlib.Path, typer.Option("--out", "-o", help="Folder for the checkpoint, new or empty.")],
-                 sentences: Annotated[pathlib.Path | None, typer.Option(help="Text for calibration, a line each; a tab in a pair.")] = None,
-                 vocab: Annotated[pathlib.Path | None, typer.Option(help="ALBERT's vocabulary, where DIR brings none.")] = None,
-                 positions: Annotated[int | None, typer.Option(help="Longest sentence, 4 to 512; by default 128.")] = None,
-                 prune: Annotated[float, typer.Option(help="Share of weights to set to zero.")] = 0.0,
-                 number_format: Annotated[str | None, typer.Option("--format", help="Round weights: int8, or bits,exponent as af8,3.")] = None):
+def import_model(
+    folder: Annotated[
+        pathlib.Path,
+        typer.Argument(metavar="DIR", help="config.json, model.safetensors, maybe tokenizer.json."),
+    ],
+    out: Annotated[
+        pathlib.Path, typer.Option("--out", "-o", help="Folder for the checkpoint, new or empty.")
+    ],
+    sentences: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Text for calibration, a line each; a tab in a pair."),
+    ] = None,
+    vocab: Annotated[
+        pathlib.Path | None, typer.Option(help="ALBERT's vocabulary, where DIR brings none.")
+    ] = None,
+    positions: Annotated[
+        int | None, typer.Option(help="Longest sentence, 4 to 512; by default 128.")
+    ] = None,
+    prune: Annotated[float, typer.Option(help="Share of weights to set to zero.")] = 0.0,
+    number_format: Annotated[
+        str | None, typer.Option("--format", help="Round weights: int8, or bits,exponent as af8,3.")
+    ] = None,
+):
     """Make a checkpoint of a Hugging Face ALBERT classifier."""
     from compress.import_hf import import_albert
     from terse import report
     from terse.catalog import number_format as parse
+
     fmt = None if number_format is None else parse(number_format)
-    imported = import_albert(folder, out, sentences=sentences, vocab=vocab, positions=positions, zeros=prune, fmt=fmt,
-                             command=" ".join(["terse", *sys.argv[1:]]))
+    imported = import_albert(
+        folder,
+        out,
+        sentences=sentences,
+        vocab=vocab,
+        positions=positions,
+        zeros=prune,
+        fmt=fmt,
+        command=" ".join(["terse", *sys.argv[1:]]),
+    )
     _say(*imported.notes)
     for line in report.imported(imported):
         print(line)
@@ -197,6 +331,7 @@ def import_model(folder: Annotated[pathlib.Path, typer.Argument(metavar="DIR", h
 def compile_model(out: Output, model: Model = "tiny", hw: Hw = "ci"):
     """Write the image of a model for a hardware configuration, and beside it the embedding image (.emb)."""
     from terse.artefacts import compile_images
+
     image, embedding = compile_images(model, hw)
     beside = out.with_name(out.name + ".emb")
     _parent(out).write_bytes(image)
@@ -208,6 +343,7 @@ def compile_model(out: Output, model: Model = "tiny", hw: Hw = "ci"):
 def image_show(file: pathlib.Path):
     """Print what is in an image or an embedding image."""
     from terse.artefacts import show_image
+
     print(show_image(file))
 
 
@@ -216,6 +352,7 @@ def _bad_input():
     from compress.data import DataError
     from firmware.compiler import CompileError
     from firmware.image import ImageError
+
     return UserError, DataError, CompileError, ImageError
 
 

@@ -8,6 +8,7 @@ FLOPs are counted as AdapLeR defines its speed-up: two per multiplication of a m
 counted after its drop, total of the uncompressed model over total of ours, predictors and off-ramps included. Survivors are those of the
 golden model, counted, and layers after the exit cost nothing.
 """
+
 import multiprocessing
 import time
 
@@ -28,7 +29,14 @@ from terse.errors import UserError
 __all__ = ["evaluate", "flops", "golden", "golden_pool"]
 
 WORKERS = 2
-ENCODER_LINEARS = ("attention.query", "attention.key", "attention.value", "attention.output", "feed_forward.up", "feed_forward.down")
+ENCODER_LINEARS = (
+    "attention.query",
+    "attention.key",
+    "attention.value",
+    "attention.output",
+    "feed_forward.up",
+    "feed_forward.down",
+)
 
 
 def evaluate(model, task, split, data):
@@ -39,7 +47,11 @@ def evaluate(model, task, split, data):
     if max(row.label for row in rows) >= checkpoint.model.classes:
         raise UserError(f"Model {model} has {checkpoint.model.classes} classes, {task} has more")
     encodings = catalog.tokenizer(model, checkpoint.model.positions).encode_many(rows)
-    examples = Examples([(e.ids, e.segments) for e in encodings], [row.label for row in rows], checkpoint.model.positions)
+    examples = Examples(
+        [(e.ids, e.segments) for e in encodings],
+        [row.label for row in rows],
+        checkpoint.model.positions,
+    )
     with golden_pool(checkpoint) as pool:
         running = pool.map_async(golden, examples.sequences, chunksize=8)
         threads = torch.get_num_threads()
@@ -50,8 +62,13 @@ def evaluate(model, task, split, data):
         found = running.get()
     exits = coded.exits(checkpoint.exit_threshold)
     chosen = coded.logits[exits - 1, torch.arange(len(exits))].argmax(-1)
-    result = {"count": len(rows), "seconds": 0.0, "layers": checkpoint.model.layers, "float": {"accuracy": dense.accuracy() / 100},
-              "compressed": {"accuracy": coded.accuracy(exits) / 100}}
+    result = {
+        "count": len(rows),
+        "seconds": 0.0,
+        "layers": checkpoint.model.layers,
+        "float": {"accuracy": dense.accuracy() / 100},
+        "compressed": {"accuracy": coded.accuracy(exits) / 100},
+    }
     result |= _golden_figures(found, chosen, examples) | _cost(checkpoint, found)
     return result | {"seconds": time.perf_counter() - begin}
 
@@ -79,19 +96,30 @@ def golden(sequence):
 def _golden_figures(golden, compressed, examples):
     classes = torch.tensor([predicted for predicted, _, _ in golden])
     executed = sum(count * len(live) for _, count, live in golden)
-    return {"golden": {"accuracy": float((classes == examples.labels).double().mean())},
-            "agreement": float((classes == compressed).double().mean()),
-            "mean_exit_layer": sum(len(live) for _, _, live in golden) / len(golden),
-            "live_token_fraction": sum(sum(live) for _, _, live in golden) / executed}
+    return {
+        "golden": {"accuracy": float((classes == examples.labels).double().mean())},
+        "agreement": float((classes == compressed).double().mean()),
+        "mean_exit_layer": sum(len(live) for _, _, live in golden) / len(golden),
+        "live_token_fraction": sum(sum(live) for _, _, live in golden) / executed,
+    }
 
 
 def _cost(checkpoint, golden):
     spans = checkpoint["attention.span"]
-    full = sum(flops(checkpoint, [count] * checkpoint.model.layers, count, plain=True) for _, count, _ in golden)
-    figures = {f"flops_speedup_{kind}": full / sum(flops(checkpoint, live, count, nonzero=kind == "nnz") for _, count, live in golden)
-               for kind in ("dense", "nnz")}
-    return figures | {"encoder_sparsity": sparsity(checkpoint.tensors, ENCODER),
-                      "embedding_sparsity": sparsity(checkpoint.tensors, EMBEDDING), "dead_heads": int((spans == 0).all(1).sum())}
+    full = sum(
+        flops(checkpoint, [count] * checkpoint.model.layers, count, plain=True)
+        for _, count, _ in golden
+    )
+    figures = {
+        f"flops_speedup_{kind}": full
+        / sum(flops(checkpoint, live, count, nonzero=kind == "nnz") for _, count, live in golden)
+        for kind in ("dense", "nnz")
+    }
+    return figures | {
+        "encoder_sparsity": sparsity(checkpoint.tensors, ENCODER),
+        "embedding_sparsity": sparsity(checkpoint.tensors, EMBEDDING),
+        "dead_heads": int((spans == 0).all(1).sum()),
+    }
 
 
 def flops(checkpoint, live, count, nonzero=False, plain=False):
@@ -99,6 +127,7 @@ def flops(checkpoint, live, count, nonzero=False, plain=False):
 
     plain: without predictors and off-ramps; nonzero: only weights that are not zero, only live heads.
     """
+
     def size(name):
         weight = checkpoint[f"{name}.weight"]
         return int((weight != 0).sum()) if nonzero else weight.numel()

@@ -5,6 +5,7 @@
 No trained checkpoint can be downloaded here, so the weights are random, of a fixed seed; a folder of your own goes through `terse import` and
 `terse run`.
 """
+
 import argparse
 import dataclasses
 import pathlib
@@ -18,10 +19,10 @@ from golden_model.hardware import HARDWARE, HardwareConfig
 
 __all__ = ["SIZES", "Size", "main"]
 
-TOKENS = 25         # of the sentence, its [CLS] and [SEP] included
-SAMPLES = 64        # that travel with tiny
-ZEROS = 0.6         # share of zeros of the encoder
-SPREAD = 0.05       # of the random weights
+TOKENS = 25  # of the sentence, its [CLS] and [SEP] included
+SAMPLES = 64  # that travel with tiny
+ZEROS = 0.6  # share of zeros of the encoder
+SPREAD = 0.05  # of the random weights
 STORE = pathlib.Path("build") / "fullsize"
 
 
@@ -34,13 +35,31 @@ class Size:
 
 
 def _albert(**changes):
-    return dict(vocab_size=30000, embedding_size=128, max_position_embeddings=512, num_labels=2, initializer_range=SPREAD) | changes
+    return (
+        dict(
+            vocab_size=30000,
+            embedding_size=128,
+            max_position_embeddings=512,
+            num_labels=2,
+            initializer_range=SPREAD,
+        )
+        | changes
+    )
 
 
 SIZES = {
-    "base": Size(_albert(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072), HARDWARE["edgebert"]),
-    "large": Size(_albert(hidden_size=1024, num_hidden_layers=1, num_attention_heads=16, intermediate_size=4096),     # one of its 24 equal layers
-                  dataclasses.replace(HARDWARE["edgebert"], hidden=1024, heads=16, feed_forward=4096)),
+    "base": Size(
+        _albert(
+            hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072
+        ),
+        HARDWARE["edgebert"],
+    ),
+    "large": Size(
+        _albert(
+            hidden_size=1024, num_hidden_layers=1, num_attention_heads=16, intermediate_size=4096
+        ),  # one of its 24 equal layers
+        dataclasses.replace(HARDWARE["edgebert"], hidden=1024, heads=16, feed_forward=4096),
+    ),
 }
 
 
@@ -52,10 +71,18 @@ def imported(name, size, vocab):
         from transformers import AlbertConfig, AlbertForSequenceClassification
 
         from compress.import_hf import import_albert
+
         torch.manual_seed(1)
         source = STORE / f"{name}.huggingface"
         AlbertForSequenceClassification(AlbertConfig(**size.albert)).save_pretrained(source)
-        import_albert(source, out, vocab=vocab, zeros=ZEROS, fmt=AF8, command=f"python -m terse.fullsize {name}")
+        import_albert(
+            source,
+            out,
+            vocab=vocab,
+            zeros=ZEROS,
+            fmt=AF8,
+            command=f"python -m terse.fullsize {name}",
+        )
     return out
 
 
@@ -63,7 +90,10 @@ def sentences(folder, positions, count):
     """Those of the shipped samples that have nearest to `TOKENS` tokens in this vocabulary."""
     from terse import catalog
     from terse.text import encode, gather
-    found = encode(catalog.tokenizer(str(folder), positions), gather("tiny", ()), positions, truncate=True)
+
+    found = encode(
+        catalog.tokenizer(str(folder), positions), gather("tiny", ()), positions, truncate=True
+    )
     return sorted(found, key=lambda one: abs(len(one.ids) - TOKENS))[:count]
 
 
@@ -74,36 +104,69 @@ def check(name, vocab, count, jobs):
     from sim.proof.check import traced
     from sim.proof.parallel import check as compare
     from terse import catalog
+
     size, begin = SIZES[name], time.perf_counter()
     folder = imported(name, size, vocab)
-    network, chosen = quantize(catalog.checkpoint(str(folder)), size.hardware.format), sentences(folder, size.hardware.positions, count)
+    network, chosen = (
+        quantize(catalog.checkpoint(str(folder)), size.hardware.format),
+        sentences(folder, size.hardware.positions, count),
+    )
     ready = time.perf_counter()
     build(size.hardware, traced)
     built = time.perf_counter()
     outcome = compare(network, size.hardware, [(one.ids, one.segments) for one in chosen], jobs)
-    memory = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 2**20
+    memory = (
+        max(
+            resource.getrusage(who).ru_maxrss
+            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
+        / 2**20
+    )
     for one in chosen:
-        print(f"albert-{name}, {network.model.layers} layers, {ZEROS:.0%} zeros, {len(one.ids)} tokens: {one.text}")
+        print(
+            f"albert-{name}, {network.model.layers} layers, {ZEROS:.0%} zeros, {len(one.ids)} tokens: {one.text}"
+        )
     speed, queues = outcome.cycles / outcome.seconds, f" of {jobs} queues" if jobs > 1 else ""
-    print(f"{outcome.tensors} tensors, {outcome.elements:,} values compared; {outcome.cycles:,} cycles{queues}, {speed:,.0f} cycles/s")
-    print(f"import {ready - begin:.0f} s, build {built - ready:.0f} s, run {time.perf_counter() - built:.0f} s; peak memory {memory:.1f} GB")
+    print(
+        f"{outcome.tensors} tensors, {outcome.elements:,} values compared; {outcome.cycles:,} cycles{queues}, {speed:,.0f} cycles/s"
+    )
+    print(
+        f"import {ready - begin:.0f} s, build {built - ready:.0f} s, run {time.perf_counter() - built:.0f} s; peak memory {memory:.1f} GB"
+    )
     print("bit-exact" if outcome.bit_exact else "\n".join(["NOT bit-exact", *outcome.failures]))
     return outcome.bit_exact
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m terse.fullsize", description=__doc__.partition("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m terse.fullsize", description=__doc__.partition("\n\n")[0]
+    )
     parser.add_argument("size", choices=SIZES, nargs="+")
-    parser.add_argument("--data", type=pathlib.Path, required=True, help="the data folder; its vocab/albert_30k-clean.vocab is used")
-    parser.add_argument("--sentences", type=int, default=1, metavar="N", help="the N samples nearest to 25 tokens")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes, each with a queue of its own")
+    parser.add_argument(
+        "--data",
+        type=pathlib.Path,
+        required=True,
+        help="the data folder; its vocab/albert_30k-clean.vocab is used",
+    )
+    parser.add_argument(
+        "--sentences", type=int, default=1, metavar="N", help="the N samples nearest to 25 tokens"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="processes, each with a queue of its own"
+    )
     arguments = parser.parse_args()
     vocab = arguments.data / "vocab" / "albert_30k-clean.vocab"
     if not vocab.is_file():
-        parser.error(f"--data must be a folder with vocab/albert_30k-clean.vocab, {arguments.data} is not")
+        parser.error(
+            f"--data must be a folder with vocab/albert_30k-clean.vocab, {arguments.data} is not"
+        )
     if not 1 <= arguments.jobs <= arguments.sentences <= SAMPLES:
-        parser.error(f"--jobs and --sentences must be in 1..{SAMPLES}, no more jobs than sentences, not {arguments.jobs} and {arguments.sentences}")
-    results = [check(name, vocab, arguments.sentences, arguments.jobs) for name in arguments.size]     # all of them, also behind a difference
+        parser.error(
+            f"--jobs and --sentences must be in 1..{SAMPLES}, no more jobs than sentences, not {arguments.jobs} and {arguments.sentences}"
+        )
+    results = [
+        check(name, vocab, arguments.sentences, arguments.jobs) for name in arguments.size
+    ]  # all of them, also behind a difference
     return 0 if all(results) else 1
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two files of named tensors, compared."""
+
 import zipfile
 
 import numpy as np
@@ -20,7 +21,11 @@ def _read(path):
 def compare(first, second):
     """(one line for each array that differs, number of arrays)."""
     a, b = _read(first), _read(second)
-    lines = [line for name in [*a, *(name for name in b if name not in a)] if (line := _difference(name, a.get(name), b.get(name)))]
+    lines = [
+        line
+        for name in [*a, *(name for name in b if name not in a)]
+        if (line := _difference(name, a.get(name), b.get(name)))
+    ]
     return lines, len(a.keys() | b.keys())
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reports for people: rich tables of what the functions return."""
+
 import contextlib
 import time
 
@@ -10,11 +11,23 @@ from rich.text import Text
 
 from golden_model.counters import MACS
 
-__all__ = ["bench_progress", "bench_table", "buffers", "claims_table", "evaluation", "fits", "imported", "run_progress", "run_table",
-           "shapes_table", "streams_table", "summary"]
+__all__ = [
+    "bench_progress",
+    "bench_table",
+    "buffers",
+    "claims_table",
+    "evaluation",
+    "fits",
+    "imported",
+    "run_progress",
+    "run_table",
+    "shapes_table",
+    "streams_table",
+    "summary",
+]
 
-SHAPED = (0.6, 16, 100)     # zeros, bytes/cycle and latency of the shapes' comparison
-PERIOD = 300                # seconds from which the time left is estimated: cases end seldom
+SHAPED = (0.6, 16, 100)  # zeros, bytes/cycle and latency of the shapes' comparison
+PERIOD = 300  # seconds from which the time left is estimated: cases end seldom
 SPECIAL = ("[CLS]", "[SEP]", "<pad>")
 SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
@@ -22,11 +35,17 @@ SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 def _words(sentence):
     """The text of the tokens; a word that was dropped is dim and carries the layer that it left at."""
     text = Text()
-    shown = [(piece, layer) for piece, layer in zip(sentence.tokens, sentence.dropped_at_layer, strict=True) if piece not in SPECIAL]
+    shown = [
+        (piece, layer)
+        for piece, layer in zip(sentence.tokens, sentence.dropped_at_layer, strict=True)
+        if piece not in SPECIAL
+    ]
     for i, (piece, layer) in enumerate(shown):
         word = piece.replace("▁", " ")
         text.append(word.lstrip() if i == 0 else word, style="dim" if layer else "bold")
-        inside = i + 1 < len(shown) and shown[i + 1][1] == layer and not shown[i + 1][0].startswith("▁")
+        inside = (
+            i + 1 < len(shown) and shown[i + 1][1] == layer and not shown[i + 1][0].startswith("▁")
+        )
         if layer and not inside:
             text.append(str(layer).translate(SUBSCRIPT), style="dim cyan")
     return text
@@ -34,7 +53,10 @@ def _words(sentence):
 
 def run_table(report):
     """One row a sentence."""
-    table = Table(title=f"{report.model} on {report.hw}", caption="dim, with a number: dropped, and the layer at which")
+    table = Table(
+        title=f"{report.model} on {report.hw}",
+        caption="dim, with a number: dropped, and the layer at which",
+    )
     table.add_column("sentence", ratio=1)
     for name in ("label", "prediction", "confidence", "exit", "cycles"):
         table.add_column(name, justify="right")
@@ -42,15 +64,27 @@ def run_table(report):
     for sentence in report.sentences:
         match = Text("yes", style="green") if sentence.match else Text("NO", style="bold red")
         if sentence.cycles is None:
-            match = Text("not run" if report.failures and not sentence.match else "-", style="yellow")
-        table.add_row(_words(sentence), "" if sentence.label is None else str(sentence.label), str(sentence.prediction),
-                      f"{sentence.confidence:.3f}", str(sentence.exit_layer), "" if sentence.cycles is None else f"{sentence.cycles:,}", match)
+            match = Text(
+                "not run" if report.failures and not sentence.match else "-", style="yellow"
+            )
+        table.add_row(
+            _words(sentence),
+            "" if sentence.label is None else str(sentence.label),
+            str(sentence.prediction),
+            f"{sentence.confidence:.3f}",
+            str(sentence.exit_layer),
+            "" if sentence.cycles is None else f"{sentence.cycles:,}",
+            match,
+        )
     return table
 
 
 def multiplications(counters):
     """What became of the dense layers' multiplications, by the hardware's counters."""
-    total, causes = sum(counters[name] for name in MACS), ("zero weights", "dead heads", "dropped tokens", "exited layers")
+    total, causes = (
+        sum(counters[name] for name in MACS),
+        ("zero weights", "dead heads", "dropped tokens", "exited layers"),
+    )
     done, *shares = (f"{counters[name] / total:.1%}" for name in MACS)
     skipped = ", ".join(f"{share} {cause}" for share, cause in zip(shares, causes, strict=True))
     return f"Layers' multiplications: {done} of {total:,} done; skipped: {skipped}; {counters['TOKENS']:,} live tokens in all layers"
@@ -61,8 +95,10 @@ def summary(report):
     yield f"Tensors: {', '.join(report.names)}"
     if report.counters:
         yield multiplications(report.counters)
-    yield (f"{report.tensors_compared:,} tensors, {report.elements_compared:,} values compared; "
-           f"{report.total_cycles:,} cycles{f' of {report.jobs} queues' if report.jobs > 1 else ''}, {report.cycles_per_second:,.0f} cycles/s")
+    yield (
+        f"{report.tensors_compared:,} tensors, {report.elements_compared:,} values compared; "
+        f"{report.total_cycles:,} cycles{f' of {report.jobs} queues' if report.jobs > 1 else ''}, {report.cycles_per_second:,.0f} cycles/s"
+    )
     good = sum(sentence.match for sentence in report.sentences)
     for failure in report.failures[:10]:
         yield f"[bold red]{failure}[/]" if "[" not in failure else Text(failure, style="bold red")
@@ -72,20 +108,28 @@ def summary(report):
 def imported(result):
     """The lines of `terse import`."""
     model, metrics = result.checkpoint.model, result.metrics
-    yield (f"ALBERT, {model.layers} layers, embedding {model.embedding}, hidden {model.hidden}, {model.heads} heads, feed forward "
-           f"{model.feed_forward}, {model.vocabulary:,} words, {model.positions} positions, {model.classes} classes, {model.activation}")
-    yield (f"float twin: logits within {metrics['twin_difference']:.1e} of transformers' (float64), "
-           f"{metrics['twin_difference_float32']:.1e} (float32)")
+    yield (
+        f"ALBERT, {model.layers} layers, embedding {model.embedding}, hidden {model.hidden}, {model.heads} heads, feed forward "
+        f"{model.feed_forward}, {model.vocabulary:,} words, {model.positions} positions, {model.classes} classes, {model.activation}"
+    )
+    yield (
+        f"float twin: logits within {metrics['twin_difference']:.1e} of transformers' (float64), "
+        f"{metrics['twin_difference_float32']:.1e} (float32)"
+    )
     yield f"ranges from {metrics['calibration_rows']} sentences"
     yield f"zeros: encoder and pooler {metrics['encoder_sparsity']:.1%}, embeddings {metrics['embedding_sparsity']:.1%}"
-    yield (f"golden model, {metrics['golden_format']}: logits within {metrics['golden_difference']:.1e} of the float twin's (largest "
-           f"{metrics['largest_logit']:.1e}), class agrees on {metrics['golden_same_class']} of {metrics['golden_rows']}, "
-           f"{metrics['golden_saturations']} saturations")
+    yield (
+        f"golden model, {metrics['golden_format']}: logits within {metrics['golden_difference']:.1e} of the float twin's (largest "
+        f"{metrics['largest_logit']:.1e}), class agrees on {metrics['golden_same_class']} of {metrics['golden_rows']}, "
+        f"{metrics['golden_saturations']} saturations"
+    )
 
 
 def evaluation(result):
     """Figures of `terse eval`."""
-    table = Table(title=f"{result['count']} sentences, {result['seconds']:.0f} s", show_header=False)
+    table = Table(
+        title=f"{result['count']} sentences, {result['seconds']:.0f} s", show_header=False
+    )
     for name in ("float", "compressed", "golden"):
         table.add_row(f"accuracy, {name}", f"{100 * result[name]['accuracy']:.2f} %")
     for name in ("agreement", "live_token_fraction", "encoder_sparsity", "embedding_sparsity"):
@@ -103,7 +147,13 @@ def fits(rows, title):
     for name in ("", "model", "hardware", ""):
         table.add_column(name, justify="left" if not name else "right")
     for item, needs, has, good in rows:
-        mark = Text("") if good is None else Text("fits", style="green") if good else Text("too small", style="bold red")
+        mark = (
+            Text("")
+            if good is None
+            else Text("fits", style="green")
+            if good
+            else Text("too small", style="bold red")
+        )
         table.add_row(item, needs, has, mark)
     return table
 
@@ -122,10 +172,30 @@ def buffers(rows):
 
 def bench_table(result, operations):
     """Rows of `terse bench`, a section for each case; without `operations` only layers, sentences and streams."""
-    table = Table(caption="limit: the array's least cycles or the weights' bytes over the bus, whichever is more; use: live non-zero multiplications "
-                          "per cycle and multiplier; EdgeBERT: as many multipliers")
-    for name in ("", "rows", "cycles", "limit", "x limit", "bound", "use", "bytes/cycle", "KB", "EdgeBERT", "speed-up", "source"):
-        table.add_column(name, justify="left" if name in ("", "bound", "source") else "right", no_wrap=bool(name), max_width=None if name else 32)
+    table = Table(
+        caption="limit: the array's least cycles or the weights' bytes over the bus, whichever is more; use: live non-zero multiplications "
+        "per cycle and multiplier; EdgeBERT: as many multipliers"
+    )
+    for name in (
+        "",
+        "rows",
+        "cycles",
+        "limit",
+        "x limit",
+        "bound",
+        "use",
+        "bytes/cycle",
+        "KB",
+        "EdgeBERT",
+        "speed-up",
+        "source",
+    ):
+        table.add_column(
+            name,
+            justify="left" if name in ("", "bound", "source") else "right",
+            no_wrap=bool(name),
+            max_width=None if name else 32,
+        )
     for (case, _), rows in zip(result.runs, result.tables, strict=True):
         table.add_row(Text(case.label, style="bold"))
         for row in rows:
@@ -138,41 +208,95 @@ def bench_table(result, operations):
 def _bench_row(table, row):
     limited = row.limit_cycles > 0
     table.add_row(
-        f"  {row.name}", f"{row.rows:g}", f"{row.cycles:,}", f"{row.limit_cycles:,.0f}" if limited else "",
-        f"{row.cycles / row.limit_cycles:.3f}" if limited else "", row.bound if limited else "", f"{row.utilisation:.1%}" if limited else "",
-        f"{row.bytes / row.cycles:.2f}" if row.cycles else "", f"{row.buffer_kb:,.0f}", f"{row.edgebert_cycles:,}" if row.edgebert_cycles else "",
-        f"{row.speedup_vs_edgebert:.2f}" if row.speedup_vs_edgebert else "", row.source)
+        f"  {row.name}",
+        f"{row.rows:g}",
+        f"{row.cycles:,}",
+        f"{row.limit_cycles:,.0f}" if limited else "",
+        f"{row.cycles / row.limit_cycles:.3f}" if limited else "",
+        row.bound if limited else "",
+        f"{row.utilisation:.1%}" if limited else "",
+        f"{row.bytes / row.cycles:.2f}" if row.cycles else "",
+        f"{row.buffer_kb:,.0f}",
+        f"{row.edgebert_cycles:,}" if row.edgebert_cycles else "",
+        f"{row.speedup_vs_edgebert:.2f}" if row.speedup_vs_edgebert else "",
+        row.source,
+    )
 
 
 def shapes_table(result):
     """The shapes of the array side by side: a row for each, cycles and bytes of a layer for each number of tokens; None with less than two."""
-    layers = {(row.T, row.P, row.tokens): row for row in result.rows if row.scope == "layer" and (row.sparsity, row.bus_bytes, row.latency) == SHAPED}
+    layers = {
+        (row.T, row.P, row.tokens): row
+        for row in result.rows
+        if row.scope == "layer" and (row.sparsity, row.bus_bytes, row.latency) == SHAPED
+    }
     shapes = list(dict.fromkeys((t, p) for t, p, _ in layers))
-    lengths = [tokens for tokens in dict.fromkeys(tokens for *_, tokens in layers) if all((*shape, tokens) in layers for shape in shapes)]
+    lengths = [
+        tokens
+        for tokens in dict.fromkeys(tokens for *_, tokens in layers)
+        if all((*shape, tokens) in layers for shape in shapes)
+    ]
     table = Table(title="shapes: a layer of albert-base, 60 % zeros")
-    for name in ("T x P", "KB", *(text for tokens in lengths for text in (f"cycles, {tokens} tokens", f"bytes, {tokens} tokens"))):
+    for name in (
+        "T x P",
+        "KB",
+        *(
+            text
+            for tokens in lengths
+            for text in (f"cycles, {tokens} tokens", f"bytes, {tokens} tokens")
+        ),
+    ):
         table.add_column(name, justify="right")
     for shape in shapes:
         rows = [layers[*shape, tokens] for tokens in lengths]
-        table.add_row("{} x {}".format(*shape), f"{rows[0].buffer_kb:,.0f}" if rows else "",
-                      *(text for row in rows for text in (f"{row.cycles:,}", f"{row.bytes:,}")))
+        table.add_row(
+            "{} x {}".format(*shape),
+            f"{rows[0].buffer_kb:,.0f}" if rows else "",
+            *(text for row in rows for text in (f"{row.cycles:,}", f"{row.bytes:,}")),
+        )
     return table if len(shapes) > 1 else None
 
 
 def streams_table(result):
     """What 8 slots cost and bring: a row for each stream; None without one."""
-    table = Table(title="streams", caption="cycles, weight bytes: of a sentence; live: of the array's token lanes, until the queue is empty, "
-                                           "and in weight operations; latency: cycles from admission to result; x EdgeBERT: times "
-                                           "as fast as all tokens through all layers there")
+    table = Table(
+        title="streams",
+        caption="cycles, weight bytes: of a sentence; live: of the array's token lanes, until the queue is empty, "
+        "and in weight operations; latency: cycles from admission to result; x EdgeBERT: times "
+        "as fast as all tokens through all layers there",
+    )
     table.add_column("")
-    for name in ("cycles", "weight bytes", "live", "weights", "latency", "largest", "in time", "x EdgeBERT", "tokens by layer"):
+    for name in (
+        "cycles",
+        "weight bytes",
+        "live",
+        "weights",
+        "latency",
+        "largest",
+        "in time",
+        "x EdgeBERT",
+        "tokens by layer",
+    ):
         table.add_column(name, justify="right")
-    rows = [(case, row) for (case, _), rows in zip(result.runs, result.tables, strict=True) for row in rows if row.scope == "stream"]
+    rows = [
+        (case, row)
+        for (case, _), rows in zip(result.runs, result.tables, strict=True)
+        for row in rows
+        if row.scope == "stream"
+    ]
     for case, row in rows:
-        table.add_row(case.label, f"{row.cycles / case.sentences:,.0f}", f"{row.weight_bytes / case.sentences:,.0f}",
-                      f"{row.live_lanes_array or 0:.1%}", f"{row.live_lanes or 0:.1%}", f"{row.latency_mean:,}", f"{row.latency_max:,}",
-                      "" if row.deadlines_met is None else f"{row.deadlines_met:.1%}",
-                      f"{row.product_vs_edgebert or 0:.2f}", " ".join(f"{count:g}" for count in row.live_tokens or ()))
+        table.add_row(
+            case.label,
+            f"{row.cycles / case.sentences:,.0f}",
+            f"{row.weight_bytes / case.sentences:,.0f}",
+            f"{row.live_lanes_array or 0:.1%}",
+            f"{row.live_lanes or 0:.1%}",
+            f"{row.latency_mean:,}",
+            f"{row.latency_max:,}",
+            "" if row.deadlines_met is None else f"{row.deadlines_met:.1%}",
+            f"{row.product_vs_edgebert or 0:.2f}",
+            " ".join(f"{count:g}" for count in row.live_tokens or ()),
+        )
     return table if rows else None
 
 
@@ -181,19 +305,36 @@ def claims_table(claims):
     table = Table(title="what issue 3 asks")
     for name in ("line", "", "found", "wanted", "verdict"):
         table.add_column(name, justify="right" if name else "left")
-    marks = {True: Text("met", style="green"), False: Text("FALLS SHORT", style="bold red"), None: Text("not measured", style="yellow")}
+    marks = {
+        True: Text("met", style="green"),
+        False: Text("FALLS SHORT", style="bold red"),
+        None: Text("not measured", style="yellow"),
+    }
     for claim in claims:
         found = "" if claim.figure is None else f"{claim.figure:.3f}"
-        table.add_row(str(claim.line or ""), claim.what, found, f"{'<=' if claim.most else '>='} {claim.wanted:g}", marks[claim.met])
+        table.add_row(
+            str(claim.line or ""),
+            claim.what,
+            found,
+            f"{'<=' if claim.most else '>='} {claim.wanted:g}",
+            marks[claim.met],
+        )
     return table if claims else None
 
 
 @contextlib.contextmanager
 def run_progress():
     """A bar on standard error in layers of sentences, with cycles a second and the time left; gives the `watch` of `terse.run.run`."""
-    columns = (BarColumn(bar_width=40), TextColumn("{task.percentage:.0f}%"), TimeRemainingColumn(), TextColumn("{task.fields[speed]}"))
+    columns = (
+        BarColumn(bar_width=40),
+        TextColumn("{task.percentage:.0f}%"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[speed]}"),
+    )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
         task, begin = progress.add_task("", total=None, speed="building"), []
 
         def watch(done, total, cycle):
@@ -201,15 +342,27 @@ def run_progress():
             seconds = time.perf_counter() - begin[0]
             speed = f"{(cycle - begin[1]) / seconds:,.0f} cycles/s" if seconds > 1 else ""
             progress.update(task, total=total, completed=done, speed=speed)
+
         yield watch
 
 
 @contextlib.contextmanager
 def bench_progress(cases):
     """A bar on standard error, in estimated seconds; gives the `watch` of `terse.benchmark.rows.bench`."""
-    columns = (BarColumn(bar_width=20), TextColumn("{task.percentage:.0f}%"), TimeRemainingColumn(), TextColumn("{task.fields[speed]}"),
-               TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)))
-    with Progress(*columns, console=Console(stderr=True), transient=True, expand=True, speed_estimate_period=PERIOD) as progress:
+    columns = (
+        BarColumn(bar_width=20),
+        TextColumn("{task.percentage:.0f}%"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)),
+    )
+    with Progress(
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+        expand=True,
+        speed_estimate_period=PERIOD,
+    ) as progress:
         task = progress.add_task("", total=sum(case.seconds for case in cases), speed="")
         state = {"done": 0.0, "case": None, "begin": 0.0}
 
@@ -222,6 +375,12 @@ def bench_progress(cases):
                 state.update(case=case, begin=time.perf_counter(), first=cycles)
             seconds = time.perf_counter() - state["begin"]
             speed = f"{(cycles - state['first']) / seconds:,.0f} cycles/s" if seconds > 1 else ""
-            progress.update(task, description=case.label, speed=speed,
-                            completed=state["done"] + case.seconds * min(1, (cycles - state["first"]) / case.estimate))
+            progress.update(
+                task,
+                description=case.label,
+                speed=speed,
+                completed=state["done"]
+                + case.seconds * min(1, (cycles - state["first"]) / case.estimate),
+            )
+
         yield watch

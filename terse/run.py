@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`terse run`: sentences through golden model and RTL, and what came out."""
+
 import pathlib
 from dataclasses import dataclass
 
@@ -56,8 +57,20 @@ class Report:
     counters: dict
 
     def to_json(self):
-        keys = ("model", "hw", "jobs", "bit_exact", "tensors_compared", "elements_compared", "cycles_per_second", "total_cycles", "counters")
-        return {key: getattr(self, key) for key in keys} | {"sentences": [vars(sentence) for sentence in self.sentences]}
+        keys = (
+            "model",
+            "hw",
+            "jobs",
+            "bit_exact",
+            "tensors_compared",
+            "elements_compared",
+            "cycles_per_second",
+            "total_cycles",
+            "counters",
+        )
+        return {key: getattr(self, key) for key in keys} | {
+            "sentences": [vars(sentence) for sentence in self.sentences]
+        }
 
 
 def prepare(model, texts, pair=False, count=None, positions=None, truncate=False):
@@ -69,35 +82,70 @@ def prepare(model, texts, pair=False, count=None, positions=None, truncate=False
     notes = []
     for number, sentence in enumerate(sentences, 1):
         if sentence.unknown:
-            notes.append(f"Text {number}: not in the vocabulary, taken as <unk>: {' '.join(sentence.unknown)}")
+            notes.append(
+                f"Text {number}: not in the vocabulary, taken as <unk>: {' '.join(sentence.unknown)}"
+            )
         if sentence.truncated:
             notes.append(f"Text {number}: cut to {longest} tokens")
     return checkpoint, sentences, notes
 
 
-def run(texts=(), model="tiny", hw="ci", pair=False, count=None, slots=None, trace=None, truncate=False, watch=None, jobs=1):
+def run(
+    texts=(),
+    model="tiny",
+    hw="ci",
+    pair=False,
+    count=None,
+    slots=None,
+    trace=None,
+    truncate=False,
+    watch=None,
+    jobs=1,
+):
     """Sentences through golden model and RTL, as one queue or `jobs` at a time -> Report; `watch` as in `sim.proof.check.check`."""
     config = catalog.hardware(hw)
     if slots is not None and not 1 <= slots <= config.slots:
         raise UserError(f"--slots must be in 1..{config.slots}, the slots of {hw}, not {slots}")
     checkpoint, sentences, notes = prepare(model, texts, pair, count, config.positions, truncate)
     if trace is not None and len(sentences) != 1:
-        raise UserError(f"--trace writes the waveform of a single sentence, not of {len(sentences)}; give one TEXT or --sentences 1")
+        raise UserError(
+            f"--trace writes the waveform of a single sentence, not of {len(sentences)}; give one TEXT or --sentences 1"
+        )
     if not 1 <= jobs <= len(sentences):
-        raise UserError(f"--jobs must be in 1..{len(sentences)}, the number of sentences, not {jobs}")
+        raise UserError(
+            f"--jobs must be in 1..{len(sentences)}, the number of sentences, not {jobs}"
+        )
     from sim.proof.parallel import check
-    wave = None if trace is None else pathlib.Path(trace) / f"{pathlib.Path(model).name}_{hw}.vcd.gz"
+
+    wave = (
+        None if trace is None else pathlib.Path(trace) / f"{pathlib.Path(model).name}_{hw}.vcd.gz"
+    )
     try:
         network = quantize(checkpoint, config.format)
-        outcome = check(network, config, [(s.ids, s.segments) for s in sentences], jobs, slots, wave, watch)
+        outcome = check(
+            network, config, [(s.ids, s.segments) for s in sentences], jobs, slots, wave, watch
+        )
     except CompileError as error:
         raise UserError(f"Model {model}, hardware {hw}: {error}") from error
     if wave:
         notes.append(f"Waveform: {wave}")
     rows = [_row(sentence, outcome, i, network) for i, sentence in enumerate(sentences)]
     speed = outcome.cycles / outcome.seconds if outcome.seconds else 0.0
-    return Report(model, hw, jobs, outcome.bit_exact, outcome.tensors, outcome.elements, speed, outcome.cycles, rows,
-                  outcome.failures, outcome.names, notes, outcome.counters)
+    return Report(
+        model,
+        hw,
+        jobs,
+        outcome.bit_exact,
+        outcome.tensors,
+        outcome.elements,
+        speed,
+        outcome.cycles,
+        rows,
+        outcome.failures,
+        outcome.names,
+        notes,
+        outcome.counters,
+    )
 
 
 def _row(sentence, outcome, i, network):
@@ -106,16 +154,25 @@ def _row(sentence, outcome, i, network):
     logits = [value * scale for value in golden.logits]
     dropped = [None if layer == NEVER else layer + 1 for layer in golden.dropped_at_layer]
     return SentenceReport(
-        text=sentence.text, label=sentence.label, prediction=golden.predicted_class,
-        confidence=float(torch.tensor(logits).softmax(0).max()), logits=logits, exit_layer=golden.exit_layer,
-        tokens=list(sentence.pieces), dropped_at_layer=dropped, tokens_per_layer=list(golden.tokens_per_layer),
-        entropy_per_layer=[value / 2**16 for value in golden.entropies], cycles=record.cycles if record else None,
-        match=record is not None and i not in outcome.failed and -1 not in outcome.failed)
+        text=sentence.text,
+        label=sentence.label,
+        prediction=golden.predicted_class,
+        confidence=float(torch.tensor(logits).softmax(0).max()),
+        logits=logits,
+        exit_layer=golden.exit_layer,
+        tokens=list(sentence.pieces),
+        dropped_at_layer=dropped,
+        tokens_per_layer=list(golden.tokens_per_layer),
+        entropy_per_layer=[value / 2**16 for value in golden.entropies],
+        cycles=record.cycles if record else None,
+        match=record is not None and i not in outcome.failed and -1 not in outcome.failed,
+    )
 
 
 def golden_tensors(texts, model="tiny", pair=False, count=None, truncate=False, fmt=None):
     """Arrays for `terse golden`: "I/NAME" of sentence I, "I/NAME.format" its fraction bits or meaning, "I/tokens", "I/segments"."""
     from golden_model.config import AF8
+
     checkpoint, sentences, notes = prepare(model, texts, pair, count, truncate=truncate)
     network = quantize(checkpoint, fmt or AF8)
     arrays = {}
@@ -131,7 +188,13 @@ def golden_tensors(texts, model="tiny", pair=False, count=None, truncate=False, 
 def tensor_format(network, name):
     """A tensor's format as text."""
     plain = name.partition(".")[2] or name
-    special = {"predict_exp": "unsigned Q1.16", "keep": "0 or 1", "rows": "original position", "entropy": "unsigned Q2.16, nats",
-               "numerator": f"codes of {network.fmt}, exponent bias {network.code_bias['numerator']}",
-               "denominator": "sum of decoded numerators", "feed_forward_norm": f"ACT, {network.frac['x']} fraction bits"}
+    special = {
+        "predict_exp": "unsigned Q1.16",
+        "keep": "0 or 1",
+        "rows": "original position",
+        "entropy": "unsigned Q2.16, nats",
+        "numerator": f"codes of {network.fmt}, exponent bias {network.code_bias['numerator']}",
+        "denominator": "sum of decoded numerators",
+        "feed_forward_norm": f"ACT, {network.frac['x']} fraction bits",
+    }
     return special.get(plain) or f"ACT, {network.frac[plain]} fraction bits"

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """From what a user typed to token ids, with everything that can be wrong with it."""
+
 from dataclasses import dataclass
 
 from terse import catalog
@@ -17,7 +18,7 @@ class Sentence:
     ids: tuple
     segments: tuple
     pieces: tuple
-    unknown: tuple = ()     # pieces that the vocabulary does not have
+    unknown: tuple = ()  # pieces that the vocabulary does not have
     truncated: bool = False
 
 
@@ -36,14 +37,18 @@ def gather(model, texts, pair=False, count=None):
     else:
         inputs = [((text,), label) for text, label in catalog.samples(model)]
         if count is not None and count > len(inputs):
-            raise UserError(f"--sentences must be at most {len(inputs)}, the samples of {model}, not {count}")
+            raise UserError(
+                f"--sentences must be at most {len(inputs)}, the samples of {model}, not {count}"
+            )
     return inputs[:count]
 
 
 def encode(tokenizer, inputs, positions, truncate=False):
     """`Sentence`s of `gather`'s result, each at most `positions` tokens long."""
-    return [_encode(tokenizer.tokenizer, texts, label, positions, truncate, number)
-            for number, (texts, label) in enumerate(inputs, 1)]
+    return [
+        _encode(tokenizer.tokenizer, texts, label, positions, truncate, number)
+        for number, (texts, label) in enumerate(inputs, 1)
+    ]
 
 
 def _encode(tokenizer, texts, label, positions, truncate, number):
@@ -53,11 +58,23 @@ def _encode(tokenizer, texts, label, positions, truncate, number):
     one = tokenizer.encode(*texts)
     length = len(one.ids)
     if length > positions and not truncate:
-        raise UserError(f"Text {number} has {length} tokens, the longest sentence has {positions}; --truncate cuts it")
+        raise UserError(
+            f"Text {number} has {length} tokens, the longest sentence has {positions}; --truncate cuts it"
+        )
     if length == len(texts) + 1:
         raise UserError(f"Text {number} holds nothing that the vocabulary could take")
     tokenizer.enable_truncation(positions, strategy="longest_first")
     one = tokenizer.encode(*texts)
     unknown = tokenizer.token_to_id("<unk>")
-    strange = tuple(piece for piece, token in zip(one.tokens, one.ids, strict=True) if token == unknown)
-    return Sentence(" / ".join(texts), label, tuple(one.ids), tuple(one.type_ids), tuple(one.tokens), strange, length > positions)
+    strange = tuple(
+        piece for piece, token in zip(one.tokens, one.ids, strict=True) if token == unknown
+    )
+    return Sentence(
+        " / ".join(texts),
+        label,
+        tuple(one.ids),
+        tuple(one.type_ids),
+        tuple(one.tokens),
+        strange,
+        length > positions,
+    )

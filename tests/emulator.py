@@ -62,11 +62,17 @@ class Machine:
         hw, t, fmt = self.hardware, self.hardware.tokens, self.hardware.format
         self.fmt, widest = fmt, max(hw.hidden, hw.embedding)
         cls_tiles = ceil_div(hw.slots, t)
-        depths = {Target.SUM: hw.tiles * hw.hidden, Target.NORMED: hw.tiles * widest, Target.KEYS: hw.tiles * hw.hidden,
-                  Target.CODES: hw.tiles * max(2 * hw.hidden, hw.feed_forward) + cls_tiles * hw.hidden,
-                  Target.SCORES: max(hw.tiles, cls_tiles * hw.classes)}
+        depths = {
+            Target.SUM: hw.tiles * hw.hidden,
+            Target.NORMED: hw.tiles * widest,
+            Target.KEYS: hw.tiles * hw.hidden,
+            Target.CODES: hw.tiles * max(2 * hw.hidden, hw.feed_forward) + cls_tiles * hw.hidden,
+            Target.SCORES: max(hw.tiles, cls_tiles * hw.classes),
+        }
         self.memory = {target: torch.full((depth, t), RUBBISH) for target, depth in depths.items()}
-        self.values = torch.full((hw.rows * (ceil_div(hw.hidden, hw.columns) + hw.heads), hw.columns), RUBBISH)
+        self.values = torch.full(
+            (hw.rows * (ceil_div(hw.hidden, hw.columns) + hw.heads), hw.columns), RUBBISH
+        )
         self.state = torch.full((hw.rows, widest), RUBBISH)
         self.constants = {(memory, index): value for memory, index, value in self.image.pairs}
         self.streams, self.slots, self.tensors, self.results, self.passes = {}, [], {}, {}, 0
@@ -92,8 +98,13 @@ class Machine:
                 getattr(self, opcode.name.lower())(op, selected)
 
     def selected(self, op):
-        test = {Select.ALL: lambda s: True, Select.NEW: lambda s: s.fresh, Select.GROUP: lambda s: s in self.group,
-                Select.NOT_LAST: lambda s: not s.last, Select.LAST: lambda s: s.last}[op.select]
+        test = {
+            Select.ALL: lambda s: True,
+            Select.NEW: lambda s: s.fresh,
+            Select.GROUP: lambda s: s in self.group,
+            Select.NOT_LAST: lambda s: not s.last,
+            Select.LAST: lambda s: s.last,
+        }[op.select]
         return [slot for slot in self.slots if test(slot)]
 
     def choose(self, target, pc):
@@ -113,10 +124,12 @@ class Machine:
 
     def move(self, kept):
         """Rows move with the table here: `state` is by logical row."""
-        self.state[:len(kept)] = self.state[kept].clone()
+        self.state[: len(kept)] = self.state[kept].clone()
 
     def rows(self, slots):
-        return [row for slot in slots for row in range(slot.start, slot.start + len(slot.positions))]
+        return [
+            row for slot in slots for row in range(slot.start, slot.start + len(slot.positions))
+        ]
 
     def read(self, buffer, base, stride, rows, features):
         """(rows, features) of a tile buffer."""
@@ -146,7 +159,11 @@ class Machine:
         for slot in self.slots:
             slot.fresh = False
         numbers = {slot.number for slot in self.slots}
-        while self.queue and len(self.slots) < self.hardware.slots and len(self.queue[0][1][0]) <= free:
+        while (
+            self.queue
+            and len(self.slots) < self.hardware.slots
+            and len(self.queue[0][1][0]) <= free
+        ):
             sentence, (tokens, segments) = self.queue.pop(0)
             number = min(set(range(self.hardware.slots)) - numbers)
             slot = Slot(number, sentence, list(range(len(tokens))))
@@ -156,11 +173,18 @@ class Machine:
             self.slots.append(slot)
             self.settle()
             vocabulary, positions = self.embedding.vocabulary, self.embedding.positions
-            rows = [torch.tensor([self.embedding.row(number) for number in numbers_]) for numbers_ in (
-                tokens.tolist(), [vocabulary + i for i in range(len(tokens))],
-                [vocabulary + positions + s for s in segments.tolist()])]
-            total = embedding_sum(*rows, [op.word_shift, op.position_shift, op.segment_shift], self.fmt)
-            self.state[self.rows([slot]), :op.reduction] = total
+            rows = [
+                torch.tensor([self.embedding.row(number) for number in numbers_])
+                for numbers_ in (
+                    tokens.tolist(),
+                    [vocabulary + i for i in range(len(tokens))],
+                    [vocabulary + positions + s for s in segments.tolist()],
+                )
+            ]
+            total = embedding_sum(
+                *rows, [op.word_shift, op.position_shift, op.segment_shift], self.fmt
+            )
+            self.state[self.rows([slot]), : op.reduction] = total
             self.note(slot, total)
         self.pending = list(self.slots)
         for slot in self.slots:
@@ -172,9 +196,15 @@ class Machine:
         layer = slots[0].layer if op.stacked else 0
         if (self.pc, layer) not in self.streams:
             data = self.image.stream(self.pc, self.hardware.bus_bytes, layer)
-            groups = unpack_columns(data, self.hardware.columns, self.hardware.bus_bytes, op.groups, op.reduction)
-            found = [(c.codes, c.bias, c.destination, lane) for group in groups for lane, c in enumerate(group)
-                     if c.destination != PADDING]
+            groups = unpack_columns(
+                data, self.hardware.columns, self.hardware.bus_bytes, op.groups, op.reduction
+            )
+            found = [
+                (c.codes, c.bias, c.destination, lane)
+                for group in groups
+                for lane, c in enumerate(group)
+                if c.destination != PADDING
+            ]
             self.streams[self.pc, layer] = [torch.tensor(part) for part in zip(*found, strict=True)]
         return self.streams[self.pc, layer]
 
@@ -184,7 +214,10 @@ class Machine:
         if op.source == Source.CODES:
             x = self.read(Target.CODES, op.source_base, op.source_stride, rows, op.reduction)
         else:
-            act = self.state[self.rows(slots) if op.source == Source.STATE else [slot.start for slot in slots], :op.reduction]
+            act = self.state[
+                self.rows(slots) if op.source == Source.STATE else [slot.start for slot in slots],
+                : op.reduction,
+            ]
             if op.source == Source.NORMED:
                 act = self.read(Target.NORMED, op.source_base, op.source_stride, rows, op.reduction)
             x = self.encode(act, op.encode)
@@ -192,14 +225,25 @@ class Machine:
         act = requantize(total.long(), bias, op.shift)
         if op.function != Function.NONE:
             act = saturate(round_shift(act, op.align), ACT_BITS)
-            act = tanh(act) if op.function == Function.TANH else gelu(act, Function(op.function).name.lower())
+            act = (
+                tanh(act)
+                if op.function == Function.TANH
+                else gelu(act, Function(op.function).name.lower())
+            )
         if op.target_buffer == Target.VALUES:
-            self.values[destinations[None, :] * self.hardware.rows + torch.tensor(rows)[:, None], lanes] = self.encode(
-                act, op.store_encode)
+            self.values[
+                destinations[None, :] * self.hardware.rows + torch.tensor(rows)[:, None], lanes
+            ] = self.encode(act, op.store_encode)
         else:
             coded = op.target_buffer in (Target.CODES, Target.KEYS)
-            self.write(op.target_buffer, op.target_base, op.target_stride, rows, destinations,
-                       self.encode(act, op.store_encode) if coded else act)
+            self.write(
+                op.target_buffer,
+                op.target_base,
+                op.target_stride,
+                rows,
+                destinations,
+                self.encode(act, op.store_encode) if coded else act,
+            )
         self.note_linear(op, slots, act, destinations, lanes)
 
     def note_linear(self, op, slots, act, destinations, lanes):
@@ -207,7 +251,9 @@ class Machine:
         if features is None:
             stored = destinations
         else:
-            stored = torch.tensor(features[destinations] if features.ndim == 1 else features[destinations, lanes])
+            stored = torch.tensor(
+                features[destinations] if features.ndim == 1 else features[destinations, lanes]
+            )
         tensor = torch.empty_like(act)
         tensor[:, stored] = act
         counts = [1 if op.cls else len(slot.positions) for slot in slots]
@@ -218,18 +264,25 @@ class Machine:
         rows = self.rows(slots)
         x = 0 if op.skip_sum else self.read(Target.SUM, 0, op.reduction, rows, op.reduction)
         if op.residual:
-            residual = self.state[rows, :op.reduction] if op.source == Source.STATE else self.read(
-                Target.NORMED, op.source_base, op.source_stride, rows, op.reduction)
+            residual = (
+                self.state[rows, : op.reduction]
+                if op.source == Source.STATE
+                else self.read(Target.NORMED, op.source_base, op.source_stride, rows, op.reduction)
+            )
             x = saturate(round_shift(residual, op.align) + x, ACT_BITS)
         if op.normalize:
             width = max(self.hardware.hidden, self.hardware.embedding)
-            words = torch.tensor([self.constants[Memory.NORM, op.norm_set * width + i] for i in range(op.reduction)])
+            words = torch.tensor(
+                [self.constants[Memory.NORM, op.norm_set * width + i] for i in range(op.reduction)]
+            )
             gamma, beta = ((half ^ 0x8000) - 0x8000 for half in (words & 0xFFFF, words >> 16))
             x = layernorm(x, gamma, beta, op.shift)
         if op.target_buffer == Target.STATE:
-            self.state[rows, :op.reduction] = x
+            self.state[rows, : op.reduction] = x
         else:
-            self.write(Target.NORMED, op.target_base, op.target_stride, rows, range(op.reduction), x)
+            self.write(
+                Target.NORMED, op.target_base, op.target_stride, rows, range(op.reduction), x
+            )
         for slot, part in zip(slots, x.split([len(slot.positions) for slot in slots]), strict=True):
             self.note(slot, part)
 
@@ -256,7 +309,9 @@ class Machine:
         h, d, words = op.groups, op.reduction, ceil_div(op.reduction, self.hardware.columns)
         for slot in slots:
             rows = self.rows([slot])
-            q = self.read(Target.CODES, op.source_base, op.source_stride, rows, h * d).view(len(rows), h, d)
+            q = self.read(Target.CODES, op.source_base, op.source_stride, rows, h * d).view(
+                len(rows), h, d
+            )
             k = self.read(Target.KEYS, 0, op.source_stride, rows, h * d).view(len(rows), h, d)
             address = torch.arange(h * words)[:, None] * self.hardware.rows + torch.tensor(rows)
             v = self.values[address].transpose(0, 1).reshape(len(rows), h, -1)[..., :d]
@@ -268,9 +323,19 @@ class Machine:
             codes = softmax.encode_numerator(e, self.fmt)
             total = softmax.denominator(codes, self.fmt)
             accumulator = (decode_integer(codes, self.fmt).double() @ v).long()
-            context = softmax.context(accumulator, total[..., None], op.context_shift, self.fmt).transpose(0, 1).flatten(1)
-            self.write(Target.CODES, op.target_base, op.target_stride, rows, range(h * d),
-                       self.encode(context, op.store_encode))
+            context = (
+                softmax.context(accumulator, total[..., None], op.context_shift, self.fmt)
+                .transpose(0, 1)
+                .flatten(1)
+            )
+            self.write(
+                Target.CODES,
+                op.target_base,
+                op.target_stride,
+                rows,
+                range(h * d),
+                self.encode(context, op.store_encode),
+            )
             tensor = torch.empty_like(context)
             tensor[:, torch.tensor(self.symbols[self.pc].features)] = context
             self.note(slot, score, "layer{l}.score")
@@ -278,14 +343,28 @@ class Machine:
 
     def span(self, heads, positions):
         distance = (positions[:, None] - positions[None, :]).abs()
-        return torch.stack([torch.tensor([[self.constants[Memory.SPAN, head * self.hardware.positions + int(i)] for i in row]
-                                          for row in distance]) for head in range(heads)])
+        return torch.stack(
+            [
+                torch.tensor(
+                    [
+                        [
+                            self.constants[Memory.SPAN, head * self.hardware.positions + int(i)]
+                            for i in row
+                        ]
+                        for row in distance
+                    ]
+                )
+                for head in range(heads)
+            ]
+        )
 
     def exit(self, op, slots):
         leaving = []
         for slot in slots:
             if op.groups:
-                logits = self.read(Target.SCORES, op.source_base, op.source_stride, [slot.number], op.reduction)[0]
+                logits = self.read(
+                    Target.SCORES, op.source_base, op.source_stride, [slot.number], op.reduction
+                )[0]
                 z, s = entropy_sums(logits, op.score_align + EXP_IN_FRAC)
                 entropy = reported_entropy(z, s)
                 self.note(slot, entropy)

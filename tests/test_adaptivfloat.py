@@ -21,9 +21,18 @@ ALL = [*FORMATS, INT8]
 
 def oracle(fmt, bias):
     """The format as gfloat describes it: no subnormals, no infinities, no NaN, saturating."""
-    return FormatInfo(name=str(fmt), k=fmt.bits, precision=fmt.mantissa + 1, bias=-bias,
-                      has_nz=True, domain=Domain.Finite, num_high_nans=0, has_subnormals=False,
-                      is_signed=True, is_twos_complement=False)
+    return FormatInfo(
+        name=str(fmt),
+        k=fmt.bits,
+        precision=fmt.mantissa + 1,
+        bias=-bias,
+        has_nz=True,
+        domain=Domain.Finite,
+        num_high_nans=0,
+        has_subnormals=False,
+        is_signed=True,
+        is_twos_complement=False,
+    )
 
 
 def codes(fmt):
@@ -39,7 +48,7 @@ def smallest(fmt, bias):
 def test_decode_is_gfloats(fmt, bias):
     got = decode(codes(fmt), bias, fmt)
     want = decode_ndarray(oracle(fmt, bias), codes(fmt).numpy().astype(np.uint8))
-    want[:: 2 ** (fmt.bits - 1)] = 0             # gfloat has no zero when there is no mantissa
+    want[:: 2 ** (fmt.bits - 1)] = 0  # gfloat has no zero when there is no mantissa
     assert np.array_equal(got.numpy(), want)
 
 
@@ -57,7 +66,7 @@ def test_encode_rounds_as_gfloat(fmt):
     bias = -2
     grid = torch.linspace(-1.3, 1.3, 40001).double() * decode(codes(fmt), bias, fmt).max()
     values = decode(codes(fmt), bias, fmt).sort().values
-    x = torch.cat([grid, values, (values[1:] + values[:-1]) / 2])        # with every tie
+    x = torch.cat([grid, values, (values[1:] + values[:-1]) / 2])  # with every tie
     x = x[x.abs() >= smallest(fmt, bias)]
     want = round_ndarray(oracle(fmt, bias), x.numpy(), RoundMode.TiesToEven, sat=True)
     assert np.array_equal(decode(encode(x, bias, fmt), bias, fmt).numpy(), want)
@@ -67,14 +76,16 @@ def test_encode_rounds_as_gfloat(fmt):
 def test_below_the_smallest(fmt):
     vmin = smallest(fmt, 0)
     just = 1 + 2.0**-40
-    x = torch.tensor([0, vmin / 2, -vmin / 2, vmin / 2 * just, -vmin / 2 * just, vmin / just],
-                     dtype=torch.float64)
+    x = torch.tensor(
+        [0, vmin / 2, -vmin / 2, vmin / 2 * just, -vmin / 2 * just, vmin / just],
+        dtype=torch.float64,
+    )
     assert decode(encode(x, 0, fmt), 0, fmt).tolist() == [0, 0, 0, vmin, -vmin, vmin]
 
 
 @pytest.mark.parametrize("fmt", ALL, ids=str)
 def test_encode_fixed_is_encode(fmt):
-    v = torch.arange(-2**15, 2**15)
+    v = torch.arange(-(2**15), 2**15)
     for frac, bias in [(15, -7), (12, -4), (-3, 6)]:
         assert torch.equal(encode_fixed(v, frac, bias, fmt), encode(v * 2.0**-frac, bias, fmt))
 
@@ -82,7 +93,7 @@ def test_encode_fixed_is_encode(fmt):
 @pytest.mark.parametrize("fmt", [AF8, INT8], ids=str)
 @pytest.mark.parametrize("frac, bias", [(15, -18), (0, 0), (20, -9), (30, 30), (-10, -30)])
 def test_encode_fixed_far_away(fmt, frac, bias):
-    v = torch.arange(-2**15, 2**15)
+    v = torch.arange(-(2**15), 2**15)
     assert torch.equal(encode_fixed(v, frac, bias, fmt), encode(v * 2.0**-frac, bias, fmt))
 
 
@@ -97,7 +108,7 @@ def test_tables(fmt):
 def test_decoded_integers_fit(fmt):
     d = decode_integer(codes(fmt), fmt)
     assert int(d.max()) == fmt.largest and int(d.min()) == -fmt.largest
-    assert fmt.largest < 2**(fmt.decoded_bits - 1)
+    assert fmt.largest < 2 ** (fmt.decoded_bits - 1)
 
 
 def test_bias():

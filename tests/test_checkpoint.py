@@ -8,13 +8,16 @@ from golden_model.config import MODELS
 
 def tensors():
     generator = torch.Generator().manual_seed(1)
-    return {name: torch.randn(shape, generator=generator)
-            for name, shape in tensor_shapes(MODELS["nano"]).items()}
+    return {
+        name: torch.randn(shape, generator=generator)
+        for name, shape in tensor_shapes(MODELS["nano"]).items()
+    }
 
 
 def test_save_and_load(tmp_path):
-    checkpoint = Checkpoint(MODELS["nano"], tensors(), {"embed": 2.5}, 0.25, [1, 2, 3],
-                            {"a": 1}, "x")
+    checkpoint = Checkpoint(
+        MODELS["nano"], tensors(), {"embed": 2.5}, 0.25, [1, 2, 3], {"a": 1}, "x"
+    )
     checkpoint.save(tmp_path)
     again = load(tmp_path)
     assert again.model == checkpoint.model and again.ranges == {"embed": 2.5}

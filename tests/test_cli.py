@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line on bad input and on what needs no simulator, with a small checkpoint and vocabulary made on the spot."""
+
 import json
 import subprocess
 import sys
@@ -33,6 +34,7 @@ def model(tmp_path_factory):
 @pytest.fixture
 def terse(capsys, monkeypatch):
     """Runs the command line in this process -> (exit status, standard output, standard error)."""
+
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["terse", *map(str, arguments)])
         try:
@@ -42,13 +44,17 @@ def terse(capsys, monkeypatch):
             status = stop.code or 0
         captured = capsys.readouterr()
         return status, captured.out, captured.err
+
     return call
 
 
 BAD = [
     (("run", ""), "Text 1 is empty"),
     (("run", "good", "  "), "Text 2 is empty"),
-    (("run", "good " * 40), "Text 1 has 42 tokens, the longest sentence has 16; --truncate cuts it"),
+    (
+        ("run", "good " * 40),
+        "Text 1 has 42 tokens, the longest sentence has 16; --truncate cuts it",
+    ),
     (("run", "\u0301"), "Text 1 holds nothing"),
     (("run", "--pair", "one", "two", "three"), "--pair takes texts two by two, not 3"),
     (("run", "--pair"), "--pair needs texts"),
@@ -59,7 +65,10 @@ BAD = [
     (("run", "--jobs", 3, "one", "two"), "--jobs must be in 1..2, the number of sentences, not 3"),
     (("run", "--jobs", 0, "good"), "--jobs must be in 1..1, the number of sentences, not 0"),
     (("run", "--hw", "asic", "good"), "No hardware 'asic'; there is ci, ecp5, edgebert"),
-    (("run", "--trace", "x", "one", "two"), "--trace writes the waveform of a single sentence, not of 2"),
+    (
+        ("run", "--trace", "x", "one", "two"),
+        "--trace writes the waveform of a single sentence, not of 2",
+    ),
 ]
 
 
@@ -70,22 +79,37 @@ def test_bad_input(terse, model, arguments, text):
     assert text in err and err.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments, text", [
-    (("run", "--model", "gpt"), "No model 'gpt'; there is"),
-    (("config", "--model", "gpt"), "No model 'gpt'; sizes are known of nano, tiny, base"),
-    (("compile", "--model", "gpt", "-o", "x"), "No model 'gpt'"),
-    (("verilog", "--set", "T=1", "-o", "x"), "Hardware tokens must be in 2..64, not 1; nearest: 2"),
-    (("verilog", "--set", "T=7", "-o", "x"), "Hardware rows must be a multiple of tokens (7), not 64; nearest: 70"),
-    (("verilog", "--set", "Q=7", "-o", "x"), "Setting must be NAME=VALUE with NAME among T, P, tokens"),
-    (("verilog", "--set", "T", "-o", "x"), "Setting must be NAME=VALUE"),
-    (("verilog", "--set", "T=many", "-o", "x"), "Setting tokens must be a number, not 'many'"),
-    (("verilog", "--set", "units=span,fpu", "-o", "x"), "Hardware units must be among"),
-    (("verilog", "--set", "format=fp8", "-o", "x"), "Setting format must be int8 or bits,exponent"),
-    (("verilog", "--set", "format=9,3", "-o", "x"), "Bits must be in 4..8, not 9"),
-    (("image", "show", "no such file"), "No such file"),
-    (("image", "show", __file__), "Image must"),
-    (("compare", __file__, __file__), "is no .npz file"),
-])
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        (("run", "--model", "gpt"), "No model 'gpt'; there is"),
+        (("config", "--model", "gpt"), "No model 'gpt'; sizes are known of nano, tiny, base"),
+        (("compile", "--model", "gpt", "-o", "x"), "No model 'gpt'"),
+        (
+            ("verilog", "--set", "T=1", "-o", "x"),
+            "Hardware tokens must be in 2..64, not 1; nearest: 2",
+        ),
+        (
+            ("verilog", "--set", "T=7", "-o", "x"),
+            "Hardware rows must be a multiple of tokens (7), not 64; nearest: 70",
+        ),
+        (
+            ("verilog", "--set", "Q=7", "-o", "x"),
+            "Setting must be NAME=VALUE with NAME among T, P, tokens",
+        ),
+        (("verilog", "--set", "T", "-o", "x"), "Setting must be NAME=VALUE"),
+        (("verilog", "--set", "T=many", "-o", "x"), "Setting tokens must be a number, not 'many'"),
+        (("verilog", "--set", "units=span,fpu", "-o", "x"), "Hardware units must be among"),
+        (
+            ("verilog", "--set", "format=fp8", "-o", "x"),
+            "Setting format must be int8 or bits,exponent",
+        ),
+        (("verilog", "--set", "format=9,3", "-o", "x"), "Bits must be in 4..8, not 9"),
+        (("image", "show", "no such file"), "No such file"),
+        (("image", "show", __file__), "Image must"),
+        (("compare", __file__, __file__), "is no .npz file"),
+    ],
+)
 def test_bad_names(terse, arguments, text):
     status, _, err = terse(*arguments)
     assert status == 2
@@ -93,7 +117,10 @@ def test_bad_names(terse, arguments, text):
 
 
 def test_eval_without_data(terse, model):
-    assert "Task must be one of" in terse("eval", "--model", model, "--data", "x", "--task", "weather")[2]
+    assert (
+        "Task must be one of"
+        in terse("eval", "--model", model, "--data", "x", "--task", "weather")[2]
+    )
     assert "No dev split of sst2" in terse("eval", "--model", model, "--data", "x")[2]
 
 
@@ -110,23 +137,31 @@ def test_wheel_without_sentences(monkeypatch, capsys, count):
 
 
 def test_settings():
-    config = catalog.hardware("ci", ("T=8", "P=2", "bus=64", "format=int8", "units=none", "multiplier=fabric"))
+    config = catalog.hardware(
+        "ci", ("T=8", "P=2", "bus=64", "format=int8", "units=none", "multiplier=fabric")
+    )
     assert (config.tokens, config.columns, config.bus_bits) == (8, 2, 64)
-    assert (config.format, config.units, config.multiplier) == (NumberFormat(8, 0), frozenset(), "fabric")
+    assert (config.format, config.units, config.multiplier) == (
+        NumberFormat(8, 0),
+        frozenset(),
+        "fabric",
+    )
     assert catalog.hardware("ci", ("units=all",)) == HARDWARE["ci"]
     assert catalog.hardware("ci", ("format=<6,2>",)).format == NumberFormat(6, 2)
 
 
 def test_unknown_characters_and_truncation(model):
     tokenizer = catalog.tokenizer(model, 16)
-    one, = encode(tokenizer, gather(model, ["good 鯨 film"]), 16)
+    (one,) = encode(tokenizer, gather(model, ["good 鯨 film"]), 16)
     assert any("鯨" in piece for piece in one.unknown) and not one.truncated
-    cut, = encode(tokenizer, gather(model, ["good " * 40]), 16, truncate=True)
+    (cut,) = encode(tokenizer, gather(model, ["good " * 40]), 16, truncate=True)
     assert len(cut.ids) == 16 and cut.truncated
 
 
 def test_pair_has_segments(model):
-    pair, = encode(catalog.tokenizer(model, 16), gather(model, ["good film", "no"], pair=True), 16)
+    (pair,) = encode(
+        catalog.tokenizer(model, 16), gather(model, ["good film", "no"], pair=True), 16
+    )
     assert set(pair.segments) == {0, 1} and list(pair.segments) == sorted(pair.segments)
 
 
@@ -135,19 +170,29 @@ def test_golden_and_compare(terse, model, tmp_path):
     status, out, err = terse("golden", "good 鯨", "--model", model, "-o", first)
     assert status == 0 and "taken as <unk>" in err
     arrays = dict(np.load(first))
-    assert str(arrays["0/layer0.q.format"]).startswith("ACT, ") and arrays["0/layer0.q"].dtype == np.int64
+    assert (
+        str(arrays["0/layer0.q.format"]).startswith("ACT, ")
+        and arrays["0/layer0.q"].dtype == np.int64
+    )
     assert terse("compare", first, first)[:2] == (0, f"{len(arrays)} arrays are equal\n")
     arrays["0/layer0.q"][0, 1, 2] += 1
     del arrays["0/layer1.k"]
     np.savez(second, **arrays)
     status, out, _ = terse("compare", first, second)
-    assert status == 1 and "0/layer0.q[0, 1, 2] is " in out and "0/layer1.k is only in the first file" in out
+    assert (
+        status == 1
+        and "0/layer0.q[0, 1, 2] is " in out
+        and "0/layer1.k is only in the first file" in out
+    )
 
 
 def test_compare_shapes(tmp_path):
     for name, array in (("a", np.zeros(3)), ("b", np.zeros(4))):
         np.savez(tmp_path / f"{name}.npz", x=array)
-    assert compare(tmp_path / "a.npz", tmp_path / "b.npz") == (["x has shape (3,) in the first file, (4,) in the second"], 1)
+    assert compare(tmp_path / "a.npz", tmp_path / "b.npz") == (
+        ["x has shape (3,) in the first file, (4,) in the second"],
+        1,
+    )
 
 
 def test_compile_and_show(terse, model, tmp_path):
@@ -177,6 +222,7 @@ def test_broken_checkpoint(tmp_path, model):
 
 def test_flops_count_survivors(model):
     from terse.evaluate import flops
+
     checkpoint = catalog.checkpoint(model)
     full = flops(checkpoint, [10, 10, 10], 10, plain=True)
     layer = flops(checkpoint, [10, 10], 10) - flops(checkpoint, [10], 10)
@@ -185,10 +231,17 @@ def test_flops_count_survivors(model):
     predictor = 10 * sizes.predictor * (sizes.hidden + 1)
     ramp = sizes.hidden**2 + sizes.hidden * sizes.classes
     assert layer == 2 * (10 * encoder + 2 * 100 * sizes.hidden + predictor + ramp)
-    assert full == 2 * (10 * sizes.embedding * sizes.hidden + 3 * (10 * encoder + 2 * 100 * sizes.hidden) + ramp)
+    assert full == 2 * (
+        10 * sizes.embedding * sizes.hidden + 3 * (10 * encoder + 2 * 100 * sizes.hidden) + ramp
+    )
     assert flops(checkpoint, [10, 10], 10, nonzero=True) < flops(checkpoint, [10, 10], 10)
 
 
 def test_console_script():
-    done = subprocess.run([sys.executable, "-m", "terse.cli", "--help"], capture_output=True, text=True)
-    assert done.returncode == 0 and all(name in done.stdout for name in ("run", "golden", "compare", "eval", "verilog", "config", "train"))
+    done = subprocess.run(
+        [sys.executable, "-m", "terse.cli", "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0 and all(
+        name in done.stdout
+        for name in ("run", "golden", "compare", "eval", "verilog", "config", "train")
+    )

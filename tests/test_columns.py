@@ -28,13 +28,21 @@ def test_encode_columns_is_the_golden_bitmask():
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 1000), st.integers(1, 30), st.integers(1, 50), st.sampled_from([2, 4, 8]), st.sampled_from([4, 16]))
+@given(
+    st.integers(0, 1000),
+    st.integers(1, 30),
+    st.integers(1, 50),
+    st.sampled_from([2, 4, 8]),
+    st.sampled_from([4, 16]),
+)
 def test_unpack_gives_back_every_column_once(seed, count, rows, columns, bus_bytes):
     codes = sparse(seed, count, rows)
-    bias = np.random.default_rng(seed).integers(-2**39, 2**39, count)
+    bias = np.random.default_rng(seed).integers(-(2**39), 2**39, count)
     packed = pack_columns(codes, bias, range(100, 100 + count), columns, bus_bytes)
     found = {}
-    for group, lanes in enumerate(unpack_columns(packed.data, columns, bus_bytes, packed.groups, rows)):
+    for group, lanes in enumerate(
+        unpack_columns(packed.data, columns, bus_bytes, packed.groups, rows)
+    ):
         for lane, column in enumerate(lanes):
             index = packed.slots[group, lane]
             assert sum(c != 0 for c in column.codes) == packed.nonzeros[group, lane]
@@ -59,13 +67,13 @@ def test_equal_columns_keep_their_order():
 
 
 def test_orders_start_groups():
-    codes = np.tril(np.ones((6, 16), np.uint8), 4)      # column i has 5 + i non-zeros
+    codes = np.tril(np.ones((6, 16), np.uint8), 4)  # column i has 5 + i non-zeros
     packed = pack_columns(codes, [0] * 6, range(6), 4, 4, orders=[[2, 0, 1], [5, 4, 3]])
     assert packed.slots.tolist() == [[2, 1, 0, -1], [3, 4, 5, -1]]
 
 
 def test_runs_are_sorted_each():
-    codes = np.tril(np.ones((7, 16), np.uint8), 4)      # column i has 5 + i non-zeros
+    codes = np.tril(np.ones((7, 16), np.uint8), 4)  # column i has 5 + i non-zeros
     assert [run.tolist() for run in sort_runs(codes, 3)] == [[2, 1, 0], [5, 4, 3], [6]]
 
 
@@ -75,7 +83,7 @@ def test_words_are_interleaved():
     strings = lane_strings(packed.data, 4, 8)
     for word in range(len(packed.data) // 8):
         start = word // 4 * 8
-        assert packed.data[8 * word:8 * word + 8] == strings[word % 4][start:start + 8]
+        assert packed.data[8 * word : 8 * word + 8] == strings[word % 4][start : start + 8]
 
 
 def test_block_hides_the_load():
@@ -92,16 +100,21 @@ def most_entries(packed, bus_bytes, block):
     """By walking the stream word by word: entries that a lane has got of the blocks that are not complete everywhere."""
     walks = []
     for lane in range(packed.slots.shape[1]):
-        arrivals, at = [], 0    # (word in which it arrives, group) of every entry
+        arrivals, at = [], 0  # (word in which it arrives, group) of every entry
         for group, count in enumerate(packed.nonzeros[:, lane]):
             end = at + 7 + 2 * -(-packed.rows // 16) + count
-            arrivals += [((end - 1 - i) // bus_bytes, group) for i in range(max(count, 1))]   # as late as can be
+            arrivals += [
+                ((end - 1 - i) // bus_bytes, group) for i in range(max(count, 1))
+            ]  # as late as can be
             at = end
         walks.append(arrivals)
     worst = 0
     for start in range(0, packed.groups, block):
         complete = max(word for walk in walks for word, group in walk if group < start + block)
-        worst = max(worst, *(sum(word <= complete and group >= start for word, group in walk) for walk in walks))
+        worst = max(
+            worst,
+            *(sum(word <= complete and group >= start for word, group in walk) for walk in walks),
+        )
     return worst
 
 
@@ -116,12 +129,17 @@ def test_block_never_overfills_a_lane(seed, tiles):
 
 def test_block_too_uneven():
     packed = pack_columns(np.ones((8, 64), np.uint8), [0] * 8, range(8), 4, 4)
-    with pytest.raises(ValueError, match="Weight buffer must have more than 8 entries in each lane"):
+    with pytest.raises(
+        ValueError, match="Weight buffer must have more than 8 entries in each lane"
+    ):
         packed.block(4, 8, 1)
 
 
 def test_wrong_bias():
-    with pytest.raises(ValueError, match="Bias must fit 40 bits signed at the accumulator's scale, not 549755813888"):
+    with pytest.raises(
+        ValueError,
+        match="Bias must fit 40 bits signed at the accumulator's scale, not 549755813888",
+    ):
         pack_columns(np.ones((1, 4)), [2**39], [0], 2, 4)
 
 
@@ -132,7 +150,9 @@ def test_wrong_destination():
 
 def test_wrong_length():
     packed = pack_columns(sparse(4, 8, 16), [3] * 8, range(8), 4, 4)
-    with pytest.raises(ValueError, match="Weight stream must have 3 groups, lane 0 ends in group 2"):
+    with pytest.raises(
+        ValueError, match="Weight stream must have 3 groups, lane 0 ends in group 2"
+    ):
         unpack_columns(packed.data, 4, 4, 3, 16)
     with pytest.raises(ValueError, match="Weight stream must have 1 groups, lane 0 has more"):
         unpack_columns(packed.data, 4, 4, 1, 16)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiled images, run by tests/emulator.py, give the golden model's bits; networks that do not fit are refused."""
+
 import dataclasses
 from functools import cache
 
@@ -21,13 +22,32 @@ from golden_model.random_model import random_checkpoint, random_sentences
 from tests.emulator import Machine
 
 CI = HARDWARE["ci"]
-MODEL = ModelConfig(layers=3, embedding=16, hidden=48, heads=4, feed_forward=64, vocabulary=40, positions=16, classes=3)
-SMALL = {"hidden": 48, "feed_forward": 64, "embedding": 16, "heads": 4, "positions": 16, "rows": 32, "weight_depth": 256}
+MODEL = ModelConfig(
+    layers=3,
+    embedding=16,
+    hidden=48,
+    heads=4,
+    feed_forward=64,
+    vocabulary=40,
+    positions=16,
+    classes=3,
+)
+SMALL = {
+    "hidden": 48,
+    "feed_forward": 64,
+    "embedding": 16,
+    "heads": 4,
+    "positions": 16,
+    "rows": 32,
+    "weight_depth": 256,
+}
 
 
 @cache
 def network(fmt=AF8, model=MODEL, **options):
-    return quantize(random_checkpoint(model, seed=3, calibration=2, **{"exit_threshold": 0.8} | options), fmt)
+    return quantize(
+        random_checkpoint(model, seed=3, calibration=2, **{"exit_threshold": 0.8} | options), fmt
+    )
 
 
 def compare(program, net, sentences, threshold=None):
@@ -39,20 +59,37 @@ def compare(program, net, sentences, threshold=None):
     for number, (result, sentence) in enumerate(zip(results, sentences, strict=True)):
         golden = run(net, *sentence)
         assert result["logits"] == golden.logits and result["exit_layer"] == golden.exit_layer
-        assert result["live"] == golden.tokens_per_layer and result["dropped"] == golden.dropped_at_layer
+        assert (
+            result["live"] == golden.tokens_per_layer
+            and result["dropped"] == golden.dropped_at_layer
+        )
         for name, tensor in machine.tensors[number].items():
-            assert torch.equal(tensor.flatten(), golden.tensors[name].flatten()), f"sentence {number}: {name}"
+            assert torch.equal(tensor.flatten(), golden.tensors[name].flatten()), (
+                f"sentence {number}: {name}"
+            )
     return machine, results
 
 
 CASES = {
     "ci": (CI, AF8, {}),
     "one_slot": (HardwareConfig(slots=1, **SMALL | {"rows": 16}), AF8, {"dead_heads": 1}),
-    "odd_lanes": (HardwareConfig(tokens=6, columns=5, bus_bits=64, **SMALL | {"rows": 36}), AF8, {"dead_heads": 1}),
-    "many_slots": (HardwareConfig(tokens=2, columns=16, bus_bits=128, slots=8, **SMALL | {"rows": 48}), AF8, {}),
+    "odd_lanes": (
+        HardwareConfig(tokens=6, columns=5, bus_bits=64, **SMALL | {"rows": 36}),
+        AF8,
+        {"dead_heads": 1},
+    ),
+    "many_slots": (
+        HardwareConfig(tokens=2, columns=16, bus_bits=128, slots=8, **SMALL | {"rows": 48}),
+        AF8,
+        {},
+    ),
     "int8": (dataclasses.replace(CI, format=INT8), INT8, {"dead_heads": 2}),
     "narrow": (dataclasses.replace(CI, format=NumberFormat(6, 2)), NumberFormat(6, 2), {}),
-    "no_units": (dataclasses.replace(CI, units=frozenset()), AF8, {"spans": False, "eta": 0.0, "exit_threshold": 0.0}),
+    "no_units": (
+        dataclasses.replace(CI, units=frozenset()),
+        AF8,
+        {"spans": False, "eta": 0.0, "exit_threshold": 0.0},
+    ),
     "gelu": (CI, AF8, {"model": dataclasses.replace(MODEL, activation="gelu")}),
 }
 
@@ -61,18 +98,36 @@ CASES = {
 def test_image_computes_the_golden_model(case):
     hardware, fmt, options = CASES[case]
     net = network(fmt, **options)
-    machine, results = compare(compile_network(net, hardware), net, random_sentences(MODEL, 6, seed=1))
+    machine, results = compare(
+        compile_network(net, hardware), net, random_sentences(MODEL, 6, seed=1)
+    )
     if case == "ci":
-        assert {"layer0.q", "layer0.k", "layer0.v", "layer0.context", "layer0.predict_hidden", "layer0.hidden", "layer0.pooled",
-                "layer0.logits", "layer0.keep", "embed_sum", "embed", "layer0.entropy"} <= set(machine.tensors[0])
-        assert len({result["exit_layer"] for result in results}) > 1, "the sentences must leave at different layers"
+        assert {
+            "layer0.q",
+            "layer0.k",
+            "layer0.v",
+            "layer0.context",
+            "layer0.predict_hidden",
+            "layer0.hidden",
+            "layer0.pooled",
+            "layer0.logits",
+            "layer0.keep",
+            "embed_sum",
+            "embed",
+            "layer0.entropy",
+        } <= set(machine.tensors[0])
+        assert len({result["exit_layer"] for result in results}) > 1, (
+            "the sentences must leave at different layers"
+        )
         assert machine.passes < 6 * MODEL.layers, "sentences must share passes"
 
 
 def test_threshold_can_be_set_with_early_exit():
     net = network(exit_threshold=0.0)
     assert not compile_network(net, CI).early_exit
-    machine, _ = compare(compile_network(net, CI, early_exit=True), net, random_sentences(MODEL, 3), threshold=65536)
+    machine, _ = compare(
+        compile_network(net, CI, early_exit=True), net, random_sentences(MODEL, 3), threshold=65536
+    )
     assert "layer0.entropy" in machine.tensors[0]
 
 
@@ -85,18 +140,29 @@ def test_program_is_what_the_contract_says():
     for pc, values in enumerate(program.instructions):
         if values["opcode"] == Opcode.LINEAR:
             assert values["address"] % 32 == 0 and len(program.columns[pc]) in (1, MODEL.layers)
-            assert max(p.groups for p in program.columns[pc]) == values["groups"] >= values["block"] > 0
+            assert (
+                max(p.groups for p in program.columns[pc])
+                == values["groups"]
+                >= values["block"]
+                > 0
+            )
 
 
 READS = {Source.STATE: "STATE", Source.CLS: "STATE", Source.NORMED: "NORMED", Source.CODES: "CODES"}
 FOLLOWED = {  # what a follower may read while the operation before still writes it: hw/datapath.py holds it back word by word
-    (Opcode.LINEAR, Opcode.LINEAR): {"CODES"}, (Opcode.LINEAR, Opcode.NORM): {"SUM"}, (Opcode.NORM, Opcode.LINEAR): {"STATE", "NORMED"},
+    (Opcode.LINEAR, Opcode.LINEAR): {"CODES"},
+    (Opcode.LINEAR, Opcode.NORM): {"SUM"},
+    (Opcode.NORM, Opcode.LINEAR): {"STATE", "NORMED"},
 }
 
 
 def buffers(values):
     """(read, written) buffers of a LINEAR or NORM."""
-    read = {READS[values["source"]]} if values["opcode"] == Opcode.LINEAR or values.get("residual") else set()
+    read = (
+        {READS[values["source"]]}
+        if values["opcode"] == Opcode.LINEAR or values.get("residual")
+        else set()
+    )
     if values["opcode"] == Opcode.NORM and not values.get("skip_sum"):
         read.add("SUM")
     return read, {Target(values["target_buffer"]).name}
@@ -114,30 +180,62 @@ def test_followers(case):
         pair = before["opcode"], values["opcode"]
         assert pair in FOLLOWED, f"instruction {pc}"
         (read, written), (reads, writes) = buffers(before), buffers(values)
-        assert reads & written <= FOLLOWED[pair] and not writes & (read | written), f"instruction {pc}"
-        assert before["select"] == values["select"] or "STATE" in reads and values.get("cls"), "its tiles are not those that are written"
+        assert reads & written <= FOLLOWED[pair] and not writes & (read | written), (
+            f"instruction {pc}"
+        )
+        assert before["select"] == values["select"] or "STATE" in reads and values.get("cls"), (
+            "its tiles are not those that are written"
+        )
         names.add(program.symbols[pc].tensor)
         if reads & written & {"CODES", "NORMED"}:
-            assert all(before.get(f"target_{name}", 0) == values.get(f"source_{name}", 0) for name in ("base", "stride"))
+            assert all(
+                before.get(f"target_{name}", 0) == values.get(f"source_{name}", 0)
+                for name in ("base", "stride")
+            )
         if reads & written & {"CODES"}:
             for packed in program.columns[pc - 1]:
-                groups = unpack_columns(packed.data, hardware.columns, hardware.bus_bytes, packed.groups, packed.rows)
-                places = [column.destination for lanes in groups for column in lanes if column.destination != PADDING]
-                assert places == list(range(values["reduction"])), "columns leave in another order than that of their words"
+                groups = unpack_columns(
+                    packed.data, hardware.columns, hardware.bus_bytes, packed.groups, packed.rows
+                )
+                places = [
+                    column.destination
+                    for lanes in groups
+                    for column in lanes
+                    if column.destination != PADDING
+                ]
+                assert places == list(range(values["reduction"])), (
+                    "columns leave in another order than that of their words"
+                )
             assert before.get("cls", 0) == values.get("cls", 0)
         if reads & written & {"SUM"}:
             (packed,) = program.columns[pc - 1]
-            portions = [sorted(packed.slots[at:at + PORTION].flatten()) for at in range(0, packed.groups, PORTION)]
+            portions = [
+                sorted(packed.slots[at : at + PORTION].flatten())
+                for at in range(0, packed.groups, PORTION)
+            ]
             features = [feature for portion in portions for feature in portion if feature >= 0]
-            assert features == list(range(values["reduction"])), "portions of the features are not in order"
-    assert {"layer{l}.k", "layer{l}.v", "layer{l}.attention_norm", "layer{l}.hidden", "layer{l}.ffn", "layer{l}.feed_forward_norm"} <= names
+            assert features == list(range(values["reduction"])), (
+                "portions of the features are not in order"
+            )
+    assert {
+        "layer{l}.k",
+        "layer{l}.v",
+        "layer{l}.attention_norm",
+        "layer{l}.hidden",
+        "layer{l}.ffn",
+        "layer{l}.feed_forward_norm",
+    } <= names
 
 
 def test_images_pass_their_checks(tmp_path):
     program = compile_network(network(), CI)
     image = parse_image(program.image)
     check(image, CI, parse_embedding(program.embedding))
-    assert [name for i, name in enumerate(UNITS) if image.units >> i & 1] == ["span", "drop", "exit"]
+    assert [name for i, name in enumerate(UNITS) if image.units >> i & 1] == [
+        "span",
+        "drop",
+        "exit",
+    ]
     (tmp_path / "image").write_bytes(program.image)
     assert "ATTEND select=ALL" in show(tmp_path / "image")
 
@@ -156,25 +254,40 @@ def test_limit_is_below_the_schedule():
     found = limit(program, [9, 14])
     assert {entry.name for entry in found} >= {"q", "context", "hidden", "ffn", "logits"}
     for entry in found:
-        assert 0 < entry.compute <= entry.schedule and entry.memory * CI.bus_bytes == entry.memory_bytes
+        assert (
+            0 < entry.compute <= entry.schedule
+            and entry.memory * CI.bus_bytes == entry.memory_bytes
+        )
     (up,) = (entry for entry in found if entry.name == "hidden")
     codes = program.columns[up.pc][0].nonzeros
     assert up.compute == codes.sum() * 6 / 4 and up.tiles == 6
     assert [entry.tiles for entry in found if entry.select == Select.LAST] == [1, 1]
 
 
-@pytest.mark.parametrize(("change", "text"), [
-    ({"hidden": 32}, "hidden must be at most 32, not 48; hidden=48 would fit"),
-    ({"feed_forward": 48}, "feed_forward must be at most 48, not 64; feed_forward=64 would fit"),
-    ({"layers": 2}, "layers must be at most 2, not 3; layers=3 would fit"),
-    ({"heads": 3}, "live heads must be at most 3, not 4; heads=4 would fit"),
-    ({"classes": 2}, "classes must be at most 2, not 3; classes=3 would fit"),
-    ({"positions": 8}, "positions must be at most 8, not 16; positions=16 would fit"),
-    ({"format": INT8}, r"format must be int8, not AdaptivFloat<8,3>; format=NumberFormat\(bits=8, exponent=3\) would fit"),
-    ({"units": {"drop", "exit"}}, "unit span must be present: a head's span is partial"),
-    ({"units": {"span", "exit"}}, "unit drop must be present: eta is above 0, so tokens are dropped"),
-    ({"units": {"span", "drop"}}, "unit exit must be present: the exit threshold is above 0"),
-])
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"hidden": 32}, "hidden must be at most 32, not 48; hidden=48 would fit"),
+        (
+            {"feed_forward": 48},
+            "feed_forward must be at most 48, not 64; feed_forward=64 would fit",
+        ),
+        ({"layers": 2}, "layers must be at most 2, not 3; layers=3 would fit"),
+        ({"heads": 3}, "live heads must be at most 3, not 4; heads=4 would fit"),
+        ({"classes": 2}, "classes must be at most 2, not 3; classes=3 would fit"),
+        ({"positions": 8}, "positions must be at most 8, not 16; positions=16 would fit"),
+        (
+            {"format": INT8},
+            r"format must be int8, not AdaptivFloat<8,3>; format=NumberFormat\(bits=8, exponent=3\) would fit",
+        ),
+        ({"units": {"drop", "exit"}}, "unit span must be present: a head's span is partial"),
+        (
+            {"units": {"span", "exit"}},
+            "unit drop must be present: eta is above 0, so tokens are dropped",
+        ),
+        ({"units": {"span", "drop"}}, "unit exit must be present: the exit threshold is above 0"),
+    ],
+)
 def test_network_that_does_not_fit(change, text):
     hardware = dataclasses.replace(HardwareConfig(**SMALL), **change)
     with pytest.raises(CompileError, match=text):
@@ -197,11 +310,17 @@ def test_accumulator_overflow():
     down = net.linears["feed_forward.down"]
     loud = dataclasses.replace(down, bias=down.bias + 2**40)
     net = dataclasses.replace(net, linears=net.linears | {"feed_forward.down": loud})
-    with pytest.raises(CompileError, match=r"sums of feed_forward\.down must fit the accumulator's 34 bits, not reach 2\^40"):
+    with pytest.raises(
+        CompileError,
+        match=r"sums of feed_forward\.down must fit the accumulator's 34 bits, not reach 2\^40",
+    ):
         compile_network(net, CI)
 
 
 def test_shift_out_of_range():
     net = dataclasses.replace(network(), score_shift=-3)
-    with pytest.raises(CompileError, match=r"ATTEND does not fit an instruction: Instruction field shift must be in 0\.\.63, not -3"):
+    with pytest.raises(
+        CompileError,
+        match=r"ATTEND does not fit an instruction: Instruction field shift must be in 0\.\.63, not -3",
+    ):
         compile_network(net, CI)

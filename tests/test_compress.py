@@ -23,8 +23,13 @@ from golden_model.config import AF8, MODELS
 from golden_model.dvfs import BINS
 
 NANO = MODELS["nano"]
-TEXTS = ["It's a charming film, and I do n't care!", "a dull , lifeless mess (really)",
-         "Amélie is très bien", "the film does n't work", "not a bad movie at all"] * 4
+TEXTS = [
+    "It's a charming film, and I do n't care!",
+    "a dull , lifeless mess (really)",
+    "Amélie is très bien",
+    "the film does n't work",
+    "not a bad movie at all",
+] * 4
 
 
 # Data.
@@ -33,14 +38,17 @@ def write_tsv(path, *lines):
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-@pytest.mark.parametrize("lines, message", [
-    (["sentence", "good"], "line 1: header must name sentence, label; missing label"),
-    (["sentence\tlabel", "good\t1", "bad"], "line 3: must have 2 fields, not 1"),
-    (["sentence\tlabel", "good\t2"], "line 2: label must be 0..1, not '2'"),
-    (["sentence\tlabel", "good\tyes"], "line 2: label must be 0..1, not 'yes'"),
-    (["sentence\tlabel", " \t1"], "line 2: sentence must not be empty"),
-    (["sentence\tlabel"], "holds no rows"),
-])
+@pytest.mark.parametrize(
+    "lines, message",
+    [
+        (["sentence", "good"], "line 1: header must name sentence, label; missing label"),
+        (["sentence\tlabel", "good\t1", "bad"], "line 3: must have 2 fields, not 1"),
+        (["sentence\tlabel", "good\t2"], "line 2: label must be 0..1, not '2'"),
+        (["sentence\tlabel", "good\tyes"], "line 2: label must be 0..1, not 'yes'"),
+        (["sentence\tlabel", " \t1"], "line 2: sentence must not be empty"),
+        (["sentence\tlabel"], "holds no rows"),
+    ],
+)
 def test_bad_rows_name_file_and_line(tmp_path, lines, message):
     write_tsv(tmp_path / "sst2" / "dev.tsv", *lines)
     with pytest.raises(DataError, match="dev.tsv") as error:
@@ -71,7 +79,7 @@ def test_plain_xz_pairs_and_unlabelled(tmp_path):
 
 def test_hold_out_leaves_no_phrase_of_a_held_sentence():
     words = [f"w{i}" for i in range(200)]
-    whole = [" ".join(words[i:i + 12]) for i in range(0, 180, 12)]
+    whole = [" ".join(words[i : i + 12]) for i in range(0, 180, 12)]
     phrases = [" ".join(one.split()[2:6]) for one in whole] + ["fine film"] * 20
     rows = [Row(text, 1) for text in whole + phrases]
     rest, held = hold_out(rows, 3, seed=1)
@@ -123,8 +131,13 @@ def test_tokenizer_pairs_and_truncation(tokenizer):
 
 # Formats.
 def test_fake_quantisation_is_the_golden_format():
-    x = torch.cat([torch.randn(4000) * torch.exp2(torch.randn(4000) * 4), torch.zeros(1),
-                   torch.tensor([1.0625, 2.0, 3.9]).repeat_interleave(3) * 2.0 ** -8])
+    x = torch.cat(
+        [
+            torch.randn(4000) * torch.exp2(torch.randn(4000) * 4),
+            torch.zeros(1),
+            torch.tensor([1.0625, 2.0, 3.9]).repeat_interleave(3) * 2.0**-8,
+        ]
+    )
     ties = decode(torch.arange(128), -7, AF8).float()
     x = torch.cat([x, ties, (ties[1:] + ties[:-1]) / 2, -(ties[1:] + ties[:-1]) / 2])
     for bias in (-12, -7, -3):
@@ -140,17 +153,22 @@ def test_span_mask_reaches_zero():
     table = span_table(torch.tensor([-RAMP, 0.0, 5.0, 64.0]), 64)
     assert (table[0] == 0).all()
     assert table[1, 0] == 1 and table[1, int(RAMP)] == 0
-    assert table[2, 5] == 1 and 0 < table[2, 7] < 1 and (table[2, 5 + int(RAMP):] == 0).all()
+    assert table[2, 5] == 1 and 0 < table[2, 7] < 1 and (table[2, 5 + int(RAMP) :] == 0).all()
     assert (table[3] == 1).all()
     assert torch.equal((table[:3] * 256).round(), table[:3] * 256)
 
 
 def sentences(count=6, length=12, config=NANO, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    rows = [torch.randint(5, config.vocabulary, (3 + i % (length - 2),), generator=generator)
-            for i in range(count)]
-    return Examples([([2, *row.tolist(), 3], [0] * (len(row) + 2)) for row in rows],
-                    [int(row.sum()) % 2 for row in rows], config.positions)
+    rows = [
+        torch.randint(5, config.vocabulary, (3 + i % (length - 2),), generator=generator)
+        for i in range(count)
+    ]
+    return Examples(
+        [([2, *row.tolist(), 3], [0] * (len(row) + 2)) for row in rows],
+        [int(row.sum()) % 2 for row in rows],
+        config.positions,
+    )
 
 
 def test_dead_heads_do_not_matter():
@@ -160,9 +178,9 @@ def test_dead_heads_do_not_matter():
     with torch.no_grad():
         network.attention.reach.copy_(torch.tensor([-RAMP, 16.0]))
         before = network(*batch.inputs).logits[-1]
-        network.attention.value.weight[:NANO.head] *= -3
+        network.attention.value.weight[: NANO.head] *= -3
         assert torch.equal(before, network(*batch.inputs).logits[-1])
-        network.attention.value.weight[NANO.head:] *= -3
+        network.attention.value.weight[NANO.head :] *= -3
         assert not torch.equal(before, network(*batch.inputs).logits[-1])
 
 
@@ -214,8 +232,11 @@ def eta_gradient(phi):
     network.mode = Mode(sharpness=20.0)
     output = network(*batch.inputs)
     (phi * length_loss(output, batch.inputs[2])).backward()
-    others = [name for name, p in network.named_parameters()
-              if p.grad is not None and p.grad.abs().sum() > 0]
+    others = [
+        name
+        for name, p in network.named_parameters()
+        if p.grad is not None and p.grad.abs().sum() > 0
+    ]
     return network.eta.grad, others
 
 
@@ -227,8 +248,10 @@ def test_length_moves_eta_alone_and_in_proportion_to_phi():
 
 
 def even_targets(examples):
-    return {"logits": torch.zeros(len(examples), 3),
-            "saliency": [torch.ones(n) / n for n in examples.lengths]}
+    return {
+        "logits": torch.zeros(len(examples), 3),
+        "saliency": [torch.ones(n) / n for n in examples.lengths],
+    }
 
 
 def test_drop_rate_falls_without_a_price():
@@ -292,8 +315,10 @@ def test_training_learns_and_resumes_with_the_same_bits(tmp_path):
     other = parts.stage.network.state_dict()
     for name, value in whole.stage.network.state_dict().items():
         assert torch.equal(value, other[name]), name
-    assert all(torch.equal(value, parts.stage.average.weights[name])
-               for name, value in whole.stage.average.weights.items())
+    assert all(
+        torch.equal(value, parts.stage.average.weights[name])
+        for name, value in whole.stage.average.weights.items()
+    )
 
 
 def test_masks_survive_an_interruption(tmp_path):

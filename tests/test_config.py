@@ -3,8 +3,16 @@ import pytest
 
 from golden_model.config import AF8, INT8, MODELS, ModelConfig, NumberFormat
 
-NANO = dict(layers=3, embedding=16, hidden=32, heads=2, feed_forward=64, vocabulary=64,
-            positions=16, classes=3)
+NANO = dict(
+    layers=3,
+    embedding=16,
+    hidden=32,
+    heads=2,
+    feed_forward=64,
+    vocabulary=64,
+    positions=16,
+    classes=3,
+)
 
 
 def test_widths():
@@ -22,25 +30,31 @@ def test_models():
     assert ModelConfig(**MODELS["tiny"].to_json()) == MODELS["tiny"]
 
 
-@pytest.mark.parametrize("bits, exponent, text", [
-    (3, 2, "Bits must be in 4..8, not 3"),
-    (9, 3, "Bits must be in 4..8, not 9"),
-    (8, 5, "Exponent bits must be in 2..4, not 5"),
-    (4, 4, "Exponent bits must be at most 3 in 4 bits, not 4"),
-    (7, 0, r"Bits must be 8 for int8 \(exponent 0\), not 7"),
-])
+@pytest.mark.parametrize(
+    "bits, exponent, text",
+    [
+        (3, 2, "Bits must be in 4..8, not 3"),
+        (9, 3, "Bits must be in 4..8, not 9"),
+        (8, 5, "Exponent bits must be in 2..4, not 5"),
+        (4, 4, "Exponent bits must be at most 3 in 4 bits, not 4"),
+        (7, 0, r"Bits must be 8 for int8 \(exponent 0\), not 7"),
+    ],
+)
 def test_wrong_format(bits, exponent, text):
     with pytest.raises(ValueError, match=text):
         NumberFormat(bits, exponent)
 
 
-@pytest.mark.parametrize("change, text", [
-    (dict(hidden=40), "Hidden must be a multiple of 16, not 40"),
-    (dict(heads=3), "Heads must divide hidden 32, not 3"),
-    (dict(classes=17), "Classes must be in 2..16, not 17"),
-    (dict(positions=513), "Positions must be in 1..512, not 513"),
-    (dict(activation="relu"), "Activation must be gelu or gelu_new, not 'relu'"),
-])
+@pytest.mark.parametrize(
+    "change, text",
+    [
+        (dict(hidden=40), "Hidden must be a multiple of 16, not 40"),
+        (dict(heads=3), "Heads must divide hidden 32, not 3"),
+        (dict(classes=17), "Classes must be in 2..16, not 17"),
+        (dict(positions=513), "Positions must be in 1..512, not 513"),
+        (dict(activation="relu"), "Activation must be gelu or gelu_new, not 'relu'"),
+    ],
+)
 def test_wrong_model(change, text):
     with pytest.raises(ValueError, match=text):
         ModelConfig(**(NANO | change))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The predicted counters: every multiplication of the dense layers is done or skipped for one cause; what is done is what the weight streams hold."""
+
 import dataclasses
 from collections import Counter
 
@@ -20,13 +21,15 @@ from sim.cycles.modelled import Modelled
 from sim.cycles.operations import Ledger
 from sim.cycles.work import Sentence, executed, of_golden, schedule
 
-NANO = MODELS["nano"]       # hidden 32, 2 heads of 16, feed forward 64
+NANO = MODELS["nano"]  # hidden 32, 2 heads of 16, feed forward 64
 WIDE = dataclasses.replace(HARDWARE["edgebert"], slots=16, rows=512, positions=512, layers=48)
 DENSE = Work(4 * 32 * 32 + 2 * 32 * 64, 2 * 32)
 
 
 def network(fmt=AF8, **values):
-    return quantize(random_checkpoint(NANO, **{"seed": 5, "density": 0.4, "exit_threshold": 1.0} | values), fmt)
+    return quantize(
+        random_checkpoint(NANO, **{"seed": 5, "density": 0.4, "exit_threshold": 1.0} | values), fmt
+    )
 
 
 def lengths(results):
@@ -40,7 +43,9 @@ def test_every_multiplication_is_done_or_skipped(fmt, dead_heads, seed):
     net = network(fmt, seed=seed, dead_heads=dead_heads)
     results = [run(net, *words) for words in random_sentences(NANO, 6, seed)]
     counts = count_macs(layer_work(net), NANO.layers, lengths(results))
-    assert sum(counts[name] for name in MACS) == sum(NANO.layers * DENSE.of(len(result.dropped_at_layer)) for result in results)
+    assert sum(counts[name] for name in MACS) == sum(
+        NANO.layers * DENSE.of(len(result.dropped_at_layer)) for result in results
+    )
     assert all(counts[name] > 0 for name in MACS if dead_heads or name != "SKIPPED_HEADS")
     assert (counts["SKIPPED_HEADS"] == 0) == (dead_heads == 0)
 
@@ -48,12 +53,20 @@ def test_every_multiplication_is_done_or_skipped(fmt, dead_heads, seed):
 def test_by_hand():
     """16 tokens, of which 10 and then 4 stay; the third layer is not run."""
     net = network(dead_heads=1)
-    zeros = sum(int((linear.codes == 0).sum()) for name, linear in net.linears.items() if name.startswith(("attention", "feed_forward")))
+    zeros = sum(
+        int((linear.codes == 0).sum())
+        for name, linear in net.linears.items()
+        if name.startswith(("attention", "feed_forward"))
+    )
     stored, dead = 4 * 32 * 16 + 2 * 32 * 64, 4 * 32 * 16
     assert count_macs(layer_work(net), NANO.layers, [(16, [10, 4])]) == {
-        "TOKENS": 14, "USEFUL_MACS": 14 * (stored - zeros) + 32 * (100 + 16), "SKIPPED_ZEROS": 14 * zeros,
+        "TOKENS": 14,
+        "USEFUL_MACS": 14 * (stored - zeros) + 32 * (100 + 16),
+        "SKIPPED_ZEROS": 14 * zeros,
         "SKIPPED_HEADS": 14 * dead + 32 * (100 + 16),
-        "SKIPPED_TOKENS": (6 + 12) * DENSE.row + 64 * (2 * 256 - 100 - 16), "SKIPPED_EXITS": 16 * DENSE.row + 64 * 256}
+        "SKIPPED_TOKENS": (6 + 12) * DENSE.row + 64 * (2 * 256 - 100 - 16),
+        "SKIPPED_EXITS": 16 * DENSE.row + 64 * 256,
+    }
 
 
 def test_nothing_is_skipped_of_a_plain_model():
@@ -61,7 +74,10 @@ def test_nothing_is_skipped_of_a_plain_model():
     for name in net.linears:
         net.linears[name].codes[net.linears[name].codes == 0] = 1
     result = run(net, *random_sentences(NANO, 1, 1, 16, 16)[0])
-    assert count_macs(layer_work(net), NANO.layers, lengths([result])) == dict.fromkeys(MACS, 0) | {"TOKENS": 48, "USEFUL_MACS": 3 * DENSE.of(16)}
+    assert count_macs(layer_work(net), NANO.layers, lengths([result])) == dict.fromkeys(MACS, 0) | {
+        "TOKENS": 48,
+        "USEFUL_MACS": 3 * DENSE.of(16),
+    }
 
 
 def test_useful_is_what_the_operations_do():
@@ -71,20 +87,35 @@ def test_useful_is_what_the_operations_do():
     results = [run(net, *one) for one in words]
     program = compile_network(net, small(rows=32))
     ledger = Ledger(program)
-    work = executed(program, schedule(program, [of_golden(*pair) for pair in zip(words, results, strict=True)], 2))
+    work = executed(
+        program,
+        schedule(program, [of_golden(*pair) for pair in zip(words, results, strict=True)], 2),
+    )
     macs = [ledger.operation(one, 0, 0, {}, 0) for one in work]
-    done = sum(one.macs for one in macs if one.name in ("q", "k", "v", "context", "attention", "hidden", "ffn"))
+    done = sum(
+        one.macs
+        for one in macs
+        if one.name in ("q", "k", "v", "context", "attention", "hidden", "ffn")
+    )
     assert count_macs(layer_work(net), NANO.layers, lengths(results))["USEFUL_MACS"] == done
 
 
-@pytest.mark.parametrize("config", [small(slots=1), small(rows=32), HARDWARE["edgebert"], WIDE], ids=lambda config: f"{config.slots} slots")
+@pytest.mark.parametrize(
+    "config",
+    [small(slots=1), small(rows=32), HARDWARE["edgebert"], WIDE],
+    ids=lambda config: f"{config.slots} slots",
+)
 def test_shortest_pass_outlasts_the_tally(config):
     """So its queue cannot overflow: the smallest model there can be, a token in each slot, a memory that never waits."""
     model = dataclasses.replace(NANO, layers=3, hidden=16, heads=1, feed_forward=16, classes=2)
     net = quantize(random_checkpoint(model, density=0.05, eta=0.0), AF8)
     queue = [Sentence((1,), (0,), (1,) * 3, (1,) * 3)] * (2 * config.slots)
     passes = Counter()
-    for one in Modelled(compile_network(net, config)).measure(queue, config.slots, 1, config.bus_bytes).operations:
+    for one in (
+        Modelled(compile_network(net, config))
+        .measure(queue, config.slots, 1, config.bus_bytes)
+        .operations
+    ):
         passes[one.layer] += one.cycles
     assert longest(config) < min(passes[number] for number in range(5))
 
@@ -94,4 +125,6 @@ def test_constants_of_the_image():
     for units in (small().units, small().units - {"counters"}):
         pairs = parse_image(compile_network(net, small(units=units)).image).pairs
         words = [data for memory, _, data in pairs if memory == Memory.WORK]
-        assert words == (np.ravel(list(layer_work(net).values())).tolist() if "counters" in units else [])
+        assert words == (
+            np.ravel(list(layer_work(net).values())).tolist() if "counters" in units else []
+        )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The C driver, compiled for the host, against a register file in C (tests/driver)."""
+
 import re
 import shutil
 import subprocess

@@ -42,14 +42,22 @@ def test_operating_point(work, budget):
 def test_periods_are_never_optimistic():
     lengths = periods()
     assert lengths[-1] == 1 << PERIOD_FRAC and lengths == sorted(lengths, reverse=True)
-    assert all(0 <= length / 2**PERIOD_FRAC - FREQUENCIES[-1] / frequency < 2**-PERIOD_FRAC
-               for length, frequency in zip(lengths, FREQUENCIES, strict=True))
+    assert all(
+        0 <= length / 2**PERIOD_FRAC - FREQUENCIES[-1] / frequency < 2**-PERIOD_FRAC
+        for length, frequency in zip(lengths, FREQUENCIES, strict=True)
+    )
 
 
 def test_request():
     def ask(*slots, tiles=4):
-        return request([(time if time is None else time << PERIOD_FRAC, *rest) for time, *rest in slots],
-                       6, tiles, 1000, 4, (25, 50, 100))
+        return request(
+            [(time if time is None else time << PERIOD_FRAC, *rest) for time, *rest in slots],
+            6,
+            tiles,
+            1000,
+            4,
+            (25, 50, 100),
+        )
 
     assert ask((None, 0, 0)) == 2, "no deadline: as fast as possible"
     assert [ask((time, 0, 0)) for time in (5999, 11999, 12000, 23999, 24000)] == [2, 2, 1, 1, 0]

@@ -18,8 +18,11 @@ def test_reported_is_close_to_float(classes):
     assert float(error) < classes * 2.0**-11
 
 
-@given(st.lists(st.integers(-32768, 32767), min_size=2, max_size=16), st.integers(0, 2**18 - 1),
-       st.integers(4, 14))
+@given(
+    st.lists(st.integers(-32768, 32767), min_size=2, max_size=16),
+    st.integers(0, 2**18 - 1),
+    st.integers(4, 14),
+)
 def test_decision(logits, threshold, frac):
     """Recomputed with Python integers."""
     z, s = entropy_sums(torch.tensor(logits), frac)
@@ -32,7 +35,7 @@ def test_decision(logits, threshold, frac):
 
 
 def _aligned(x, frac):
-    return round(x * 2.0**(11 - frac))
+    return round(x * 2.0 ** (11 - frac))
 
 
 def test_strict_and_extremes():

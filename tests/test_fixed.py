@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from golden_model.fixed import Saturations, align, leading_one, round_shift, saturate
 
 
-@given(st.integers(-2**60, 2**60), st.integers(-2, 61))
+@given(st.integers(-(2**60), 2**60), st.integers(-2, 61))
 def test_round_shift(x, s):
     want = round(Fraction(x) / 2**s) if s > 0 else x * 2**-s
     assert round_shift(x, s) == want
@@ -21,11 +21,11 @@ def test_round_shift_ties_to_even():
     assert [round_shift(x, 1) for x in (-3, -1, 1, 3, 5)] == [-2, 0, 0, 2, 2]
 
 
-@given(st.integers(-2**40, 2**40), st.integers(2, 30))
+@given(st.integers(-(2**40), 2**40), st.integers(2, 30))
 def test_saturate(x, bits):
     counted = Saturations()
     y = saturate(x, bits, counted)
-    assert y == min(max(x, -2**(bits - 1)), 2**(bits - 1) - 1)
+    assert y == min(max(x, -(2 ** (bits - 1))), 2 ** (bits - 1) - 1)
     assert counted.count == (y != x)
     assert int(saturate(torch.tensor([x]), bits, counted)[0]) == y
 

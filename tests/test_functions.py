@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every input of every function's internal format, against float64."""
+
 import pytest
 import torch
 
@@ -20,12 +21,12 @@ from golden_model.gelu import gelu, gelu_float, gelu_table
 
 
 def signed(bits=16):
-    return torch.arange(-2**(bits - 1), 2**(bits - 1))
+    return torch.arange(-(2 ** (bits - 1)), 2 ** (bits - 1))
 
 
 def wide(bits, shift):
     """Every `bits`-bit mantissa, `shift` zeros below, or the corners of what rounding drops."""
-    u = torch.arange(2**(bits - 1), 2**bits)
+    u = torch.arange(2 ** (bits - 1), 2**bits)
     if shift < 2:
         return u << shift
     half = 1 << (shift - 1)
@@ -102,12 +103,18 @@ def test_tanh():
     y = tanh(x)
     check("tanh", y / 2**14 - torch.tanh(x.double() / 2**12), 2.0**-11)
     assert int(y[2**15]) == 0
-    assert int((y[1:2**15].flip(0) + y[2**15 + 1:]).abs().max()) <= 1, "odd but for ties"
+    assert int((y[1 : 2**15].flip(0) + y[2**15 + 1 :]).abs().max()) <= 1, "odd but for ties"
 
 
 def test_tables_are_small():
-    tables = [reciprocal_table(), rsqrt_table(), ln_table(), tanh_table(), gelu_table("gelu"),
-              gelu_table("gelu_new")]
+    tables = [
+        reciprocal_table(),
+        rsqrt_table(),
+        ln_table(),
+        tanh_table(),
+        gelu_table("gelu"),
+        gelu_table("gelu_new"),
+    ]
     assert all(len(table.base) <= 513 for table in tables)
     assert all(max(map(abs, table.base)) <= 2**16 for table in tables)
     assert all(max(map(abs, table.slope)) < 2**11 for table in tables)

@@ -3,6 +3,7 @@
 `python -m tests.test_hashes` writes hashes.json anew, which is right only when a
 rounding was changed on purpose.
 """
+
 import hashlib
 import json
 import pathlib
@@ -29,9 +30,11 @@ def digest(tensor):
 def hashes(case):
     """{"sentence.tensor": sha256 of its shape and int64 values}."""
     network, sentences = _tiny() if case == "tiny" else _random(case)
-    return {f"{index}.{key}": digest(tensor)
-            for index, (tokens, segments) in enumerate(sentences)
-            for key, tensor in run(network, tokens, segments).tensors.items()}
+    return {
+        f"{index}.{key}": digest(tensor)
+        for index, (tokens, segments) in enumerate(sentences)
+        for key, tensor in run(network, tokens, segments).tensors.items()
+    }
 
 
 def _tiny():

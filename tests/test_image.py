@@ -33,11 +33,35 @@ CONSTANTS = [(Memory.NORM, 5, 0x0001_FFFF), (Memory.SPAN, 3, 256), (Memory.ETA, 
 def make(hardware=CI, units=0, embedding_hash=7, **sizes):
     packed = pack_columns(CODES, [0] * 10, range(10), hardware.columns, hardware.bus_bytes)
     layout = Layout(2, len(CONSTANTS), (len(packed.data), 12))
-    program = [isa.pack(opcode=isa.Opcode.LINEAR, reduction=32, groups=packed.groups, address=layout.streams[0],
-                        beats=len(packed.data) // hardware.bus_bytes), isa.pack(opcode=isa.Opcode.HALT)]
-    header = {"layers": 3, "classes": 3, "heads": 2, "positions": 8, "vocabulary": 50, "embedding_width": 16} | sizes
-    return build_image(layout, program, CONSTANTS, [packed.data, b"last stream."], config_hash=hardware.config_hash,
-                       embedding_hash=embedding_hash, exit_threshold=1, units=units, **header), packed
+    program = [
+        isa.pack(
+            opcode=isa.Opcode.LINEAR,
+            reduction=32,
+            groups=packed.groups,
+            address=layout.streams[0],
+            beats=len(packed.data) // hardware.bus_bytes,
+        ),
+        isa.pack(opcode=isa.Opcode.HALT),
+    ]
+    header = {
+        "layers": 3,
+        "classes": 3,
+        "heads": 2,
+        "positions": 8,
+        "vocabulary": 50,
+        "embedding_width": 16,
+    } | sizes
+    return build_image(
+        layout,
+        program,
+        CONSTANTS,
+        [packed.data, b"last stream."],
+        config_hash=hardware.config_hash,
+        embedding_hash=embedding_hash,
+        exit_threshold=1,
+        units=units,
+        **header,
+    ), packed
 
 
 def resigned(data):
@@ -56,7 +80,13 @@ def test_parse_gives_back_what_was_built():
     assert len(data) % 32 == 0 and data[-4:] == struct.pack("<I", zlib.crc32(data[:-4]))
     assert image.pairs == tuple(CONSTANTS)
     assert image.stream(0, CI.bus_bytes) == packed.data
-    assert (image.layers, image.classes, image.heads, image.positions, image.exit_threshold) == (3, 3, 2, 8, 1)
+    assert (image.layers, image.classes, image.heads, image.positions, image.exit_threshold) == (
+        3,
+        3,
+        2,
+        8,
+        1,
+    )
     assert data.rstrip(b"\0")[:-4].find(b"last stream.") % 32 == 0
     check(image, CI)
 
@@ -71,71 +101,123 @@ def test_every_flipped_byte_is_refused():
     data, _ = make()
     for at in range(len(data)):
         with pytest.raises(ImageError):
-            parse_image(data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1:])
+            parse_image(data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :])
 
 
 def test_wrong_magic():
     data, _ = make()
-    refused(Error.IMAGE_MAGIC, r"Image must start with 0x45535254 \(TRSE\), not 0x45535258",
-            lambda: parse_image(b"X" + data[1:]))
+    refused(
+        Error.IMAGE_MAGIC,
+        r"Image must start with 0x45535254 \(TRSE\), not 0x45535258",
+        lambda: parse_image(b"X" + data[1:]),
+    )
 
 
 def test_wrong_version():
     data, _ = make()
-    refused(Error.IMAGE_VERSION, "Image version must be 3, not 1", lambda: parse_image(data[:4] + b"\1" + data[5:]))
+    refused(
+        Error.IMAGE_VERSION,
+        "Image version must be 3, not 1",
+        lambda: parse_image(data[:4] + b"\1" + data[5:]),
+    )
 
 
 @pytest.mark.parametrize("spare", [0, 1])
 def test_longest_program(spare):
     count = isa.CAPACITY + spare
-    data = build_image(Layout(count, 0, ()), [isa.pack(opcode=isa.Opcode.HALT)] * count, [], [], config_hash=CI.config_hash, embedding_hash=7,
-                       exit_threshold=1, units=0, layers=3, classes=3, heads=2, positions=8, vocabulary=50, embedding_width=16)
+    data = build_image(
+        Layout(count, 0, ()),
+        [isa.pack(opcode=isa.Opcode.HALT)] * count,
+        [],
+        [],
+        config_hash=CI.config_hash,
+        embedding_hash=7,
+        exit_threshold=1,
+        units=0,
+        layers=3,
+        classes=3,
+        heads=2,
+        positions=8,
+        vocabulary=50,
+        embedding_width=16,
+    )
     image = parse_image(data)
     if spare:
-        refused(Error.IMAGE_MODEL, f"instructions must be at most {isa.CAPACITY} on this hardware, not {count}", lambda: check(image, CI))
+        refused(
+            Error.IMAGE_MODEL,
+            f"instructions must be at most {isa.CAPACITY} on this hardware, not {count}",
+            lambda: check(image, CI),
+        )
     else:
         check(image, CI)
 
 
 def test_wrong_crc():
     data, _ = make()
-    refused(Error.IMAGE_CRC, "it is damaged", lambda: parse_image(data[:200] + b"\xAA" + data[201:]))
+    refused(
+        Error.IMAGE_CRC, "it is damaged", lambda: parse_image(data[:200] + b"\xaa" + data[201:])
+    )
 
 
 def test_wrong_program_size():
     data, _ = make()
-    refused(Error.IMAGE_LENGTH, "Image instructions must lie inside it",
-            lambda: parse_image(resigned(data[:24] + struct.pack("<I", 1000) + data[28:])))
+    refused(
+        Error.IMAGE_LENGTH,
+        "Image instructions must lie inside it",
+        lambda: parse_image(resigned(data[:24] + struct.pack("<I", 1000) + data[28:])),
+    )
 
 
 def test_other_config():
     data, _ = make(HARDWARE["ecp5"])
-    refused(Error.IMAGE_CONFIG, rf"hardware {CI.config_hash:#010x}, not for .*\(ecp5\)", lambda: check(parse_image(data), CI))
+    refused(
+        Error.IMAGE_CONFIG,
+        rf"hardware {CI.config_hash:#010x}, not for .*\(ecp5\)",
+        lambda: check(parse_image(data), CI),
+    )
 
 
 def test_absent_unit():
     bare = dataclasses.replace(CI, units={"span"})
     data, _ = make(bare, units=1 << UNITS.index("span") | 1 << UNITS.index("exit"))
-    refused(Error.IMAGE_UNITS, r"those of the hardware \(span\), it needs exit too", lambda: check(parse_image(data), bare))
+    refused(
+        Error.IMAGE_UNITS,
+        r"those of the hardware \(span\), it needs exit too",
+        lambda: check(parse_image(data), bare),
+    )
 
 
 @pytest.mark.parametrize("bit", [len(UNITS), 31])
 def test_unknown_unit(bit):
     data, _ = make(units=1 | 1 << bit)
-    refused(Error.IMAGE_UNITS, rf"\({', '.join(UNITS)}\), it needs bit {bit} too", lambda: check(parse_image(data), CI))
+    refused(
+        Error.IMAGE_UNITS,
+        rf"\({', '.join(UNITS)}\), it needs bit {bit} too",
+        lambda: check(parse_image(data), CI),
+    )
 
 
-@pytest.mark.parametrize(("name", "value"), [("layers", 13), ("classes", 17), ("heads", 5), ("positions", 65),
-                                             ("embedding_width", 65)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("layers", 13), ("classes", 17), ("heads", 5), ("positions", 65), ("embedding_width", 65)],
+)
 def test_model_too_large(name, value):
     data, _ = make(**{name: value})
-    refused(Error.IMAGE_MODEL, f"{name.replace('_', ' ')} must be at most {value - 1} on this hardware, not {value}",
-            lambda: check(parse_image(data), CI))
+    refused(
+        Error.IMAGE_MODEL,
+        f"{name.replace('_', ' ')} must be at most {value - 1} on this hardware, not {value}",
+        lambda: check(parse_image(data), CI),
+    )
 
 
 def test_embedding_gives_back_every_row():
     embedding = parse_embedding(build_embedding(*TABLES))
-    assert (embedding.rows, embedding.vocabulary, embedding.positions, embedding.width) == (60, 50, 8, 16)
+    assert (embedding.rows, embedding.vocabulary, embedding.positions, embedding.width) == (
+        60,
+        50,
+        8,
+        16,
+    )
     assert [embedding.row(i) for i in range(60)] == np.concatenate(TABLES).tolist()
     assert all(offset % 4 == 0 for offset in embedding.offsets)
 
@@ -148,13 +230,15 @@ def test_every_flipped_embedding_byte_is_refused():
     data = build_embedding(*TABLES)
     for at in range(0, len(data), 3):
         with pytest.raises(ImageError):
-            parse_embedding(data[:at] + bytes([data[at] ^ 1]) + data[at + 1:])
+            parse_embedding(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
 
 
 def test_damaged_embedding_row():
     embedding = parse_embedding(build_embedding(*TABLES))
     start = embedding.offsets[3]
-    damaged = dataclasses.replace(embedding, data=embedding.data[:start + 2] + b"\x55" + embedding.data[start + 3:])
+    damaged = dataclasses.replace(
+        embedding, data=embedding.data[: start + 2] + b"\x55" + embedding.data[start + 3 :]
+    )
     refused(Error.SENTENCE_CHECK, "Embedding row 3 must have check byte", lambda: damaged.row(3))
 
 
@@ -162,17 +246,27 @@ def test_other_embedding_image():
     embedding = parse_embedding(build_embedding(*TABLES))
     image, _ = make(embedding_hash=embedding.hash)
     check(parse_image(image), CI, embedding)
-    refused(Error.EMBEDDING_HASH, "Embedding image must be 0x00000007, which the image names",
-            lambda: check(parse_image(make()[0]), CI, embedding))
-    refused(Error.EMBEDDING_HEADER, "Embedding image vocabulary must be 40, not 50",
-            lambda: check(parse_image(make(vocabulary=40)[0]), CI, embedding))
+    refused(
+        Error.EMBEDDING_HASH,
+        "Embedding image must be 0x00000007, which the image names",
+        lambda: check(parse_image(make()[0]), CI, embedding),
+    )
+    refused(
+        Error.EMBEDDING_HEADER,
+        "Embedding image vocabulary must be 40, not 50",
+        lambda: check(parse_image(make(vocabulary=40)[0]), CI, embedding),
+    )
 
 
 def test_show(tmp_path):
     data, packed = make()
     (tmp_path / "image").write_bytes(data)
     text = show(tmp_path / "image")
-    assert "(ci)" in text and "LINEAR select=ALL source=STATE" in text and "1 NORM, 1 SPAN, 1 ETA, 0 DVFS" in text
+    assert (
+        "(ci)" in text
+        and "LINEAR select=ALL source=STATE" in text
+        and "1 NORM, 1 SPAN, 1 ETA, 0 DVFS" in text
+    )
     assert f"{packed.nonzeros.sum()}" in text and f" {packed.cycles} " in text
     odd = dataclasses.replace(CI, slots=1)
     (tmp_path / "image").write_bytes(make(odd)[0])

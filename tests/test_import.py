@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`terse import`: random ALBERTs of transformers through reading, twin, pruning, rounding, compiler; and what is refused."""
+
 import dataclasses
 import json
 import lzma
@@ -25,17 +26,56 @@ from golden_model.random_model import random_sentences
 from golden_model.reference import Reference
 from terse import cli
 
-SMALL = dict(vocab_size=64, embedding_size=16, hidden_size=48, num_hidden_layers=3, num_attention_heads=3, intermediate_size=96,
-             max_position_embeddings=32, num_labels=3)
-BASE = dict(vocab_size=30000, embedding_size=128, hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072,
-            max_position_embeddings=512, num_labels=2)
-PIECES = ["(", ")", '"', "-", ".", "▁", "▁a", "▁good", "▁film", "▁bad", "▁the", "s", "▁no", "t", "e", "!", "▁go", "od", "fi", "lm"]
+SMALL = dict(
+    vocab_size=64,
+    embedding_size=16,
+    hidden_size=48,
+    num_hidden_layers=3,
+    num_attention_heads=3,
+    intermediate_size=96,
+    max_position_embeddings=32,
+    num_labels=3,
+)
+BASE = dict(
+    vocab_size=30000,
+    embedding_size=128,
+    hidden_size=768,
+    num_hidden_layers=12,
+    num_attention_heads=12,
+    intermediate_size=3072,
+    max_position_embeddings=512,
+    num_labels=2,
+)
+PIECES = [
+    "(",
+    ")",
+    '"',
+    "-",
+    ".",
+    "▁",
+    "▁a",
+    "▁good",
+    "▁film",
+    "▁bad",
+    "▁the",
+    "s",
+    "▁no",
+    "t",
+    "e",
+    "!",
+    "▁go",
+    "od",
+    "fi",
+    "lm",
+]
 
 
 def save_albert(folder, seed=0, spread=0.1, **changes):
     """A random classifier as `save_pretrained` writes it; biases and LayerNorms are random too."""
     torch.manual_seed(seed)
-    network = AlbertForSequenceClassification(AlbertConfig(**SMALL | {"initializer_range": spread} | changes))
+    network = AlbertForSequenceClassification(
+        AlbertConfig(**SMALL | {"initializer_range": spread} | changes)
+    )
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name.endswith("bias") or "norm" in name.lower():
@@ -53,12 +93,15 @@ def albert(tmp_path):
 def vocab(tmp_path):
     """A file like ALBERT's: special pieces, symbols with score 0, scored pieces."""
     path = tmp_path / "small.vocab"
-    lines = [f"{piece}\t0" for piece in (*SPECIAL, *PIECES[:5])] + [f"{piece}\t{-1 - i / 4}" for i, piece in enumerate(PIECES[5:])]
+    lines = [f"{piece}\t0" for piece in (*SPECIAL, *PIECES[:5])] + [
+        f"{piece}\t{-1 - i / 4}" for i, piece in enumerate(PIECES[5:])
+    ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
 # Good checkpoints.
+
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new"])
 def test_float_twin_is_eager(tmp_path, activation):
@@ -70,18 +113,27 @@ def test_float_twin_is_eager(tmp_path, activation):
     for tokens, segments in random_sentences(checkpoint.model, 5, seed=3):
         ours = torch.tensor(reference.run(tokens, segments).logits)
         assert float((ours - theirs(tokens, segments)).abs().max()) < 1e-5
-        assert segments.sum() == 0 or not torch.allclose(theirs(tokens, segments), theirs(tokens, 0 * segments), atol=1e-4)
+        assert segments.sum() == 0 or not torch.allclose(
+            theirs(tokens, segments), theirs(tokens, 0 * segments), atol=1e-4
+        )
 
 
 @pytest.mark.parametrize("fmt", [AF8, INT8])
 def test_golden_is_near(tmp_path, albert, fmt):
     import_albert(albert, tmp_path / "out", fmt=fmt)
     checkpoint = load(tmp_path / "out")
-    network, reference, theirs = quantize(checkpoint, fmt), Reference(checkpoint), eager(read(albert))
+    network, reference, theirs = (
+        quantize(checkpoint, fmt),
+        Reference(checkpoint),
+        eager(read(albert)),
+    )
     for tokens, segments in random_sentences(checkpoint.model, 4, seed=4):
         result = run(network, tokens, segments)
         logits = torch.tensor(result.logits) * 2.0 ** -network.frac["logits"]
-        for near in (torch.tensor(reference.run(tokens, segments).logits), theirs(tokens, segments)):
+        for near in (
+            torch.tensor(reference.run(tokens, segments).logits),
+            theirs(tokens, segments),
+        ):
             assert float((logits - near).abs().max()) < 0.15 * checkpoint.ranges["logits"]
         assert result.exit_layer == 3 and result.tokens_per_layer == [len(tokens)] * 3
 
@@ -90,7 +142,9 @@ def test_compiles_for_hardware_without_optional_units(tmp_path, albert):
     import_albert(albert, tmp_path / "out", zeros=0.5, positions=20)
     checkpoint = load(tmp_path / "out")
     assert checkpoint.model.positions == 20
-    program = compile_network(quantize(checkpoint, AF8), hardware_for(checkpoint.model, units=frozenset()))
+    program = compile_network(
+        quantize(checkpoint, AF8), hardware_for(checkpoint.model, units=frozenset())
+    )
     names = {symbol.tensor for symbol in program.symbols if symbol}
     assert "layer{l}.keep" not in names and not program.early_exit
 
@@ -115,17 +169,32 @@ def test_rounding_keeps_codes_and_biases(albert, fmt):
     for heads in (1, 2, 3):
         model = dataclasses.replace(albert.model, heads=heads)
         tensors = import_hf._complete(albert.tensors(), model)
-        tensors["attention.query.weight"] *= 0.505 * model.head ** 0.5 / tensors["attention.query.weight"].abs().max()
-        ranges = dict.fromkeys(import_hf.calibrate(import_hf.Checkpoint(model, tensors), random_sentences(model, 1)), 4.0)
-        before, after = (quantize(import_hf.Checkpoint(model, given, ranges), fmt)
-                         for given in (tensors, round_weights(tensors, model, fmt)))
+        tensors["attention.query.weight"] *= (
+            0.505 * model.head**0.5 / tensors["attention.query.weight"].abs().max()
+        )
+        ranges = dict.fromkeys(
+            import_hf.calibrate(import_hf.Checkpoint(model, tensors), random_sentences(model, 1)),
+            4.0,
+        )
+        before, after = (
+            quantize(import_hf.Checkpoint(model, given, ranges), fmt)
+            for given in (tensors, round_weights(tensors, model, fmt))
+        )
         for name, linear in before.linears.items():
-            assert torch.equal(linear.codes, after.linears[name].codes) and linear.weight_bias == after.linears[name].weight_bias
+            assert (
+                torch.equal(linear.codes, after.linears[name].codes)
+                and linear.weight_bias == after.linears[name].weight_bias
+            )
 
 
 def test_half_precision_and_pretraining_heads(albert, tmp_path):
-    tensors = {name: tensor.bfloat16() for name, tensor in load_file(albert / "model.safetensors").items()}
-    tensors |= {"predictions.bias": torch.zeros(64), "albert.embeddings.position_ids": torch.arange(32)[None]}
+    tensors = {
+        name: tensor.bfloat16() for name, tensor in load_file(albert / "model.safetensors").items()
+    }
+    tensors |= {
+        "predictions.bias": torch.zeros(64),
+        "albert.embeddings.position_ids": torch.arange(32)[None],
+    }
     save_file(tensors, albert / "model.safetensors")
     assert import_albert(albert, tmp_path / "out").metrics["twin_difference"] < 1e-9
 
@@ -144,12 +213,17 @@ def test_base(tmp_path):
     assert metrics["twin_difference"] < 1e-9 and metrics["twin_difference_float32"] < 1e-5
     assert metrics["golden_difference"] < 0.15 * metrics["largest_logit"]
     checkpoint = load(tmp_path / "out")
-    assert (checkpoint.model.layers, checkpoint.model.hidden, checkpoint.model.positions) == (12, 768, 128)
+    assert (checkpoint.model.layers, checkpoint.model.hidden, checkpoint.model.positions) == (
+        12,
+        768,
+        128,
+    )
     result = run(quantize(checkpoint, AF8), *random_sentences(checkpoint.model, 1, low=128)[0])
     assert result.exit_layer == 12 and len(result.tensors["layer11.rows"]) == 128
 
 
 # Text.
+
 
 def test_vocabulary_gives_transformers_pieces(vocab):
     pieces = [line.split("\t") for line in vocab.read_text(encoding="utf-8").splitlines()]
@@ -164,7 +238,9 @@ def test_vocabulary_gives_transformers_pieces(vocab):
 
 def test_sentences_vocabulary_and_pairs(tmp_path, albert, vocab):
     file = tmp_path / "pairs.tsv"
-    file.write_text("label\tsentence1\tsentence2\n1\ta good film\tno\n\n0\tbad\tthe film\n", encoding="utf-8")
+    file.write_text(
+        "label\tsentence1\tsentence2\n1\ta good film\tno\n\n0\tbad\tthe film\n", encoding="utf-8"
+    )
     imported = import_albert(albert, tmp_path / "out", sentences=file, vocab=vocab)
     assert imported.metrics["calibration_rows"] == 2 and imported.notes == []
     tokenizer = json.loads((tmp_path / "out" / "tokenizer.json").read_text())
@@ -174,7 +250,9 @@ def test_sentences_vocabulary_and_pairs(tmp_path, albert, vocab):
 def test_own_tokenizer_wins(tmp_path, albert, vocab):
     albert_tokenizer(vocab).save(str(albert / "tokenizer.json"))
     imported = import_albert(albert, tmp_path / "out", vocab=vocab)
-    assert (tmp_path / "out" / "tokenizer.json").is_file() and "--vocab is not used" in imported.notes[0]
+    assert (
+        tmp_path / "out" / "tokenizer.json"
+    ).is_file() and "--vocab is not used" in imported.notes[0]
 
 
 def test_texts(tmp_path):
@@ -182,10 +260,13 @@ def test_texts(tmp_path):
     plain.write_text("one\ntwo\tthree\n")
     packed.write_bytes(lzma.compress(b"sentence\tlabel\none\t1\n"))
     assert texts(plain) == [("one",), ("two", "three")] and texts(packed) == [("one",)]
-    for text, message in (("", "holds no sentences"), ("sentence\tlabel\n", "holds no sentences"),
-                          ("a\tb\tc\n", "line 1: must be a sentence, or two with a tab between, not 3 fields"),
-                          ("sentence1\tsentence2\na\n", "line 2: must have 2 fields or more, not 1"),
-                          ("a\t \n", "line 1: sentence must not be empty")):
+    for text, message in (
+        ("", "holds no sentences"),
+        ("sentence\tlabel\n", "holds no sentences"),
+        ("a\tb\tc\n", "line 1: must be a sentence, or two with a tab between, not 3 fields"),
+        ("sentence1\tsentence2\na\n", "line 2: must have 2 fields or more, not 1"),
+        ("a\t \n", "line 1: sentence must not be empty"),
+    ):
         plain.write_text(text)
         with pytest.raises(DataError, match=message):
             texts(plain)
@@ -196,6 +277,7 @@ def test_texts(tmp_path):
 
 # What is refused.
 
+
 def refused(tmp_path, folder, message, **options):
     """The import fails with this message and leaves nothing behind."""
     before = sorted(tmp_path.iterdir())
@@ -204,25 +286,43 @@ def refused(tmp_path, folder, message, **options):
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("changes, message", [
-    ({"model_type": "bert"}, "model_type must be 'albert', not 'bert'"),
-    ({"architectures": ["AlbertForMaskedLM"]}, "must name AlbertForSequenceClassification .*, not AlbertForMaskedLM"),
-    ({"num_hidden_groups": 3}, "num_hidden_groups must be 1, not 3"),
-    ({"inner_group_num": 2}, "inner_group_num must be 1, not 2"),
-    ({"hidden_act": "relu"}, "hidden_act must be gelu or gelu_new, not relu"),
-    ({"type_vocab_size": 4}, "type_vocab_size must be 1 or 2, not 4"),
-    ({"position_embedding_type": "relative_key"}, "position_embedding_type must be absolute, not relative_key"),
-    ({"layer_norm_eps": 1e-5}, "layer_norm_eps must be at most 1e-12"),
-    ({"hidden_size": "big"}, "hidden_size.* expected int"),
-    ({"hidden_size": 8192}, "No hardware holds this model: Hidden must be in 16..4096, not 8192"),
-    ({"hidden_size": 40}, "Hidden must be a multiple of 16, not 40"),
-    ({"intermediate_size": 32768}, "Feed_forward must be in 16..16384, not 32768"),
-    ({"embedding_size": 2048}, "Hardware embedding must be in 2..1024, not 2048; nearest: 1024"),
-    ({"num_hidden_layers": 60}, "Hardware layers must be in 1..48, not 60"),
-    ({"id2label": {str(i): str(i) for i in range(20)}}, "Classes must be in 2..16, not 20"),
-    ({"num_attention_heads": 5}, "Heads must divide hidden 48, not 5"),
-    ({"vocab_size": 70}, r"word_embeddings.weight must have shape \(70, 16\) by config.json, not \(64, 16\)"),
-])
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"model_type": "bert"}, "model_type must be 'albert', not 'bert'"),
+        (
+            {"architectures": ["AlbertForMaskedLM"]},
+            "must name AlbertForSequenceClassification .*, not AlbertForMaskedLM",
+        ),
+        ({"num_hidden_groups": 3}, "num_hidden_groups must be 1, not 3"),
+        ({"inner_group_num": 2}, "inner_group_num must be 1, not 2"),
+        ({"hidden_act": "relu"}, "hidden_act must be gelu or gelu_new, not relu"),
+        ({"type_vocab_size": 4}, "type_vocab_size must be 1 or 2, not 4"),
+        (
+            {"position_embedding_type": "relative_key"},
+            "position_embedding_type must be absolute, not relative_key",
+        ),
+        ({"layer_norm_eps": 1e-5}, "layer_norm_eps must be at most 1e-12"),
+        ({"hidden_size": "big"}, "hidden_size.* expected int"),
+        (
+            {"hidden_size": 8192},
+            "No hardware holds this model: Hidden must be in 16..4096, not 8192",
+        ),
+        ({"hidden_size": 40}, "Hidden must be a multiple of 16, not 40"),
+        ({"intermediate_size": 32768}, "Feed_forward must be in 16..16384, not 32768"),
+        (
+            {"embedding_size": 2048},
+            "Hardware embedding must be in 2..1024, not 2048; nearest: 1024",
+        ),
+        ({"num_hidden_layers": 60}, "Hardware layers must be in 1..48, not 60"),
+        ({"id2label": {str(i): str(i) for i in range(20)}}, "Classes must be in 2..16, not 20"),
+        ({"num_attention_heads": 5}, "Heads must divide hidden 48, not 5"),
+        (
+            {"vocab_size": 70},
+            r"word_embeddings.weight must have shape \(70, 16\) by config.json, not \(64, 16\)",
+        ),
+    ],
+)
 def test_bad_config(tmp_path, albert, changes, message):
     path = albert / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
@@ -249,9 +349,14 @@ def test_bad_tensors(tmp_path, albert):
     path = albert / "model.safetensors"
     tensors = load_file(path)
     name = "albert.pooler.weight"
-    for change, message in (({name: tensors[name] * float("nan")}, f"{name} must hold finite floats"),
-                            ({name: tensors[name].int()}, f"{name} must hold finite floats"),
-                            ({"lora.weight": torch.zeros(2)}, "only tensors of AlbertForSequenceClassification, not lora.weight")):
+    for change, message in (
+        ({name: tensors[name] * float("nan")}, f"{name} must hold finite floats"),
+        ({name: tensors[name].int()}, f"{name} must hold finite floats"),
+        (
+            {"lora.weight": torch.zeros(2)},
+            "only tensors of AlbertForSequenceClassification, not lora.weight",
+        ),
+    ):
         save_file(tensors | change, path)
         refused(tmp_path, albert, message)
     save_file({key: tensor for key, tensor in tensors.items() if key != "classifier.weight"}, path)
@@ -261,15 +366,27 @@ def test_bad_tensors(tmp_path, albert):
 def test_bad_options(tmp_path, albert, vocab):
     refused(tmp_path, albert, "Share of zeros must be at least 0 and below 1, not 1", zeros=1.0)
     for positions in (3, 33):
-        refused(tmp_path, albert, f"Positions must be in 4..32, not {positions}", positions=positions)
+        refused(
+            tmp_path, albert, f"Positions must be in 4..32, not {positions}", positions=positions
+        )
     refused(tmp_path, albert, "Sentences need a vocabulary: give --vocab", sentences=vocab)
     for line in (b"a\tb\n", b"a\n", b"a\tnan\n", b"\xff\t-1\n"):
         vocab.write_bytes(line)
-        refused(tmp_path, albert, "line 1: must be a piece, a tab and its log probability in UTF-8", vocab=vocab)
+        refused(
+            tmp_path,
+            albert,
+            "line 1: must be a piece, a tab and its log probability in UTF-8",
+            vocab=vocab,
+        )
     vocab.write_text("a\t-1\n")
     refused(tmp_path, albert, "must begin with <pad>, <unk>", vocab=vocab)
     vocab.write_text("\n".join(f"{piece}\t0" for piece in (*SPECIAL, *map(str, range(70)))))
-    refused(tmp_path, albert, "must have at most the 64 pieces of the word embedding, not 75", vocab=vocab)
+    refused(
+        tmp_path,
+        albert,
+        "must have at most the 64 pieces of the word embedding, not 75",
+        vocab=vocab,
+    )
     (albert / "tokenizer.json").write_text("{}")
     refused(tmp_path, albert, "tokenizer.json cannot be read")
 
@@ -283,10 +400,15 @@ def test_full_folder_is_left_alone(tmp_path, albert):
 
 def test_another_network_is_refused(tmp_path, albert, monkeypatch):
     monkeypatch.setattr(import_hf, "eager", lambda *_: lambda tokens, segments: torch.zeros(3))
-    refused(tmp_path, albert, r"Logits must agree with transformers' within 1e-05, they differ by .*: Terse computes another network")
+    refused(
+        tmp_path,
+        albert,
+        r"Logits must agree with transformers' within 1e-05, they differ by .*: Terse computes another network",
+    )
 
 
 # The command.
+
 
 def call(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["terse", *map(str, arguments)])
@@ -299,10 +421,28 @@ def call(monkeypatch, *arguments):
 
 def test_command(tmp_path, albert, vocab, monkeypatch, capsys):
     out, image, tensors = tmp_path / "out", tmp_path / "a.img", tmp_path / "a.npz"
-    assert call(monkeypatch, "import", albert, "-o", out, "--vocab", vocab, "--prune", 0.5, "--format", "af8,3") == 0
+    assert (
+        call(
+            monkeypatch,
+            "import",
+            albert,
+            "-o",
+            out,
+            "--vocab",
+            vocab,
+            "--prune",
+            0.5,
+            "--format",
+            "af8,3",
+        )
+        == 0
+    )
     said = capsys.readouterr()
     assert "Ranges come from random tokens" in said.err and "float twin: logits within" in said.out
-    assert call(monkeypatch, "golden", "a good film", "no", "--pair", "--model", out, "-o", tensors) == 0
+    assert (
+        call(monkeypatch, "golden", "a good film", "no", "--pair", "--model", out, "-o", tensors)
+        == 0
+    )
     assert call(monkeypatch, "compile", "--model", out, "-o", image) == 0 and image.stat().st_size
     capsys.readouterr()
     assert call(monkeypatch, "import", albert, "-o", out) == 2

@@ -26,11 +26,23 @@ def test_pack_and_unpack(name):
         words = isa.pack(**{name: value})
         assert len(words) == isa.WORDS and isa.unpack(words, name) == value
         assert sum(words) == (value & ((1 << field.width) - 1)) << field.low
-    with pytest.raises(ValueError, match=rf"Instruction field {name} must be in {low}\.\.{high}, not {high + 1}"):
+    with pytest.raises(
+        ValueError, match=rf"Instruction field {name} must be in {low}\.\.{high}, not {high + 1}"
+    ):
         isa.pack(**{name: high + 1})
 
 
 def test_disassemble():
-    words = isa.pack(opcode=Opcode.LINEAR, select=isa.Select.NEW, source=isa.Source.NORMED, reduction=64, groups=8, align=-3)
-    assert disassemble(words) == "LINEAR select=NEW source=NORMED reduction=64 groups=8 align=-3 target_buffer=SUM"
+    words = isa.pack(
+        opcode=Opcode.LINEAR,
+        select=isa.Select.NEW,
+        source=isa.Source.NORMED,
+        reduction=64,
+        groups=8,
+        align=-3,
+    )
+    assert (
+        disassemble(words)
+        == "LINEAR select=NEW source=NORMED reduction=64 groups=8 align=-3 target_buffer=SUM"
+    )
     assert disassemble([0xEE, *[0] * 7]).startswith("ILLEGAL 000000ee")

@@ -13,7 +13,7 @@ SHIFT = NORM_FRAC + GAMMA_FRAC - FRAC
 def both(x, gamma, beta):
     got = layernorm(x, gamma, beta, SHIFT)
     want = layernorm_float(x.double(), gamma / 2**GAMMA_FRAC, beta / 2**FRAC) * 2**FRAC
-    return got, want.clamp(-2**15, 2**15 - 1)
+    return got, want.clamp(-(2**15), 2**15 - 1)
 
 
 @pytest.mark.parametrize("size", [16, 128, 768, 1024])
@@ -21,8 +21,8 @@ def both(x, gamma, beta):
 def test_close_to_float(size, spread):
     generator = torch.Generator().manual_seed(size + spread)
     x = torch.randint(-spread, spread + 1, (50, size), generator=generator)
-    gamma = torch.randint(-2**14, 2**14, (size,), generator=generator)
-    beta = torch.randint(-2**13, 2**13, (size,), generator=generator)
+    gamma = torch.randint(-(2**14), 2**14, (size,), generator=generator)
+    beta = torch.randint(-(2**13), 2**13, (size,), generator=generator)
     got, want = both(x, gamma, beta)
     error = float((got - want).abs().max())
     print(f"H = {size}, spread {spread}: {error:.2f} LSB of {2.0**-FRAC}")
@@ -35,11 +35,12 @@ def test_one_large_element(size):
     x = torch.zeros(2, size, dtype=torch.int64)
     x[0, 0], x[1, 3] = 32767, -1
     counted = Saturations()
-    y = layernorm(x, torch.full((size,), 2**9), torch.zeros(size, dtype=torch.int64), NORM_FRAC,
-                  counted)
+    y = layernorm(
+        x, torch.full((size,), 2**9), torch.zeros(size, dtype=torch.int64), NORM_FRAC, counted
+    )
     assert counted.count == 0
-    assert abs(int(y[0, 0]) / 2**9 - (size - 1)**0.5) < 0.01
-    assert abs(int(y[1, 3]) / 2**9 + (size - 1)**0.5) < 0.01
+    assert abs(int(y[0, 0]) / 2**9 - (size - 1) ** 0.5) < 0.01
+    assert abs(int(y[1, 3]) / 2**9 + (size - 1) ** 0.5) < 0.01
 
 
 def test_no_variance_gives_beta():

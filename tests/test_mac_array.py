@@ -25,7 +25,7 @@ def test_exact_and_in_any_order(fmt):
 def test_accumulator_holds_the_worst_case(fmt):
     largest = (1 << (fmt.bits - 1)) - 1
     worst = int(mac_array(torch.full((1, 3072), largest), torch.full((3072, 1), largest), fmt))
-    assert worst == 3072 * fmt.largest**2 < 2**(fmt.accumulator_bits(3072) - 1)
+    assert worst == 3072 * fmt.largest**2 < 2 ** (fmt.accumulator_bits(3072) - 1)
 
 
 def test_requantize():
@@ -37,6 +37,7 @@ def test_requantize():
 
 def test_residual():
     counted = Saturations()
-    assert add_residual(torch.tensor([6, -30000]), torch.tensor([1, -20000]), 1,
-                        counted).tolist() == [4, -32768]
+    assert add_residual(
+        torch.tensor([6, -30000]), torch.tensor([1, -20000]), 1, counted
+    ).tolist() == [4, -32768]
     assert counted.count == 1

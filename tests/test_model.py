@@ -35,7 +35,7 @@ class Steps:
         self.network, self.t = network, tensors
 
     def value(self, name, layer=""):
-        return self.t[layer + name].double() * 2.0**-self.network.frac[name]
+        return self.t[layer + name].double() * 2.0 ** -self.network.frac[name]
 
     def coded(self, name, layer=""):
         """The tensor as the array sees it."""
@@ -87,7 +87,7 @@ def test_every_tensor_follows_from_those_before(fmt):
         for index in range(result.exit_layer):
             for name, want in steps.layer(index).items():
                 got = steps.value(name, f"layer{index}.")
-                step = 2.0**-network.frac[name]
+                step = 2.0 ** -network.frac[name]
                 tolerance = 3 * step + 2.0**-12 * float(want.abs().max())
                 assert got.shape == want.shape
                 assert float((got - want).abs().max()) <= tolerance, f"layer{index}.{name}"
@@ -97,7 +97,7 @@ def test_every_tensor_follows_from_those_before(fmt):
 def test_numerators(fmt):
     network = network_of(fmt)
     tensors = run(network, *sentences(1)[0]).tensors
-    score = tensors["layer0.score"].double() * 2.0**-network.frac["score"]
+    score = tensors["layer0.score"].double() * 2.0 ** -network.frac["score"]
     e = torch.exp(score - score.amax(-1, keepdim=True))
     e *= span_mask(network.span, tensors["layer0.rows"]) / 256
     bias = network.code_bias["numerator"]
@@ -114,7 +114,7 @@ def test_close_to_the_float_twin(fmt):
     network = dataclasses.replace(network, eta=0 * network.eta, exit_threshold=0)
     errors = []
     for tokens, segments in sentences(12):
-        got = torch.tensor(run(network, tokens, segments).logits) * 2.0**-network.frac["logits"]
+        got = torch.tensor(run(network, tokens, segments).logits) * 2.0 ** -network.frac["logits"]
         errors.append((got - torch.tensor(twin.run(tokens, segments).logits)).abs().max())
     assert float(torch.stack(errors).median()) < 0.15 * checkpoint.ranges["logits"]
 
@@ -126,14 +126,34 @@ def test_names_and_shapes():
     n, previous = len(tokens), len(tokens)
     assert result.tensors["embed_sum"].shape == result.tensors["embed"].shape == (n, 16)
     for layer, m in enumerate(result.tokens_per_layer):
-        shapes = {"x": (previous, 32), "predict_hidden": (previous, 32), "predict": (previous,),
-                  "predict_exp": (previous,), "keep": (previous,), "rows": (m,), "q": (m, 2, 16),
-                  "k": (m, 2, 16), "v": (m, 2, 16), "score": (2, m, m), "numerator": (2, m, m),
-                  "denominator": (2, m), "context": (m, 2, 16), "attention": (m, 32),
-                  "attention_norm": (m, 32), "hidden": (m, 64), "ffn": (m, 32),
-                  "feed_forward_norm": (m, 32), "pooled": (32,), "logits": (3,), "entropy": ()}
-        got = {name.removeprefix(f"layer{layer}."): tuple(t.shape)
-               for name, t in result.tensors.items() if name.startswith(f"layer{layer}.")}
+        shapes = {
+            "x": (previous, 32),
+            "predict_hidden": (previous, 32),
+            "predict": (previous,),
+            "predict_exp": (previous,),
+            "keep": (previous,),
+            "rows": (m,),
+            "q": (m, 2, 16),
+            "k": (m, 2, 16),
+            "v": (m, 2, 16),
+            "score": (2, m, m),
+            "numerator": (2, m, m),
+            "denominator": (2, m),
+            "context": (m, 2, 16),
+            "attention": (m, 32),
+            "attention_norm": (m, 32),
+            "hidden": (m, 64),
+            "ffn": (m, 32),
+            "feed_forward_norm": (m, 32),
+            "pooled": (32,),
+            "logits": (3,),
+            "entropy": (),
+        }
+        got = {
+            name.removeprefix(f"layer{layer}."): tuple(t.shape)
+            for name, t in result.tensors.items()
+            if name.startswith(f"layer{layer}.")
+        }
         assert got == shapes
         assert all(t.dtype == torch.int64 for t in result.tensors.values())
         previous = m
@@ -149,7 +169,8 @@ def test_drop_and_exit():
         for layer, m in enumerate(result.tokens_per_layer):
             assert sum(d > layer for d in result.dropped_at_layer) == m
             assert result.tensors[f"layer{layer}.rows"].tolist() == [
-                i for i, d in enumerate(result.dropped_at_layer) if d > layer]
+                i for i, d in enumerate(result.dropped_at_layer) if d > layer
+            ]
 
 
 def test_exit_thresholds():
@@ -173,8 +194,9 @@ def test_dead_head_changes_only_the_heads():
         value[16:] = 0
         tensors[f"attention.value.{part}"] = value
     zero = quantize(dataclasses.replace(checkpoint, tensors=tensors), AF8)
-    biases = [{name: linear.weight_bias for name, linear in net.linears.items()}
-              for net in (dead, zero)]
+    biases = [
+        {name: linear.weight_bias for name, linear in net.linears.items()} for net in (dead, zero)
+    ]
     assert biases[0] == biases[1], "the seed gives both networks the same formats"
     for tokens, segments in sentences():
         assert run(dead, tokens, segments).logits == run(zero, tokens, segments).logits
@@ -185,14 +207,17 @@ def test_one_token():
     assert result.tokens_per_layer == [1] * result.exit_layer
 
 
-@pytest.mark.parametrize("tokens, segments, text", [
-    ([], None, "Sentence must have 1..16 tokens, not 0"),
-    ([1] * 17, None, "Sentence must have 1..16 tokens, not 17"),
-    ([1, 64], None, "Token must be in 0..63, not 64"),
-    ([1, -1], None, "Token must be in 0..63, not -1"),
-    ([1, 2], [0, 2], "Segment must be in 0..1, not 2"),
-    ([1, 2], [0], "Segments must be as many as tokens, 2, not 1"),
-])
+@pytest.mark.parametrize(
+    "tokens, segments, text",
+    [
+        ([], None, "Sentence must have 1..16 tokens, not 0"),
+        ([1] * 17, None, "Sentence must have 1..16 tokens, not 17"),
+        ([1, 64], None, "Token must be in 0..63, not 64"),
+        ([1, -1], None, "Token must be in 0..63, not -1"),
+        ([1, 2], [0, 2], "Segment must be in 0..1, not 2"),
+        ([1, 2], [0], "Segments must be as many as tokens, 2, not 1"),
+    ],
+)
 def test_wrong_sentence(tokens, segments, text):
     with pytest.raises(ValueError, match=text):
         run(network_of(), tokens, segments)

@@ -26,7 +26,7 @@ def changed(checkpoint, **tensors):
 @pytest.mark.parametrize("maximum", [1e-3, 0.7, 1.0, 26.0, 26.3, 900.0])
 def test_act_frac(maximum):
     f = act_frac(maximum)
-    assert maximum * HEADROOM * 2.0**f <= 2**15 < maximum * HEADROOM * 2.0**(f + 1)
+    assert maximum * HEADROOM * 2.0**f <= 2**15 < maximum * HEADROOM * 2.0 ** (f + 1)
 
 
 @pytest.mark.parametrize("scale", [2.0**-9, 1.0, 2.0**9])
@@ -95,6 +95,7 @@ def test_missing_range(checkpoint):
 def test_zero_tensors(checkpoint):
     zero = {name: torch.zeros_like(t) for name, t in checkpoint.tensors.items()}
     zero["attention.span"] += 1
-    network = quantize(dataclasses.replace(checkpoint, tensors=zero,
-                                           ranges=dict.fromkeys(RANGES, 0.0)), AF8)
+    network = quantize(
+        dataclasses.replace(checkpoint, tensors=zero, ranges=dict.fromkeys(RANGES, 0.0)), AF8
+    )
     assert all(not linear.codes.any() for linear in network.linears.values())

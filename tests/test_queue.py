@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The queue's order: nobody starves, whatever the others' lengths and exits; deadline first."""
+
 import dataclasses
 import functools
 
@@ -16,7 +17,18 @@ from sim.cosim.session import by_deadline
 from sim.cycles.work import Sentence, schedule
 
 MODEL = MODELS["nano"]
-HARDWARE = HardwareConfig(tokens=4, columns=4, hidden=32, feed_forward=64, embedding=16, heads=2, positions=16, layers=3, weight_depth=128, rows=16)
+HARDWARE = HardwareConfig(
+    tokens=4,
+    columns=4,
+    hidden=32,
+    feed_forward=64,
+    embedding=16,
+    heads=2,
+    positions=16,
+    layers=3,
+    weight_depth=128,
+    rows=16,
+)
 
 
 @functools.cache
@@ -28,12 +40,20 @@ def program(slots, rows):
 @st.composite
 def sentences(draw):
     """One that drops tokens and exits at any layer."""
-    live = draw(st.lists(st.integers(1, MODEL.positions), min_size=2, max_size=MODEL.layers + 1).map(lambda found: sorted(found, reverse=True)))
+    live = draw(
+        st.lists(st.integers(1, MODEL.positions), min_size=2, max_size=MODEL.layers + 1).map(
+            lambda found: sorted(found, reverse=True)
+        )
+    )
     return Sentence((0,) * live[0], (0,) * live[0], tuple(live[:-1]), tuple(live[1:]))
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(sentences(), min_size=1, max_size=12), st.sampled_from([1, 2, 3]), st.sampled_from([16, 32]))
+@given(
+    st.lists(sentences(), min_size=1, max_size=12),
+    st.sampled_from([1, 2, 3]),
+    st.sampled_from([16, 32]),
+)
 def test_nobody_starves(queue, slots, rows):
     """Sentences begin in their order; the k-th waits for at most k times the layers' number of passes, and a resident one moves on in each."""
     begun, ended, passes = [], {}, -1

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The float twin against the ALBERT of transformers, and its options."""
+
 import dataclasses
 
 import pytest
@@ -10,8 +11,16 @@ from golden_model.config import AF8, ModelConfig
 from golden_model.random_model import random_checkpoint, random_sentences
 from golden_model.reference import Reference
 
-SMALL = dict(layers=3, embedding=32, hidden=64, heads=4, feed_forward=128, vocabulary=100,
-             positions=32, classes=2)
+SMALL = dict(
+    layers=3,
+    embedding=32,
+    hidden=64,
+    heads=4,
+    feed_forward=128,
+    vocabulary=100,
+    positions=32,
+    classes=2,
+)
 LAYER = "albert.encoder.albert_layer_groups.0.albert_layers.0."
 NAMES = {
     "embedding.word": "albert.embeddings.word_embeddings.weight",
@@ -35,11 +44,20 @@ NAMES = {
 def albert(checkpoint):
     """transformers' model with the same weights."""
     c = checkpoint.model
-    model = AlbertForSequenceClassification(AlbertConfig(
-        vocab_size=c.vocabulary, embedding_size=c.embedding, hidden_size=c.hidden,
-        num_hidden_layers=c.layers, num_attention_heads=c.heads, intermediate_size=c.feed_forward,
-        max_position_embeddings=c.positions, hidden_act=c.activation, num_labels=c.classes,
-        attn_implementation="eager")).eval()
+    model = AlbertForSequenceClassification(
+        AlbertConfig(
+            vocab_size=c.vocabulary,
+            embedding_size=c.embedding,
+            hidden_size=c.hidden,
+            num_hidden_layers=c.layers,
+            num_attention_heads=c.heads,
+            intermediate_size=c.feed_forward,
+            max_position_embeddings=c.positions,
+            hidden_act=c.activation,
+            num_labels=c.classes,
+            attn_implementation="eager",
+        )
+    ).eval()
     state = {}
     for name, tensor in checkpoint.tensors.items():
         for ours, theirs in NAMES.items():

@@ -42,8 +42,9 @@ def test_every_error_has_a_text():
 
 
 def test_markdown_is_current():
-    assert (ROOT / "docs" / "registers.md").read_text() == registers.markdown(), \
+    assert (ROOT / "docs" / "registers.md").read_text() == registers.markdown(), (
         "run: python -m firmware.registers markdown > docs/registers.md"
+    )
 
 
 def test_svd_lists_every_register():
@@ -57,5 +58,23 @@ def test_header_compiles(tmp_path):
         pytest.skip("gcc is not installed")
     (tmp_path / "terse_regs.h").write_text(registers.header())
     source = '#include "terse_regs.h"\nint x = TERSE_SHAPE_TOKENS(TERSE_WATCHDOG) + TERSE_ERROR_WATCHDOG;\n'
-    subprocess.run(["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-I", tmp_path, "-x", "c", "-c", "-",
-                    "-o", tmp_path / "o"], input=source.encode(), check=True)
+    subprocess.run(
+        [
+            "gcc",
+            "-std=c99",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-pedantic",
+            "-I",
+            tmp_path,
+            "-x",
+            "c",
+            "-c",
+            "-",
+            "-o",
+            tmp_path / "o",
+        ],
+        input=source.encode(),
+        check=True,
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python -m sim.proof.every_shape` without a simulator: the shapes, what is kept and what is done again."""
+
 import pytest
 
 from firmware.compiler import compile_network
@@ -15,6 +16,7 @@ LANES = (4, 4), (8, 8)
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
     """Every run of a shape that is not kept; `wrong` are shapes that differ, in `stopped` Ctrl-C comes."""
+
     class Runs(list):
         wrong, stopped = (), ()
 
@@ -24,7 +26,13 @@ def runs(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         made.append((*lanes, number))
         watch(1, 2, 3)
-        return Outcome([], elements=1000, cycles=20, failures=["x[0] must be 1, not 2"] if lanes in made.wrong else [])
+        return Outcome(
+            [],
+            elements=1000,
+            cycles=20,
+            failures=["x[0] must be 1, not 2"] if lanes in made.wrong else [],
+        )
+
     made = Runs()
     monkeypatch.setattr(every_shape, "STORE", tmp_path / "shapes")
     monkeypatch.setattr(every_shape.Run, "outcome", run)
@@ -44,21 +52,28 @@ def test_models_compile(lanes):
     hardware = every_shape.config(*lanes)
     assert hardware.tiles >= 2 and hardware.slots > 2
     for name in {run.model for run in every_shape.RUNS} - {"tiny"}:
-        compile_network(quantize(random_checkpoint(MODELS[name], calibration=1), hardware.format), hardware)
+        compile_network(
+            quantize(random_checkpoint(MODELS[name], calibration=1), hardware.format), hardware
+        )
 
 
 def test_one_line_a_shape(runs, capsys):
     assert every_shape.main(["4x4", "8x8"]) == 0
     values, cycles = 1000 * len(every_shape.RUNS), 20 * len(every_shape.RUNS)
     assert capsys.readouterr().out.splitlines() == [
-        f" {n} x {n}   {values:,} values compared, {cycles} cycles, bit-exact" for n in (4, 8)] + ["2 of 2 shapes bit-exact"]
-    assert runs == [(*lanes, number) for lanes in LANES for number in range(1, len(every_shape.RUNS) + 1)]
+        f" {n} x {n}   {values:,} values compared, {cycles} cycles, bit-exact" for n in (4, 8)
+    ] + ["2 of 2 shapes bit-exact"]
+    assert runs == [
+        (*lanes, number) for lanes in LANES for number in range(1, len(every_shape.RUNS) + 1)
+    ]
 
 
 def test_goes_on_after_ctrl_c(runs, capsys):
     runs.stopped = [(8, 8)]
     assert every_shape.main(["4x4", "8x8"]) == every_shape.STOPPED
-    assert capsys.readouterr().out.endswith("Stopped in 8 x 8; the same command goes on from here\n")
+    assert capsys.readouterr().out.endswith(
+        "Stopped in 8 x 8; the same command goes on from here\n"
+    )
     runs.clear()
     runs.stopped = ()
     assert every_shape.main(["4x4", "8x8"]) == 0
@@ -69,7 +84,10 @@ def test_a_difference_is_not_kept(runs, capsys):
     runs.wrong = [(4, 4)]
     assert every_shape.main(["4x4", "8x8"]) == 1
     output = capsys.readouterr().out
-    assert f"nano, run 1 of {len(every_shape.RUNS)}: x[0] must be 1, not 2" in output and output.endswith("1 of 2 shapes bit-exact\n")
+    assert (
+        f"nano, run 1 of {len(every_shape.RUNS)}: x[0] must be 1, not 2" in output
+        and output.endswith("1 of 2 shapes bit-exact\n")
+    )
     runs.clear()
     runs.wrong = ()
     assert every_shape.main(["4x4", "8x8"]) == 0

@@ -49,7 +49,7 @@ def test_context_of_rounded_numerators(fmt):
     weight = decode_integer(codes, fmt).double()
     value = decode(v, -6, fmt)
     want = (weight @ value) / weight.sum(-1, keepdim=True) * 2**12
-    error = (got - want.clamp(-2**15, 2**15 - 1)).abs().max()
+    error = (got - want.clamp(-(2**15), 2**15 - 1)).abs().max()
     assert float(error) <= 2 + 2.0**-13 * float(want.abs().max())
 
 
@@ -74,7 +74,7 @@ def test_weights_sum_to_one(fmt):
 
 def test_factor_fits():
     for fmt in FORMATS:
-        assert 2 * fmt.largest * 2.0**factor_guard(fmt) < 2**17
+        assert 2 * fmt.largest * 2.0 ** factor_guard(fmt) < 2**17
 
 
 def test_shift_invariance():

@@ -33,7 +33,10 @@ def test_parse_counts_blocks_within():
     assert list(table(blocks, depth=0))[2:] == ["| terse | 149 | 107 | 12 | 5 | 2 | 3 | 0 |"]
 
 
-@pytest.mark.parametrize(("luts", "text", "status"), [(107, "fits", False), (90_000, "does not fit an LFE5U-85F: logic 90042 of 83640", True)])
+@pytest.mark.parametrize(
+    ("luts", "text", "status"),
+    [(107, "fits", False), (90_000, "does not fit an LFE5U-85F: logic 90042 of 83640", True)],
+)
 def test_report(tmp_path, capsys, luts, text, status):
     path = tmp_path / "x.stat"
     path.write_text(STAT.format(luts=luts))
@@ -46,7 +49,9 @@ def test_array_alone(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(HARDWARE, "small", HardwareConfig(tokens=2, columns=2))
     main(tmp_path / "small_array_fabric.v")
     assert "module array(" in (tmp_path / "small_array_fabric.v").read_text()
-    (tmp_path / "small_array_fabric.stat").write_text(STAT.format(luts=400_000).replace("terse", "array"))
+    (tmp_path / "small_array_fabric.stat").write_text(
+        STAT.format(luts=400_000).replace("terse", "array")
+    )
     assert main(tmp_path / "small_array_fabric.stat") is False
     printed = capsys.readouterr().out
     assert "array: 100006.0 logic cells" in printed and "fit" not in printed

@@ -14,13 +14,13 @@ __all__ = ["Encoder", "decode"]
 
 def decode(code, fmt):
     """The integer d of a code, signed(fmt.decoded_bits), combinational; both zero codes read as zero."""
-    sign, magnitude = code[fmt.bits - 1], code[:fmt.bits - 1]
+    sign, magnitude = code[fmt.bits - 1], code[: fmt.bits - 1]
     if not fmt.is_adaptivfloat:
         return (code & (magnitude.any() | ~sign).replicate(fmt.bits)).as_signed()
     m = fmt.mantissa
     shifted = Cat(magnitude[:m], magnitude.any()) << magnitude[m:]
     negated = Cat(shifted ^ sign.replicate(len(shifted)), sign) + sign
-    return negated[:fmt.decoded_bits].as_signed()
+    return negated[: fmt.decoded_bits].as_signed()
 
 
 class Encoder(wiring.Component):
@@ -45,24 +45,54 @@ class Encoder(wiring.Component):
     def __init__(self, config, *, meta=0, shape=ACT):
         self._format, self._lanes = config.format, config.tokens
         self._shape = Shape.cast(shape)
-        self._bits = self._shape.width      # |value| < 2^bits
-        super().__init__({
-            "offset": In(signed(8)),
-            "i": In(stream.Signature(data.StructLayout({"values": data.ArrayLayout(shape, self._lanes), "meta": meta}))),
-            "o": Out(stream.Signature(data.StructLayout({"codes": data.ArrayLayout(code(config), self._lanes), "meta": meta}))),
-        })
+        self._bits = self._shape.width  # |value| < 2^bits
+        super().__init__(
+            {
+                "offset": In(signed(8)),
+                "i": In(
+                    stream.Signature(
+                        data.StructLayout(
+                            {"values": data.ArrayLayout(shape, self._lanes), "meta": meta}
+                        )
+                    )
+                ),
+                "o": Out(
+                    stream.Signature(
+                        data.StructLayout(
+                            {"codes": data.ArrayLayout(code(config), self._lanes), "meta": meta}
+                        )
+                    )
+                ),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         pipeline = Pipeline(m, self.i, self.o)
         values, lanes = self.i.payload.values, range(self._lanes)
         negative = [values[n][-1] & self._shape.signed for n in lanes]
-        word = pipeline.stage(magnitude=[Mux(negative[n], -values[n], values[n])[:self._bits] for n in lanes], negative=negative,
-                              meta=self.i.payload.meta)
-        scale, finish = (self._scale, self._finish) if self._format.is_adaptivfloat else (self._scale_int8, self._finish_int8)
-        word = pipeline.stage(scaled=[scale(m, word.magnitude[n]) for n in lanes], negative=word.negative, meta=word.meta)
-        word = pipeline.stage(code=[finish(m, word.scaled[n], word.negative[n]) for n in lanes], meta=word.meta)
-        pipeline.output(*(self.o.payload.codes[n].eq(word.code[n]) for n in lanes), self.o.payload.meta.eq(word.meta))
+        word = pipeline.stage(
+            magnitude=[Mux(negative[n], -values[n], values[n])[: self._bits] for n in lanes],
+            negative=negative,
+            meta=self.i.payload.meta,
+        )
+        scale, finish = (
+            (self._scale, self._finish)
+            if self._format.is_adaptivfloat
+            else (self._scale_int8, self._finish_int8)
+        )
+        word = pipeline.stage(
+            scaled=[scale(m, word.magnitude[n]) for n in lanes],
+            negative=word.negative,
+            meta=word.meta,
+        )
+        word = pipeline.stage(
+            code=[finish(m, word.scaled[n], word.negative[n]) for n in lanes], meta=word.meta
+        )
+        pipeline.output(
+            *(self.o.payload.codes[n].eq(word.code[n]) for n in lanes),
+            self.o.payload.meta.eq(word.meta),
+        )
         return m
 
     def _scale(self, m, magnitude):
@@ -84,7 +114,9 @@ class Encoder(wiring.Component):
 
     def _scale_int8(self, m, magnitude):
         """The magnitude rounded, held below 128: seven bits up clamp, all bits and one down vanish."""
-        rounded = round_shift(m, magnitude, clamp(m, self.offset, -7, self._bits + 1), -7, self._bits + 1)
+        rounded = round_shift(
+            m, magnitude, clamp(m, self.offset, -7, self._bits + 1), -7, self._bits + 1
+        )
         return Mux(rounded > 127, 127, rounded)[:7]
 
     def _finish_int8(self, m, scaled, negative):

@@ -14,7 +14,7 @@ from hw.stream import Pipeline
 
 __all__ = ["ALIGN", "DISTANCE", "Exponential"]
 
-ALIGN = signed(6)                 # fraction bits of the ACT minus those of DISTANCE
+ALIGN = signed(6)  # fraction bits of the ACT minus those of DISTANCE
 DISTANCE = unsigned(EXP_IN_BITS)  # 11 fraction bits
 
 
@@ -35,15 +35,29 @@ class Exponential(wiring.Component):
     """
 
     def __init__(self, *, meta=0):
-        super().__init__({
-            "align": In(ALIGN),
-            "i": In(stream.Signature(data.StructLayout({"value": ACT, "maximum": ACT, "meta": meta}))),
-            "o": Out(stream.Signature(data.StructLayout({"distance": DISTANCE, "exponential": EXPONENTIAL, "meta": meta}))),
-        })
+        super().__init__(
+            {
+                "align": In(ALIGN),
+                "i": In(
+                    stream.Signature(
+                        data.StructLayout({"value": ACT, "maximum": ACT, "meta": meta})
+                    )
+                ),
+                "o": Out(
+                    stream.Signature(
+                        data.StructLayout(
+                            {"distance": DISTANCE, "exponential": EXPONENTIAL, "meta": meta}
+                        )
+                    )
+                ),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
-        tables = [Memory(shape=EXP_TABLE_FRAC + 1, depth=len(table), init=table) for table in exp_tables()]
+        tables = [
+            Memory(shape=EXP_TABLE_FRAC + 1, depth=len(table), init=table) for table in exp_tables()
+        ]
         m.submodules.high_table, m.submodules.low_table = tables
         high, low = (table.read_port() for table in tables)
 
@@ -58,11 +72,15 @@ class Exponential(wiring.Component):
             high.en.eq(pipeline.enable),
             low.en.eq(pipeline.enable),
         ]
-        word = pipeline.stage(**word.keep("distance", "meta"))  # the tables' read registers, slow in a block RAM
+        word = pipeline.stage(
+            **word.keep("distance", "meta")
+        )  # the tables' read registers, slow in a block RAM
         word = pipeline.stage(high=high.data, low=low.data, **word.keep("distance", "meta"))
         word = pipeline.stage(product=word.high * word.low, **word.keep("distance", "meta"))
         result = round_shift(m, word.product, 2 * EXP_TABLE_FRAC - EXP_FRAC)
-        word = pipeline.stage(exponential=result[:EXPONENTIAL.width], **word.keep("distance", "meta"))
+        word = pipeline.stage(
+            exponential=result[: EXPONENTIAL.width], **word.keep("distance", "meta")
+        )
         pipeline.output(
             self.o.payload.distance.eq(word.distance),
             self.o.payload.exponential.eq(word.exponential),
@@ -75,5 +93,5 @@ class Exponential(wiring.Component):
         low, high = -DISTANCE.width, len(difference) + 1
         shifted = round_shift(m, difference, clamp(m, self.align, low, high), low, high)
         distance = Signal(DISTANCE)
-        m.d.comb += distance.eq(Mux(shifted[DISTANCE.width:].any(), -1, shifted))
+        m.d.comb += distance.eq(Mux(shifted[DISTANCE.width :].any(), -1, shifted))
         return distance

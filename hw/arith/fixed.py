@@ -31,10 +31,10 @@ def round_shift(m, value, shift, low=0, high=None):
         high = (1 << (len(shift) - shift.shape().signed)) - 1
     amount = Signal(range(high - low + 1), name="shift_amount")
     m.d.comb += amount.eq(shift - low)
-    shifted = _named(m, "shift_in", value << (1 - low))     # one bit below the quotient tells halves
-    sticky = Const(0, 1)                                    # anything below that bit
+    shifted = _named(m, "shift_in", value << (1 - low))  # one bit below the quotient tells halves
+    sticky = Const(0, 1)  # anything below that bit
     for k, bit in enumerate(amount):
-        dropped = shifted[:1 << k].any()
+        dropped = shifted[: 1 << k].any()
         sticky = _named(m, f"shift_sticky_{k}", sticky | (bit & dropped))
         shifted = _named(m, f"shift_{k}", Mux(bit, shifted >> (1 << k), shifted))
     quotient = shifted >> 1
@@ -48,8 +48,10 @@ def _round_shift_constant(m, value, shift):
     if shift <= 0:
         return value << -shift
     if len(value) <= shift:
-        value = _named(m, "extended", Value.cast(value | Const(0, Shape(shift + 1, value.shape().signed))))
-    up = value[shift - 1] & (value[:shift - 1].any() | value[shift])
+        value = _named(
+            m, "extended", Value.cast(value | Const(0, Shape(shift + 1, value.shape().signed)))
+        )
+    up = value[shift - 1] & (value[: shift - 1].any() | value[shift])
     result = Signal(Shape(len(value) - shift + 1, value.shape().signed), name="shift_result")
     m.d.comb += result.eq((value >> shift) + up)
     return result
@@ -57,8 +59,10 @@ def _round_shift_constant(m, value, shift):
 
 def saturate(m, value, bits):
     """(value clamped to the signed range of `bits`, whether that changed it)."""
-    value = _named(m, "saturate_in", Value.cast(value) + Const(0, signed(bits)))    # signed, at least `bits` wide
-    top = value[bits - 1:]
+    value = _named(
+        m, "saturate_in", Value.cast(value) + Const(0, signed(bits))
+    )  # signed, at least `bits` wide
+    top = value[bits - 1 :]
     changed = _named(m, "saturated", top.any() & ~top.all())
     limit = Mux(value[-1], -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
     result = Signal(signed(bits), name="saturate_out")
@@ -88,7 +92,7 @@ def normalise(m, value):
     shifted, position = value, Const(width - 1, range(width))
     for k in reversed(range((width - 1).bit_length())):
         step = 1 << k
-        empty = _named(m, f"normalise_empty_{k}", ~shifted[max(width - step, 0):].any())
+        empty = _named(m, f"normalise_empty_{k}", ~shifted[max(width - step, 0) :].any())
         shifted = _named(m, f"normalise_{k}", Mux(empty, shifted << step, shifted)[:width])
         position = Mux(empty, position - step, position)
     result = Signal(range(width), name="leading_one")
@@ -100,5 +104,5 @@ def count(bits):
     """How many of the `bits` (a list of 1-bit Values) are set."""
     total = list(bits) or [Const(0, unsigned(1))]
     while len(total) > 1:
-        total = [sum(total[i + 1:i + 2], total[i]) for i in range(0, len(total), 2)]
+        total = [sum(total[i + 1 : i + 2], total[i]) for i in range(0, len(total), 2)]
     return total[0]

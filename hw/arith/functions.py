@@ -13,14 +13,21 @@ from hw.stream import Pipeline
 
 __all__ = ["MANTISSA", "Reciprocal", "Rsqrt", "table_memory"]
 
-MANTISSA = unsigned(MANTISSA_FRAC + 1)   # 2^15 .. 2^16, and 0 for the function of 0
+MANTISSA = unsigned(MANTISSA_FRAC + 1)  # 2^15 .. 2^16, and 0 for the function of 0
 
 
 def table_memory(tables):
     """ROM of {base, slope} with the entries of golden-model `tables` one after another."""
-    base, slope = [x for table in tables for x in table.base], [x for table in tables for x in table.slope]
+    base, slope = (
+        [x for table in tables for x in table.base],
+        [x for table in tables for x in table.slope],
+    )
     layout = data.StructLayout({"base": _range_shape(base), "slope": _range_shape(slope)})
-    return Memory(shape=layout, depth=len(base), init=[{"base": b, "slope": s} for b, s in zip(base, slope, strict=True)])
+    return Memory(
+        shape=layout,
+        depth=len(base),
+        init=[{"base": b, "slope": s} for b, s in zip(base, slope, strict=True)],
+    )
 
 
 def _range_shape(values):
@@ -47,10 +54,18 @@ class _Normalised(wiring.Component):
         if width < MANTISSA.width + 1:
             raise ValueError(f"Width must be at least {MANTISSA.width + 1}, not {width}")
         self._width = width
-        super().__init__({
-            "i": In(stream.Signature(data.StructLayout({"z": width, "meta": meta}))),
-            "o": Out(stream.Signature(data.StructLayout({"mantissa": MANTISSA, "position": range(width), "meta": meta}))),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(data.StructLayout({"z": width, "meta": meta}))),
+                "o": Out(
+                    stream.Signature(
+                        data.StructLayout(
+                            {"mantissa": MANTISSA, "position": range(width), "meta": meta}
+                        )
+                    )
+                ),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -61,15 +76,27 @@ class _Normalised(wiring.Component):
         shifted, position = normalise(m, self.i.payload.z)
         word = pipeline.stage(shifted=shifted, position=position, meta=self.i.payload.meta)
         u, position = self.scale(m, word.shifted, word.position)
-        word = pipeline.stage(u=u[:MANTISSA.width], position=position, meta=word.meta)
-        m.d.comb += [read.addr.eq(self.index(word.u)), read.en.eq(pipeline.enable)]
-        word = pipeline.stage(fraction=word.u[:bits], some=word.u.any(), **word.keep("position", "meta"))     # the table's register
+        word = pipeline.stage(u=u[: MANTISSA.width], position=position, meta=word.meta)
+        m.d.comb += [
+            read.addr.eq(self.index(word.u)),
+            read.en.eq(pipeline.enable),
+        ]
+        word = pipeline.stage(
+            fraction=word.u[:bits], some=word.u.any(), **word.keep("position", "meta")
+        )  # the table's register
         word = pipeline.stage(entry=read.data, **word.keep("fraction", "some", "position", "meta"))
-        word = pipeline.stage(base=word.entry.base, product=word.entry.slope * word.fraction, **word.keep("some", "position", "meta"))
+        word = pipeline.stage(
+            base=word.entry.base,
+            product=word.entry.slope * word.fraction,
+            **word.keep("some", "position", "meta"),
+        )
         mantissa = Mux(word.some, word.base + round_shift(m, word.product, bits), 0)
-        word = pipeline.stage(mantissa=mantissa[:MANTISSA.width], **word.keep("position", "meta"))
-        pipeline.output(self.o.payload.mantissa.eq(word.mantissa), self.o.payload.position.eq(word.position),
-                        self.o.payload.meta.eq(word.meta))
+        word = pipeline.stage(mantissa=mantissa[: MANTISSA.width], **word.keep("position", "meta"))
+        pipeline.output(
+            self.o.payload.mantissa.eq(word.mantissa),
+            self.o.payload.position.eq(word.position),
+            self.o.payload.meta.eq(word.meta),
+        )
         return m
 
 
@@ -83,7 +110,7 @@ class Reciprocal(_Normalised):
         return round_shift(m, shifted, self._width - 16), position
 
     def index(self, u):
-        return Cat(u[7:15], u[16])      # of u - 2^15, which is 0 .. 2^15
+        return Cat(u[7:15], u[16])  # of u - 2^15, which is 0 .. 2^15
 
 
 class Rsqrt(_Normalised):

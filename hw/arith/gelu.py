@@ -16,10 +16,12 @@ from hw.stream import Pipeline
 
 __all__ = ["Activation"]
 
-FRACTION = tanh_table().fraction_bits    # low bits of tanh's argument between two table entries; GELU's has fewer
+FRACTION = (
+    tanh_table().fraction_bits
+)  # low bits of tanh's argument between two table entries; GELU's has fewer
 GELU_FRACTION = gelu_table("gelu").fraction_bits
-EDGE = GELU_EDGE.bit_length() - 1        # GELU's table covers -2^EDGE .. 2^EDGE
-INDEX = ACT.width - FRACTION             # address bits of tanh's half of the ROM
+EDGE = GELU_EDGE.bit_length() - 1  # GELU's table covers -2^EDGE .. 2^EDGE
+INDEX = ACT.width - FRACTION  # address bits of tanh's half of the ROM
 
 
 class Activation(wiring.Component):
@@ -44,14 +46,18 @@ class Activation(wiring.Component):
 
     def __init__(self, config, *, meta=0):
         self._lanes = config.tokens
-        word = data.StructLayout({"values": data.ArrayLayout(ACT, self._lanes), "live": self._lanes, "meta": meta})
-        super().__init__({
-            "function": In(4),
-            "align": In(signed(6)),
-            "i": In(stream.Signature(word)),
-            "o": Out(stream.Signature(word)),
-            "saturated": Out(range(self._lanes + 1)),
-        })
+        word = data.StructLayout(
+            {"values": data.ArrayLayout(ACT, self._lanes), "live": self._lanes, "meta": meta}
+        )
+        super().__init__(
+            {
+                "function": In(4),
+                "align": In(signed(6)),
+                "i": In(stream.Signature(word)),
+                "o": Out(stream.Signature(word)),
+                "saturated": Out(range(self._lanes + 1)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -60,22 +66,41 @@ class Activation(wiring.Component):
         none = self.function == Function.NONE
         aligned = [align(m, i.values[n], self.align) for n in lanes]
         count_saturated(m, pipeline, [flag & ~none for _, flag in aligned], i.live, self.saturated)
-        word = pipeline.stage(x=[Mux(none, i.values[n], aligned[n][0]) for n in lanes], live=i.live, meta=i.meta)
+        word = pipeline.stage(
+            x=[Mux(none, i.values[n], aligned[n][0]) for n in lanes], live=i.live, meta=i.meta
+        )
         ports = [self._table(m, pipeline, n) for n in lanes]
         m.d.comb += [ports[n].addr.eq(self._address(word.x[n])) for n in lanes]
-        word = pipeline.stage(**word.keep("x", "live", "meta"))     # the tables' registers
-        word = pipeline.stage(entry=[ports[n].data for n in lanes], **word.keep("x", "live", "meta"))
-        word = pipeline.stage(base=[word.entry[n].base for n in lanes], **word.keep("x", "live", "meta"),
-                              product=[word.entry[n].slope * self._fraction(word.x[n]) for n in lanes])
-        word = pipeline.stage(y=[(word.base[n] + round_shift(m, word.product[n], FRACTION))[:ACT.width].as_signed() for n in lanes],
-                              **word.keep("x", "live", "meta"))
-        word = pipeline.stage(y=[self._choose(word.x[n], word.y[n]) for n in lanes], **word.keep("live", "meta"))
-        pipeline.output(*(o.values[n].eq(word.y[n]) for n in lanes), o.live.eq(word.live), o.meta.eq(word.meta))
+        word = pipeline.stage(**word.keep("x", "live", "meta"))  # the tables' registers
+        word = pipeline.stage(
+            entry=[ports[n].data for n in lanes], **word.keep("x", "live", "meta")
+        )
+        word = pipeline.stage(
+            base=[word.entry[n].base for n in lanes],
+            **word.keep("x", "live", "meta"),
+            product=[word.entry[n].slope * self._fraction(word.x[n]) for n in lanes],
+        )
+        word = pipeline.stage(
+            y=[
+                (word.base[n] + round_shift(m, word.product[n], FRACTION))[: ACT.width].as_signed()
+                for n in lanes
+            ],
+            **word.keep("x", "live", "meta"),
+        )
+        word = pipeline.stage(
+            y=[self._choose(word.x[n], word.y[n]) for n in lanes], **word.keep("live", "meta")
+        )
+        pipeline.output(
+            *(o.values[n].eq(word.y[n]) for n in lanes), o.live.eq(word.live), o.meta.eq(word.meta)
+        )
         return m
 
     def _table(self, m, pipeline, lane):
         """Read port of a lane's ROM: tanh, gelu_new, gelu, without their last entries, which no argument here reaches."""
-        tables = [self._without_end(table) for table in (tanh_table(), gelu_table("gelu_new"), gelu_table("gelu"))]
+        tables = [
+            self._without_end(table)
+            for table in (tanh_table(), gelu_table("gelu_new"), gelu_table("gelu"))
+        ]
         memory = table_memory(tables)
         m.submodules[f"table_{lane}"] = memory
         port = memory.read_port()
@@ -95,7 +120,11 @@ class Activation(wiring.Component):
 
     def _fraction(self, x):
         """The low bits of x, GELU's moved up to as many as tanh's: the rounding stays the same."""
-        return Mux(self.function == Function.TANH, x[:FRACTION], x[:GELU_FRACTION] << (FRACTION - GELU_FRACTION))
+        return Mux(
+            self.function == Function.TANH,
+            x[:FRACTION],
+            x[:GELU_FRACTION] << (FRACTION - GELU_FRACTION),
+        )
 
     def _choose(self, x, y):
         outside = (self.function != Function.TANH) & ((x[EDGE:] != 0) & ~x[EDGE:].all())

@@ -9,7 +9,7 @@ from golden_model.hardware import ceil_div
 
 __all__ = ["SerialMultiplier"]
 
-BITS = 2        # of b in a cycle
+BITS = 2  # of b in a cycle
 
 
 class SerialMultiplier(wiring.Component):
@@ -35,11 +35,19 @@ class SerialMultiplier(wiring.Component):
         self._a_width, self._b_width = a_width, b_width
         self._steps = ceil_div(b_width, BITS)
         self.latency = self._steps + 1
-        self._product = Signal(a_width + self._steps * BITS)    # the bits of b still to come are its low ones
-        super().__init__({
-            "a": In(a_width), "b": In(b_width), "steps": In(range(self._steps + 1)), "start": In(1),
-            "done": Out(1), "product": Out(a_width + b_width),
-        })
+        self._product = Signal(
+            a_width + self._steps * BITS
+        )  # the bits of b still to come are its low ones
+        super().__init__(
+            {
+                "a": In(a_width),
+                "b": In(b_width),
+                "steps": In(range(self._steps + 1)),
+                "start": In(1),
+                "done": Out(1),
+                "product": Out(a_width + b_width),
+            }
+        )
 
     @staticmethod
     def steps_of(width):
@@ -47,7 +55,7 @@ class SerialMultiplier(wiring.Component):
 
     def narrow(self, width):
         """The product after `steps_of(width)` steps."""
-        return self._product[(self._steps - self.steps_of(width)) * BITS:]
+        return self._product[(self._steps - self.steps_of(width)) * BITS :]
 
     def elaborate(self, platform):
         m = Module()
@@ -55,15 +63,32 @@ class SerialMultiplier(wiring.Component):
         factor, product = Signal(self._a_width), self._product
         left = Signal(range(self._steps + 1))
         total = Signal(self._a_width + BITS)
-        m.d.comb += [total.eq(product[low:] + sum(Mux(product[bit], factor << bit, 0) for bit in range(BITS))), self.product.eq(product)]
+        m.d.comb += [
+            total.eq(
+                product[low:] + sum(Mux(product[bit], factor << bit, 0) for bit in range(BITS))
+            ),
+            self.product.eq(product),
+        ]
         m.d.sync += self.done.eq(left == 1)
         with m.If(left != 0):
-            m.d.sync += [product.eq(Cat(product[BITS:low], total)), left.eq(left - 1)]
+            m.d.sync += [
+                product.eq(Cat(product[BITS:low], total)),
+                left.eq(left - 1),
+            ]
         with m.Elif(self.start):
-            m.d.sync += [factor.eq(self.a), product.eq(self.b), left.eq(self.steps)]
+            m.d.sync += [
+                factor.eq(self.a),
+                product.eq(self.b),
+                left.eq(self.steps),
+            ]
         return m
 
     def multiply(self, m, a, b, width=None):
         """Inside a state of an FSM: start a * b, `width` bits of b, on entering it; returns `done`, in whose cycle it must end or a, b change."""
-        m.d.comb += [self.a.eq(a), self.b.eq(b), self.steps.eq(self._steps if width is None else self.steps_of(width)), self.start.eq(~self.done)]
+        m.d.comb += [
+            self.a.eq(a),
+            self.b.eq(b),
+            self.steps.eq(self._steps if width is None else self.steps_of(width)),
+            self.start.eq(~self.done),
+        ]
         return self.done

@@ -40,23 +40,54 @@ class Requantize(wiring.Component):
     def __init__(self, config, *, meta=0):
         self._lanes = config.tokens
         shape = accumulator(config)
-        super().__init__({
-            "shift": In(unsigned(6)),
-            "i": In(stream.Signature(data.StructLayout({
-                "accumulators": data.ArrayLayout(shape, self._lanes), "bias": shape, "live": self._lanes, "meta": meta}))),
-            "o": Out(stream.Signature(data.StructLayout({
-                "values": data.ArrayLayout(ACT, self._lanes), "live": self._lanes, "meta": meta}))),
-            "saturated": Out(range(self._lanes + 1)),
-        })
+        super().__init__(
+            {
+                "shift": In(unsigned(6)),
+                "i": In(
+                    stream.Signature(
+                        data.StructLayout(
+                            {
+                                "accumulators": data.ArrayLayout(shape, self._lanes),
+                                "bias": shape,
+                                "live": self._lanes,
+                                "meta": meta,
+                            }
+                        )
+                    )
+                ),
+                "o": Out(
+                    stream.Signature(
+                        data.StructLayout(
+                            {
+                                "values": data.ArrayLayout(ACT, self._lanes),
+                                "live": self._lanes,
+                                "meta": meta,
+                            }
+                        )
+                    )
+                ),
+                "saturated": Out(range(self._lanes + 1)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         pipeline = Pipeline(m, self.i, self.o)
         i, o, lanes = self.i.payload, self.o.payload, range(self._lanes)
-        word = pipeline.stage(sum=[i.accumulators[n] + i.bias for n in lanes], live=i.live, meta=i.meta)
-        word = pipeline.stage(shifted=[round_shift(m, word.sum[n], self.shift) for n in lanes], live=word.live, meta=word.meta)
+        word = pipeline.stage(
+            sum=[i.accumulators[n] + i.bias for n in lanes], live=i.live, meta=i.meta
+        )
+        word = pipeline.stage(
+            shifted=[round_shift(m, word.sum[n], self.shift) for n in lanes],
+            live=word.live,
+            meta=word.meta,
+        )
         clamped = [saturate(m, word.shifted[n], ACT.width) for n in lanes]
         count_saturated(m, pipeline, [flag for _, flag in clamped], word.live, self.saturated)
         word = pipeline.stage(value=[value for value, _ in clamped], live=word.live, meta=word.meta)
-        pipeline.output(*(o.values[n].eq(word.value[n]) for n in lanes), o.live.eq(word.live), o.meta.eq(word.meta))
+        pipeline.output(
+            *(o.values[n].eq(word.value[n]) for n in lanes),
+            o.live.eq(word.live),
+            o.meta.eq(word.meta),
+        )
         return m

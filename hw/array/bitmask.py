@@ -12,8 +12,8 @@ from hw.shapes import accumulator, code
 
 __all__ = ["ColumnDecoder", "entry_layout", "header_layout", "string_layout"]
 
-CHUNK = 4       # bytes that come to the decoder at once, the narrowest bus word
-TAKEN = 3       # most bytes that leave at once: a weight and the next mask word
+CHUNK = 4  # bytes that come to the decoder at once, the narrowest bus word
+TAKEN = 3  # most bytes that leave at once: a weight and the next mask word
 MASK_BYTES = WORD_ROWS // 8
 
 
@@ -55,17 +55,30 @@ class ColumnDecoder(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        super().__init__({
-            "i": In(stream.Signature(string_layout(config))),
-            "reduction": In(range(config.reduction + 1)), "groups": In(16),
-            "o": Out(stream.Signature(entry_layout(config))), "o_header": Out(stream.Signature(header_layout(config))),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(string_layout(config))),
+                "reduction": In(range(config.reduction + 1)),
+                "groups": In(16),
+                "o": Out(stream.Signature(entry_layout(config))),
+                "o_header": Out(stream.Signature(header_layout(config))),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
-        self._left, self._take = Signal(range(2 * CHUNK + 1)), Signal(range(TAKEN + 1))     # bytes that are there; that leave
-        self._columns, self._flush = Signal(16), Signal()       # columns that are left of the string; the column has ended
-        self._mask, self._index = Signal(WORD_ROWS), Signal(max(1, ceil_log2(self.config.reduction) - 4))  # mask word, its number
+        self._left, self._take = (
+            Signal(range(2 * CHUNK + 1)),
+            Signal(range(TAKEN + 1)),
+        )  # bytes that are there; that leave
+        self._columns, self._flush = (
+            Signal(16),
+            Signal(),
+        )  # columns that are left of the string; the column has ended
+        self._mask, self._index = (
+            Signal(WORD_ROWS),
+            Signal(max(1, ceil_log2(self.config.reduction) - 4)),
+        )  # mask word, its number
         last_index = Signal.like(self._index)
         self._bytes = self._fill(m, last_index)
         self._ends = self._index == last_index
@@ -79,32 +92,59 @@ class ColumnDecoder(wiring.Component):
     def _fill(self, m, last_index):
         """Bus words to chunks to a circle of two chunks, from which `_take` bytes leave; returns the next bytes, `TAKEN` of them."""
         chunks = self.config.bus_bytes // CHUNK
-        word, full = Signal(self.config.bus_bits, reset_less=True), Signal(range(chunks + 1))      # chunks that are left of a word
-        circle = [[Signal(8, name=f"byte_{half}_{at}", reset_less=True) for at in range(CHUNK)] for half in range(2)]
-        head, half, rest, fill = Signal(range(2 * CHUNK)), Signal(), Signal.like(self._left), Signal()     # next byte; chunk to be filled
+        word, full = (
+            Signal(self.config.bus_bits, reset_less=True),
+            Signal(range(chunks + 1)),
+        )  # chunks that are left of a word
+        circle = [
+            [Signal(8, name=f"byte_{half}_{at}", reset_less=True) for at in range(CHUNK)]
+            for half in range(2)
+        ]
+        head, half, rest, fill = (
+            Signal(range(2 * CHUNK)),
+            Signal(),
+            Signal.like(self._left),
+            Signal(),
+        )  # next byte; chunk to be filled
         begins = self.i.payload.first & self.i.valid
         over = (self._columns == 0) & (self._left == 0) & (full == 0)
         m.d.comb += [
-            rest.eq(self._left - self._take), fill.eq((rest <= CHUNK) & (full != 0)),
+            rest.eq(self._left - self._take),
+            fill.eq((rest <= CHUNK) & (full != 0)),
             self.i.ready.eq(Mux(begins, over, (full == 0) | ((full == 1) & fill))),
         ]
         with m.If(begins & over):
-            m.d.sync += [self._columns.eq(self.groups), last_index.eq((self.reduction - 1) >> 4)]
+            m.d.sync += [
+                self._columns.eq(self.groups),
+                last_index.eq((self.reduction - 1) >> 4),
+            ]
         with m.If(fill):
-            m.d.sync += [word.eq(word >> 8 * CHUNK), full.eq(full - 1), half.eq(~half)]
+            m.d.sync += [
+                word.eq(word >> 8 * CHUNK),
+                full.eq(full - 1),
+                half.eq(~half),
+            ]
         for number, chunk in enumerate(circle):
             with m.If(fill & (half == number)):
                 m.d.sync += Cat(chunk).eq(word)
         with m.If(self.i.ready):
-            m.d.sync += [word.eq(self.i.payload.data), full.eq(Mux(self.i.valid, chunks, 0))]
-        m.d.sync += [self._left.eq(rest + Mux(fill, CHUNK, 0)), head.eq(head + self._take)]
+            m.d.sync += [
+                word.eq(self.i.payload.data),
+                full.eq(Mux(self.i.valid, chunks, 0)),
+            ]
+        m.d.sync += [
+            self._left.eq(rest + Mux(fill, CHUNK, 0)),
+            head.eq(head + self._take),
+        ]
         return self._next_bytes(m, circle, head)
 
     def _next_bytes(self, m, circle, head):
         """The bytes from `head` on: of each place in a chunk that of the one chunk or the other, then turned."""
         offset, chosen = head[:2], Array(Signal(8, name=f"chosen_{at}") for at in range(CHUNK))
         for at, byte in enumerate(chosen):
-            passed = offset > at if at < CHUNK - 1 else Const(0)    # this place of the first chunk has left
+            passed = (
+                offset > at if at < CHUNK - 1 else Const(0)
+            )  # this place of the first chunk has left
             m.d.comb += byte.eq(Mux(head[2] ^ passed, circle[1][at], circle[0][at]))
         return Cat(chosen[(offset + ahead)[:2]] for ahead in range(TAKEN))
 
@@ -112,18 +152,21 @@ class ColumnDecoder(wiring.Component):
         """A column's header in three parts; returns what makes the states."""
         content, pending = Signal(8 * HEADER_BYTES), Signal()
         payload, past = self.o_header.payload, self._columns == 0
-        m.d.comb += [self.o_header.valid.eq(pending), payload.bias.eq(content[:BIAS_BITS].as_signed()),
-                     payload.destination.eq(content[BIAS_BITS:])]
+        m.d.comb += [
+            self.o_header.valid.eq(pending),
+            payload.bias.eq(content[:BIAS_BITS].as_signed()),
+            payload.destination.eq(content[BIAS_BITS:]),
+        ]
         with m.If(self.o_header.ready):
             m.d.sync += pending.eq(0)
 
         def take(begin):
             size = min(TAKEN, HEADER_BYTES - begin)
             m.d.comb += self._take.eq(size)
-            m.d.sync += content[8 * begin:8 * (begin + size)].eq(self._bytes)
+            m.d.sync += content[8 * begin : 8 * (begin + size)].eq(self._bytes)
 
         def states():
-            with m.State("HEADER"):     # also past the last column
+            with m.State("HEADER"):  # also past the last column
                 with m.If(past):
                     m.d.comb += self._take.eq(Mux(self._left > TAKEN, TAKEN, self._left))
                 with m.Elif((self._left >= TAKEN) & ~pending):
@@ -138,21 +181,29 @@ class ColumnDecoder(wiring.Component):
                     take(2 * TAKEN)
                     m.d.sync += pending.eq(1)
                     m.next = "MASK"
+
         return states
 
     def _walk(self, m):
         """A mask word and its weights; the next word's mask is taken with the last weight. Returns what makes the states."""
         mask, lone, following = self._mask, Signal(), Signal(WORD_ROWS)
-        weight = Signal()       # a weight's byte is here
+        weight = Signal()  # a weight's byte is here
         position, rest = _lowest(m, mask)
         take_weight = self._weights(m, weight, self._flush, Cat(position, self._index))
-        m.d.comb += [lone.eq(rest == 0), following.eq(self._bytes[8:])]
+        m.d.comb += [
+            lone.eq(rest == 0),
+            following.eq(self._bytes[8:]),
+        ]
 
         def word_ends():
             m.d.sync += self._index.eq(self._index + 1)
             m.next = "MASK"
             with m.If(self._ends):
-                m.d.sync += [self._index.eq(0), self._columns.eq(self._columns - 1), self._flush.eq(1)]
+                m.d.sync += [
+                    self._index.eq(0),
+                    self._columns.eq(self._columns - 1),
+                    self._flush.eq(1),
+                ]
                 m.next = "HEADER"
 
         def states():
@@ -174,32 +225,52 @@ class ColumnDecoder(wiring.Component):
                         m.d.comb += self._take.eq(1 + MASK_BYTES)
                         m.d.sync += mask.eq(following)
                         m.next = "CODES"
+
         return states
 
     def _weights(self, m, weight, flush, k):
         """Hold each weight until its successor or the column's end is known; returns whether a weight's byte is taken."""
-        held, entry = Signal(), Signal(data.StructLayout({"k": len(self.o.payload.k), "code": code(self.config)}))
+        held, entry = (
+            Signal(),
+            Signal(data.StructLayout({"k": len(self.o.payload.k), "code": code(self.config)})),
+        )
         m.d.comb += [
-            self.o.valid.eq(flush | (weight & held)), self.o.payload.last.eq(flush),
-            self.o.payload.k.eq(entry.k), self.o.payload.code.eq(entry.code),
+            self.o.valid.eq(flush | (weight & held)),
+            self.o.payload.last.eq(flush),
+            self.o.payload.k.eq(entry.k),
+            self.o.payload.code.eq(entry.code),
         ]
         take = ~flush & (~held | self.o.ready)
         with m.If(weight & take):
-            m.d.sync += [held.eq(1), entry.k.eq(k), entry.code.eq(self._bytes)]
+            m.d.sync += [
+                held.eq(1),
+                entry.k.eq(k),
+                entry.code.eq(self._bytes),
+            ]
         with m.If(flush & self.o.ready):
-            m.d.sync += [flush.eq(0), held.eq(0), entry.eq(0)]
+            m.d.sync += [
+                flush.eq(0),
+                held.eq(0),
+                entry.eq(0),
+            ]
         return take
 
 
 def _lowest(m, mask):
     """(position of the lowest set bit, the mask without it), four bits at a time."""
-    parts = [mask[at:at + 4] for at in range(0, len(mask), 4)]
+    parts = [mask[at : at + 4] for at in range(0, len(mask), 4)]
     some = [part.any() for part in parts]
     chosen, high, low, rest = Signal(4), Signal(2), Signal(2), Signal(len(mask))
-    m.d.comb += [high.eq(_first(some)), chosen.eq(Array(parts)[high]), low.eq(_first(list(chosen)))]
+    m.d.comb += [
+        high.eq(_first(some)),
+        chosen.eq(Array(parts)[high]),
+        low.eq(_first(list(chosen))),
+    ]
     for number, part in enumerate(parts):
         before = Cat(some[:number]).any() if number else Const(0)
-        m.d.comb += rest[4 * number:4 * number + 4].eq(Cat(part[bit] & (before | part[:bit].any()) for bit in range(4)))
+        m.d.comb += rest[4 * number : 4 * number + 4].eq(
+            Cat(part[bit] & (before | part[:bit].any()) for bit in range(4))
+        )
     return Cat(low, high), rest
 
 

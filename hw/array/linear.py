@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """LINEAR: one weight operation over the tiles of the selected rows."""
+
 from amaranth import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -14,7 +15,7 @@ from hw.stream import Fifo
 
 __all__ = ["Linear", "Tiles", "load_layout"]
 
-COMMANDS = 2    # that wait for the array: as many as it has banks for tiles
+COMMANDS = 2  # that wait for the array: as many as it has banks for tiles
 
 
 def load_layout():
@@ -38,33 +39,59 @@ class Tiles(wiring.Component):
     def __init__(self, config):
         self.config = config
         self._rows = TileIterator(config)
-        super().__init__({
-            "cls": In(1), "i": In(stream.Signature(config.slots)),
-            "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
-            "o": Out(stream.Signature(data.StructLayout({"tile": 16, "live": config.tokens, "last": 1}))),
-        })
+        super().__init__(
+            {
+                "cls": In(1),
+                "i": In(stream.Signature(config.slots)),
+                "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
+                "o": Out(
+                    stream.Signature(
+                        data.StructLayout({"tile": 16, "live": config.tokens, "last": 1})
+                    )
+                ),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.rows = rows = self._rows
-        left, tile = Signal(self.config.slots), Signal(16)  # slots of this [CLS] tile and the later ones
-        live = left[:self.config.tokens]
-        m.d.comb += [rows.slots.eq(self.slots), rows.i.payload.eq(self.i.payload)]
+        left, tile = (
+            Signal(self.config.slots),
+            Signal(16),
+        )  # slots of this [CLS] tile and the later ones
+        live = left[: self.config.tokens]
+        m.d.comb += [
+            rows.slots.eq(self.slots),
+            rows.i.payload.eq(self.i.payload),
+        ]
         with m.If(self.cls):
-            later = left[self.config.tokens:]
+            later = left[self.config.tokens :]
             m.d.comb += [
-                self.i.ready.eq(left == 0), self.o.valid.eq(live != 0), self.o.payload.tile.eq(tile),
-                self.o.payload.live.eq(live), self.o.payload.last.eq(later == 0),
+                self.i.ready.eq(left == 0),
+                self.o.valid.eq(live != 0),
+                self.o.payload.tile.eq(tile),
+                self.o.payload.live.eq(live),
+                self.o.payload.last.eq(later == 0),
             ]
             with m.If(self.i.ready & self.i.valid):
-                m.d.sync += [left.eq(self.i.payload), tile.eq(0)]
+                m.d.sync += [
+                    left.eq(self.i.payload),
+                    tile.eq(0),
+                ]
             with m.Elif((left != 0) & (~self.o.valid | self.o.ready)):
-                m.d.sync += [left.eq(later), tile.eq(tile + 1)]
+                m.d.sync += [
+                    left.eq(later),
+                    tile.eq(tile + 1),
+                ]
         with m.Else():
             m.d.comb += [
-                rows.i.valid.eq(self.i.valid), self.i.ready.eq(rows.i.ready), rows.o.ready.eq(self.o.ready),
-                self.o.valid.eq(rows.o.valid), self.o.payload.tile.eq(rows.o.payload.tile),
-                self.o.payload.live.eq(rows.o.payload.live), self.o.payload.last.eq(rows.o.payload.last),
+                rows.i.valid.eq(self.i.valid),
+                self.i.ready.eq(rows.i.ready),
+                rows.o.ready.eq(self.o.ready),
+                self.o.valid.eq(rows.o.valid),
+                self.o.payload.tile.eq(rows.o.payload.tile),
+                self.o.payload.live.eq(rows.o.payload.live),
+                self.o.payload.last.eq(rows.o.payload.last),
             ]
         return m
 
@@ -89,38 +116,62 @@ class Linear(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        super().__init__({
-            "start": In(1), "mask": In(config.slots), "instruction": In(256), "turn": In(1),
-            "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
-            "o_load": Out(stream.Signature(load_layout())), "resting": In(1),
-            "o_command": Out(stream.Signature(command_layout(config, column_meta(config)))),
-            "sent": Out(1), "taken": In(1),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "mask": In(config.slots),
+                "instruction": In(256),
+                "turn": In(1),
+                "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
+                "o_load": Out(stream.Signature(load_layout())),
+                "resting": In(1),
+                "o_command": Out(stream.Signature(command_layout(config, column_meta(config)))),
+                "sent": Out(1),
+                "taken": In(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         op = fields(self.instruction)
         m.submodules.tiles = tiles = Tiles(self.config)
-        m.d.comb += [tiles.slots.eq(self.slots), tiles.cls.eq(op.cls), tiles.i.payload.eq(self.mask)]
-        left, groups = Signal(16), Signal(8)     # groups after this block; of this block
+        m.d.comb += [
+            tiles.slots.eq(self.slots),
+            tiles.cls.eq(op.cls),
+            tiles.i.payload.eq(self.mask),
+        ]
+        left, groups = Signal(16), Signal(8)  # groups after this block; of this block
         first, single, tile = Signal(), Signal(), Signal(tiles.o.payload.shape())
         source, target = Signal(32), Signal(24)  # word offsets of this tile
-        load, command = Signal(), Signal()       # still to be sent for this tile
+        load, command = Signal(), Signal()  # still to be sent for this tile
         m.submodules.commands = queue = Fifo(self.o_command.payload.shape(), COMMANDS)
         wiring.connect(m, queue.o, wiring.flipped(self.o_command))
         commands, meta = queue.i, queue.i.payload.meta
         final = left == 0
         m.d.comb += [
-            self.o_load.payload.tile.eq(tile.tile), self.o_load.payload.address.eq(source), self.o_load.valid.eq(load),
-            commands.valid.eq(command), commands.payload.groups.eq(groups), commands.payload.dense.eq(0),
-            commands.payload.rewind.eq(~tile.last), commands.payload.free.eq(~single | final),
-            meta.kind.eq(Kind.LINEAR), meta.tile.eq(tile.tile), meta.live.eq(tile.live), meta.offset.eq(target),
-            meta.turn.eq(self.turn), meta.final.eq(final), meta.end.eq(tile.last),
+            self.o_load.payload.tile.eq(tile.tile),
+            self.o_load.payload.address.eq(source),
+            self.o_load.valid.eq(load),
+            commands.valid.eq(command),
+            commands.payload.groups.eq(groups),
+            commands.payload.dense.eq(0),
+            commands.payload.rewind.eq(~tile.last),
+            commands.payload.free.eq(~single | final),
+            meta.kind.eq(Kind.LINEAR),
+            meta.tile.eq(tile.tile),
+            meta.live.eq(tile.live),
+            meta.offset.eq(target),
+            meta.turn.eq(self.turn),
+            meta.final.eq(final),
+            meta.end.eq(tile.last),
         ]
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(self.start):
-                    m.d.sync += [left.eq(op.groups), first.eq(1)]
+                    m.d.sync += [
+                        left.eq(op.groups),
+                        first.eq(1),
+                    ]
                     m.next = "BLOCK"
             with m.State("BLOCK"):
                 block = Mux(left > op.block, op.block, left)
@@ -128,15 +179,25 @@ class Linear(wiring.Component):
                     m.next = "SENT"
                 with m.Elif(tiles.i.ready):
                     m.d.comb += tiles.i.valid.eq(1)
-                    m.d.sync += [groups.eq(block), left.eq(left - block)]
+                    m.d.sync += [
+                        groups.eq(block),
+                        left.eq(left - block),
+                    ]
                     m.next = "TILE"
             with m.State("TILE"):
                 m.d.comb += tiles.o.ready.eq(1)
                 with m.If(tiles.o.valid):
-                    m.d.sync += [tile.eq(tiles.o.payload), command.eq(1)]
+                    m.d.sync += [
+                        tile.eq(tiles.o.payload),
+                        command.eq(1),
+                    ]
                     self._place(m, op, tiles.o.payload.tile, source, target)
                     with m.If(first):
-                        m.d.sync += [single.eq(tiles.o.payload.last), first.eq(0), load.eq(1)]
+                        m.d.sync += [
+                            single.eq(tiles.o.payload.last),
+                            first.eq(0),
+                            load.eq(1),
+                        ]
                     with m.Else():
                         m.d.sync += load.eq(~single)
                     m.next = "SEND"
@@ -158,4 +219,7 @@ class Linear(wiring.Component):
     def _place(self, m, op, tile, source, target):
         """Where the tile's words are; VALUES has one row a word, and its rows are placed by the store."""
         offset = Mux(op.target_buffer == Target.VALUES, 0, tile * op.target_stride)
-        m.d.sync += [source.eq(op.source_base + tile * op.source_stride), target.eq(op.target_base + offset)]
+        m.d.sync += [
+            source.eq(op.source_base + tile * op.source_stride),
+            target.eq(op.target_base + offset),
+        ]

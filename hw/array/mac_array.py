@@ -11,20 +11,34 @@ from amaranth.utils import ceil_log2
 
 from firmware.columns import PADDING
 from hw.array.bitmask import string_layout
-from hw.array.mac_lane import WINDOW, MacLane, group_layout, loading_layout, result_layout, unpack, write_layout
+from hw.array.mac_lane import (
+    WINDOW,
+    MacLane,
+    group_layout,
+    loading_layout,
+    result_layout,
+    unpack,
+    write_layout,
+)
 from hw.shapes import code
 from hw.stream import Fifo
 
 __all__ = ["NOWHERE", "MacArray", "column_layout", "command_layout", "dense_layout", "load_layout"]
 
-NOWHERE = PADDING   # destination of a padding column
-DENSE = 16          # entries that wait for the lanes: more than a feeder pauses between two groups
+NOWHERE = PADDING  # destination of a padding column
+DENSE = 16  # entries that wait for the lanes: more than a feeder pauses between two groups
 
 
 def dense_layout(config):
     """One weight for each of the `lanes` that take it."""
-    return data.StructLayout({"lanes": config.columns, "k": ceil_log2(config.reduction),
-                              "codes": data.ArrayLayout(code(config), config.columns), "last": 1})
+    return data.StructLayout(
+        {
+            "lanes": config.columns,
+            "k": ceil_log2(config.reduction),
+            "codes": data.ArrayLayout(code(config), config.columns),
+            "last": 1,
+        }
+    )
 
 
 def load_layout(config):
@@ -35,7 +49,17 @@ def load_layout(config):
 def command_layout(config, meta):
     """Work on the next `groups` groups (at least one). Those of a `dense` command come from `i_dense`; the column of lane p has the destination
     `base` + p if `lanes` has p, else NOWHERE."""
-    return data.StructLayout({"groups": 8, "rewind": 1, "free": 1, "dense": 1, "base": 16, "lanes": config.columns, "meta": meta})
+    return data.StructLayout(
+        {
+            "groups": 8,
+            "rewind": 1,
+            "free": 1,
+            "dense": 1,
+            "base": 16,
+            "lanes": config.columns,
+            "meta": meta,
+        }
+    )
 
 
 def column_layout(config, meta):
@@ -78,23 +102,42 @@ class MacArray(wiring.Component):
 
     def __init__(self, config, *, meta=0):
         self.config, self.meta = config, meta
-        super().__init__({
-            "i_weights": In(stream.Signature(string_layout(config))), "i_dense": In(stream.Signature(dense_layout(config))),
-            "i_load": In(stream.Signature(load_layout(config))), "i_command": In(stream.Signature(command_layout(config, meta))),
-            "o": Out(stream.Signature(column_layout(config, meta))),
-            "reduction": In(range(config.reduction + 1)), "groups": In(16), "idle": Out(1),
-            "busy": Out(1), "macs": Out(range(config.columns + 1)),
-            "stall_weights": Out(1), "stall_load": Out(1), "stall_drain": Out(1),
-        })
+        super().__init__(
+            {
+                "i_weights": In(stream.Signature(string_layout(config))),
+                "i_dense": In(stream.Signature(dense_layout(config))),
+                "i_load": In(stream.Signature(load_layout(config))),
+                "i_command": In(stream.Signature(command_layout(config, meta))),
+                "o": Out(stream.Signature(column_layout(config, meta))),
+                "reduction": In(range(config.reduction + 1)),
+                "groups": In(16),
+                "idle": Out(1),
+                "busy": Out(1),
+                "macs": Out(range(config.columns + 1)),
+                "stall_weights": Out(1),
+                "stall_load": Out(1),
+                "stall_drain": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         self._lanes = [MacLane(self.config) for _ in range(self.config.columns)]
         for index, lane in enumerate(self._lanes):
             m.submodules[f"lane_{index}"] = lane
-            m.d.comb += [lane.reduction.eq(self.reduction), lane.groups.eq(self.groups)]
-        bank, advance = Signal(), Signal()                  # the bank of the next command; the first group of the window has left
-        ready, sent, release = Signal(2), Signal(2), Signal(2)  # banks with rows of a tile; whose last command was sent; whose use has ended
+            m.d.comb += [
+                lane.reduction.eq(self.reduction),
+                lane.groups.eq(self.groups),
+            ]
+        bank, advance = (
+            Signal(),
+            Signal(),
+        )  # the bank of the next command; the first group of the window has left
+        ready, sent, release = (
+            Signal(2),
+            Signal(2),
+            Signal(2),
+        )  # banks with rows of a tile; whose last command was sent; whose use has ended
         no_tile = self.i_command.valid & ~ready.bit_select(bank, 1)
         self._distribute(m)
         self._dense(m)
@@ -103,31 +146,48 @@ class MacArray(wiring.Component):
         m.d.comb += release.eq(_bank(window[0].bank, advance & window[0].end & window[0].free))
         self._drain(m, window[0], advance)
         self._count(m, no_tile)
-        m.d.comb += self.idle.eq(~self.i_command.valid & ~Cat(group.valid for group in window).any() & ~self._draining)
+        m.d.comb += self.idle.eq(
+            ~self.i_command.valid & ~Cat(group.valid for group in window).any() & ~self._draining
+        )
         return m
 
     def _distribute(self, m):
         """Word i of a stream to lane i % P, whatever the length of the stream before."""
-        turn, following, opening = Signal(self.config.columns), Signal(self.config.columns, init=1), Signal()
-        first = self.i_weights.payload.first | opening      # of a lane's string
+        turn, following, opening = (
+            Signal(self.config.columns),
+            Signal(self.config.columns, init=1),
+            Signal(),
+        )
+        first = self.i_weights.payload.first | opening  # of a lane's string
         m.d.comb += turn.eq(Mux(self.i_weights.payload.first, 1, following))
         for index, lane in enumerate(self._lanes):
-            m.d.comb += [lane.i.payload.data.eq(self.i_weights.payload.data), lane.i.payload.first.eq(first),
-                         lane.i.valid.eq(self.i_weights.valid & turn[index])]
-        m.d.comb += self.i_weights.ready.eq((Cat(lane.i.ready for lane in self._lanes) & turn).any())
+            m.d.comb += [
+                lane.i.payload.data.eq(self.i_weights.payload.data),
+                lane.i.payload.first.eq(first),
+                lane.i.valid.eq(self.i_weights.valid & turn[index]),
+            ]
+        m.d.comb += self.i_weights.ready.eq(
+            (Cat(lane.i.ready for lane in self._lanes) & turn).any()
+        )
         with m.If(self.i_weights.valid & self.i_weights.ready):
-            m.d.sync += [following.eq(turn.rotate_left(1)), opening.eq(first & ~turn[-1])]
+            m.d.sync += [
+                following.eq(turn.rotate_left(1)),
+                opening.eq(first & ~turn[-1]),
+            ]
 
     def _dense(self, m):
         """A short queue, so that its source need not keep step; one entry to the chosen lanes at once."""
         m.submodules.dense = queue = Fifo(dense_layout(self.config), DENSE)
         wiring.connect(m, wiring.flipped(self.i_dense), queue.i)
         entry = queue.o
-        m.d.comb += entry.ready.eq((~entry.payload.lanes | Cat(lane.i_dense.ready for lane in self._lanes)).all())
+        m.d.comb += entry.ready.eq(
+            (~entry.payload.lanes | Cat(lane.i_dense.ready for lane in self._lanes)).all()
+        )
         for index, lane in enumerate(self._lanes):
             m.d.comb += [
                 lane.i_dense.valid.eq(entry.valid & entry.ready & entry.payload.lanes[index]),
-                lane.i_dense.payload.k.eq(entry.payload.k), lane.i_dense.payload.code.eq(entry.payload.codes[index]),
+                lane.i_dense.payload.k.eq(entry.payload.k),
+                lane.i_dense.payload.code.eq(entry.payload.codes[index]),
                 lane.i_dense.payload.last.eq(entry.payload.last),
             ]
 
@@ -138,19 +198,34 @@ class MacArray(wiring.Component):
         loading = Signal(loading_layout(self.config))
         m.d.comb += self.i_load.ready.eq(~used.bit_select(bank, 1))
         write_row = self.i_load.valid & self.i_load.ready
-        m.d.sync += [write.enable.eq(write_row), write.address.eq(Cat(bank, row)),
-                     last.eq(self.i_load.payload.last)]
-        m.d.sync += [write.operands[token].eq(unpack(self.config, value)) for token, value in enumerate(self.i_load.payload.codes)]
+        m.d.sync += [
+            write.enable.eq(write_row),
+            write.address.eq(Cat(bank, row)),
+            last.eq(self.i_load.payload.last),
+        ]
+        m.d.sync += [
+            write.operands[token].eq(unpack(self.config, value))
+            for token, value in enumerate(self.i_load.payload.codes)
+        ]
         with m.If(write_row):
-            m.d.sync += [row.eq(Mux(self.i_load.payload.last, 0, row + 1)), bank.eq(bank ^ self.i_load.payload.last)]
+            m.d.sync += [
+                row.eq(Mux(self.i_load.payload.last, 0, row + 1)),
+                bank.eq(bank ^ self.i_load.payload.last),
+            ]
         m.d.sync += [
             used.eq(used & ~release | _bank(bank, write_row & self.i_load.payload.last)),
             ready.eq(ready & ~sent | _bank(write.address[0], write.enable & (loading.rows == 0))),
         ]
         with m.If(write.enable):
-            m.d.sync += [loading.bank.eq(write.address[0]), loading.rows.eq(Mux(last, 0, loading.rows + 1))]
+            m.d.sync += [
+                loading.bank.eq(write.address[0]),
+                loading.rows.eq(Mux(last, 0, loading.rows + 1)),
+            ]
         for lane in self._lanes:
-            m.d.comb += [lane.write.eq(write), lane.loading.eq(loading)]
+            m.d.comb += [
+                lane.write.eq(write),
+                lane.loading.eq(loading),
+            ]
 
     def _sequence(self, m, ready, sent, bank, advance):
         """Commands to a window of groups, the first one being drained; returns it."""
@@ -160,22 +235,36 @@ class MacArray(wiring.Component):
         valid = self.i_command.valid & ready.bit_select(bank, 1)
         fresh = Signal(group_layout(meta))
         m.d.comb += [
-            end.eq(count + 1 == command.groups), fresh.valid.eq(valid), fresh.bank.eq(bank), fresh.end.eq(end),
-            fresh.rewind.eq(command.rewind), fresh.free.eq(command.free), fresh.dense.eq(command.dense),
+            end.eq(count + 1 == command.groups),
+            fresh.valid.eq(valid),
+            fresh.bank.eq(bank),
+            fresh.end.eq(end),
+            fresh.rewind.eq(command.rewind),
+            fresh.free.eq(command.free),
+            fresh.dense.eq(command.dense),
             *(fresh.meta[name].eq(command[name]) for name in ("base", "lanes", "meta")),
         ]
-        move = advance      # place i is given up, filled from place i + 1
+        move = advance  # place i is given up, filled from place i + 1
         for group, after in zip(window, [*window[1:], fresh], strict=True):
             move = ~group.valid | move
             with m.If(move):
                 m.d.sync += group.eq(after)
-        m.d.comb += [self.i_command.ready.eq(move & valid & end), sent.eq(_bank(bank, self.i_command.ready & command.free))]
+        m.d.comb += [
+            self.i_command.ready.eq(move & valid & end),
+            sent.eq(_bank(bank, self.i_command.ready & command.free)),
+        ]
         with m.If(move & valid):
-            m.d.sync += [count.eq(Mux(end, 0, count + 1)), bank.eq(bank ^ (end & command.free))]
+            m.d.sync += [
+                count.eq(Mux(end, 0, count + 1)),
+                bank.eq(bank ^ (end & command.free)),
+            ]
         for lane in self._lanes:
             m.d.comb += lane.advance.eq(advance)
-            m.d.comb += [place[name].eq(group[name]) for place, group in zip(lane.window, window, strict=True)
-                         for name in ("valid", "bank", "dense", "end", "rewind")]
+            m.d.comb += [
+                place[name].eq(group[name])
+                for place, group in zip(lane.window, window, strict=True)
+                for name in ("valid", "bank", "dense", "end", "rewind")
+            ]
         return window
 
     def _drain(self, m, group, advance):
@@ -184,21 +273,45 @@ class MacArray(wiring.Component):
         Registers that are cleared route better, and take less, than a wide multiplexer."""
         columns = self.config.columns
         turn, move, chosen, end = Signal(columns, init=1), Signal(), Signal(), Signal()
-        gated = [Signal(result_layout(self.config), name=f"gated_{index}", reset_less=True) for index in range(columns)]
-        meta, column = Signal(self.meta, reset_less=True), Signal(column_layout(self.config, self.meta), reset_less=True)
+        gated = [
+            Signal(result_layout(self.config), name=f"gated_{index}", reset_less=True)
+            for index in range(columns)
+        ]
+        meta, column = (
+            Signal(self.meta, reset_less=True),
+            Signal(column_layout(self.config, self.meta), reset_less=True),
+        )
         lane_number, dense, place = Signal(range(columns)), Signal(), Signal(16, reset_less=True)
-        result = data.View(result_layout(self.config), reduce(or_, (gate.as_value() for gate in gated)))
+        result = data.View(
+            result_layout(self.config), reduce(or_, (gate.as_value() for gate in gated))
+        )
         valid = (turn & Cat(lane.o.valid for lane in self._lanes)).any()
-        m.d.comb += [move.eq(~self.o.valid | self.o.ready), self.o.p.eq(column), advance.eq(valid & move & turn[-1])]
+        m.d.comb += [
+            move.eq(~self.o.valid | self.o.ready),
+            self.o.p.eq(column),
+            advance.eq(valid & move & turn[-1]),
+        ]
         with m.If(move):
             m.d.sync += [
-                chosen.eq(valid), end.eq(group.end & turn[-1]), meta.eq(group.meta.meta), dense.eq(group.dense),
-                place.eq(Mux((turn & group.meta.lanes).any(), group.meta.base + lane_number, NOWHERE)),
-                self.o.valid.eq(chosen), column.accumulators.eq(result.accumulators), column.bias.eq(Mux(dense, 0, result.bias)),
-                column.destination.eq(Mux(dense, place, result.destination)), column.last.eq(end), column.meta.eq(meta),
+                chosen.eq(valid),
+                end.eq(group.end & turn[-1]),
+                meta.eq(group.meta.meta),
+                dense.eq(group.dense),
+                place.eq(
+                    Mux((turn & group.meta.lanes).any(), group.meta.base + lane_number, NOWHERE)
+                ),
+                self.o.valid.eq(chosen),
+                column.accumulators.eq(result.accumulators),
+                column.bias.eq(Mux(dense, 0, result.bias)),
+                column.destination.eq(Mux(dense, place, result.destination)),
+                column.last.eq(end),
+                column.meta.eq(meta),
             ]
             with m.If(valid):
-                m.d.sync += [turn.eq(turn.rotate_left(1)), lane_number.eq(Mux(turn[-1], 0, lane_number + 1))]
+                m.d.sync += [
+                    turn.eq(turn.rotate_left(1)),
+                    lane_number.eq(Mux(turn[-1], 0, lane_number + 1)),
+                ]
         for bit, gate, lane in zip(turn, gated, self._lanes, strict=True):
             m.d.comb += lane.o.ready.eq(bit & move)
             with m.If(move):
@@ -208,10 +321,15 @@ class MacArray(wiring.Component):
     def _count(self, m, no_tile):
         """Pulses of the counters, one cycle late."""
         multiplies = Cat(lane.multiplies for lane in self._lanes)
-        starved, blocked, waits = (Cat(getattr(lane, name) for lane in self._lanes).any() for name in ("starved", "blocked", "waits"))
+        starved, blocked, waits = (
+            Cat(getattr(lane, name) for lane in self._lanes).any()
+            for name in ("starved", "blocked", "waits")
+        )
         m.d.sync += [
-            self.busy.eq(multiplies.any()), self.macs.eq(sum(multiplies)),
-            self.stall_weights.eq(~multiplies.any() & starved), self.stall_drain.eq(~multiplies.any() & ~starved & blocked),
+            self.busy.eq(multiplies.any()),
+            self.macs.eq(sum(multiplies)),
+            self.stall_weights.eq(~multiplies.any() & starved),
+            self.stall_drain.eq(~multiplies.any() & ~starved & blocked),
             self.stall_load.eq(~multiplies.any() & ~starved & ~blocked & (no_tile | waits)),
         ]
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The array's activation operand: a tile from the residual stream, a LayerNorm output or a code buffer, as codes."""
+
 from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -13,7 +14,7 @@ from hw.shapes import ACT, code
 
 __all__ = ["BUFFERS", "Operand"]
 
-BUFFERS = ("normed", "codes")   # sources that are read as they are, not gathered
+BUFFERS = ("normed", "codes")  # sources that are read as they are, not gathered
 
 
 class Operand(wiring.Component):
@@ -38,16 +39,28 @@ class Operand(wiring.Component):
         t = config.tokens
         acts = stream.Signature(data.StructLayout({"values": data.ArrayLayout(ACT, t), "last": 1}))
         codes = data.ArrayLayout(code(config), t)
-        super().__init__({
-            "i": In(stream.Signature(load_layout())), "source": In(4), "features": In(16), "encode": In(signed(8)),
-            "follow": In(1), "progress": In(progress_layout()), "idle": Out(1),
-            **{f"{name}_index": In(16) for name in BUFFERS}, **{f"{name}_hold": Out(1) for name in BUFFERS},
-            "gather_request": Out(stream.Signature(gather_layout)), "gather_words": In(acts),
-            "normed_request": Out(stream.Signature(request_layout())), "normed_words": In(acts),
-            "codes_request": Out(stream.Signature(request_layout())),
-            "codes_words": In(stream.Signature(data.StructLayout({"values": codes, "last": 1}))),
-            "o": Out(stream.Signature(data.StructLayout({"codes": codes, "last": 1}))),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(load_layout())),
+                "source": In(4),
+                "features": In(16),
+                "encode": In(signed(8)),
+                "follow": In(1),
+                "progress": In(progress_layout()),
+                "idle": Out(1),
+                **{f"{name}_index": In(16) for name in BUFFERS},
+                **{f"{name}_hold": Out(1) for name in BUFFERS},
+                "gather_request": Out(stream.Signature(gather_layout)),
+                "gather_words": In(acts),
+                "normed_request": Out(stream.Signature(request_layout())),
+                "normed_words": In(acts),
+                "codes_request": Out(stream.Signature(request_layout())),
+                "codes_words": In(
+                    stream.Signature(data.StructLayout({"values": codes, "last": 1}))
+                ),
+                "o": Out(stream.Signature(data.StructLayout({"codes": codes, "last": 1}))),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -63,9 +76,16 @@ class Operand(wiring.Component):
         for name in BUFFERS:
             request, index = getattr(self, f"{name}_request"), getattr(self, f"{name}_index")
             written = has_written(self.progress, Mux(index == 0, self.i.payload.tile, tile), index)
-            m.d.comb += [request.payload.address.eq(self.i.payload.address), request.payload.count.eq(self.features),
-                         getattr(self, f"{name}_hold").eq(self.follow & ~written)]
-        taken, gone, tiles = self.i.valid & self.i.ready, self.o.valid & self.o.ready & self.o.payload.last, Signal(3)
+            m.d.comb += [
+                request.payload.address.eq(self.i.payload.address),
+                request.payload.count.eq(self.features),
+                getattr(self, f"{name}_hold").eq(self.follow & ~written),
+            ]
+        taken, gone, tiles = (
+            self.i.valid & self.i.ready,
+            self.o.valid & self.o.ready & self.o.payload.last,
+            Signal(3),
+        )
         m.d.sync += tiles.eq(tiles + taken - gone)
         m.d.comb += self.idle.eq(tiles == 0)
         with m.If(taken):
@@ -73,8 +93,10 @@ class Operand(wiring.Component):
         with m.Switch(self.source):
             with m.Case(Source.CODES):
                 m.d.comb += [
-                    self.codes_request.valid.eq(self.i.valid), self.i.ready.eq(self.codes_request.ready),
-                    self.o.valid.eq(self.codes_words.valid), self.codes_words.ready.eq(self.o.ready),
+                    self.codes_request.valid.eq(self.i.valid),
+                    self.i.ready.eq(self.codes_request.ready),
+                    self.o.valid.eq(self.codes_words.valid),
+                    self.codes_words.ready.eq(self.o.ready),
                     self.o.payload.codes.eq(self.codes_words.payload.values),
                     self.o.payload.last.eq(self.codes_words.payload.last),
                 ]
@@ -86,9 +108,14 @@ class Operand(wiring.Component):
 
     def _encode(self, m, encoder, request, words):
         m.d.comb += [
-            request.valid.eq(self.i.valid), self.i.ready.eq(request.ready),
-            encoder.i.valid.eq(words.valid), words.ready.eq(encoder.i.ready),
-            encoder.i.payload.values.eq(words.payload.values), encoder.i.payload.meta.eq(words.payload.last),
-            self.o.valid.eq(encoder.o.valid), encoder.o.ready.eq(self.o.ready),
-            self.o.payload.codes.eq(encoder.o.payload.codes), self.o.payload.last.eq(encoder.o.payload.meta),
+            request.valid.eq(self.i.valid),
+            self.i.ready.eq(request.ready),
+            encoder.i.valid.eq(words.valid),
+            words.ready.eq(encoder.i.ready),
+            encoder.i.payload.values.eq(words.payload.values),
+            encoder.i.payload.meta.eq(words.payload.last),
+            self.o.valid.eq(encoder.o.valid),
+            encoder.o.ready.eq(self.o.ready),
+            self.o.payload.codes.eq(encoder.o.payload.codes),
+            self.o.payload.last.eq(encoder.o.payload.meta),
         ]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """ATTEND: for each selected slot, each of its query tiles and each live head: scores, softmax with span mask, context."""
+
 from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -13,7 +14,7 @@ from hw.stream import Fifo
 
 __all__ = ["Attention"]
 
-AHEAD = 2       # turns that a part may be ahead of another: while an operand is loaded, the lanes are fed for the turn before or the one behind
+AHEAD = 2  # turns that a part may be ahead of another: while an operand is loaded, the lanes are fed for the turn before or the one behind
 
 
 class Attention(wiring.Component):
@@ -44,25 +45,44 @@ class Attention(wiring.Component):
         self.config = config
         self.scoring, self.feeder = Scoring(config, scores, point), Feeder(config)
         own = {"i", "align", "length", "stride", "idle", "o_numerators"}
-        self._ports = {name: (block, member) for block in (self.scoring, self.feeder)
-                       for name, member in block.signature.members.items() if name not in own}
-        super().__init__({
-            "start": In(1), "mask": In(config.slots), "instruction": In(256), "done": Out(1),
-            "o_load": Out(stream.Signature(load_layout())), "loaded": In(1), "o_numerators": Out(self.scoring.o_numerators.signature),
-            **{name: member for name, (_, member) in self._ports.items()},
-        })
+        self._ports = {
+            name: (block, member)
+            for block in (self.scoring, self.feeder)
+            for name, member in block.signature.members.items()
+            if name not in own
+        }
+        super().__init__(
+            {
+                "start": In(1),
+                "mask": In(config.slots),
+                "instruction": In(256),
+                "done": Out(1),
+                "o_load": Out(stream.Signature(load_layout())),
+                "loaded": In(1),
+                "o_numerators": Out(self.scoring.o_numerators.signature),
+                **{name: member for name, (_, member) in self._ports.items()},
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.items, m.submodules.turns = items, turns = Items(self.config), Turns(self.config)
+        m.submodules.items, m.submodules.turns = items, turns = (
+            Items(self.config),
+            Turns(self.config),
+        )
         m.submodules.scoring, m.submodules.feeder = scoring, feeder = self.scoring, self.feeder
         m.submodules.loads = loads = Fifo(turn_layout(self.config), AHEAD)
         m.submodules.feeds = feeds = Fifo(turn_layout(self.config), AHEAD)
         m.submodules.scores = scores = Fifo(item_layout(self.config), AHEAD)
         op = fields(self.instruction)
         m.d.comb += [
-            items.start.eq(self.start), items.mask.eq(self.mask), items.instruction.eq(self.instruction), items.slots.eq(self.slots),
-            feeder.length.eq(op.reduction), feeder.stride.eq(op.source_stride), scoring.align.eq(op.score_align),
+            items.start.eq(self.start),
+            items.mask.eq(self.mask),
+            items.instruction.eq(self.instruction),
+            items.slots.eq(self.slots),
+            feeder.length.eq(op.reduction),
+            feeder.stride.eq(op.source_stride),
+            scoring.align.eq(op.score_align),
         ]
         wiring.connect(m, items.o, turns.i)
         wiring.connect(m, feeds.o, feeder.i)
@@ -88,25 +108,41 @@ class Attention(wiring.Component):
         m.d.comb += turns.ready.eq(loads.ready & feeds.ready & (scores.ready | context))
         given = turns.valid & turns.ready
         m.d.comb += [
-            loads.valid.eq(given), loads.payload.eq(turns.payload), feeds.valid.eq(given), feeds.payload.eq(turns.payload),
-            scores.valid.eq(given & ~context), scores.payload.eq(turns.payload.item),
+            loads.valid.eq(given),
+            loads.payload.eq(turns.payload),
+            feeds.valid.eq(given),
+            feeds.payload.eq(turns.payload),
+            scores.valid.eq(given & ~context),
+            scores.payload.eq(turns.payload.item),
         ]
 
     def _load(self, m, turns):
         """The operand of each turn, complete before that of the next begins: a query tile, or the softmax's numerators."""
         context, asked = turns.payload.context, Signal()
-        query, numerators, softmax = turns.valid & ~context, turns.valid & context, self.scoring.o_numerators
+        query, numerators, softmax = (
+            turns.valid & ~context,
+            turns.valid & context,
+            self.scoring.o_numerators,
+        )
         m.d.comb += [
-            self.o_load.valid.eq(query & ~asked), self.o_load.payload.tile.eq(turns.payload.item.tile),
+            self.o_load.valid.eq(query & ~asked),
+            self.o_load.payload.tile.eq(turns.payload.item.tile),
             self.o_load.payload.address.eq(turns.payload.item.query),
-            self.o_numerators.valid.eq(softmax.valid & numerators), self.o_numerators.payload.eq(softmax.payload),
+            self.o_numerators.valid.eq(softmax.valid & numerators),
+            self.o_numerators.payload.eq(softmax.payload),
             softmax.ready.eq(self.o_numerators.ready & numerators),
-            turns.ready.eq(Mux(context, softmax.valid & softmax.ready & softmax.payload.last, asked & self.loaded)),
+            turns.ready.eq(
+                Mux(
+                    context,
+                    softmax.valid & softmax.ready & softmax.payload.last,
+                    asked & self.loaded,
+                )
+            ),
         ]
         m.d.sync += asked.eq((asked | query & self.o_load.ready) & ~turns.ready)
 
     def _finish(self, m, feeder):
-        turn, last = feeder.i, Signal()     # the last turn's words are asked for
+        turn, last = feeder.i, Signal()  # the last turn's words are asked for
         with m.If(turn.valid & turn.ready & turn.payload.context & turn.payload.item.last):
             m.d.sync += last.eq(1)
         m.d.comb += self.done.eq(last & feeder.idle)

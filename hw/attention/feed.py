@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The dense second operands of attention, streamed from their buffers into the array's column lanes."""
+
 from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -16,8 +17,8 @@ from hw.stream import Fifo
 
 __all__ = ["Feeder"]
 
-RUNS = 2        # asked for and not yet fed: the next one's words follow without a gap
-COMMANDS = 4    # that wait for the array, so that words are asked for while their operand is loaded
+RUNS = 2  # asked for and not yet fed: the next one's words follow without a gap
+COMMANDS = 4  # that wait for the array, so that words are asked for while their operand is loaded
 
 
 def members(config):
@@ -33,7 +34,9 @@ def parts(config):
 def run_layout(config):
     """Words that were asked for: values, or a tile of keys at `place` of its group (which of its tiles, or which part of the tile); `closing`:
     the group ends with them."""
-    return data.StructLayout({"values": 1, "place": range(max(members(config), parts(config))), "closing": 1})
+    return data.StructLayout(
+        {"values": 1, "place": range(max(members(config), parts(config))), "closing": 1}
+    )
 
 
 class _Walker(wiring.Component):
@@ -49,11 +52,20 @@ class _Walker(wiring.Component):
 
     def __init__(self, config, **ports):
         self.config = config
-        super().__init__({
-            "i": In(stream.Signature(item_layout(config))), "length": In(16), **ports,
-            "o_request": Out(stream.Signature(request_layout())), "o_run": Out(stream.Signature(run_layout(config))),
-            "o_group": Out(stream.Signature(data.StructLayout({"last": 1, "base": 16, "lanes": config.columns}))),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(item_layout(config))),
+                "length": In(16),
+                **ports,
+                "o_request": Out(stream.Signature(request_layout())),
+                "o_run": Out(stream.Signature(run_layout(config))),
+                "o_group": Out(
+                    stream.Signature(
+                        data.StructLayout({"last": 1, "base": 16, "lanes": config.columns})
+                    )
+                ),
+            }
+        )
 
     def _announce(self, m):
         """A state that offers the group until it is taken."""
@@ -64,7 +76,10 @@ class _Walker(wiring.Component):
 
     def _ask(self, m):
         """The request is made when there is room for its run; returns whether it was taken."""
-        m.d.comb += [self.o_request.valid.eq(self.o_run.ready), self.o_run.valid.eq(self.o_request.ready)]
+        m.d.comb += [
+            self.o_request.valid.eq(self.o_run.ready),
+            self.o_run.valid.eq(self.o_request.ready),
+        ]
         return self.o_request.ready & self.o_run.ready
 
 
@@ -77,18 +92,30 @@ class KeyWalker(_Walker):
     """
 
     def __init__(self, config):
-        super().__init__(config, stride=In(16), slots=In(data.ArrayLayout(slot_layout(config), config.slots)))
+        super().__init__(
+            config, stride=In(16), slots=In(data.ArrayLayout(slot_layout(config), config.slots))
+        )
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.tiles = tiles = TileIterator(self.config)
         tile, run = Signal(tiles.o.payload.shape()), self.o_run.payload
-        member, part = Signal(range(members(self.config) + 1)), Signal(range(parts(self.config) + 1))
-        cut, opening = parts(self.config) > 1, Signal()     # a tile has several groups; the group begins with this tile
+        member, part = (
+            Signal(range(members(self.config) + 1)),
+            Signal(range(parts(self.config) + 1)),
+        )
+        cut, opening = (
+            parts(self.config) > 1,
+            Signal(),
+        )  # a tile has several groups; the group begins with this tile
         m.d.comb += [
-            tiles.slots.eq(self.slots), tiles.i.payload.eq(1 << self.i.payload.slot), opening.eq(1 if cut else member == 0),
-            self.o_request.payload.address.eq(self.i.payload.offset + tile.tile * self.stride), self.o_request.payload.count.eq(self.length),
-            run.place.eq(part if cut else member), run.closing.eq(1 if cut else (member == members(self.config) - 1) | tile.last),
+            tiles.slots.eq(self.slots),
+            tiles.i.payload.eq(1 << self.i.payload.slot),
+            opening.eq(1 if cut else member == 0),
+            self.o_request.payload.address.eq(self.i.payload.offset + tile.tile * self.stride),
+            self.o_request.payload.count.eq(self.length),
+            run.place.eq(part if cut else member),
+            run.closing.eq(1 if cut else (member == members(self.config) - 1) | tile.last),
         ]
         self._group(m, tile, part)
         with m.FSM():
@@ -99,7 +126,10 @@ class KeyWalker(_Walker):
                     m.next = "TILE"
             with m.State("TILE"):
                 m.d.comb += tiles.o.ready.eq(1)
-                m.d.sync += [tile.eq(tiles.o.payload), part.eq(self._first(m, tiles.o.payload.live))]
+                m.d.sync += [
+                    tile.eq(tiles.o.payload),
+                    part.eq(self._first(m, tiles.o.payload.live)),
+                ]
                 with m.If(tiles.o.valid):
                     m.next = "REQUEST"
                     with m.If(opening):
@@ -114,18 +144,30 @@ class KeyWalker(_Walker):
         """The first part of a tile that holds one of the slot's keys."""
         part, p = Signal(range(parts(self.config))), self.config.columns
         for number in reversed(range(parts(self.config))):
-            with m.If(live[number * p:(number + 1) * p].any()):
+            with m.If(live[number * p : (number + 1) * p].any()):
                 m.d.comb += part.eq(number)
         return part
 
     def _group(self, m, tile, part):
         """The group that begins with this tile: lane l has row base + l, where that is the slot's and the group's."""
-        t, p, item, group = self.config.tokens, self.config.columns, self.i.payload, self.o_group.payload
-        first, rest = Signal(signed(17)), Signal(signed(17))    # the slot's first lane and the one behind its last, counted from the group's first
-        limit = members(self.config) * t - part * p             # lanes that the group's tiles have
+        t, p, item, group = (
+            self.config.tokens,
+            self.config.columns,
+            self.i.payload,
+            self.o_group.payload,
+        )
+        first, rest = (
+            Signal(signed(17)),
+            Signal(signed(17)),
+        )  # the slot's first lane and the one behind its last, counted from the group's first
+        limit = members(self.config) * t - part * p  # lanes that the group's tiles have
         m.d.comb += [
-            group.base.eq(tile.tile * t + part * p), first.eq(item.start - group.base), rest.eq(item.start + item.count - group.base),
-            group.lanes.eq(Cat((first <= lane) & (rest > lane) & (limit > lane) for lane in range(p))),
+            group.base.eq(tile.tile * t + part * p),
+            first.eq(item.start - group.base),
+            rest.eq(item.start + item.count - group.base),
+            group.lanes.eq(
+                Cat((first <= lane) & (rest > lane) & (limit > lane) for lane in range(p))
+            ),
             group.last.eq((rest <= p) & (rest <= limit)),
         ]
 
@@ -155,8 +197,11 @@ class ValueWalker(_Walker):
         feature, group = Signal(16), Signal(16)
         final = feature + p >= self.length
         m.d.comb += [
-            self.o_request.payload.address.eq(group * self.config.rows + item.start), self.o_request.payload.count.eq(item.count),
-            self.o_run.payload.values.eq(1), announced.last.eq(final), announced.base.eq(item.offset + feature),
+            self.o_request.payload.address.eq(group * self.config.rows + item.start),
+            self.o_request.payload.count.eq(item.count),
+            self.o_run.payload.values.eq(1),
+            announced.last.eq(final),
+            announced.base.eq(item.offset + feature),
             announced.lanes.eq(Cat(feature + lane < self.length for lane in range(p))),
         ]
         with m.FSM():
@@ -169,7 +214,10 @@ class ValueWalker(_Walker):
             self._announce(m)
             with m.State("REQUEST"):
                 with m.If(self._ask(m)):
-                    m.d.sync += [feature.eq(feature + p), group.eq(group + 1)]
+                    m.d.sync += [
+                        feature.eq(feature + p),
+                        group.eq(group + 1),
+                    ]
                     m.next = "ANNOUNCE"
                     with m.If(final):
                         m.d.comb += self.i.ready.eq(1)
@@ -200,13 +248,23 @@ class Feeder(wiring.Component):
         ports = {}
         for name, lanes in (("key", config.tokens), ("value", config.columns)):
             word = data.StructLayout({"values": data.ArrayLayout(code(config), lanes), "last": 1})
-            ports |= {f"{name}_request": Out(stream.Signature(request_layout())), f"{name}_words": In(stream.Signature(word))}
-        super().__init__({
-            "i": In(stream.Signature(turn_layout(config))), "length": In(16), "stride": In(16),
-            "slots": In(data.ArrayLayout(slot_layout(config), config.slots)), "retired": In(1), "idle": Out(1), **ports,
-            "o_dense": Out(stream.Signature(dense_layout(config))),
-            "o_command": Out(stream.Signature(command_layout(config, column_meta(config)))),
-        })
+            ports |= {
+                f"{name}_request": Out(stream.Signature(request_layout())),
+                f"{name}_words": In(stream.Signature(word)),
+            }
+        super().__init__(
+            {
+                "i": In(stream.Signature(turn_layout(config))),
+                "length": In(16),
+                "stride": In(16),
+                "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
+                "retired": In(1),
+                "idle": Out(1),
+                **ports,
+                "o_dense": Out(stream.Signature(dense_layout(config))),
+                "o_command": Out(stream.Signature(command_layout(config, column_meta(config)))),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -216,10 +274,13 @@ class Feeder(wiring.Component):
         wiring.connect(m, keys.o_request, wiring.flipped(self.key_request))
         wiring.connect(m, values.o_request, wiring.flipped(self.value_request))
         wiring.connect(m, commands.o, wiring.flipped(self.o_command))
-        m.d.comb += [keys.stride.eq(self.stride), keys.slots.eq(self.slots)]
+        m.d.comb += [
+            keys.stride.eq(self.stride),
+            keys.slots.eq(self.slots),
+        ]
         self._walk(m, runs.i, commands.i)
         self._feed(m, runs.o)
-        pending = Signal(8)     # commands of contexts
+        pending = Signal(8)  # commands of contexts
         given = commands.i.valid & commands.i.ready & self.i.payload.context
         m.d.sync += pending.eq(pending + given - self.retired)
         m.d.comb += self.idle.eq(pending == 0)
@@ -229,45 +290,85 @@ class Feeder(wiring.Component):
         """One walker at a time has a turn, and the array's ear."""
         turn, command = self.i.payload, commands.payload
         for walker in (self.keys, self.values):
-            m.d.comb += [walker.i.payload.eq(turn.item), walker.length.eq(self.length)]
+            m.d.comb += [
+                walker.i.payload.eq(turn.item),
+                walker.length.eq(self.length),
+            ]
             with m.If(turn.context == (walker is self.values)):
-                m.d.comb += [walker.i.valid.eq(self.i.valid), self.i.ready.eq(walker.i.ready), command.free.eq(walker.o_group.payload.last),
-                             *(command[name].eq(walker.o_group.payload[name]) for name in ("base", "lanes")),
-                             runs.valid.eq(walker.o_run.valid), runs.payload.eq(walker.o_run.payload), walker.o_run.ready.eq(runs.ready),
-                             commands.valid.eq(walker.o_group.valid), walker.o_group.ready.eq(commands.ready)]
+                m.d.comb += [
+                    walker.i.valid.eq(self.i.valid),
+                    self.i.ready.eq(walker.i.ready),
+                    command.free.eq(walker.o_group.payload.last),
+                    *(command[name].eq(walker.o_group.payload[name]) for name in ("base", "lanes")),
+                    runs.valid.eq(walker.o_run.valid),
+                    runs.payload.eq(walker.o_run.payload),
+                    walker.o_run.ready.eq(runs.ready),
+                    commands.valid.eq(walker.o_group.valid),
+                    walker.o_group.ready.eq(commands.ready),
+                ]
         m.d.comb += [
-            command.groups.eq(1), command.rewind.eq(0), command.dense.eq(1), command.meta.kind.eq(Mux(turn.context, Kind.CONTEXT, Kind.SCORE)),
-            command.meta.turn.eq(0), command.meta.final.eq(command.free), command.meta.end.eq(0), command.meta.offset.eq(turn.item.target),
+            command.groups.eq(1),
+            command.rewind.eq(0),
+            command.dense.eq(1),
+            command.meta.kind.eq(Mux(turn.context, Kind.CONTEXT, Kind.SCORE)),
+            command.meta.turn.eq(0),
+            command.meta.final.eq(command.free),
+            command.meta.end.eq(0),
+            command.meta.offset.eq(turn.item.target),
             *(command.meta[name].eq(turn.item[name]) for name in ("tile", "live", "slot", "head")),
         ]
 
     def _feed(self, m, runs):
         """The words of the oldest run, then what closes its group: lanes without a key take one zero, so that their column ends."""
-        t, p, run, entry = self.config.tokens, self.config.columns, runs.payload, self.o_dense.payload
+        t, p, run, entry = (
+            self.config.tokens,
+            self.config.columns,
+            runs.payload,
+            self.o_dense.payload,
+        )
         keys, values = self.key_words, self.value_words
-        taken = [((1 << min(t, p)) - 1) << (member * t) for member in range(members(self.config))]     # lanes, by place of the tile
-        spare = [(1 << p) - (1 << min(t, p) + member * t) for member in range(members(self.config))]   # after it
+        taken = [
+            ((1 << min(t, p)) - 1) << (member * t) for member in range(members(self.config))
+        ]  # lanes, by place of the tile
+        spare = [
+            (1 << p) - (1 << min(t, p) + member * t) for member in range(members(self.config))
+        ]  # after it
         k, lanes = Signal(16), Signal(p, init=-1)
-        rest, wants = Signal(), Signal()    # lanes without a key are served; are there
+        rest, wants = Signal(), Signal()  # lanes without a key are served; are there
         word, last, moved = Signal(), Signal(), self.o_dense.valid & self.o_dense.ready
         m.d.comb += [
-            word.eq(Mux(run.values, values.valid, keys.valid)), last.eq(Mux(run.values, values.payload.last, keys.payload.last)),
-            self.o_dense.valid.eq(runs.valid & (word | rest)), entry.last.eq(last | rest), entry.k.eq(k), entry.lanes.eq(lanes),
-            keys.ready.eq(moved & ~run.values & ~rest), values.ready.eq(moved & run.values),
+            word.eq(Mux(run.values, values.valid, keys.valid)),
+            last.eq(Mux(run.values, values.payload.last, keys.payload.last)),
+            self.o_dense.valid.eq(runs.valid & (word | rest)),
+            entry.last.eq(last | rest),
+            entry.k.eq(k),
+            entry.lanes.eq(lanes),
+            keys.ready.eq(moved & ~run.values & ~rest),
+            values.ready.eq(moved & run.values),
         ]
         if parts(self.config) == 1:
             with m.If(~run.values):
-                m.d.comb += [wants.eq(run.closing & Array(int(mask != 0) for mask in spare)[run.place]),
-                             lanes.eq(Mux(rest, _chosen(spare, p, run.place), _chosen(taken, p, run.place)))]
+                m.d.comb += [
+                    wants.eq(run.closing & Array(int(mask != 0) for mask in spare)[run.place]),
+                    lanes.eq(Mux(rest, _chosen(spare, p, run.place), _chosen(taken, p, run.place))),
+                ]
         m.d.comb += runs.ready.eq(moved & (rest | last & ~wants))
         with m.If(moved):
-            m.d.sync += [k.eq(Mux(entry.last, 0, k + 1)), rest.eq(last & wants & ~rest)]
+            m.d.sync += [
+                k.eq(Mux(entry.last, 0, k + 1)),
+                rest.eq(last & wants & ~rest),
+            ]
         for lane in range(p):
             if parts(self.config) > 1:
-                key = Array(keys.payload.values[i * p + lane] if i * p + lane < t else Const(0) for i in range(parts(self.config)))[run.place]
+                key = Array(
+                    keys.payload.values[i * p + lane] if i * p + lane < t else Const(0)
+                    for i in range(parts(self.config))
+                )[run.place]
             else:
                 key = keys.payload.values[lane % t]
-            m.d.comb += entry.codes[lane].eq(Mux(run.values, values.payload.values[lane], Mux(rest, 0, key)))
+            m.d.comb += entry.codes[lane].eq(
+                Mux(run.values, values.payload.values[lane], Mux(rest, 0, key))
+            )
 
 
 def _chosen(masks, width, place):

@@ -20,13 +20,19 @@ from hw.stream import Pipeline, connect
 
 __all__ = ["Normalize", "Softmax", "SpanMask", "span_layout"]
 
-SPAN = unsigned(SPAN_FRAC + 1)      # Q0.8, 256 = 1
+SPAN = unsigned(SPAN_FRAC + 1)  # Q0.8, 256 = 1
 POSITION = unsigned(16)
 
 
 def span_layout(config):
     """One key's numerators before encoding."""
-    return data.StructLayout({"exponentials": data.ArrayLayout(EXPONENTIAL, config.tokens), "position": POSITION, "last": 1})
+    return data.StructLayout(
+        {
+            "exponentials": data.ArrayLayout(EXPONENTIAL, config.tokens),
+            "position": POSITION,
+            "last": 1,
+        }
+    )
 
 
 class SpanMask(wiring.Component):
@@ -44,31 +50,47 @@ class SpanMask(wiring.Component):
     def __init__(self, config):
         self._config = config
         word = span_layout(config)
-        super().__init__({
-            "head": In(8),
-            "query_positions": In(data.ArrayLayout(POSITION, config.tokens)),
-            "span_write": In(stream.Signature(data.StructLayout({"address": 16, "data": SPAN}))),
-            "i": In(stream.Signature(word)),
-            "o": Out(stream.Signature(word)),
-        })
+        super().__init__(
+            {
+                "head": In(8),
+                "query_positions": In(data.ArrayLayout(POSITION, config.tokens)),
+                "span_write": In(
+                    stream.Signature(data.StructLayout({"address": 16, "data": SPAN}))
+                ),
+                "i": In(stream.Signature(word)),
+                "o": Out(stream.Signature(word)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         pipeline, i, o = Pipeline(m, self.i, self.o), self.i.payload, self.o.payload
         lanes, positions = range(self._config.tokens), self._config.positions
-        first = Signal(range(self._config.heads * positions))      # entry of this head's distance 0
+        first = Signal(range(self._config.heads * positions))  # entry of this head's distance 0
         m.d.sync += first.eq(self.head * positions)
         m.d.comb += self.span_write.ready.eq(1)
         distances = [self._distance(m, self.query_positions[n], i.position) for n in lanes]
-        word = pipeline.stage(address=[(first + distance)[:len(first)] for distance in distances],
-                              e=[i.exponentials[n] for n in lanes], position=i.position, last=i.last)
+        word = pipeline.stage(
+            address=[(first + distance)[: len(first)] for distance in distances],
+            e=[i.exponentials[n] for n in lanes],
+            position=i.position,
+            last=i.last,
+        )
         masks = [self._mask(m, pipeline, n, word.address[n]) for n in lanes]
-        word = pipeline.stage(**word.keep("e", "position", "last"))     # the memories' registers
+        word = pipeline.stage(**word.keep("e", "position", "last"))  # the memories' registers
         word = pipeline.stage(mask=masks, **word.keep("e", "position", "last"))
-        word = pipeline.stage(product=[word.e[n] * word.mask[n] for n in lanes], **word.keep("position", "last"))
+        word = pipeline.stage(
+            product=[word.e[n] * word.mask[n] for n in lanes], **word.keep("position", "last")
+        )
         rounded = [round_shift(m, word.product[n], SPAN_FRAC) for n in lanes]
-        word = pipeline.stage(e=[rounded[n][:EXPONENTIAL.width] for n in lanes], **word.keep("position", "last"))
-        pipeline.output(*(o.exponentials[n].eq(word.e[n]) for n in lanes), o.position.eq(word.position), o.last.eq(word.last))
+        word = pipeline.stage(
+            e=[rounded[n][: EXPONENTIAL.width] for n in lanes], **word.keep("position", "last")
+        )
+        pipeline.output(
+            *(o.exponentials[n].eq(word.e[n]) for n in lanes),
+            o.position.eq(word.position),
+            o.last.eq(word.last),
+        )
         return m
 
     def _distance(self, m, query, key):
@@ -78,11 +100,16 @@ class SpanMask(wiring.Component):
         return Mux(distance < self._config.positions, distance, 0)
 
     def _mask(self, m, pipeline, lane, address):
-        m.submodules[f"span_{lane}"] = memory = Memory(shape=SPAN, depth=self._config.heads * self._config.positions, init=[])
+        m.submodules[f"span_{lane}"] = memory = Memory(
+            shape=SPAN, depth=self._config.heads * self._config.positions, init=[]
+        )
         read, write = memory.read_port(), memory.write_port()
         m.d.comb += [
-            read.addr.eq(address), read.en.eq(pipeline.enable & pipeline.valid), write.en.eq(self.span_write.valid),
-            write.addr.eq(Mux(self.span_write.valid, self.span_write.payload.address, 0)), write.data.eq(self.span_write.payload.data),
+            read.addr.eq(address),
+            read.en.eq(pipeline.enable & pipeline.valid),
+            write.en.eq(self.span_write.valid),
+            write.addr.eq(Mux(self.span_write.valid, self.span_write.payload.address, 0)),
+            write.data.eq(self.span_write.payload.data),
         ]
         return read.data
 
@@ -107,32 +134,58 @@ class Softmax(wiring.Component):
     def __init__(self, config):
         self._config = config
         lanes = config.tokens
-        super().__init__({
-            "length": In(range(config.positions + 1)),
-            "align": In(ALIGN),
-            "head": In(8),
-            "query_positions": In(data.ArrayLayout(POSITION, lanes)),
-            "span_write": In(stream.Signature(data.StructLayout({"address": 16, "data": SPAN}))),
-            "i": In(stream.Signature(data.StructLayout({"scores": data.ArrayLayout(ACT, lanes), "position": POSITION}))),
-            "o": Out(stream.Signature(data.StructLayout({"codes": data.ArrayLayout(code(config), lanes), "last": 1}))),
-            "o_denominator": Out(stream.Signature(data.ArrayLayout(denominator(config), lanes))),
-        })
+        super().__init__(
+            {
+                "length": In(range(config.positions + 1)),
+                "align": In(ALIGN),
+                "head": In(8),
+                "query_positions": In(data.ArrayLayout(POSITION, lanes)),
+                "span_write": In(
+                    stream.Signature(data.StructLayout({"address": 16, "data": SPAN}))
+                ),
+                "i": In(
+                    stream.Signature(
+                        data.StructLayout(
+                            {"scores": data.ArrayLayout(ACT, lanes), "position": POSITION}
+                        )
+                    )
+                ),
+                "o": Out(
+                    stream.Signature(
+                        data.StructLayout(
+                            {"codes": data.ArrayLayout(code(config), lanes), "last": 1}
+                        )
+                    )
+                ),
+                "o_denominator": Out(
+                    stream.Signature(data.ArrayLayout(denominator(config), lanes))
+                ),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         maxima = Signal(data.ArrayLayout(ACT, self._config.tokens))
         key, final, storing = Signal.like(self.length), Signal(), Signal()
-        words = stream.Signature(data.StructLayout({"key": self.i.payload.shape(), "last": 1})).create()
+        words = stream.Signature(
+            data.StructLayout({"key": self.i.payload.shape(), "last": 1})
+        ).create()
         asked = stream.Signature(Signal.like(key).shape()).create()
-        m.d.comb += [final.eq(key + 1 == self.length), asked.payload.eq(key)]
+        m.d.comb += [
+            final.eq(key + 1 == self.length),
+            asked.payload.eq(key),
+        ]
         self._store(m, key, final, storing, asked, words)
         self._numerators(m, words, maxima)
         with m.If(self.o.valid & self.o.ready):
             for total, number in zip(self.o_denominator.payload, self.o.payload.codes, strict=True):
                 m.d.sync += total.eq(total + decode(number, self._config.format))
         with m.FSM():
-            with m.State("Store"):      # take the scores, find the maxima
-                m.d.comb += [self.i.ready.eq(1), storing.eq(self.i.valid)]
+            with m.State("Store"):  # take the scores, find the maxima
+                m.d.comb += [
+                    self.i.ready.eq(1),
+                    storing.eq(self.i.valid),
+                ]
                 with m.If(self.i.valid):
                     m.d.sync += key.eq(Mux(final, 0, key + 1))
                     for maximum, score in zip(maxima, self.i.payload.scores, strict=True):
@@ -141,13 +194,13 @@ class Softmax(wiring.Component):
                     with m.If(final):
                         m.d.sync += self.o_denominator.payload.eq(0)
                         m.next = "Emit"
-            with m.State("Emit"):       # ask for the stored scores, one after another
+            with m.State("Emit"):  # ask for the stored scores, one after another
                 m.d.comb += asked.valid.eq(1)
                 with m.If(asked.ready):
                     m.d.sync += key.eq(Mux(final, 0, key + 1))
                     with m.If(final):
                         m.next = "Drain"
-            with m.State("Drain"):      # until the last numerator has gone
+            with m.State("Drain"):  # until the last numerator has gone
                 with m.If(self.o.valid & self.o.ready & self.o.payload.last):
                     m.next = "Denominators"
             with m.State("Denominators"):
@@ -158,31 +211,46 @@ class Softmax(wiring.Component):
 
     def _store(self, m, key, final, storing, asked, words):
         """The score memory, written at `key` while `storing`, read at `asked` into `words`."""
-        m.submodules.scores = memory = Memory(shape=self.i.payload.shape(), depth=self._config.positions, init=[])
+        m.submodules.scores = memory = Memory(
+            shape=self.i.payload.shape(), depth=self._config.positions, init=[]
+        )
         read, write = memory.read_port(), memory.write_port()
         pipeline = Pipeline(m, asked, words)
         m.d.comb += [
-            write.en.eq(storing), write.addr.eq(key), write.data.eq(self.i.payload),
-            read.en.eq(pipeline.accepted), read.addr.eq(asked.payload),
+            write.en.eq(storing),
+            write.addr.eq(key),
+            write.data.eq(self.i.payload),
+            read.en.eq(pipeline.accepted),
+            read.addr.eq(asked.payload),
         ]
-        word = pipeline.stage(last=final)       # the memory's register
+        word = pipeline.stage(last=final)  # the memory's register
         word = pipeline.stage(key=read.data, last=word.last)
         pipeline.output(words.payload.key.eq(word.key), words.payload.last.eq(word.last))
 
     def _numerators(self, m, words, maxima):
         """exp in T lanes in step, the span mask, the encoder."""
         m.submodules.encoder = encoder = Encoder(self._config, meta=1, shape=EXPONENTIAL)
-        lanes = [Exponential(meta=POSITION.width + 1), *(Exponential() for _ in range(self._config.tokens - 1))]
+        lanes = [
+            Exponential(meta=POSITION.width + 1),
+            *(Exponential() for _ in range(self._config.tokens - 1)),
+        ]
         m.d.comb += [
-            words.ready.eq(lanes[0].i.ready), lanes[0].i.payload.meta.eq(Cat(words.payload.key.position, words.payload.last)),
-            encoder.offset.eq(EXP_FRAC + numerator_bias(self._config.format)), self.span_write.ready.eq(1),
-            self.o.payload.codes.eq(encoder.o.payload.codes), self.o.payload.last.eq(encoder.o.payload.meta),
-            self.o.valid.eq(encoder.o.valid), encoder.o.ready.eq(self.o.ready),
+            words.ready.eq(lanes[0].i.ready),
+            lanes[0].i.payload.meta.eq(Cat(words.payload.key.position, words.payload.last)),
+            encoder.offset.eq(EXP_FRAC + numerator_bias(self._config.format)),
+            self.span_write.ready.eq(1),
+            self.o.payload.codes.eq(encoder.o.payload.codes),
+            self.o.payload.last.eq(encoder.o.payload.meta),
+            self.o.valid.eq(encoder.o.valid),
+            encoder.o.ready.eq(self.o.ready),
         ]
         masked = stream.Signature(span_layout(self._config)).create()
         if "span" in self._config.units:
             m.submodules.span = span = SpanMask(self._config)
-            m.d.comb += [span.head.eq(self.head), span.query_positions.eq(self.query_positions)]
+            m.d.comb += [
+                span.head.eq(self.head),
+                span.query_positions.eq(self.query_positions),
+            ]
             connect(m, span.span_write, wiring.flipped(self.span_write))
             exponentials, masked = span.i, span.o
         else:
@@ -190,14 +258,22 @@ class Softmax(wiring.Component):
         for n, lane in enumerate(lanes):
             m.submodules[f"exponential_{n}"] = lane
             m.d.comb += [
-                lane.align.eq(self.align), lane.i.valid.eq(words.valid), lane.o.ready.eq(exponentials.ready),
-                lane.i.payload.value.eq(words.payload.key.scores[n]), lane.i.payload.maximum.eq(maxima[n]),
+                lane.align.eq(self.align),
+                lane.i.valid.eq(words.valid),
+                lane.o.ready.eq(exponentials.ready),
+                lane.i.payload.value.eq(words.payload.key.scores[n]),
+                lane.i.payload.maximum.eq(maxima[n]),
                 exponentials.payload.exponentials[n].eq(lane.o.payload.exponential),
             ]
         m.d.comb += [
-            exponentials.valid.eq(lanes[0].o.valid), Cat(exponentials.payload.position, exponentials.payload.last).eq(lanes[0].o.payload.meta),
-            encoder.i.valid.eq(masked.valid), masked.ready.eq(encoder.i.ready),
-            encoder.i.payload.values.eq(masked.payload.exponentials), encoder.i.payload.meta.eq(masked.payload.last),
+            exponentials.valid.eq(lanes[0].o.valid),
+            Cat(exponentials.payload.position, exponentials.payload.last).eq(
+                lanes[0].o.payload.meta
+            ),
+            encoder.i.valid.eq(masked.valid),
+            masked.ready.eq(encoder.i.ready),
+            encoder.i.payload.values.eq(masked.payload.exponentials),
+            encoder.i.payload.meta.eq(masked.payload.last),
         ]
 
 
@@ -225,35 +301,78 @@ class Normalize(wiring.Component):
     def __init__(self, config, *, meta=0):
         self._config, self._lanes = config, config.tokens
         tail = {"live": self._lanes, "meta": meta}
-        super().__init__({
-            "shift": In(8),
-            "i_denominators": In(stream.Signature(data.ArrayLayout(denominator(config), self._lanes))),
-            "i": In(stream.Signature(data.StructLayout({"accumulators": data.ArrayLayout(accumulator(config), self._lanes), **tail,
-                                                       "last": 1}))),
-            "o": Out(stream.Signature(data.StructLayout({"values": data.ArrayLayout(ACT, self._lanes), **tail}))),
-            "saturated": Out(range(self._lanes + 1)),
-        })
+        super().__init__(
+            {
+                "shift": In(8),
+                "i_denominators": In(
+                    stream.Signature(data.ArrayLayout(denominator(config), self._lanes))
+                ),
+                "i": In(
+                    stream.Signature(
+                        data.StructLayout(
+                            {
+                                "accumulators": data.ArrayLayout(accumulator(config), self._lanes),
+                                **tail,
+                                "last": 1,
+                            }
+                        )
+                    )
+                ),
+                "o": Out(
+                    stream.Signature(
+                        data.StructLayout({"values": data.ArrayLayout(ACT, self._lanes), **tail})
+                    )
+                ),
+                "saturated": Out(range(self._lanes + 1)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         lanes, i, o = range(self._lanes), self.i.payload, self.o.payload
-        serving, open_, empty = Signal(), Signal(), Signal()    # a set is here; so are its reciprocals; no word is inside
+        serving, open_, empty = (
+            Signal(),
+            Signal(),
+            Signal(),
+        )  # a set is here; so are its reciprocals; no word is inside
         factors = self._reciprocals(m, serving, open_, empty)
         gated = stream.Signature(self.i.payload.shape()).create()
-        m.d.comb += [gated.valid.eq(self.i.valid & open_), self.i.ready.eq(gated.ready & open_)]
+        m.d.comb += [
+            gated.valid.eq(self.i.valid & open_),
+            self.i.ready.eq(gated.ready & open_),
+        ]
         with m.If(gated.valid & gated.ready & i.last):
             m.d.sync += serving.eq(0)
         pipeline = Pipeline(m, gated, self.o)
         guard, highest = factor_guard(self._config.format), len(self.i_denominators.payload[0]) - 1
-        scaled = [round_shift(m, i.accumulators[n], factors[n].position - guard, min(0, -guard), highest - guard) for n in lanes]
-        word = pipeline.stage(factor=[scaled[n][:FACTOR_BITS].as_signed() for n in lanes], live=i.live, meta=i.meta)
-        word = pipeline.stage(product=[word.factor[n] * factors[n].mantissa for n in lanes], **word.keep("live", "meta"))
-        shift = clamp(m, self.shift, 0, FACTOR_BITS + MANTISSA.width + 1)       # further than that all is shifted out
-        word = pipeline.stage(shifted=[round_shift(m, word.product[n], shift) for n in lanes], **word.keep("live", "meta"))
+        scaled = [
+            round_shift(
+                m, i.accumulators[n], factors[n].position - guard, min(0, -guard), highest - guard
+            )
+            for n in lanes
+        ]
+        word = pipeline.stage(
+            factor=[scaled[n][:FACTOR_BITS].as_signed() for n in lanes], live=i.live, meta=i.meta
+        )
+        word = pipeline.stage(
+            product=[word.factor[n] * factors[n].mantissa for n in lanes],
+            **word.keep("live", "meta"),
+        )
+        shift = clamp(
+            m, self.shift, 0, FACTOR_BITS + MANTISSA.width + 1
+        )  # further than that all is shifted out
+        word = pipeline.stage(
+            shifted=[round_shift(m, word.product[n], shift) for n in lanes],
+            **word.keep("live", "meta"),
+        )
         clamped = [saturate(m, word.shifted[n], ACT.width) for n in lanes]
         count_saturated(m, pipeline, [flag for _, flag in clamped], word.live, self.saturated)
         word = pipeline.stage(value=[value for value, _ in clamped], **word.keep("live", "meta"))
-        pipeline.output(*(o.values[n].eq(word.value[n]) for n in lanes), o.live.eq(word.live), o.meta.eq(word.meta))
+        pipeline.output(
+            *(o.values[n].eq(word.value[n]) for n in lanes),
+            o.live.eq(word.live),
+            o.meta.eq(word.meta),
+        )
         m.d.comb += empty.eq(pipeline.empty())
         return m
 
@@ -265,13 +384,27 @@ class Normalize(wiring.Component):
         results = [Signal(unit.o.payload.shape(), name=f"reciprocal_{n}") for n in range(t)]
         given, got = Signal(range(t + 1), init=t), Signal(range(t + 1), init=t)
         m.d.comb += [
-            open_.eq(serving & (got == t)), self.i_denominators.ready.eq(~serving & empty),
-            unit.i.valid.eq(given != t), unit.i.payload.z.eq(waiting[0]), unit.o.ready.eq(1),
+            open_.eq(serving & (got == t)),
+            self.i_denominators.ready.eq(~serving & empty),
+            unit.i.valid.eq(given != t),
+            unit.i.payload.z.eq(waiting[0]),
+            unit.o.ready.eq(1),
         ]
         with m.If(unit.i.valid & unit.i.ready):
-            m.d.sync += [given.eq(given + 1), *(here.eq(after) for here, after in pairwise(waiting))]
+            m.d.sync += [
+                given.eq(given + 1),
+                *(here.eq(after) for here, after in pairwise(waiting)),
+            ]
         with m.If(unit.o.valid):
-            m.d.sync += [got.eq(got + 1), *(here.eq(after) for here, after in pairwise([*results, unit.o.payload]))]
+            m.d.sync += [
+                got.eq(got + 1),
+                *(here.eq(after) for here, after in pairwise([*results, unit.o.payload])),
+            ]
         with m.If(self.i_denominators.valid & self.i_denominators.ready):
-            m.d.sync += [serving.eq(1), given.eq(0), got.eq(0), *(waiting[n].eq(self.i_denominators.payload[n]) for n in range(t))]
+            m.d.sync += [
+                serving.eq(1),
+                given.eq(0),
+                got.eq(0),
+                *(waiting[n].eq(self.i_denominators.payload[n]) for n in range(t)),
+            ]
         return results

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """ATTEND's order of work: its items, and the turns in which their scores and their contexts share the array."""
+
 from amaranth import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -19,8 +20,20 @@ def item_layout(config):
     last : of the operation
     """
     slot, tile = slot_layout(config).members, tile_layout(config).members
-    return data.StructLayout({"slot": index(config.slots), "start": slot["start"], "count": slot["count"], "tile": tile["tile"],
-                              "live": tile["live"], "head": index(config.heads), "offset": 16, "query": 32, "target": 24, "last": 1})
+    return data.StructLayout(
+        {
+            "slot": index(config.slots),
+            "start": slot["start"],
+            "count": slot["count"],
+            "tile": tile["tile"],
+            "live": tile["live"],
+            "head": index(config.heads),
+            "offset": 16,
+            "query": 32,
+            "target": 24,
+            "last": 1,
+        }
+    )
 
 
 def turn_layout(config):
@@ -43,21 +56,29 @@ class Items(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        super().__init__({
-            "start": In(1), "mask": In(config.slots), "instruction": In(256),
-            "slots": In(data.ArrayLayout(slot_layout(config), config.slots)), "o": Out(stream.Signature(item_layout(config))),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "mask": In(config.slots),
+                "instruction": In(256),
+                "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
+                "o": Out(stream.Signature(item_layout(config))),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.tiles = tiles = TileIterator(self.config)
         op, item = fields(self.instruction), Signal(self.o.payload.shape())
         pending, selected = Signal(self.config.slots), Signal(self.config.slots)
-        end, final = Signal(), Signal()     # the query tile's last head; the slot's last query tile
+        end, final = Signal(), Signal()  # the query tile's last head; the slot's last query tile
         lowest = pending & (~pending + 1)
         m.d.comb += [
-            tiles.slots.eq(self.slots), tiles.i.payload.eq(selected), end.eq(item.head + 1 == op.groups),
-            self.o.payload.eq(item), self.o.payload.last.eq(end & final & (pending == 0)),
+            tiles.slots.eq(self.slots),
+            tiles.i.payload.eq(selected),
+            end.eq(item.head + 1 == op.groups),
+            self.o.payload.eq(item),
+            self.o.payload.last.eq(end & final & (pending == 0)),
         ]
         with m.FSM():
             with m.State("IDLE"):
@@ -65,10 +86,17 @@ class Items(wiring.Component):
                 with m.If(self.start):
                     m.next = "SLOT"
             with m.State("SLOT"):
-                m.d.sync += [selected.eq(lowest), pending.eq(pending & ~lowest)]
+                m.d.sync += [
+                    selected.eq(lowest),
+                    pending.eq(pending & ~lowest),
+                ]
                 for number, slot in enumerate(self.slots):
                     with m.If(lowest[number]):
-                        m.d.sync += [item.slot.eq(number), item.start.eq(slot.start), item.count.eq(slot.count)]
+                        m.d.sync += [
+                            item.slot.eq(number),
+                            item.start.eq(slot.start),
+                            item.count.eq(slot.count),
+                        ]
                 m.next = "TILES"
             with m.State("TILES"):
                 m.d.comb += tiles.i.valid.eq(1)
@@ -76,17 +104,29 @@ class Items(wiring.Component):
                     m.next = "TILE"
             with m.State("TILE"):
                 m.d.comb += tiles.o.ready.eq(1)
-                m.d.sync += [item.tile.eq(tiles.o.payload.tile), item.live.eq(tiles.o.payload.live), final.eq(tiles.o.payload.last)]
+                m.d.sync += [
+                    item.tile.eq(tiles.o.payload.tile),
+                    item.live.eq(tiles.o.payload.live),
+                    final.eq(tiles.o.payload.last),
+                ]
                 with m.If(tiles.o.valid):
                     m.next = "PLACE"
             with m.State("PLACE"):
-                m.d.sync += [item.head.eq(0), item.offset.eq(0), item.query.eq(op.source_base + item.tile * op.source_stride),
-                             item.target.eq(op.target_base + item.tile * op.target_stride)]
+                m.d.sync += [
+                    item.head.eq(0),
+                    item.offset.eq(0),
+                    item.query.eq(op.source_base + item.tile * op.source_stride),
+                    item.target.eq(op.target_base + item.tile * op.target_stride),
+                ]
                 m.next = "HEAD"
             with m.State("HEAD"):
                 m.d.comb += self.o.valid.eq(1)
                 with m.If(self.o.ready):
-                    m.d.sync += [item.head.eq(item.head + 1), item.offset.eq(item.offset + op.reduction), item.query.eq(item.query + op.reduction)]
+                    m.d.sync += [
+                        item.head.eq(item.head + 1),
+                        item.offset.eq(item.offset + op.reduction),
+                        item.query.eq(item.query + op.reduction),
+                    ]
                     with m.If(end):
                         m.next = "TILE"
                         with m.If(final):
@@ -108,20 +148,40 @@ class Turns(wiring.Component):
     """
 
     def __init__(self, config):
-        super().__init__({"i": In(stream.Signature(item_layout(config))), "o": Out(stream.Signature(turn_layout(config)))})
+        super().__init__(
+            {
+                "i": In(stream.Signature(item_layout(config))),
+                "o": Out(stream.Signature(turn_layout(config))),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
-        older, newer = (Signal(self.i.payload.shape(), name=name) for name in ("older", "newer"))  # whose context is next; whose scores were last
-        filled, context = Signal(), Signal()    # `newer` waits for its context; the next turn is a context
+        older, newer = (
+            Signal(self.i.payload.shape(), name=name) for name in ("older", "newer")
+        )  # whose context is next; whose scores were last
+        filled, context = (
+            Signal(),
+            Signal(),
+        )  # `newer` waits for its context; the next turn is a context
         m.d.comb += [
-            self.o.payload.context.eq(context), self.o.payload.item.eq(Mux(context, older.as_value(), self.i.p)),
-            self.o.valid.eq(context | self.i.valid), self.i.ready.eq(self.o.ready & ~context),
+            self.o.payload.context.eq(context),
+            self.o.payload.item.eq(Mux(context, older.as_value(), self.i.p)),
+            self.o.valid.eq(context | self.i.valid),
+            self.i.ready.eq(self.o.ready & ~context),
         ]
         with m.If(self.o.valid & self.o.ready):
             with m.If(context):
-                m.d.sync += [older.eq(newer), context.eq(newer.last & ~older.last), filled.eq(~older.last)]
+                m.d.sync += [
+                    older.eq(newer),
+                    context.eq(newer.last & ~older.last),
+                    filled.eq(~older.last),
+                ]
             with m.Else():
-                m.d.sync += [older.eq(Mux(filled, newer.as_value(), self.i.p)), newer.eq(self.i.payload),
-                             context.eq(filled | self.i.payload.last), filled.eq(1)]
+                m.d.sync += [
+                    older.eq(Mux(filled, newer.as_value(), self.i.p)),
+                    newer.eq(self.i.payload),
+                    context.eq(filled | self.i.payload.last),
+                    filled.eq(1),
+                ]
         return m

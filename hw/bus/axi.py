@@ -4,6 +4,7 @@
 Signatures are seen from the manager; a subordinate's port is `In(...)` of them. Addresses are 32-bit byte addresses; every burst
 is INCR at the full bus width, with identifier 0.
 """
+
 from amaranth.lib import wiring
 from amaranth.lib.enum import Enum
 from amaranth.lib.wiring import In, Out
@@ -29,19 +30,43 @@ def size(bits):
 
 def _request(channel, bits):
     return {
-        f"{channel}id": Out(1), f"{channel}addr": Out(32), f"{channel}len": Out(8), f"{channel}size": Out(3, init=size(bits)),
-        f"{channel}burst": Out(2, init=INCR), f"{channel}cache": Out(4, init=CACHE), f"{channel}prot": Out(3),
-        f"{channel}valid": Out(1), f"{channel}ready": In(1),
+        f"{channel}id": Out(1),
+        f"{channel}addr": Out(32),
+        f"{channel}len": Out(8),
+        f"{channel}size": Out(3, init=size(bits)),
+        f"{channel}burst": Out(2, init=INCR),
+        f"{channel}cache": Out(4, init=CACHE),
+        f"{channel}prot": Out(3),
+        f"{channel}valid": Out(1),
+        f"{channel}ready": In(1),
     }
 
 
 def _read_members(bits):
-    return {**_request("ar", bits), "rid": In(1), "rdata": In(bits), "rresp": In(2), "rlast": In(1), "rvalid": In(1), "rready": Out(1)}
+    return {
+        **_request("ar", bits),
+        "rid": In(1),
+        "rdata": In(bits),
+        "rresp": In(2),
+        "rlast": In(1),
+        "rvalid": In(1),
+        "rready": Out(1),
+    }
 
 
 def _write_members(bits):
-    return {**_request("aw", bits), "wdata": Out(bits), "wstrb": Out(bits // 8), "wlast": Out(1), "wvalid": Out(1), "wready": In(1),
-            "bid": In(1), "bresp": In(2), "bvalid": In(1), "bready": Out(1)}
+    return {
+        **_request("aw", bits),
+        "wdata": Out(bits),
+        "wstrb": Out(bits // 8),
+        "wlast": Out(1),
+        "wvalid": Out(1),
+        "wready": In(1),
+        "bid": In(1),
+        "bresp": In(2),
+        "bvalid": In(1),
+        "bready": Out(1),
+    }
 
 
 def read(bits):
@@ -61,13 +86,29 @@ def master(bits):
 
 def lite(address_bits):
     """AXI4-Lite with 32 bits of data."""
-    return wiring.Signature({
-        "awaddr": Out(address_bits), "awprot": Out(3), "awvalid": Out(1), "awready": In(1),
-        "wdata": Out(32), "wstrb": Out(4), "wvalid": Out(1), "wready": In(1),
-        "bresp": In(2), "bvalid": In(1), "bready": Out(1),
-        "araddr": Out(address_bits), "arprot": Out(3), "arvalid": Out(1), "arready": In(1),
-        "rdata": In(32), "rresp": In(2), "rvalid": In(1), "rready": Out(1),
-    })
+    return wiring.Signature(
+        {
+            "awaddr": Out(address_bits),
+            "awprot": Out(3),
+            "awvalid": Out(1),
+            "awready": In(1),
+            "wdata": Out(32),
+            "wstrb": Out(4),
+            "wvalid": Out(1),
+            "wready": In(1),
+            "bresp": In(2),
+            "bvalid": In(1),
+            "bready": Out(1),
+            "araddr": Out(address_bits),
+            "arprot": Out(3),
+            "arvalid": Out(1),
+            "arready": In(1),
+            "rdata": In(32),
+            "rresp": In(2),
+            "rvalid": In(1),
+            "rready": Out(1),
+        }
+    )
 
 
 def flat(prefix, signature):

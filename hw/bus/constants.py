@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Constants of the image into the parameter memories."""
+
 from firmware.image import Memory
 
 __all__ = ["write_constants"]
@@ -13,22 +14,29 @@ def write_constants(m, core):
     memory = core.constant.address[MEMORY_SHIFT:]
     norm, span = core.datapath.param_write, core.datapath.span_write
     m.d.comb += [
-        norm.valid.eq(core.constant_valid & (memory == Memory.NORM)), norm.payload.address.eq(index),
-        norm.payload.gamma.eq(value[:16].as_signed()), norm.payload.beta.eq(value[16:].as_signed()),
-        span.valid.eq(core.constant_valid & (memory == Memory.SPAN)), span.payload.address.eq(index), span.payload.data.eq(value),
+        norm.valid.eq(core.constant_valid & (memory == Memory.NORM)),
+        norm.payload.address.eq(index),
+        norm.payload.gamma.eq(value[:16].as_signed()),
+        norm.payload.beta.eq(value[16:].as_signed()),
+        span.valid.eq(core.constant_valid & (memory == Memory.SPAN)),
+        span.payload.address.eq(index),
+        span.payload.data.eq(value),
     ]
     if core.dropping is not None:
         m.d.comb += [
             core.dropping.eta_write_valid.eq(core.constant_valid & (memory == Memory.ETA)),
-            core.dropping.eta_write.address.eq(index), core.dropping.eta_write.data.eq(value),
+            core.dropping.eta_write.address.eq(index),
+            core.dropping.eta_write.data.eq(value),
         ]
     if core.dvfs is not None:
         m.d.comb += [
             core.dvfs.table_write_valid.eq(core.constant_valid & (memory == Memory.DVFS)),
-            core.dvfs.table_write.address.eq(index), core.dvfs.table_write.data.eq(value),
+            core.dvfs.table_write.address.eq(index),
+            core.dvfs.table_write.data.eq(value),
         ]
     if core.tally is not None:
         m.d.comb += [
             core.tally.work_write_valid.eq(core.constant_valid & (memory == Memory.WORK)),
-            core.tally.work_write.address.eq(index), core.tally.work_write.data.eq(value),
+            core.tally.work_write.address.eq(index),
+            core.tally.work_write.data.eq(value),
         ]

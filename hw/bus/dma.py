@@ -4,6 +4,7 @@
 Every burst is aligned to its greatest length, so none crosses 4 KiB. A failure is kept in `error` (codes of `firmware.registers.Error`)
 until `abort`; neither block ever leaves a burst unfinished.
 """
+
 from amaranth import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
@@ -43,11 +44,22 @@ class Reader(wiring.Component):
 
     def __init__(self, config, *, burst=16, outstanding=4):
         check_burst(config, burst)
-        self._config, self._burst, self._outstanding, self._depth = config, burst, outstanding, burst * outstanding
-        super().__init__({
-            "i_request": In(stream.Signature(request())), "o": Out(stream.Signature(bus_word(config))),
-            "abort": In(1), "error": Out(ERROR), "idle": Out(1), "bus": Out(axi.read(config.bus_bits)),
-        })
+        self._config, self._burst, self._outstanding, self._depth = (
+            config,
+            burst,
+            outstanding,
+            burst * outstanding,
+        )
+        super().__init__(
+            {
+                "i_request": In(stream.Signature(request())),
+                "o": Out(stream.Signature(bus_word(config))),
+                "abort": In(1),
+                "error": Out(ERROR),
+                "idle": Out(1),
+                "bus": Out(axi.read(config.bus_bits)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -57,9 +69,13 @@ class Reader(wiring.Component):
         quiet = (free == self._depth) & ~self.o.valid
         m.d.sync += free.eq(free + freed - Mux(asked, run.length, 0))
         finals = self._receive(m, aborting, freed)
-        m.d.comb += [self.bus.araddr.eq(run.address), self.bus.arlen.eq(run.length - 1),
-                     asked.eq(self.bus.arvalid & self.bus.arready),
-                     finals.w_data.eq(run.final), finals.w_en.eq(asked)]
+        m.d.comb += [
+            self.bus.araddr.eq(run.address),
+            self.bus.arlen.eq(run.length - 1),
+            asked.eq(self.bus.arvalid & self.bus.arready),
+            finals.w_data.eq(run.final),
+            finals.w_en.eq(asked),
+        ]
         with m.FSM():
             with m.State("Idle"):
                 m.d.comb += self.i_request.ready.eq((self.error == 0) & ~aborting & ~self.abort)
@@ -68,7 +84,10 @@ class Reader(wiring.Component):
                 with m.If(self.i_request.valid & self.i_request.ready):
                     m.next = "Check"
                 with m.Elif(aborting & quiet):
-                    m.d.sync += [aborting.eq(0), self.error.eq(0)]
+                    m.d.sync += [
+                        aborting.eq(0),
+                        self.error.eq(0),
+                    ]
             with m.State("Check"):
                 m.next = "Plan"
                 with m.If(run.outside):
@@ -101,19 +120,27 @@ class Reader(wiring.Component):
         """Beats into the buffer or nowhere; returns the queue that says of each burst asked for whether it ends its request."""
         bus = self.bus
         m.submodules.finals = finals = SyncFIFO(width=1, depth=2 * self._outstanding)
-        m.submodules.buffer = buffer = SyncFIFOBuffered(width=self._config.bus_bits + 1, depth=self._depth)
+        m.submodules.buffer = buffer = SyncFIFOBuffered(
+            width=self._config.bus_bits + 1, depth=self._depth
+        )
         beat, bad = Signal(), Signal()
         discard = aborting | self.abort
         drop = discard | (self.error != 0)
         m.d.comb += [
-            bus.rready.eq(1), beat.eq(bus.rvalid), bad.eq(beat & bus.rresp[1]),
+            bus.rready.eq(1),
+            beat.eq(bus.rvalid),
+            bad.eq(beat & bus.rresp[1]),
             finals.r_en.eq(beat & bus.rlast),
-            buffer.w_data.eq(Cat(bus.rdata, bus.rlast & finals.r_data)), buffer.w_en.eq(beat & ~bad & ~drop),
+            buffer.w_data.eq(Cat(bus.rdata, bus.rlast & finals.r_data)),
+            buffer.w_en.eq(beat & ~bad & ~drop),
             buffer.r_en.eq(self.o.ready | ~self.o.valid | discard),
             freed.eq((buffer.r_rdy & buffer.r_en) + (beat & ~buffer.w_en)),
         ]
-        with m.If(buffer.r_en):     # a block RAM needs a register behind it
-            m.d.sync += [self.o.payload.eq(buffer.r_data), self.o.valid.eq(buffer.r_rdy & ~discard)]
+        with m.If(buffer.r_en):  # a block RAM needs a register behind it
+            m.d.sync += [
+                self.o.payload.eq(buffer.r_data),
+                self.o.valid.eq(buffer.r_rdy & ~discard),
+            ]
         with m.If(bad & ~drop):
             m.d.sync += self.error.eq(Mux(bus.rresp[0], Error.READ_DECERR, Error.READ_SLVERR))
         return finals
@@ -137,15 +164,23 @@ class Words(wiring.Component):
 
     def __init__(self, config):
         self._parts = config.bus_bits // 32
-        super().__init__({"i": In(stream.Signature(bus_word(config))), "o": Out(stream.Signature(word())), "clear": In(1)})
+        super().__init__(
+            {
+                "i": In(stream.Signature(bus_word(config))),
+                "o": Out(stream.Signature(word())),
+                "clear": In(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         part = Signal(range(self._parts))
         highest = part == self._parts - 1
         m.d.comb += [
-            self.o.valid.eq(self.i.valid), self.o.payload.data.eq(self.i.payload.data.word_select(part, 32)),
-            self.o.payload.last.eq(self.i.payload.last & highest), self.i.ready.eq(self.o.ready & highest),
+            self.o.valid.eq(self.i.valid),
+            self.o.payload.data.eq(self.i.payload.data.word_select(part, 32)),
+            self.o.payload.last.eq(self.i.payload.last & highest),
+            self.i.ready.eq(self.o.ready & highest),
         ]
         with m.If(self.clear):
             m.d.sync += part.eq(0)
@@ -180,25 +215,42 @@ class Writer(wiring.Component):
     def __init__(self, config, *, burst=16):
         check_burst(config, burst)
         self._config, self._burst = config, burst
-        super().__init__({
-            "i_request": In(stream.Signature(request())), "i_data": In(stream.Signature(unsigned(32))),
-            "abort": In(1), "done": Out(1), "error": Out(ERROR), "idle": Out(1), "bus": Out(axi.write(config.bus_bits)),
-        })
+        super().__init__(
+            {
+                "i_request": In(stream.Signature(request())),
+                "i_data": In(stream.Signature(unsigned(32))),
+                "abort": In(1),
+                "done": Out(1),
+                "error": Out(ERROR),
+                "idle": Out(1),
+                "bus": Out(axi.write(config.bus_bits)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         run, bus = Run(self._config.bus_bytes, self._burst), self.bus
         aborting, sending, beats = Signal(), Signal(), Signal(range(self._burst + 1))
         self._gather(m, aborting, sending)
-        m.d.comb += [bus.awaddr.eq(run.address), bus.awlen.eq(run.length - 1), bus.wlast.eq(beats == 1)]
+        m.d.comb += [
+            bus.awaddr.eq(run.address),
+            bus.awlen.eq(run.length - 1),
+            bus.wlast.eq(beats == 1),
+        ]
         with m.FSM():
             with m.State("Idle"):
-                m.d.comb += [self.idle.eq(~aborting), self.i_request.ready.eq((self.error == 0) & ~aborting & ~self.abort)]
+                m.d.comb += [
+                    self.idle.eq(~aborting),
+                    self.i_request.ready.eq((self.error == 0) & ~aborting & ~self.abort),
+                ]
                 m.d.sync += run.take(self.i_request.payload, 4)
                 with m.If(self.i_request.valid & self.i_request.ready):
                     m.next = "Check"
                 with m.Elif(aborting):
-                    m.d.sync += [aborting.eq(0), self.error.eq(0)]
+                    m.d.sync += [
+                        aborting.eq(0),
+                        self.error.eq(0),
+                    ]
             with m.State("Check"):
                 m.next = "Plan"
                 with m.If(run.outside):
@@ -233,15 +285,23 @@ class Writer(wiring.Component):
         bus, parts = self.bus, self._config.bus_bits // 32
         part, full, taken = Signal(range(parts)), Signal(), Signal()
         m.d.comb += [
-            bus.wvalid.eq(sending & (full | aborting)), bus.wstrb.eq(full.replicate(len(bus.wstrb))), taken.eq(bus.wvalid & bus.wready),
-            self.i_data.ready.eq(sending & ~aborting & ~self.abort & (~full | (taken & ~bus.wlast))),
+            bus.wvalid.eq(sending & (full | aborting)),
+            bus.wstrb.eq(full.replicate(len(bus.wstrb))),
+            taken.eq(bus.wvalid & bus.wready),
+            self.i_data.ready.eq(
+                sending & ~aborting & ~self.abort & (~full | (taken & ~bus.wlast))
+            ),
         ]
         with m.If(taken):
             m.d.sync += full.eq(0)
         with m.If(aborting):
             m.d.sync += part.eq(0)
         with m.Elif(self.i_data.valid & self.i_data.ready):
-            m.d.sync += [bus.wdata.word_select(part, 32).eq(self.i_data.payload), part.eq(part + 1), full.eq(part == parts - 1)]
+            m.d.sync += [
+                bus.wdata.word_select(part, 32).eq(self.i_data.payload),
+                part.eq(part + 1),
+                full.eq(part == parts - 1),
+            ]
 
     def _respond(self, m, run, aborting):
         """What a write response leads to; called in the state that waits for it."""

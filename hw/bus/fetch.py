@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs of 32-bit words at any multiple of four, from a reader of whole bus words."""
+
 from amaranth import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -29,10 +30,14 @@ class Fetch(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        super().__init__({
-            "i": In(stream.Signature(words_layout())), "o": Out(stream.Signature(32)),
-            "o_request": Out(stream.Signature(request())), "data": In(stream.Signature(bus_word(config))),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(words_layout())),
+                "o": Out(stream.Signature(32)),
+                "o_request": Out(stream.Signature(request())),
+                "data": In(stream.Signature(bus_word(config))),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -47,14 +52,19 @@ class Fetch(wiring.Component):
         m.d.comb += [
             self.o_request.payload.address.eq(run.address & ~(bus - 1)),
             self.o_request.payload.words.eq((end + bus // 4 - 1) >> (shift - 2)),
-            self.o_request.payload.base.eq(run.base), self.o_request.payload.size.eq(run.size),
-            self.o.payload.eq(words.o.payload.data), self.o.valid.eq(words.o.valid & wanted),
+            self.o_request.payload.base.eq(run.base),
+            self.o_request.payload.size.eq(run.size),
+            self.o.payload.eq(words.o.payload.data),
+            self.o.valid.eq(words.o.valid & wanted),
             words.o.ready.eq(self.o.ready | ~wanted),
         ]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.i.ready.eq(1)
-                m.d.sync += [run.eq(self.i.payload), index.eq(0)]
+                m.d.sync += [
+                    run.eq(self.i.payload),
+                    index.eq(0),
+                ]
                 with m.If(self.i.valid & (self.i.payload.words != 0)):
                     m.next = "REQUEST"
             with m.State("REQUEST"):

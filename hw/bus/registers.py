@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The AXI4-Lite register block, made from the table in firmware/registers.py: no register is named twice."""
+
 from amaranth import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -32,7 +33,11 @@ def _is_constant(register, config):
 def _initial(register, config):
     """Reset value as the port's shape takes it."""
     value = constants(config).get(register.name, register.reset)
-    return {bits.name.lower(): (value & bits.mask) >> bits.low for bits in register.fields} if register.fields else value
+    return (
+        {bits.name.lower(): (value & bits.mask) >> bits.low for bits in register.fields}
+        if register.fields
+        else value
+    )
 
 
 def _members(config):
@@ -95,14 +100,23 @@ class Registers(wiring.Component):
     def _write_channel(self, m):
         bus, accept, response = self.bus, Signal(), Signal(Resp)
         m.d.comb += [
-            accept.eq(bus.awvalid & bus.wvalid & ~bus.bvalid), bus.awready.eq(accept), bus.wready.eq(accept), response.eq(Resp.DECERR),
+            accept.eq(bus.awvalid & bus.wvalid & ~bus.bvalid),
+            bus.awready.eq(accept),
+            bus.wready.eq(accept),
+            response.eq(Resp.DECERR),
         ]
         with m.If(bus.bready):
             m.d.sync += bus.bvalid.eq(0)
         with m.If(accept):
-            m.d.sync += [bus.bvalid.eq(1), bus.bresp.eq(response)]
+            m.d.sync += [
+                bus.bvalid.eq(1),
+                bus.bresp.eq(response),
+            ]
         for register in REGISTERS:
-            hit, write = bus.awaddr == register.offset, Signal(name=f"write_{register.name.lower()}")
+            hit, write = (
+                bus.awaddr == register.offset,
+                Signal(name=f"write_{register.name.lower()}"),
+            )
             with m.If(hit):
                 m.d.comb += response.eq(Resp.SLVERR)
             if register.access != "ro":
@@ -113,7 +127,7 @@ class Registers(wiring.Component):
 
     def _store(self, m, register, write):
         """What a write does to one register."""
-        value, written = self._value(register.name), self.bus.wdata[:register.width]
+        value, written = self._value(register.name), self.bus.wdata[: register.width]
         if register.access == "pulse":
             m.d.sync += value.eq(0)
         if register.access == "w1c":
@@ -128,7 +142,10 @@ class Registers(wiring.Component):
 
     def _read_channel(self, m):
         bus, accept, high = self.bus, Signal(), Signal(32)
-        m.d.comb += [accept.eq(bus.arvalid & ~bus.rvalid), bus.arready.eq(accept)]
+        m.d.comb += [
+            accept.eq(bus.arvalid & ~bus.rvalid),
+            bus.arready.eq(accept),
+        ]
         with m.If(bus.rready):
             m.d.sync += bus.rvalid.eq(0)
         by_offset = {register.offset: register for register in REGISTERS}
@@ -137,11 +154,16 @@ class Registers(wiring.Component):
         words = Cat(self._read(by_offset.get(offset), high) for offset in offsets)
         highs = Cat(self._high(by_offset.get(offset)) for offset in offsets[::2])
         known = Cat(Const(offset in by_offset, 1) for offset in offsets)
-        lows = Cat(Const(offset in by_offset and by_offset[offset].name in _LOW, 1) for offset in offsets)
+        lows = Cat(
+            Const(offset in by_offset and by_offset[offset].name in _LOW, 1) for offset in offsets
+        )
         with m.If(accept):
             hit = known.bit_select(bus.araddr[2:], 1) & (bus.araddr[:2] == 0)
-            m.d.sync += [bus.rvalid.eq(1), bus.rresp.eq(Mux(hit, Resp.OKAY, Resp.DECERR)),
-                         bus.rdata.eq(words.word_select(bus.araddr[2:], 32))]
+            m.d.sync += [
+                bus.rvalid.eq(1),
+                bus.rresp.eq(Mux(hit, Resp.OKAY, Resp.DECERR)),
+                bus.rdata.eq(words.word_select(bus.araddr[2:], 32)),
+            ]
             with m.If(hit & lows.bit_select(bus.araddr[2:], 1)):
                 m.d.sync += high.eq(highs.word_select(bus.araddr[3:], 32))
 
@@ -153,12 +175,20 @@ class Registers(wiring.Component):
             return Const(constants(self._config).get(register.name, register.reset), 32)
         if register.name in _HIGH:
             return high
-        value = self._counter(register)[:32] if register.name in _LOW else self._value(register.name)
+        value = (
+            self._counter(register)[:32] if register.name in _LOW else self._value(register.name)
+        )
         return Cat(value, Const(0, 32 - len(value)))
 
     def _high(self, register):
         """The word that reading this register keeps for the next read of a high word."""
-        return self._counter(register)[32:] if register is not None and register.name in _LOW else Const(0, 32)
+        return (
+            self._counter(register)[32:]
+            if register is not None and register.name in _LOW
+            else Const(0, 32)
+        )
 
     def _counter(self, register):
-        return getattr(self, _LOW[register.name]) if "counters" in self._config.units else Const(0, 64)
+        return (
+            getattr(self, _LOW[register.name]) if "counters" in self._config.units else Const(0, 64)
+        )

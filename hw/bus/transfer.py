@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One contiguous run of words on the bus, inside a window: what `Reader` and `Writer` share."""
+
 from amaranth import Mux, Signal, unsigned
 from amaranth.lib import data
 from amaranth.utils import ceil_log2
@@ -39,11 +40,19 @@ class Run:
     def take(self, payload, unit):
         """Statements that start the transfer `payload`, whose words have `unit` bytes."""
         per_bus = self._shift - ceil_log2(unit)  # log2 of words in a bus word
-        refused = ((payload.address < payload.base) | (payload.address[:self._shift] != 0)
-                   | (payload.words == 0) | (payload.words[:per_bus] != 0))
-        return [self.address.eq(payload.address), self.left.eq(payload.words[per_bus:]), self._refused.eq(refused),
-                self._end.eq(payload.address + payload.words.shift_left(ceil_log2(unit))),
-                self._limit.eq(payload.base + payload.size)]
+        refused = (
+            (payload.address < payload.base)
+            | (payload.address[: self._shift] != 0)
+            | (payload.words == 0)
+            | (payload.words[:per_bus] != 0)
+        )
+        return [
+            self.address.eq(payload.address),
+            self.left.eq(payload.words[per_bus:]),
+            self._refused.eq(refused),
+            self._end.eq(payload.address + payload.words.shift_left(ceil_log2(unit))),
+            self._limit.eq(payload.base + payload.size),
+        ]
 
     @property
     def outside(self):
@@ -53,13 +62,16 @@ class Run:
 
     def plan(self):
         """Statement that sets the length of the next burst: up to the next multiple of the greatest length."""
-        index = self.address[self._shift:][:ceil_log2(self._burst)]
+        index = self.address[self._shift :][: ceil_log2(self._burst)]
         room = self._burst - index
         return self.length.eq(Mux(self.left < room, self.left, room))
 
     def step(self):
         """Statements that pass over the planned burst."""
-        return [self.address.eq(self.address + self.length.shift_left(self._shift)), self.left.eq(self.left - self.length)]
+        return [
+            self.address.eq(self.address + self.length.shift_left(self._shift)),
+            self.left.eq(self.left - self.length),
+        ]
 
     @property
     def final(self):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The counters of multiplications done and skipped: golden_model/counters.py from the slot table, beside the operations."""
+
 from amaranth import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, enum, wiring
 from amaranth.lib.memory import Memory
@@ -12,8 +13,8 @@ from hw.stream import Fifo
 
 __all__ = ["Tally", "longest", "tally_layout"]
 
-WORDS = 8       # of work: useful, zeros, heads, dense; each of a row and of a pair
-DENSE = 6       # the first word of the last
+WORDS = 8  # of work: useful, zeros, heads, dense; each of a row and of a pair
+DENSE = 6  # the first word of the last
 
 
 class Kind(enum.Enum, shape=2):
@@ -26,24 +27,30 @@ class Kind(enum.Enum, shape=2):
 
 def _pairs(config):
     """Shape of the pairs of tokens in all layers of all slots' sentences."""
-    return index(config.slots * config.layers * config.positions ** 2 + 1)
+    return index(config.slots * config.layers * config.positions**2 + 1)
 
 
 def _job(config):
     """Tokens low .. high - 1 of a sentence, with the pairs that have one of them, in `layers` layers."""
     count = index(config.positions + 1)
-    return data.StructLayout({"kind": Kind, "low": count, "high": count, "layers": index(config.layers + 1)})
+    return data.StructLayout(
+        {"kind": Kind, "low": count, "high": count, "layers": index(config.layers + 1)}
+    )
 
 
 def tally_layout(config):
     """Steps of the counters, by their names."""
     product = 32 + _pairs(config).width
-    return data.StructLayout({"tokens": index(config.positions + 1), **{name.lower(): product for name in MACS}})
+    return data.StructLayout(
+        {"tokens": index(config.positions + 1), **{name.lower(): product for name in MACS}}
+    )
 
 
 def longest(config):
     """Cycles that a pass costs at most: all slots leave, after their first layer."""
-    return (5 * config.slots + 8) * (SerialMultiplier(32, _pairs(config).width).latency + 2) + config.slots * config.layers
+    return (5 * config.slots + 8) * (
+        SerialMultiplier(32, _pairs(config).width).latency + 2
+    ) + config.slots * config.layers
 
 
 class Tally(wiring.Component):
@@ -70,13 +77,22 @@ class Tally(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        super().__init__({
-            "layers": In(8), "work_write_valid": In(1), "work_write": In(data.StructLayout({"address": range(WORDS), "data": 32})),
-            "begin_valid": In(1), "begin": In(data.StructLayout({"slot": 8, "count": index(config.positions + 1)})),
-            "attend": In(1), "mask": In(config.slots), "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
-            "verdict_valid": In(1), "verdict": In(data.StructLayout({"slot": 8, "layer": index(config.layers + 1)})),
-            "o": Out(tally_layout(config)), "resting": Out(1),
-        })
+        super().__init__(
+            {
+                "layers": In(8),
+                "work_write_valid": In(1),
+                "work_write": In(data.StructLayout({"address": range(WORDS), "data": 32})),
+                "begin_valid": In(1),
+                "begin": In(data.StructLayout({"slot": 8, "count": index(config.positions + 1)})),
+                "attend": In(1),
+                "mask": In(config.slots),
+                "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
+                "verdict_valid": In(1),
+                "verdict": In(data.StructLayout({"slot": 8, "layer": index(config.layers + 1)})),
+                "o": Out(tally_layout(config)),
+                "resting": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -85,26 +101,43 @@ class Tally(wiring.Component):
         m.submodules.work = work = Memory(shape=32, depth=WORDS, init=[])
         write, weight = work.write_port(), work.read_port(domain="comb")
         job, count = jobs.o.payload, jobs.o.payload.high - jobs.o.payload.low
-        kind, rows, pairs = Signal(Kind), Signal(_pairs(self.config)), Signal(_pairs(self.config))  # jobs of a kind together
+        kind, rows, pairs = (
+            Signal(Kind),
+            Signal(_pairs(self.config)),
+            Signal(_pairs(self.config)),
+        )  # jobs of a kind together
         step, layer = Signal(range(WORDS)), Signal(index(self.config.layers + 1))
-        m.d.comb += [write.en.eq(self.work_write_valid), write.addr.eq(self.work_write.address), write.data.eq(self.work_write.data),
-                     weight.addr.eq(step)]
+        m.d.comb += [
+            write.en.eq(self.work_write_valid),
+            write.addr.eq(self.work_write.address),
+            write.data.eq(self.work_write.data),
+            weight.addr.eq(step),
+        ]
         pending = self._queue(m, jobs.i)
         with m.FSM() as fsm:
-            m.d.comb += self.resting.eq(fsm.ongoing("IDLE") & (rows == 0) & (jobs.level == 0) & (pending == 0))
+            m.d.comb += self.resting.eq(
+                fsm.ongoing("IDLE") & (rows == 0) & (jobs.level == 0) & (pending == 0)
+            )
             with m.State("IDLE"):
                 with m.If(jobs.o.valid & ((rows == 0) | (job.kind == kind))):
-                    m.d.sync += [kind.eq(job.kind), layer.eq(job.layers)]
+                    m.d.sync += [
+                        kind.eq(job.kind),
+                        layer.eq(job.layers),
+                    ]
                     m.next = "SQUARE"
                 with m.Elif(rows != 0):
                     m.d.sync += step.eq(Mux(kind == Kind.LIVE, 0, DENSE))
                     m.next = "WEIGH"
-            with m.State("SQUARE"):     # high^2 - low^2
+            with m.State("SQUARE"):  # high^2 - low^2
                 with m.If(multiplier.multiply(m, job.high + job.low, count)):
                     m.next = "ADD"
-            with m.State("ADD"):        # a layer each cycle
+            with m.State("ADD"):  # a layer each cycle
                 m.d.comb += self.o.tokens.eq(Mux(kind == Kind.LIVE, count, 0))
-                m.d.sync += [rows.eq(rows + count), pairs.eq(pairs + multiplier.product), layer.eq(layer - 1)]
+                m.d.sync += [
+                    rows.eq(rows + count),
+                    pairs.eq(pairs + multiplier.product),
+                    layer.eq(layer - 1),
+                ]
                 with m.If(layer == 1):
                     m.d.comb += jobs.o.ready.eq(1)
                     m.next = "IDLE"
@@ -113,21 +146,37 @@ class Tally(wiring.Component):
                     self._step(m, kind, step, multiplier.product)
                     m.d.sync += step.eq(step + 1)
                     with m.If(step == Mux(kind == Kind.LIVE, DENSE - 1, WORDS - 1)):
-                        m.d.sync += [rows.eq(0), pairs.eq(0)]
+                        m.d.sync += [
+                            rows.eq(0),
+                            pairs.eq(0),
+                        ]
                         m.next = "IDLE"
         return m
 
     def _step(self, m, kind, step, product):
         """A product to the counter that it belongs to: useful, zeros and heads of live tokens; tokens; exits."""
         o = self.o
-        causes = [*((kind == Kind.LIVE) & (step[1:] == part) for part in range(DENSE // 2)), kind == Kind.DROPPED, kind == Kind.EXITED]
-        m.d.comb += [o[name.lower()].eq(Mux(chosen, product, 0)) for name, chosen in zip(MACS, causes, strict=True)]
+        causes = [
+            *((kind == Kind.LIVE) & (step[1:] == part) for part in range(DENSE // 2)),
+            kind == Kind.DROPPED,
+            kind == Kind.EXITED,
+        ]
+        m.d.comb += [
+            o[name.lower()].eq(Mux(chosen, product, 0))
+            for name, chosen in zip(MACS, causes, strict=True)
+        ]
 
     def _queue(self, m, i):
         """Jobs of the pass, first all slots' live tokens, then all dropped ones; later its exits. Returns what of the pass is still to come."""
         slots, job = self.config.slots, i.payload
-        lengths = Array(Signal(self.begin.count.shape(), name=f"length_{slot}") for slot in range(slots))
-        pending, count, length = Signal(2 * slots), Signal(self.begin.count.shape()), Signal(self.begin.count.shape())
+        lengths = Array(
+            Signal(self.begin.count.shape(), name=f"length_{slot}") for slot in range(slots)
+        )
+        pending, count, length = (
+            Signal(2 * slots),
+            Signal(self.begin.count.shape()),
+            Signal(self.begin.count.shape()),
+        )
         live = pending[:slots].any()
         with m.If(self.begin_valid):
             m.d.sync += lengths[self.begin.slot].eq(self.begin.count)
@@ -135,15 +184,26 @@ class Tally(wiring.Component):
             m.d.sync += pending.eq(Cat(self.mask, self.mask))
         with m.Else():
             m.d.sync += pending.eq(pending & (pending - 1))
-        for slot in reversed(range(slots)):     # the lowest one
+        for slot in reversed(range(slots)):  # the lowest one
             with m.If(Mux(live, pending[:slots], pending[slots:])[slot]):
-                m.d.comb += [count.eq(self.slots[slot].count), length.eq(lengths[slot])]
+                m.d.comb += [
+                    count.eq(self.slots[slot].count),
+                    length.eq(lengths[slot]),
+                ]
         left = self.layers - 1 - self.verdict.layer
         with m.If(self.verdict_valid):
-            m.d.comb += [i.valid.eq(left != 0), job.kind.eq(Kind.EXITED), job.high.eq(lengths[self.verdict.slot]), job.layers.eq(left)]
+            m.d.comb += [
+                i.valid.eq(left != 0),
+                job.kind.eq(Kind.EXITED),
+                job.high.eq(lengths[self.verdict.slot]),
+                job.layers.eq(left),
+            ]
         with m.Else():
             m.d.comb += [
-                i.valid.eq(pending != 0), job.kind.eq(Mux(live, Kind.LIVE.value, Kind.DROPPED.value)), job.layers.eq(1),
-                job.low.eq(Mux(live, 0, count)), job.high.eq(Mux(live, count, length)),
+                i.valid.eq(pending != 0),
+                job.kind.eq(Mux(live, Kind.LIVE.value, Kind.DROPPED.value)),
+                job.layers.eq(1),
+                job.low.eq(Mux(live, 0, count)),
+                job.high.eq(Mux(live, count, length)),
             ]
         return pending

@@ -40,27 +40,38 @@ class Contribution(wiring.Component):
 
     def __init__(self, config):
         self._config = config
-        super().__init__({
-            "count": In(index(config.positions + 1)),
-            "align": In(ALIGN),
-            "i": In(stream.Signature(data.StructLayout({"value": ACT}))),
-            "sum": Out(total(config)),
-            "o": Out(stream.Signature(data.StructLayout({"exponential": EXPONENTIAL, "last": 1}))),
-        })
+        super().__init__(
+            {
+                "count": In(index(config.positions + 1)),
+                "align": In(ALIGN),
+                "i": In(stream.Signature(data.StructLayout({"value": ACT}))),
+                "sum": Out(total(config)),
+                "o": Out(
+                    stream.Signature(data.StructLayout({"exponential": EXPONENTIAL, "last": 1}))
+                ),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = memory = Memory(shape=EXPONENTIAL, depth=self._config.positions, init=[])
+        m.submodules.memory = memory = Memory(
+            shape=EXPONENTIAL, depth=self._config.positions, init=[]
+        )
         m.submodules.exponential = exponential = Exponential()
         read, write = memory.read_port(), memory.write_port()
-        asked, done = Signal.like(self.count), Signal.like(self.count)  # words read and words written, or given
+        asked, done = (
+            Signal.like(self.count),
+            Signal.like(self.count),
+        )  # words read and words written, or given
         maximum, fetched = Signal(ACT), Signal()
         more = asked != self.count
         m.d.comb += [
             read.addr.eq(Mux(more, asked, 0)),
             read.en.eq(~self.o.valid | self.o.ready),
             write.addr.eq(done),
-            write.data.eq(Mux(exponential.o.valid, exponential.o.payload.exponential, self.i.payload.value)),
+            write.data.eq(
+                Mux(exponential.o.valid, exponential.o.payload.exponential, self.i.payload.value)
+            ),
             exponential.align.eq(self.align),
             exponential.i.payload.value.eq(read.data),
             exponential.i.payload.maximum.eq(maximum),
@@ -70,20 +81,34 @@ class Contribution(wiring.Component):
         ]
         with m.FSM():
             with m.State("Store"):
-                m.d.comb += [self.i.ready.eq(1), write.en.eq(self.i.valid)]
+                m.d.comb += [
+                    self.i.ready.eq(1),
+                    write.en.eq(self.i.valid),
+                ]
                 with m.If(self.i.valid):
                     self._store(m, done, maximum)
                     self._count(m, done, asked, "Exponentiate")
             with m.State("Exponentiate"):
-                m.d.comb += [exponential.i.valid.eq(fetched), write.en.eq(exponential.o.valid)]
-                m.d.sync += [fetched.eq(more), asked.eq(asked + more)]
+                m.d.comb += [
+                    exponential.i.valid.eq(fetched),
+                    write.en.eq(exponential.o.valid),
+                ]
+                m.d.sync += [
+                    fetched.eq(more),
+                    asked.eq(asked + more),
+                ]
                 with m.If(exponential.o.valid):
-                    m.d.sync += self.sum.eq(Mux(done == 0, 0, self.sum) + exponential.o.payload.exponential)
+                    m.d.sync += self.sum.eq(
+                        Mux(done == 0, 0, self.sum) + exponential.o.payload.exponential
+                    )
                     self._count(m, done, asked, "Give")
             with m.State("Give"):
                 m.d.comb += self.o.valid.eq(fetched)
                 with m.If(read.en):
-                    m.d.sync += [fetched.eq(more), asked.eq(asked + more)]
+                    m.d.sync += [
+                        fetched.eq(more),
+                        asked.eq(asked + more),
+                    ]
                     with m.If(fetched & ~more):
                         m.d.sync += asked.eq(0)
                         m.next = "Store"
@@ -98,5 +123,8 @@ class Contribution(wiring.Component):
         """Count a word of a pass; after the last one start the next pass."""
         m.d.sync += done.eq(done + 1)
         with m.If(done == self.count - 1):
-            m.d.sync += [asked.eq(0), done.eq(0)]
+            m.d.sync += [
+                asked.eq(0),
+                done.eq(0),
+            ]
             m.next = then

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """DROP: the contribution softmax and the drop rule for each selected slot, and one edit of the row table."""
+
 from functools import reduce
 from operator import or_
 
@@ -40,15 +41,28 @@ class Drop(wiring.Component):
     def __init__(self, config):
         self.config = config
         word = data.StructLayout({"values": data.ArrayLayout(ACT, config.tokens), "last": 1})
-        super().__init__({
-            "start": In(1), "mask": In(config.slots), "instruction": In(256), "done": Out(1),
-            "slots": In(data.ArrayLayout(slot_layout(config), config.slots)), "layer": In(index(config.layers + 1)),
-            "eta_write_valid": In(1), "eta_write": In(data.StructLayout({"address": 16, "data": ETA})),
-            "scores_request": Out(stream.Signature(request_layout())), "scores_words": In(stream.Signature(word)),
-            "o_rows": Out(stream.Signature(command_layout(config))), "rows_done": In(1),
-            "verdict_valid": Out(1), "verdict": Out(data.StructLayout({"slot": 8, "row": 16, "exponential": EXPONENTIAL, "keep": 1})),
-            "tally_valid": Out(1), "tally": Out(data.StructLayout({"slot": 8, "count": 16, "kept": 16})),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "mask": In(config.slots),
+                "instruction": In(256),
+                "done": Out(1),
+                "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
+                "layer": In(index(config.layers + 1)),
+                "eta_write_valid": In(1),
+                "eta_write": In(data.StructLayout({"address": 16, "data": ETA})),
+                "scores_request": Out(stream.Signature(request_layout())),
+                "scores_words": In(stream.Signature(word)),
+                "o_rows": Out(stream.Signature(command_layout(config))),
+                "rows_done": In(1),
+                "verdict_valid": Out(1),
+                "verdict": Out(
+                    data.StructLayout({"slot": 8, "row": 16, "exponential": EXPONENTIAL, "keep": 1})
+                ),
+                "tally_valid": Out(1),
+                "tally": Out(data.StructLayout({"slot": 8, "count": 16, "kept": 16})),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -58,13 +72,21 @@ class Drop(wiring.Component):
         op = fields(self.instruction)
         pending, selected = Signal(self.config.slots), Signal(self.config.slots)
         slot, number, kept = Signal(slot_layout(self.config)), Signal(8), Signal(16)
-        live, last = Signal(self.config.tokens), Signal()       # lanes of the word still to come; it is the slot's last word
+        live, last = (
+            Signal(self.config.tokens),
+            Signal(),
+        )  # lanes of the word still to come; it is the slot's last word
         self._rule(m, op, contribution, rule, slot)
         m.d.comb += [
-            tiles.slots.eq(self.slots), tiles.i.payload.eq(selected),
-            self.scores_request.payload.address.eq(op.source_base + tiles.o.payload.tile * op.source_stride),
+            tiles.slots.eq(self.slots),
+            tiles.i.payload.eq(selected),
+            self.scores_request.payload.address.eq(
+                op.source_base + tiles.o.payload.tile * op.source_stride
+            ),
             self.scores_request.payload.count.eq(1),
-            self.tally.slot.eq(number), self.tally.count.eq(slot.count), self.tally.kept.eq(kept),
+            self.tally.slot.eq(number),
+            self.tally.count.eq(slot.count),
+            self.tally.kept.eq(kept),
         ]
         judged = self._verdict(m, rule, slot, number, kept, pending == 0)
         with m.FSM():
@@ -74,10 +96,17 @@ class Drop(wiring.Component):
                     m.next = "SLOT"
             with m.State("SLOT"):
                 lowest = pending & (~pending + 1)
-                m.d.sync += [selected.eq(lowest), pending.eq(pending & ~lowest), kept.eq(0)]
+                m.d.sync += [
+                    selected.eq(lowest),
+                    pending.eq(pending & ~lowest),
+                    kept.eq(0),
+                ]
                 for i in range(self.config.slots):
                     with m.If(lowest[i]):
-                        m.d.sync += [slot.eq(self.slots[i]), number.eq(i)]
+                        m.d.sync += [
+                            slot.eq(self.slots[i]),
+                            number.eq(i),
+                        ]
                 m.next = "TILES"
                 with m.If(pending == 0):
                     m.d.comb += self.done.eq(1)
@@ -87,8 +116,14 @@ class Drop(wiring.Component):
                 with m.If(tiles.i.ready):
                     m.next = "TILE"
             with m.State("TILE"):
-                m.d.comb += [self.scores_request.valid.eq(tiles.o.valid), tiles.o.ready.eq(self.scores_request.ready)]
-                m.d.sync += [live.eq(tiles.o.payload.live), last.eq(tiles.o.payload.last)]
+                m.d.comb += [
+                    self.scores_request.valid.eq(tiles.o.valid),
+                    tiles.o.ready.eq(self.scores_request.ready),
+                ]
+                m.d.sync += [
+                    live.eq(tiles.o.payload.live),
+                    last.eq(tiles.o.payload.last),
+                ]
                 with m.If(tiles.o.valid & tiles.o.ready):
                     m.next = "LANES"
             with m.State("LANES"):
@@ -111,18 +146,34 @@ class Drop(wiring.Component):
         m.submodules.eta = eta = Memory(shape=ETA, depth=self.config.layers, init=[])
         eta_read, eta_write = eta.read_port(), eta.write_port()
         m.d.comb += [
-            eta_read.addr.eq(self.layer), rule.eta.eq(eta_read.data), eta_write.en.eq(self.eta_write_valid),
-            eta_write.addr.eq(Mux(self.eta_write_valid, self.eta_write.address, 0)), eta_write.data.eq(self.eta_write.data),
-            contribution.count.eq(slot.count), rule.count.eq(slot.count), contribution.align.eq(op.score_align),
-            rule.sum.eq(contribution.sum), rule.i.payload.exponential.eq(contribution.o.payload.exponential),
-            rule.i.valid.eq(contribution.o.valid), contribution.o.ready.eq(rule.i.ready),
+            eta_read.addr.eq(self.layer),
+            rule.eta.eq(eta_read.data),
+            eta_write.en.eq(self.eta_write_valid),
+            eta_write.addr.eq(Mux(self.eta_write_valid, self.eta_write.address, 0)),
+            eta_write.data.eq(self.eta_write.data),
+            contribution.count.eq(slot.count),
+            rule.count.eq(slot.count),
+            contribution.align.eq(op.score_align),
+            rule.sum.eq(contribution.sum),
+            rule.i.payload.exponential.eq(contribution.o.payload.exponential),
+            rule.i.valid.eq(contribution.o.valid),
+            contribution.o.ready.eq(rule.i.ready),
         ]
 
     def _lanes(self, m, contribution, live, last):
         """A word's values, one live lane after the other."""
         lowest, words = live & (~live + 1), self.scores_words
-        value = reduce(or_, (Mux(lowest[lane], value.as_unsigned(), 0) for lane, value in enumerate(words.payload.values)))
-        m.d.comb += [contribution.i.payload.value.eq(value), contribution.i.valid.eq(words.valid)]
+        value = reduce(
+            or_,
+            (
+                Mux(lowest[lane], value.as_unsigned(), 0)
+                for lane, value in enumerate(words.payload.values)
+            ),
+        )
+        m.d.comb += [
+            contribution.i.payload.value.eq(value),
+            contribution.i.valid.eq(words.valid),
+        ]
         with m.If(words.valid & contribution.i.ready):
             m.d.sync += live.eq(live & ~lowest)
             with m.If(live == lowest):
@@ -136,14 +187,21 @@ class Drop(wiring.Component):
         result, first, last, waiting = rule.o.payload, Signal(), Signal(), Signal()
         command = self.o_rows
         m.d.sync += [
-            self.verdict_valid.eq(rule.o.valid), first.eq(result.index == 0), last.eq(result.last),
-            self.verdict.row.eq(slot.start + result.index), self.verdict.exponential.eq(result.exponential), self.verdict.keep.eq(result.keep),
+            self.verdict_valid.eq(rule.o.valid),
+            first.eq(result.index == 0),
+            last.eq(result.last),
+            self.verdict.row.eq(slot.start + result.index),
+            self.verdict.exponential.eq(result.exponential),
+            self.verdict.keep.eq(result.keep),
             waiting.eq(command.valid & ~command.ready),
         ]
         m.d.comb += [
-            rule.o.ready.eq(1), self.verdict.slot.eq(number), command.payload.as_value().eq(0),
+            rule.o.ready.eq(1),
+            self.verdict.slot.eq(number),
+            command.payload.as_value().eq(0),
             command.valid.eq(waiting | self.verdict_valid & first & final),
-            command.payload.command.eq(Command.COMPACT), command.payload.mask.eq(self.mask),
+            command.payload.command.eq(Command.COMPACT),
+            command.payload.mask.eq(self.mask),
         ]
         with m.If(self.verdict_valid):
             m.d.sync += kept.eq(kept + self.verdict.keep)

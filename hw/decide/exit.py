@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """EXIT: entropy and decision for each selected slot; those that are sure, or at their last layer, give their result."""
+
 from amaranth import Array, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -36,39 +37,69 @@ class Exit(wiring.Component):
         self.entropy = Entropy(config)
         word = data.StructLayout({"values": data.ArrayLayout(ACT, config.tokens), "last": 1})
         layer = index(config.layers + 1)
-        super().__init__({
-            "start": In(1), "mask": In(config.slots), "instruction": In(256), "done": Out(1),
-            "slots": In(data.ArrayLayout(slot_layout(config), config.slots)), "threshold": In(18),
-            "scores_request": Out(stream.Signature(request_layout())), "scores_words": In(stream.Signature(word)),
-            "o_rows": Out(stream.Signature(command_layout(config))), "rows_done": In(1),
-            "logit_valid": Out(1), "logit": Out(data.StructLayout({"slot": 8, "index": 8, "value": ACT})),
-            "verdict_valid": Out(1),
-            "verdict": Out(data.StructLayout({"slot": 8, "layer": layer, "entropy": 18, "exits": 1})),
-            "o_finish": Out(stream.Signature(data.StructLayout({"slot": 8, "layer": layer, "label": 8}))),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "mask": In(config.slots),
+                "instruction": In(256),
+                "done": Out(1),
+                "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
+                "threshold": In(18),
+                "scores_request": Out(stream.Signature(request_layout())),
+                "scores_words": In(stream.Signature(word)),
+                "o_rows": Out(stream.Signature(command_layout(config))),
+                "rows_done": In(1),
+                "logit_valid": Out(1),
+                "logit": Out(data.StructLayout({"slot": 8, "index": 8, "value": ACT})),
+                "verdict_valid": Out(1),
+                "verdict": Out(
+                    data.StructLayout({"slot": 8, "layer": layer, "entropy": 18, "exits": 1})
+                ),
+                "o_finish": Out(
+                    stream.Signature(data.StructLayout({"slot": 8, "layer": layer, "label": 8}))
+                ),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.entropy = entropy = self.entropy
         op = fields(self.instruction)
         pending, release = Signal(self.config.slots), Signal(self.config.slots)
-        number, layer, count = Signal(range(self.config.slots)), Signal(index(self.config.layers + 1)), Signal(8)
-        given, compacted = Signal(), Signal()   # COMPACT has been given; it is done
+        number, layer, count = (
+            Signal(range(self.config.slots)),
+            Signal(index(self.config.layers + 1)),
+            Signal(8),
+        )
+        given, compacted = Signal(), Signal()  # COMPACT has been given; it is done
         self._connect(m, op, number, layer, count, release)
         with m.If(given & self.rows_done):
             m.d.sync += compacted.eq(1)
         with m.FSM() as fsm:
-            m.d.comb += self.o_rows.payload.command.eq(Mux(fsm.ongoing("ADVANCE"), Command.ADVANCE, Command.COMPACT))
+            m.d.comb += self.o_rows.payload.command.eq(
+                Mux(fsm.ongoing("ADVANCE"), Command.ADVANCE, Command.COMPACT)
+            )
             with m.State("IDLE"):
-                m.d.sync += [pending.eq(self.mask), release.eq(0), given.eq(0), compacted.eq(0)]
+                m.d.sync += [
+                    pending.eq(self.mask),
+                    release.eq(0),
+                    given.eq(0),
+                    compacted.eq(0),
+                ]
                 with m.If(self.start):
                     m.next = "SLOT"
             with m.State("SLOT"):
                 lowest = pending & (~pending + 1)
-                m.d.sync += [pending.eq(pending & ~lowest), count.eq(0)]
+                m.d.sync += [
+                    pending.eq(pending & ~lowest),
+                    count.eq(0),
+                ]
                 for i in range(self.config.slots):
                     with m.If(lowest[i]):
-                        m.d.sync += [number.eq(i), layer.eq(self.slots[i].layer)]
+                        m.d.sync += [
+                            number.eq(i),
+                            layer.eq(self.slots[i].layer),
+                        ]
                 with m.If(pending == 0):
                     self._end(m, release, given, compacted | given & self.rows_done)
                 with m.Elif(op.groups == 0):
@@ -86,7 +117,7 @@ class Exit(wiring.Component):
                     m.next = "ADVANCE"
                     with m.If(self.verdict.exits):
                         m.next = "FINISH"
-            with m.State("ADVANCE"):    # it stays
+            with m.State("ADVANCE"):  # it stays
                 m.d.comb += self.o_rows.valid.eq(1)
                 with m.If(self.o_rows.ready):
                     m.d.comb += entropy.o.ready.eq(1)
@@ -117,21 +148,34 @@ class Exit(wiring.Component):
     def _connect(self, m, op, number, layer, count, release):
         """Logits from the slot's lane into the entropy unit; what is known goes out."""
         entropy, lanes, slots = self.entropy, self.config.tokens, range(self.config.slots)
-        lane, tile = Array(i % lanes for i in slots)[number], Array(i // lanes for i in slots)[number]
+        lane, tile = (
+            Array(i % lanes for i in slots)[number],
+            Array(i // lanes for i in slots)[number],
+        )
         word, verdict, rows = self.scores_words, entropy.o.payload, self.o_rows.payload
         m.d.comb += [
-            entropy.align.eq(op.score_align), entropy.threshold.eq(self.threshold),
-            entropy.i.payload.value.eq(Array(word.payload.values)[lane]), entropy.i.payload.last.eq(word.payload.last),
-            entropy.i.valid.eq(word.valid), word.ready.eq(entropy.i.ready),
+            entropy.align.eq(op.score_align),
+            entropy.threshold.eq(self.threshold),
+            entropy.i.payload.value.eq(Array(word.payload.values)[lane]),
+            entropy.i.payload.last.eq(word.payload.last),
+            entropy.i.valid.eq(word.valid),
+            word.ready.eq(entropy.i.ready),
             self.scores_request.payload.address.eq(op.source_base + tile * op.source_stride),
             self.scores_request.payload.count.eq(op.reduction),
-            self.logit_valid.eq(word.valid & word.ready), self.logit.slot.eq(number), self.logit.index.eq(count),
+            self.logit_valid.eq(word.valid & word.ready),
+            self.logit.slot.eq(number),
+            self.logit.index.eq(count),
             self.logit.value.eq(entropy.i.payload.value),
-            self.verdict.slot.eq(number), self.verdict.layer.eq(layer), self.verdict.entropy.eq(verdict.entropy),
+            self.verdict.slot.eq(number),
+            self.verdict.layer.eq(layer),
+            self.verdict.entropy.eq(verdict.entropy),
             self.verdict.exits.eq((verdict.exits & ("exit" in self.config.units)) | op.final),
-            self.o_finish.payload.slot.eq(number), self.o_finish.payload.layer.eq(layer + 1),
+            self.o_finish.payload.slot.eq(number),
+            self.o_finish.payload.layer.eq(layer + 1),
             self.o_finish.payload.label.eq(verdict["class"]),
-            *(rows[name].eq(0) for name in ("position", "physical", "sentence", "mask")), rows.slot.eq(number), rows.release.eq(release),
+            *(rows[name].eq(0) for name in ("position", "physical", "sentence", "mask")),
+            rows.slot.eq(number),
+            rows.release.eq(release),
         ]
         with m.If(self.logit_valid):
             m.d.sync += count.eq(count + 1)

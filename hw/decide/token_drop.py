@@ -37,20 +37,31 @@ class TokenDrop(wiring.Component):
     def __init__(self, config):
         self._config = config
         number = index(config.positions)
-        super().__init__({
-            "count": In(index(config.positions + 1)),
-            "sum": In(total(config)),
-            "eta": In(ETA),
-            "i": In(stream.Signature(data.StructLayout({"exponential": EXPONENTIAL}))),
-            "o": Out(stream.Signature(data.StructLayout({"index": number, "exponential": EXPONENTIAL, "keep": 1, "last": 1}))),
-        })
+        super().__init__(
+            {
+                "count": In(index(config.positions + 1)),
+                "sum": In(total(config)),
+                "eta": In(ETA),
+                "i": In(stream.Signature(data.StructLayout({"exponential": EXPONENTIAL}))),
+                "o": Out(
+                    stream.Signature(
+                        data.StructLayout(
+                            {"index": number, "exponential": EXPONENTIAL, "keep": 1, "last": 1}
+                        )
+                    )
+                ),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
-        rows, enable = Signal(), Signal()      # numerators are taken; the stages move
-        multiplied, last = Signal(), Signal()  # `product` is a row's; the row on `i` is the last one
+        rows, enable = Signal(), Signal()  # numerators are taken; the stages move
+        multiplied, last = (
+            Signal(),
+            Signal(),
+        )  # `product` is a row's; the row on `i` is the last one
         number = Signal.like(self.o.payload.index)
-        row = Signal.like(self.o.payload)      # the row of `product`
+        row = Signal.like(self.o.payload)  # the row of `product`
         product, limit = Signal(ETA.width + len(self.sum)), Signal(ETA.width + len(self.sum))
         m.d.comb += [
             enable.eq(~self.o.valid | self.o.ready),
@@ -59,7 +70,10 @@ class TokenDrop(wiring.Component):
         ]
         with m.If(enable):
             m.d.sync += [
-                product.eq(Mux(rows, self.i.payload.exponential, self.eta) * Mux(rows, self.count, self.sum)),
+                product.eq(
+                    Mux(rows, self.i.payload.exponential, self.eta)
+                    * Mux(rows, self.count, self.sum)
+                ),
                 multiplied.eq(self.i.valid & self.i.ready),
                 row.index.eq(number),
                 row.exponential.eq(self.i.payload.exponential),
@@ -69,7 +83,9 @@ class TokenDrop(wiring.Component):
                 self.o.payload.keep.eq((row.index == 0) | ((product << ETA_FRAC) >= limit)),
             ]
         with m.FSM():
-            with m.State("Multiply"):  # eta * sum, when the rows of the sentence before have left `product`
+            with m.State(
+                "Multiply"
+            ):  # eta * sum, when the rows of the sentence before have left `product`
                 with m.If(self.i.valid & enable & ~multiplied):
                     m.next = "Limit"
             with m.State("Limit"):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations in the order of the program, each to its engine; a LINEAR may begin while the operation before it ends."""
+
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -12,14 +13,22 @@ from hw.stream import Fifo
 __all__ = ["ENGINES", "Issue", "operation_layout"]
 
 ENGINES = (Opcode.ADMIT, Opcode.LINEAR, Opcode.NORM, Opcode.DROP, Opcode.ATTEND, Opcode.EXIT)
-AHEAD = 8       # operations that the sequencer may be ahead: from ATTEND to the second LINEAR behind it and more
+AHEAD = 8  # operations that the sequencer may be ahead: from ATTEND to the second LINEAR behind it and more
 
 
 def operation_layout(config):
     """An instruction with its number, the slots that it works on and the layer of the last GROUP. `skipped`: no slot is selected;
     `fault`: its error code, else 0."""
-    return data.StructLayout({"instruction": 8 * BYTES, "pc": 16, "mask": config.slots, "layer": index(config.layers + 1),
-                              "skipped": 1, "fault": 8})
+    return data.StructLayout(
+        {
+            "instruction": 8 * BYTES,
+            "pc": 16,
+            "mask": config.slots,
+            "layer": index(config.layers + 1),
+            "skipped": 1,
+            "fault": 8,
+        }
+    )
 
 
 class Issue(wiring.Component):
@@ -44,13 +53,28 @@ class Issue(wiring.Component):
     def __init__(self, config):
         self.config = config
         operation = operation_layout(config)
-        super().__init__({
-            "i": In(stream.Signature(operation)), "restart": In(1), "opening": Out(8 * BYTES), "turn": Out(1), "pending": Out(1),
-            **{name: Out(operation.members[name]) for name in ("instruction", "mask", "layer", "pc", "fault")},
-            "engine_start": Out(len(ENGINES)), "engine_done": In(len(ENGINES)), "engine_sent": In(len(ENGINES)), "taken": Out(1),
-            "empty": In(1), "passes": Out(32),
-            "ended": Out(1), "skipped": Out(1), "resting": Out(1),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(operation)),
+                "restart": In(1),
+                "opening": Out(8 * BYTES),
+                "turn": Out(1),
+                "pending": Out(1),
+                **{
+                    name: Out(operation.members[name])
+                    for name in ("instruction", "mask", "layer", "pc", "fault")
+                },
+                "engine_start": Out(len(ENGINES)),
+                "engine_done": In(len(ENGINES)),
+                "engine_sent": In(len(ENGINES)),
+                "taken": Out(1),
+                "empty": In(1),
+                "passes": Out(32),
+                "ended": Out(1),
+                "skipped": Out(1),
+                "resting": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -61,31 +85,54 @@ class Issue(wiring.Component):
         oldest = data.View(operation.shape(), Mux(pending, ending.as_value(), operation.as_value()))
         finished, passed = Signal(), Signal()
         m.d.comb += [
-            self.instruction.eq(oldest.instruction), self.layer.eq(oldest.layer), self.pc.eq(Mux(pending | queue.o.valid, oldest.pc, 0)),
-            self.opening.eq(operation.instruction), self.mask.eq(operation.mask), self.ended.eq(finished | self.skipped),
-            queue.o.ready.eq(self.taken | passed), self.resting.eq(queue.level + pending == self.ended),
+            self.instruction.eq(oldest.instruction),
+            self.layer.eq(oldest.layer),
+            self.pc.eq(Mux(pending | queue.o.valid, oldest.pc, 0)),
+            self.opening.eq(operation.instruction),
+            self.mask.eq(operation.mask),
+            self.ended.eq(finished | self.skipped),
+            queue.o.ready.eq(self.taken | passed),
+            self.resting.eq(queue.level + pending == self.ended),
         ]
         with m.If(self.restart):
             m.d.sync += self.passes.eq(0)
         with m.If(self.taken):
-            m.d.sync += [ending.eq(operation), pending.eq(1), self.turn.eq(~self.turn)]
+            m.d.sync += [
+                ending.eq(operation),
+                pending.eq(1),
+                self.turn.eq(~self.turn),
+            ]
         with m.Elif(finished):
             m.d.sync += pending.eq(0)
         with m.FSM() as fsm:
             running = fsm.ongoing("RUN")
-            m.d.comb += finished.eq((pending | running) & (_engine(oldest) & self.engine_done).any())
+            m.d.comb += finished.eq(
+                (pending | running) & (_engine(oldest) & self.engine_done).any()
+            )
             with m.State("IDLE"):
-                follows = fields(operation.instruction).follow & ~operation.skipped & (operation.fault == 0)
+                follows = (
+                    fields(operation.instruction).follow
+                    & ~operation.skipped
+                    & (operation.fault == 0)
+                )
                 with m.If(queue.o.valid & (~pending | follows)):
                     with m.If(operation.fault != 0):
                         m.d.sync += self.fault.eq(operation.fault)
                     with m.Elif(operation.skipped):
-                        m.d.comb += [self.skipped.eq(1), passed.eq(1)]
+                        m.d.comb += [
+                            self.skipped.eq(1),
+                            passed.eq(1),
+                        ]
                     with m.Else():
                         m.d.comb += self.engine_start.eq(_engine(operation))
                         m.next = "RUN"
             with m.State("RUN"):
-                m.d.comb += [self.taken.eq((_engine(operation) & self.engine_sent).any() & (~pending | finished)), passed.eq(~pending & finished)]
+                m.d.comb += [
+                    self.taken.eq(
+                        (_engine(operation) & self.engine_sent).any() & (~pending | finished)
+                    ),
+                    passed.eq(~pending & finished),
+                ]
                 with m.If(self.taken | passed):
                     m.next = "IDLE"
                 with m.If(passed & ~self.empty & _engine(operation)[ENGINES.index(Opcode.ADMIT)]):

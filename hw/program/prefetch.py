@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Weight streams from memory to the array, in the order of the program and ahead of it."""
+
 from amaranth import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -10,7 +11,7 @@ from hw.stream import Fifo
 
 __all__ = ["Prefetch", "stream_layout"]
 
-STREAMS = 4     # that wait or are on their way
+STREAMS = 4  # that wait or are on their way
 
 
 def stream_layout():
@@ -38,11 +39,19 @@ class Prefetch(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        super().__init__({
-            "i": In(stream.Signature(stream_layout())), "base": In(32), "size": In(32),
-            "o_request": Out(stream.Signature(request())), "words": In(stream.Signature(bus_word(config))),
-            "o": Out(stream.Signature(string_layout(config))), "reduction": Out(16), "groups": Out(16), "pc": Out(16),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(stream_layout())),
+                "base": In(32),
+                "size": In(32),
+                "o_request": Out(stream.Signature(request())),
+                "words": In(stream.Signature(bus_word(config))),
+                "o": Out(stream.Signature(string_layout(config))),
+                "reduction": Out(16),
+                "groups": Out(16),
+                "pc": Out(16),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -52,14 +61,19 @@ class Prefetch(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i), waiting.i)
         following, words = waiting.o.payload, self.words
         m.d.comb += [
-            self.o_request.payload.address.eq(self.base + following.address), self.o_request.payload.words.eq(following.beats),
-            self.o_request.payload.base.eq(self.base), self.o_request.payload.size.eq(self.size),
-            self.o_request.valid.eq(waiting.o.valid & arriving.i.ready), waiting.o.ready.eq(self.o_request.ready & arriving.i.ready),
+            self.o_request.payload.address.eq(self.base + following.address),
+            self.o_request.payload.words.eq(following.beats),
+            self.o_request.payload.base.eq(self.base),
+            self.o_request.payload.size.eq(self.size),
+            self.o_request.valid.eq(waiting.o.valid & arriving.i.ready),
+            waiting.o.ready.eq(self.o_request.ready & arriving.i.ready),
             arriving.i.valid.eq(waiting.o.valid & self.o_request.ready),
             *(arriving.i.payload[name].eq(following[name]) for name in _columns().members),
             *(getattr(self, name).eq(arriving.o.payload[name]) for name in _columns().members),
-            self.o.valid.eq(words.valid & arriving.o.valid), words.ready.eq(self.o.ready & arriving.o.valid),
-            self.o.payload.data.eq(words.payload.data), self.o.payload.first.eq(first),
+            self.o.valid.eq(words.valid & arriving.o.valid),
+            words.ready.eq(self.o.ready & arriving.o.valid),
+            self.o.payload.data.eq(words.payload.data),
+            self.o.payload.first.eq(first),
             arriving.o.ready.eq(words.valid & self.o.ready & words.payload.last),
         ]
         with m.If(words.valid & words.ready):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program on the chip: read from memory once for each queue, then instruction by instruction."""
+
 from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
@@ -26,20 +27,31 @@ class Program(wiring.Component):
     """
 
     def __init__(self):
-        super().__init__({
-            "i": In(stream.Signature(32)), "restart": In(1), "written": Out(range(CAPACITY * WORDS + 1)),
-            "fetch": In(1), "pc": In(16), "instruction": Out(32 * WORDS),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(32)),
+                "restart": In(1),
+                "written": Out(range(CAPACITY * WORDS + 1)),
+                "fetch": In(1),
+                "pc": In(16),
+                "instruction": Out(32 * WORDS),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.memory = memory = Memory(shape=32 * WORDS, depth=CAPACITY, init=[])
         write, read = memory.write_port(granularity=32), memory.read_port()
-        word, taken = self.written[:ceil_log2(WORDS)], Signal()
+        word, taken = self.written[: ceil_log2(WORDS)], Signal()
         m.d.comb += [
-            self.i.ready.eq(1), taken.eq(self.i.valid & (self.written != CAPACITY * WORDS)),
-            write.en.eq(Mux(taken, 1 << word, 0)), write.addr.eq(self.written[len(word):]), write.data.eq(self.i.payload.replicate(WORDS)),
-            read.en.eq(self.fetch), read.addr.eq(self.pc), self.instruction.eq(read.data),
+            self.i.ready.eq(1),
+            taken.eq(self.i.valid & (self.written != CAPACITY * WORDS)),
+            write.en.eq(Mux(taken, 1 << word, 0)),
+            write.addr.eq(self.written[len(word) :]),
+            write.data.eq(self.i.payload.replicate(WORDS)),
+            read.en.eq(self.fetch),
+            read.addr.eq(self.pc),
+            self.instruction.eq(read.data),
         ]
         with m.If(self.restart):
             m.d.sync += self.written.eq(0)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program: control flow and slot selection, ahead of the operations; `Issue` starts those one after another."""
+
 from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -42,25 +43,42 @@ class Sequencer(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        super().__init__({
-            "start": In(1), "program": In(32), "instructions": In(16), "layers": In(8),
-            "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
-            "o_fetch": Out(stream.Signature(data.StructLayout({"address": 32, "words": 16}))), "words": In(stream.Signature(32)),
-            "o_operation": Out(stream.Signature(operation_layout(config))), "o_stream": Out(stream.Signature(stream_layout())),
-            "ended": In(1), "resting": In(1), "empty": In(1), "present": In(len(ENGINES)), "busy": Out(1), "done": Out(1),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "program": In(32),
+                "instructions": In(16),
+                "layers": In(8),
+                "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
+                "o_fetch": Out(stream.Signature(data.StructLayout({"address": 32, "words": 16}))),
+                "words": In(stream.Signature(32)),
+                "o_operation": Out(stream.Signature(operation_layout(config))),
+                "o_stream": Out(stream.Signature(stream_layout())),
+                "ended": In(1),
+                "resting": In(1),
+                "empty": In(1),
+                "present": In(len(ENGINES)),
+                "busy": Out(1),
+                "done": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.program = self._program = program = Program()
         self._op, self._pc = fields(program.instruction), Signal(16)
         self._pending, self._group = Signal(self.config.slots), Signal(self.config.slots)
-        self._layer = Signal(index(self.config.layers + 1))     # of the last GROUP
-        self._last = Signal(self.config.slots)  # at the model's last layer in this pass, also after EXIT has moved others there
+        self._layer = Signal(index(self.config.layers + 1))  # of the last GROUP
+        self._last = Signal(
+            self.config.slots
+        )  # at the model's last layer in this pass, also after EXIT has moved others there
         wanted = Signal(range(CAPACITY * WORDS + 1))
         m.d.comb += [
-            self.o_fetch.payload.address.eq(self.program), self.o_fetch.payload.words.eq(self.instructions * WORDS),
-            wanted.eq(self.instructions * WORDS), program.i.payload.eq(self.words.payload), program.pc.eq(self._pc),
+            self.o_fetch.payload.address.eq(self.program),
+            self.o_fetch.payload.words.eq(self.instructions * WORDS),
+            wanted.eq(self.instructions * WORDS),
+            program.i.payload.eq(self.words.payload),
+            program.pc.eq(self._pc),
             program.restart.eq(self.start),
         ]
         with m.FSM() as fsm:
@@ -74,7 +92,10 @@ class Sequencer(wiring.Component):
                 with m.If(self.o_fetch.ready | (self.instructions == 0)):
                     m.next = "WORDS"
             with m.State("WORDS"):
-                m.d.comb += [self.words.ready.eq(1), program.i.valid.eq(self.words.valid)]
+                m.d.comb += [
+                    self.words.ready.eq(1),
+                    program.i.valid.eq(self.words.valid),
+                ]
                 with m.If(program.written == wanted):
                     m.next = "FETCH"
             with m.State("FETCH"):
@@ -97,8 +118,12 @@ class Sequencer(wiring.Component):
         op, operation = self._op, self.o_operation.payload
         engine = Cat(op.opcode == opcode for opcode in ENGINES) & self.present
         mask = self._selected(m)
-        m.d.comb += [operation.pc.eq(self._pc), operation.layer.eq(self._layer), operation.mask.eq(mask),
-                     operation.instruction.eq(self._program.instruction)]
+        m.d.comb += [
+            operation.pc.eq(self._pc),
+            operation.layer.eq(self._layer),
+            operation.mask.eq(mask),
+            operation.instruction.eq(self._program.instruction),
+        ]
         with m.If(self._pc >= self.instructions):
             self._fail(m)
         with m.Elif(op.opcode == Opcode.HALT):
@@ -114,7 +139,10 @@ class Sequencer(wiring.Component):
 
     def _fail(self, m):
         """An illegal instruction, reported when everything before it has ended."""
-        m.d.comb += [self.o_operation.valid.eq(1), self.o_operation.payload.fault.eq(Error.ILLEGAL_OPCODE)]
+        m.d.comb += [
+            self.o_operation.valid.eq(1),
+            self.o_operation.payload.fault.eq(Error.ILLEGAL_OPCODE),
+        ]
         with m.If(self.o_operation.ready):
             m.next = "FAULT"
 
@@ -125,10 +153,14 @@ class Sequencer(wiring.Component):
         request, operation = self.o_stream, self.o_operation
         barrier = Signal()
         m.d.comb += [
-            request.payload.address.eq(op.address + self._layer * self._stride(op)), request.payload.beats.eq(op.beats),
-            request.payload.reduction.eq(op.reduction), request.payload.groups.eq(op.groups), request.payload.pc.eq(self._pc),
+            request.payload.address.eq(op.address + self._layer * self._stride(op)),
+            request.payload.beats.eq(op.beats),
+            request.payload.reduction.eq(op.reduction),
+            request.payload.groups.eq(op.groups),
+            request.payload.pc.eq(self._pc),
             request.valid.eq(wants & ~asked),
-            operation.valid.eq(~wants | asked | request.ready), operation.payload.skipped.eq(skipped),
+            operation.valid.eq(~wants | asked | request.ready),
+            operation.payload.skipped.eq(skipped),
             barrier.eq(Cat(op.opcode == opcode for opcode in BARRIERS).any() & ~skipped),
         ]
         m.d.sync += asked.eq((asked | (request.valid & request.ready)) & ~operation.ready)
@@ -147,7 +179,10 @@ class Sequencer(wiring.Component):
         """The slot table is up to date."""
         self._go(m, self._pc)
         with m.If(self._op.opcode == Opcode.ADMIT):
-            m.d.sync += [self._pending.eq(self._resident()), self._last.eq(Cat(slot.layer + 1 == self.layers for slot in self._slots()))]
+            m.d.sync += [
+                self._pending.eq(self._resident()),
+                self._last.eq(Cat(slot.layer + 1 == self.layers for slot in self._slots())),
+            ]
             with m.If(self.empty):
                 m.next = "REST"
 
@@ -164,7 +199,11 @@ class Sequencer(wiring.Component):
                 m.d.comb += layer.eq(slot.layer)
         group = Signal(self.config.slots)
         m.d.comb += group.eq(self._pending & Cat(slot.layer == layer for slot in self._slots()))
-        m.d.sync += [self._group.eq(group), self._layer.eq(layer), self._pending.eq(self._pending & ~group)]
+        m.d.sync += [
+            self._group.eq(group),
+            self._layer.eq(layer),
+            self._pending.eq(self._pending & ~group),
+        ]
         self._go(m, Mux(self._pending == 0, self._op.target, self._pc + 1))
 
     def _resident(self):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """ADMIT: sentences that `Staging` has prepared into free slots; bad ones get their result at once."""
+
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -32,26 +33,52 @@ class Admission(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        super().__init__({
-            "start": In(1), "restart": In(1), "done": Out(1), "empty": Out(1),
-            "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
-            "count": In(32), "slot_limit": In(8), "total": In(16),
-            "i_sentence": In(stream.Signature(sentence_layout(config))), "i_row": In(stream.Signature(index(config.physical_rows))),
-            "i_staged": In(stream.Signature(data.StructLayout({"status": 8, "detail": 16}))),
-            "o_rows": Out(stream.Signature(command_layout(config))), "rows_done": In(1),
-            "o_begin": Out(stream.Signature(data.StructLayout(
-                {"slot": 8, "sentence": 32, "tag": 32, "deadline": 32, "count": 16}))),
-            "o_finish": Out(stream.Signature(data.StructLayout({"slot": 8, "status": 8, "detail": 16}))),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "restart": In(1),
+                "done": Out(1),
+                "empty": Out(1),
+                "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
+                "count": In(32),
+                "slot_limit": In(8),
+                "total": In(16),
+                "i_sentence": In(stream.Signature(sentence_layout(config))),
+                "i_row": In(stream.Signature(index(config.physical_rows))),
+                "i_staged": In(stream.Signature(data.StructLayout({"status": 8, "detail": 16}))),
+                "o_rows": Out(stream.Signature(command_layout(config))),
+                "rows_done": In(1),
+                "o_begin": Out(
+                    stream.Signature(
+                        data.StructLayout(
+                            {"slot": 8, "sentence": 32, "tag": 32, "deadline": 32, "count": 16}
+                        )
+                    )
+                ),
+                "o_finish": Out(
+                    stream.Signature(data.StructLayout({"slot": 8, "status": 8, "detail": 16}))
+                ),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
-        self._sentence, self._slot = Signal(32), Signal(8)  # next of the queue; the slot that it gets
-        self._wanted, self._appended = Signal(index(self.config.positions + 1)), Signal(index(self.config.positions + 1))  # its rows
+        self._sentence, self._slot = (
+            Signal(32),
+            Signal(8),
+        )  # next of the queue; the slot that it gets
+        self._wanted, self._appended = (
+            Signal(index(self.config.positions + 1)),
+            Signal(index(self.config.positions + 1)),
+        )  # its rows
         begin, finish, head = self.o_begin.payload, self.o_finish.payload, self.i_sentence.payload
         m.d.comb += [
-            begin.slot.eq(self._slot), begin.sentence.eq(self._sentence), begin.tag.eq(head.tag), begin.deadline.eq(head.deadline),
-            begin.count.eq(head.count), finish.slot.eq(self._slot),
+            begin.slot.eq(self._slot),
+            begin.sentence.eq(self._sentence),
+            begin.tag.eq(head.tag),
+            begin.deadline.eq(head.deadline),
+            begin.count.eq(head.count),
+            finish.slot.eq(self._slot),
         ]
         with m.If(self.restart):
             m.d.sync += self._sentence.eq(0)
@@ -74,10 +101,16 @@ class Admission(wiring.Component):
             for i, slot in reversed(list(enumerate(self._slots()))):
                 with m.If(~slot.resident):
                     m.d.sync += self._slot.eq(i)
-            m.d.sync += [self._wanted.eq(head.rows), self._appended.eq(0)]
+            m.d.sync += [
+                self._wanted.eq(head.rows),
+                self._appended.eq(0),
+            ]
             none = (self._sentence == self.count) | (sum(resident) >= self.slot_limit)
             with m.If(none | (self.i_sentence.valid & (self.total + head.rows > self.config.rows))):
-                m.d.comb += [self.done.eq(1), self.empty.eq(resident == 0)]
+                m.d.comb += [
+                    self.done.eq(1),
+                    self.empty.eq(resident == 0),
+                ]
                 m.next = "IDLE"
             with m.Elif(self.i_sentence.valid):
                 m.next = "BEGIN"
@@ -91,10 +124,16 @@ class Admission(wiring.Component):
     def _append(self, m):
         """When it is staged, its slot and rows."""
         status, detail = Signal(8), Signal(16)
-        m.d.comb += [self.o_finish.payload.status.eq(status), self.o_finish.payload.detail.eq(detail)]
+        m.d.comb += [
+            self.o_finish.payload.status.eq(status),
+            self.o_finish.payload.detail.eq(detail),
+        ]
         with m.State("STAGED"):
             m.d.comb += self.i_staged.ready.eq(1)
-            m.d.sync += [status.eq(self.i_staged.payload.status), detail.eq(self.i_staged.payload.detail)]
+            m.d.sync += [
+                status.eq(self.i_staged.payload.status),
+                detail.eq(self.i_staged.payload.detail),
+            ]
             with m.If(self.i_staged.valid):
                 m.next = "PLACE"
                 with m.If(self._wanted == 0):
@@ -130,9 +169,13 @@ class Admission(wiring.Component):
 
     def _rows(self, m, command, following):
         m.d.comb += [
-            self.o_rows.valid.eq(1), self.o_rows.payload.command.eq(command), self.o_rows.payload.slot.eq(self._slot),
-            self.o_rows.payload.sentence.eq(self._sentence - 1), self.o_rows.payload.position.eq(self._appended),
-            self.o_rows.payload.physical.eq(self.i_row.payload), self.o_rows.payload.mask.eq(0),
+            self.o_rows.valid.eq(1),
+            self.o_rows.payload.command.eq(command),
+            self.o_rows.payload.slot.eq(self._slot),
+            self.o_rows.payload.sentence.eq(self._sentence - 1),
+            self.o_rows.payload.position.eq(self._appended),
+            self.o_rows.payload.physical.eq(self.i_row.payload),
+            self.o_rows.payload.mask.eq(0),
             self.o_rows.payload.release.eq(Mux(command == Command.COMPACT, 1 << self._slot, 0)),
         ]
         with m.If(self.o_rows.ready):

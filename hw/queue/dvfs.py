@@ -13,7 +13,7 @@ from hw.rows.rows import index, slot_layout
 
 __all__ = ["Dvfs", "dvfs_ports"]
 
-CYCLES = unsigned(32)                         # cycles of a pass; deadlines, in cycles of the highest point
+CYCLES = unsigned(32)  # cycles of a pass; deadlines, in cycles of the highest point
 TIME = signed(CYCLES.width + PERIOD_FRAC + 2)  # cycles of the highest point, differences wrap
 LAYER = unsigned(8)
 LENGTHS = periods()
@@ -22,7 +22,11 @@ HIGHEST = len(FREQUENCIES) - 1
 
 def dvfs_ports():
     """The request port, a four-phase handshake: `code`, an index into FREQUENCIES, is stable while `request` is high."""
-    return {"dvfs_code": Out(index(len(FREQUENCIES))), "dvfs_request": Out(1), "dvfs_acknowledge": In(1)}
+    return {
+        "dvfs_code": Out(index(len(FREQUENCIES))),
+        "dvfs_request": Out(1),
+        "dvfs_acknowledge": In(1),
+    }
 
 
 class Dvfs(wiring.Component):
@@ -52,27 +56,50 @@ class Dvfs(wiring.Component):
     def __init__(self, config):
         self._config = config
         slots = config.slots
-        super().__init__({
-            "table_write_valid": In(1), "table_write": In(data.StructLayout({"address": index(BINS), "data": LAYER})),
-            "admit_valid": In(1), "admit": In(data.StructLayout({"slot": index(slots), "deadline": CYCLES})),
-            "verdict_valid": In(1), "verdict": In(data.StructLayout({"slot": index(slots), "entropy": THRESHOLD})),
-            "slots": In(data.ArrayLayout(slot_layout(config), slots)), "total": In(index(config.rows + 1)),
-            "layers": In(LAYER), "begin": In(1), "through": In(1), "end": In(1),
-            "predicted": Out(data.ArrayLayout(LAYER, slots)),
-            **dvfs_ports(),
-        })
+        super().__init__(
+            {
+                "table_write_valid": In(1),
+                "table_write": In(data.StructLayout({"address": index(BINS), "data": LAYER})),
+                "admit_valid": In(1),
+                "admit": In(data.StructLayout({"slot": index(slots), "deadline": CYCLES})),
+                "verdict_valid": In(1),
+                "verdict": In(data.StructLayout({"slot": index(slots), "entropy": THRESHOLD})),
+                "slots": In(data.ArrayLayout(slot_layout(config), slots)),
+                "total": In(index(config.rows + 1)),
+                "layers": In(LAYER),
+                "begin": In(1),
+                "through": In(1),
+                "end": In(1),
+                "predicted": Out(data.ArrayLayout(LAYER, slots)),
+                **dvfs_ports(),
+            }
+        )
         tiles = index(config.tiles + 1)
         self._time, self._now = Signal(TIME), Signal(TIME)  # now, and at the decision
-        self._deadlines, self._limited = Signal(data.ArrayLayout(TIME, slots)), Signal(slots)  # limited: has a deadline
+        self._deadlines, self._limited = (
+            Signal(data.ArrayLayout(TIME, slots)),
+            Signal(slots),
+        )  # limited: has a deadline
         self._cycles, self._rows = Signal(CYCLES), Signal.like(self.total)  # of the last pass
-        self._tiles, self._pass_tiles, self._rest = Signal(tiles), Signal(tiles), Signal.like(self.total)
-        self._number, self._any = Signal(range(slots + 1)), Signal()        # slot in turn; one has a deadline
-        self._best = Signal(index(len(FREQUENCIES)))                        # lowest point for the slots so far
+        self._tiles, self._pass_tiles, self._rest = (
+            Signal(tiles),
+            Signal(tiles),
+            Signal.like(self.total),
+        )
+        self._number, self._any = (
+            Signal(range(slots + 1)),
+            Signal(),
+        )  # slot in turn; one has a deadline
+        self._best = Signal(index(len(FREQUENCIES)))  # lowest point for the slots so far
         self._target, self._current = (Signal(self._best.shape(), init=HIGHEST) for _ in range(2))
-        self._scaled = Signal(CYCLES.width + tiles.width)                   # cycles * tiles
-        self._work, self._left = (Signal(self._scaled.shape().width + LAYER.width) for _ in range(2))
+        self._scaled = Signal(CYCLES.width + tiles.width)  # cycles * tiles
+        self._work, self._left = (
+            Signal(self._scaled.shape().width + LAYER.width) for _ in range(2)
+        )
         self._budget, self._ahead = Signal(len(self._left) + tiles.width), Signal(LAYER)
-        self._multiplier = SerialMultiplier(len(self._work), max(tiles.width, LENGTHS[0].bit_length(), LAYER.width))
+        self._multiplier = SerialMultiplier(
+            len(self._work), max(tiles.width, LENGTHS[0].bit_length(), LAYER.width)
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -85,10 +112,20 @@ class Dvfs(wiring.Component):
         with m.FSM():
             with m.State("Idle"):
                 with m.If(stale):
-                    m.d.sync += [stale.eq(0), self._now.eq(self._time), self._number.eq(0), self._any.eq(0), self._best.eq(0)]
-                    m.d.sync += [self._rest.eq(self.total), self._tiles.eq(0), self._pass_tiles.eq(0)]
+                    m.d.sync += [
+                        stale.eq(0),
+                        self._now.eq(self._time),
+                        self._number.eq(0),
+                        self._any.eq(0),
+                        self._best.eq(0),
+                    ]
+                    m.d.sync += [
+                        self._rest.eq(self.total),
+                        self._tiles.eq(0),
+                        self._pass_tiles.eq(0),
+                    ]
                     m.next = "Tiles"
-            with m.State("Tiles"):     # rows / T, rounded up
+            with m.State("Tiles"):  # rows / T, rounded up
                 self._divide(m, self._tiles, "PassTiles")
             with m.State("PassTiles"):
                 self._divide(m, self._pass_tiles, "Scale")
@@ -96,7 +133,7 @@ class Dvfs(wiring.Component):
                 with m.If(multiplier.multiply(m, self._cycles, self._tiles)):
                     m.d.sync += self._scaled.eq(multiplier.product)
                     m.next = "Slot"
-            with m.State("Slot"):      # the next slot with a deadline
+            with m.State("Slot"):  # the next slot with a deadline
                 self._slot(m)
             with m.State("Budget"):
                 with m.If(multiplier.multiply(m, self._left, self._pass_tiles)):
@@ -106,7 +143,7 @@ class Dvfs(wiring.Component):
                 with m.If(multiplier.multiply(m, self._scaled, self._ahead)):
                     m.d.sync += self._work.eq(multiplier.product)
                     m.next = "Compare"
-            with m.State("Compare"):   # climb until the deadline is met
+            with m.State("Compare"):  # climb until the deadline is met
                 with m.If(multiplier.multiply(m, self._work, Array(LENGTHS)[self._best])):
                     with m.If((multiplier.product > self._budget) & (self._best != HIGHEST)):
                         m.d.sync += self._best.eq(self._best + 1)
@@ -114,7 +151,9 @@ class Dvfs(wiring.Component):
                         m.d.sync += self._number.eq(self._number + 1)
                         m.next = "Slot"
             with m.State("Decide"):
-                m.d.sync += self._target.eq(Mux(self._any & (self._cycles != 0), self._best, HIGHEST))
+                m.d.sync += self._target.eq(
+                    Mux(self._any & (self._cycles != 0), self._best, HIGHEST)
+                )
                 m.next = "Idle"
         with m.If(self.begin):
             m.d.sync += stale.eq(1)
@@ -126,7 +165,10 @@ class Dvfs(wiring.Component):
             m.next = following
         with m.Else():
             lanes = self._config.tokens
-            m.d.sync += [self._rest.eq(Mux(self._rest > lanes, self._rest - lanes, 0)), quotient.eq(quotient + 1)]
+            m.d.sync += [
+                self._rest.eq(Mux(self._rest > lanes, self._rest - lanes, 0)),
+                quotient.eq(quotient + 1),
+            ]
 
     def _slot(self, m):
         number, slot = self._number, Array(self.slots)[self._number]
@@ -138,7 +180,7 @@ class Dvfs(wiring.Component):
         with m.Elif(slot.resident & self._limited.bit_select(number, 1)):
             m.d.sync += [
                 self._any.eq(1),
-                self._left.eq(Mux(left[:TIME.width].as_signed() > 0, left[:TIME.width - 1], 0)),
+                self._left.eq(Mux(left[: TIME.width].as_signed() > 0, left[: TIME.width - 1], 0)),
                 self._ahead.eq(Mux(ahead > 1, ahead, 1)),
             ]
             m.next = "Budget"
@@ -167,7 +209,10 @@ class Dvfs(wiring.Component):
             write.en.eq(self.table_write_valid),
             read.addr.eq(Mux(bin_number > BINS - 1, BINS - 1, bin_number)),
         ]
-        m.d.sync += [valid.eq(self.verdict_valid), slot.eq(self.verdict.slot)]
+        m.d.sync += [
+            valid.eq(self.verdict_valid),
+            slot.eq(self.verdict.slot),
+        ]
         for i, predicted in enumerate(self.predicted):
             with m.If(valid & (slot == i) & (predicted == 0)):
                 m.d.sync += predicted.eq(read.data)
@@ -178,15 +223,35 @@ class Dvfs(wiring.Component):
         running, through = Signal(), Signal()
         m.d.sync += counter.eq(counter + 1)
         with m.If(self.through & ~through):
-            m.d.sync += [rows.eq(self.total), through.eq(1)]
+            m.d.sync += [
+                rows.eq(self.total),
+                through.eq(1),
+            ]
         with m.If(self.end & running & through):
-            m.d.sync += [self._cycles.eq(counter), self._rows.eq(rows), running.eq(0)]
+            m.d.sync += [
+                self._cycles.eq(counter),
+                self._rows.eq(rows),
+                running.eq(0),
+            ]
         with m.If(self.begin):
-            m.d.sync += [counter.eq(1), running.eq(1), through.eq(0)]
+            m.d.sync += [
+                counter.eq(1),
+                running.eq(1),
+                through.eq(0),
+            ]
 
     def _request(self, m):
         known = Signal()  # a request has been acknowledged since reset
         with m.If(self.dvfs_request & self.dvfs_acknowledge):
-            m.d.sync += [self.dvfs_request.eq(0), self._current.eq(self.dvfs_code), known.eq(1)]
-        with m.Elif(~self.dvfs_request & ~self.dvfs_acknowledge & (~known | (self._target != self._current))):
-            m.d.sync += [self.dvfs_request.eq(1), self.dvfs_code.eq(self._target)]
+            m.d.sync += [
+                self.dvfs_request.eq(0),
+                self._current.eq(self.dvfs_code),
+                known.eq(1),
+            ]
+        with m.Elif(
+            ~self.dvfs_request & ~self.dvfs_acknowledge & (~known | (self._target != self._current))
+        ):
+            m.d.sync += [
+                self.dvfs_request.eq(1),
+                self.dvfs_code.eq(self._target),
+            ]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Embedding: word + position + segment rows, read through the read-only port. golden_model/embedding.py specifies the sum."""
+
 from amaranth import Module, Mux, ResetInserter, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
@@ -21,7 +22,7 @@ __all__ = ["Embedder", "feature_layout", "token_layout"]
 
 SHIFT_LOW, SHIFT_HIGH = -8, 31  # of the program's shifts
 TABLES = 3
-TOKENS = 4                      # that may be inside: enough for the rows that are looked up ahead
+TOKENS = 4  # that may be inside: enough for the rows that are looked up ahead
 
 
 def token_layout():
@@ -64,15 +65,29 @@ class Embedder(wiring.Component):
     def __init__(self, config):
         self._config = config
         shift = In(signed(6))
-        super().__init__({
-            "i": In(stream.Signature(token_layout())), "feature_valid": Out(1), "feature": Out(feature_layout()),
-            "o_done": Out(stream.Signature(data.StructLayout({"row": 16, "status": 8}))),
-            "base": In(32), "size": In(32), "table": In(embedding_layout()),
-            "word_shift": shift, "position_shift": shift, "segment_shift": shift,
-            "loading": In(1), "i_request": In(stream.Signature(request())), "o_data": Out(stream.Signature(bus_word(config))),
-            "error": Out(ERROR), "abort": In(1), "idle": Out(1), "saturated": Out(1), "failed": Out(1),
-            "bus": Out(axi.read(config.bus_bits)),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(token_layout())),
+                "feature_valid": Out(1),
+                "feature": Out(feature_layout()),
+                "o_done": Out(stream.Signature(data.StructLayout({"row": 16, "status": 8}))),
+                "base": In(32),
+                "size": In(32),
+                "table": In(embedding_layout()),
+                "word_shift": shift,
+                "position_shift": shift,
+                "segment_shift": shift,
+                "loading": In(1),
+                "i_request": In(stream.Signature(request())),
+                "o_data": Out(stream.Signature(bus_word(config))),
+                "error": Out(ERROR),
+                "abort": In(1),
+                "idle": Out(1),
+                "saturated": Out(1),
+                "failed": Out(1),
+                "bus": Out(axi.read(config.bus_bits)),
+            }
+        )
 
     def elaborate(self, platform):
         m, core = Module(), Module()
@@ -82,13 +97,26 @@ class Embedder(wiring.Component):
         self._fetcher, self._decoder = RowFetcher(self._config), RowDecoder(self._config)
         for name, block in (("fetcher", self._fetcher), ("decoder", self._decoder)):
             core.submodules[name] = ResetInserter(self._recover)(block)
-        core.submodules.tokens = self._tokens = Fifo(data.StructLayout({"row": 16, "status": ERROR}), TOKENS)
-        self._index, self._status = Signal(range(TABLES)), Signal(ERROR)    # table of the row that arrives; first error of its token
-        self._error, self._open = Signal(ERROR), Signal()       # the port's failure; a row may be decoded
+        core.submodules.tokens = self._tokens = Fifo(
+            data.StructLayout({"row": 16, "status": ERROR}), TOKENS
+        )
+        self._index, self._status = (
+            Signal(range(TABLES)),
+            Signal(ERROR),
+        )  # table of the row that arrives; first error of its token
+        self._error, self._open = (
+            Signal(ERROR),
+            Signal(),
+        )  # the port's failure; a row may be decoded
         asking, sitting = self._number(core), self._sequence(core, self._accumulate(core))
         self._share(m)
-        m.d.comb += [reader.abort.eq(self.abort | self._recover), self.error.eq(reader.error),
-                     self.idle.eq(reader.idle & self._fetcher.idle & ~asking & sitting & (self._tokens.level == 0))]
+        m.d.comb += [
+            reader.abort.eq(self.abort | self._recover),
+            self.error.eq(reader.error),
+            self.idle.eq(
+                reader.idle & self._fetcher.idle & ~asking & sitting & (self._tokens.level == 0)
+            ),
+        ]
         wiring.connect(m, reader.bus, wiring.flipped(self.bus))
         return m
 
@@ -97,12 +125,24 @@ class Embedder(wiring.Component):
         row, reader = self._fetcher, self._reader
         m.d.comb += [
             reader.i_request.valid.eq(Mux(self.loading, self.i_request.valid, row.o_request.valid)),
-            reader.i_request.payload.eq(Mux(self.loading, self.i_request.payload.as_value(), row.o_request.payload.as_value())),
-            self.i_request.ready.eq(reader.i_request.ready & self.loading), row.o_request.ready.eq(reader.i_request.ready & ~self.loading),
-            self.o_data.payload.eq(reader.o.payload), row.i_data.payload.eq(reader.o.payload),
-            self.o_data.valid.eq(reader.o.valid & self.loading), row.i_data.valid.eq(reader.o.valid & ~self.loading),
+            reader.i_request.payload.eq(
+                Mux(
+                    self.loading,
+                    self.i_request.payload.as_value(),
+                    row.o_request.payload.as_value(),
+                )
+            ),
+            self.i_request.ready.eq(reader.i_request.ready & self.loading),
+            row.o_request.ready.eq(reader.i_request.ready & ~self.loading),
+            self.o_data.payload.eq(reader.o.payload),
+            row.i_data.payload.eq(reader.o.payload),
+            self.o_data.valid.eq(reader.o.valid & self.loading),
+            row.i_data.valid.eq(reader.o.valid & ~self.loading),
             reader.o.ready.eq(Mux(self.loading, self.o_data.ready, row.i_data.ready)),
-            row.base.eq(self.base), row.size.eq(self.size), row.table.eq(self.table), self._error.eq(Mux(self.loading, 0, reader.error)),
+            row.base.eq(self.base),
+            row.size.eq(self.size),
+            row.table.eq(self.table),
+            self._error.eq(Mux(self.loading, 0, reader.error)),
         ]
 
     def _number(self, m):
@@ -115,17 +155,30 @@ class Embedder(wiring.Component):
             self._tokens.i.payload.row.eq(self.i.payload.row),
             self._tokens.i.payload.status.eq(Mux(unknown, Error.SENTENCE_TOKEN, Error.NONE)),
             self._tokens.i.valid.eq(self.i.valid & self.i.ready),
-            self.i.ready.eq(self._tokens.i.ready & ~asking & ~stopped & ~self.loading), numbers.valid.eq(asking),
+            self.i.ready.eq(self._tokens.i.ready & ~asking & ~stopped & ~self.loading),
+            numbers.valid.eq(asking),
         ]
         with m.Switch(index):
-            for number, row in enumerate((token.token[:31], table.vocabulary + token.position,
-                                          table.vocabulary + table.positions + token.token[31])):
+            for number, row in enumerate(
+                (
+                    token.token[:31],
+                    table.vocabulary + token.position,
+                    table.vocabulary + table.positions + token.token[31],
+                )
+            ):
                 with m.Case(number):
                     m.d.comb += numbers.payload.eq(row)
         with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [token.eq(self.i.payload), index.eq(0), asking.eq(~unknown)]
+            m.d.sync += [
+                token.eq(self.i.payload),
+                index.eq(0),
+                asking.eq(~unknown),
+            ]
         with m.Elif(numbers.valid & numbers.ready):
-            m.d.sync += [index.eq(index + 1), asking.eq(index != TABLES - 1)]
+            m.d.sync += [
+                index.eq(index + 1),
+                asking.eq(index != TABLES - 1),
+            ]
         with m.If(stopped):
             m.d.sync += asking.eq(0)
         return asking
@@ -134,11 +187,17 @@ class Embedder(wiring.Component):
         """A token's three rows, then its end; when the port has failed, the end of all tokens. Returns whether it rests."""
         tokens, decoder, error, sitting = self._tokens.o, self._decoder, self._error, Signal()
         broken = Mux(error == Error.WINDOW, Error.SENTENCE_CHECK, Error.EMBEDDING_BUS)
-        m.d.comb += [self.o_done.payload.row.eq(tokens.payload.row), self.o_done.payload.status.eq(self._status)]
+        m.d.comb += [
+            self.o_done.payload.row.eq(tokens.payload.row),
+            self.o_done.payload.status.eq(self._status),
+        ]
         with m.FSM():
             with m.State("Idle"):
                 m.d.comb += sitting.eq(1)
-                m.d.sync += [self._index.eq(0), self._status.eq(tokens.payload.status)]
+                m.d.sync += [
+                    self._index.eq(0),
+                    self._status.eq(tokens.payload.status),
+                ]
                 with m.If(tokens.valid):
                     m.next = "Row"
                     with m.If(tokens.payload.status != Error.NONE):
@@ -151,7 +210,9 @@ class Embedder(wiring.Component):
                     m.d.sync += self._status.eq(broken)
                     m.next = "Done"
                 with m.Elif(decoder.done):
-                    m.d.sync += self._status.eq(Mux(self._status == Error.NONE, decoder.status, self._status))
+                    m.d.sync += self._status.eq(
+                        Mux(self._status == Error.NONE, decoder.status, self._status)
+                    )
                     m.next = "Settle"
             with m.State("Settle"):
                 with m.If(~busy):
@@ -162,7 +223,10 @@ class Embedder(wiring.Component):
             with m.State("Done"):
                 m.d.comb += self.o_done.valid.eq(1)
                 with m.If(self.o_done.ready):
-                    m.d.comb += [tokens.ready.eq(1), self.failed.eq(self._status == Error.SENTENCE_CHECK)]
+                    m.d.comb += [
+                        tokens.ready.eq(1),
+                        self.failed.eq(self._status == Error.SENTENCE_CHECK),
+                    ]
                     m.next = "Idle"
             with m.State("Recover"):
                 m.d.comb += self._recover.eq(1)
@@ -178,27 +242,47 @@ class Embedder(wiring.Component):
         width = config.format.decoded_bits - SHIFT_LOW + 2  # three shifted rows
         m.submodules.sums = sums = Memory(shape=signed(width), depth=config.embedding, init=[])
         read, write = sums.read_port(), sums.write_port()
-        shift, decoded, shifted = Signal(signed(6)), Signal(signed(config.format.decoded_bits)), Signal(signed(width))
+        shift, decoded, shifted = (
+            Signal(signed(6)),
+            Signal(signed(config.format.decoded_bits)),
+            Signal(signed(width)),
+        )
         valid, feature, total = Signal(2), (Signal(16), Signal(16)), Signal(signed(width))
         first, last = self._index == 0, self._index == TABLES - 1
         with m.Switch(self._index):
-            for index, amount in enumerate((self.word_shift, self.position_shift, self.segment_shift)):
+            for index, amount in enumerate(
+                (self.word_shift, self.position_shift, self.segment_shift)
+            ):
                 with m.Case(index):
                     m.d.comb += shift.eq(amount)
         value, changed = saturate(m, total, ACT.width)
         leaves = valid[1] & last & (self._status == Error.NONE)
         m.d.sync += [
-            valid.eq(decoder.code_valid | valid << 1), feature[0].eq(decoder.feature), feature[1].eq(feature[0]),
-            decoded.eq(decode(decoder.code, config.format)), shifted.eq(round_shift(m, decoded, shift, SHIFT_LOW, SHIFT_HIGH)),
-            self.feature_valid.eq(leaves), self.saturated.eq(leaves & changed),
-            self.feature.row.eq(self._tokens.o.payload.row), self.feature.feature.eq(feature[1]), self.feature.value.eq(value),
+            valid.eq(decoder.code_valid | valid << 1),
+            feature[0].eq(decoder.feature),
+            feature[1].eq(feature[0]),
+            decoded.eq(decode(decoder.code, config.format)),
+            shifted.eq(round_shift(m, decoded, shift, SHIFT_LOW, SHIFT_HIGH)),
+            self.feature_valid.eq(leaves),
+            self.saturated.eq(leaves & changed),
+            self.feature.row.eq(self._tokens.o.payload.row),
+            self.feature.feature.eq(feature[1]),
+            self.feature.value.eq(value),
             self.feature.last.eq(feature[1] == self.table.width - 1),
         ]
         m.d.comb += [
-            decoder.width.eq(self.table.width), total.eq(shifted + Mux(first, 0, read.data)),
-            read.en.eq(valid[0]), read.addr.eq(feature[0]), write.en.eq(valid[1]), write.addr.eq(feature[1]), write.data.eq(total),
+            decoder.width.eq(self.table.width),
+            total.eq(shifted + Mux(first, 0, read.data)),
+            read.en.eq(valid[0]),
+            read.addr.eq(feature[0]),
+            write.en.eq(valid[1]),
+            write.addr.eq(feature[1]),
+            write.data.eq(total),
         ]
         wiring.connect(m, self._fetcher.o, decoder.i)
-        m.d.comb += [decoder.i_row.payload.eq(self._fetcher.o_row.payload), decoder.i_row.valid.eq(self._fetcher.o_row.valid & self._open),
-                     self._fetcher.o_row.ready.eq(decoder.i_row.ready & self._open)]
+        m.d.comb += [
+            decoder.i_row.payload.eq(self._fetcher.o_row.payload),
+            decoder.i_row.valid.eq(self._fetcher.o_row.valid & self._open),
+            self._fetcher.o_row.ready.eq(decoder.i_row.ready & self._open),
+        ]
         return decoder.code_valid | valid.any() | self.feature_valid

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One row of the embedding image: decoded from its bitmask, checked."""
+
 from amaranth import Module, Mux, Signal
 from amaranth.lib import crc, stream, wiring
 from amaranth.lib.crc.catalog import CRC8_SMBUS
@@ -36,10 +37,18 @@ class RowDecoder(wiring.Component):
     def __init__(self, config):
         self._config = config
         self._check = "embedding_check" in config.units
-        super().__init__({
-            "width": In(16), "i_row": In(stream.Signature(row_layout(config))), "i": In(stream.Signature(word())),
-            "code_valid": Out(1), "feature": Out(16), "code": Out(code(config)), "done": Out(1), "status": Out(ERROR),
-        })
+        super().__init__(
+            {
+                "width": In(16),
+                "i_row": In(stream.Signature(row_layout(config))),
+                "i": In(stream.Signature(word())),
+                "code_valid": Out(1),
+                "feature": Out(16),
+                "code": Out(code(config)),
+                "done": Out(1),
+                "status": Out(ERROR),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -50,8 +59,12 @@ class RowDecoder(wiring.Component):
             with m.State("Idle"):
                 m.d.comb += self.i_row.ready.eq(1)
                 with m.If(self.i_row.valid):
-                    m.d.sync += [self.status.eq(Mux(self.i_row.payload.bad, Error.SENTENCE_CHECK, Error.NONE)),
-                                 self._left.eq(self.i_row.payload.length)]
+                    m.d.sync += [
+                        self.status.eq(
+                            Mux(self.i_row.payload.bad, Error.SENTENCE_CHECK, Error.NONE)
+                        ),
+                        self._left.eq(self.i_row.payload.length),
+                    ]
                     m.next = "Mask low"
                     with m.If(self.i_row.payload.bad):
                         m.next = "Finish"
@@ -69,23 +82,44 @@ class RowDecoder(wiring.Component):
         """The words byte by byte: in a cycle with `_want`, `_taken` or, past the row's end, `_missing`."""
         lane, i = Signal(2), self.i
         self._left = Signal(range(longest_row(self._config.embedding) + 1))
-        self._want, self._taken, self._missing, self._byte, self._last = Signal(), Signal(), Signal(), Signal(8), Signal()
+        self._want, self._taken, self._missing, self._byte, self._last = (
+            Signal(),
+            Signal(),
+            Signal(),
+            Signal(8),
+            Signal(),
+        )
         m.d.comb += [
-            self._byte.eq(i.payload.data.word_select(lane, 8)), self._missing.eq(self._want & (self._left == 0)),
+            self._byte.eq(i.payload.data.word_select(lane, 8)),
+            self._missing.eq(self._want & (self._left == 0)),
             self._taken.eq(self._want & i.valid & (self._left != 0)),
         ]
         with m.If(self._taken):
             m.d.comb += i.ready.eq(lane == 3)
-            m.d.sync += [lane.eq(lane + 1), self._left.eq(self._left - 1), self._last.eq(i.payload.last & (lane == 3))]
+            m.d.sync += [
+                lane.eq(lane + 1),
+                self._left.eq(self._left - 1),
+                self._last.eq(i.payload.last & (lane == 3)),
+            ]
         with m.If(start):
-            m.d.sync += [lane.eq(0), self._last.eq(0)]
+            m.d.sync += [
+                lane.eq(0),
+                self._last.eq(0),
+            ]
 
     def _features(self, m, start):
         """The register behind the decoder, and what its states work on."""
         self._feature, self._mask, self._decoded = Signal(16), Signal(WORD_ROWS), Signal()
         m.submodules.crc = self._crc = crc.Parameters(CRC8_SMBUS, 8).create()
-        m.d.comb += [self._crc.data.eq(self._byte), self._crc.start.eq(start)]
-        m.d.sync += [self.code_valid.eq(self._decoded), self.feature.eq(self._feature), self.code.eq(Mux(self._mask[0], self._byte, 0))]
+        m.d.comb += [
+            self._crc.data.eq(self._byte),
+            self._crc.start.eq(start),
+        ]
+        m.d.sync += [
+            self.code_valid.eq(self._decoded),
+            self.feature.eq(self._feature),
+            self.code.eq(Mux(self._mask[0], self._byte, 0)),
+        ]
         with m.If(start):
             m.d.sync += self._feature.eq(0)
 
@@ -93,22 +127,34 @@ class RowDecoder(wiring.Component):
         """States from the first mask to the check byte."""
         feature, mask, check = self._feature, self._mask, self._crc
         with m.State("Mask low"):
-            m.d.comb += [self._want.eq(1), check.valid.eq(self._taken)]
+            m.d.comb += [
+                self._want.eq(1),
+                check.valid.eq(self._taken),
+            ]
             m.d.sync += mask[:8].eq(self._byte)
             with m.If(self._taken):
                 m.next = "Mask high"
             self._whole(m)
         with m.State("Mask high"):
-            m.d.comb += [self._want.eq(1), check.valid.eq(self._taken)]
+            m.d.comb += [
+                self._want.eq(1),
+                check.valid.eq(self._taken),
+            ]
             m.d.sync += mask[8:].eq(self._byte)
             with m.If(self._taken):
                 m.next = "Codes"
             self._whole(m)
         with m.State("Codes"):
-            m.d.comb += [self._want.eq(mask[0]), check.valid.eq(self._taken)]
+            m.d.comb += [
+                self._want.eq(mask[0]),
+                check.valid.eq(self._taken),
+            ]
             m.d.comb += self._decoded.eq(self._taken | ~mask[0])
             with m.If(self._decoded):
-                m.d.sync += [mask.eq(mask >> 1), feature.eq(feature + 1)]
+                m.d.sync += [
+                    mask.eq(mask >> 1),
+                    feature.eq(feature + 1),
+                ]
                 with m.If(feature[:4] == WORD_ROWS - 1):
                     m.next = "Mask low"
                 with m.If(feature + 1 == self.width):

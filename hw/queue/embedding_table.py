@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows of the embedding image by number: each is looked up in the row table, then read; look-ups run ahead of the reads."""
+
 from amaranth import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -12,8 +13,8 @@ from hw.stream import Fifo
 
 __all__ = ["RowFetcher", "longest_row", "row_layout"]
 
-OFFSET_BYTES = 4    # of a row table entry, and what rows are padded to
-AHEAD = 4           # rows looked up before they are asked for: more than the rows of a token
+OFFSET_BYTES = 4  # of a row table entry, and what rows are padded to
+AHEAD = 4  # rows looked up before they are asked for: more than the rows of a token
 
 
 def longest_row(features):
@@ -51,35 +52,57 @@ class RowFetcher(wiring.Component):
     def __init__(self, config):
         self._config = config
         self._shift = ceil_log2(config.bus_bytes)
-        self._run = data.StructLayout({"table": 1, "skip": range(max(2, config.bus_bytes // 4))})  # 32-bit words before the first one wanted
+        self._run = data.StructLayout(
+            {"table": 1, "skip": range(max(2, config.bus_bytes // 4))}
+        )  # 32-bit words before the first one wanted
         self._place = data.StructLayout({"row": row_layout(config), "begin": 32})
-        super().__init__({
-            "base": In(32), "size": In(32), "table": In(embedding_layout()), "i": In(stream.Signature(32)),
-            "o_request": Out(stream.Signature(request())), "i_data": In(stream.Signature(bus_word(config))),
-            "o_row": Out(stream.Signature(row_layout(config))), "o": Out(stream.Signature(word())), "idle": Out(1),
-        })
+        super().__init__(
+            {
+                "base": In(32),
+                "size": In(32),
+                "table": In(embedding_layout()),
+                "i": In(stream.Signature(32)),
+                "o_request": Out(stream.Signature(request())),
+                "i_data": In(stream.Signature(bus_word(config))),
+                "o_row": Out(stream.Signature(row_layout(config))),
+                "o": Out(stream.Signature(word())),
+                "idle": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.runs = runs = Fifo(self._run, 2 * AHEAD)       # requests whose words have not come
-        m.submodules.places = places = Fifo(self._place, AHEAD)     # rows looked up
+        m.submodules.runs = runs = Fifo(self._run, 2 * AHEAD)  # requests whose words have not come
+        m.submodules.places = places = Fifo(self._place, AHEAD)  # rows looked up
         m.submodules.rows = rows = Fifo(row_layout(self._config), AHEAD)
         wiring.connect(m, rows.o, wiring.flipped(self.o_row))
-        ahead = Signal(range(AHEAD + 1))    # look-ups whose row has not been asked for
+        ahead = Signal(range(AHEAD + 1))  # look-ups whose row has not been asked for
         resting = self._ask(m, runs, places, rows, ahead)
         self._route(m, runs, places)
-        m.d.comb += self.idle.eq(resting & (ahead == 0) & (runs.level == 0) & (rows.level == 0) & ~self.i.valid)
+        m.d.comb += self.idle.eq(
+            resting & (ahead == 0) & (runs.level == 0) & (rows.level == 0) & ~self.i.valid
+        )
         return m
 
     def _ask(self, m, runs, places, rows, ahead):
         """Requests: a look-up while a number is there and few are ahead, else the next row; returns whether it rests."""
         begin, end, is_table = Signal(32), Signal(32), Signal()
-        address, count, skip, row = Signal(32), Signal(32), Signal.like(runs.i.payload.skip), Signal(row_layout(self._config))
+        address, count, skip, row = (
+            Signal(32),
+            Signal(32),
+            Signal.like(runs.i.payload.skip),
+            Signal(row_layout(self._config)),
+        )
         place, asked, resting = places.o.payload, self.o_request, Signal()
         step = self._config.bus_bytes
         m.d.comb += [
-            asked.payload.address.eq(address), asked.payload.words.eq(count), asked.payload.base.eq(self.base), asked.payload.size.eq(self.size),
-            runs.i.payload.table.eq(is_table), runs.i.payload.skip.eq(skip), rows.i.payload.eq(row),
+            asked.payload.address.eq(address),
+            asked.payload.words.eq(count),
+            asked.payload.base.eq(self.base),
+            asked.payload.size.eq(self.size),
+            runs.i.payload.table.eq(is_table),
+            runs.i.payload.skip.eq(skip),
+            rows.i.payload.eq(row),
         ]
         with m.FSM():
             with m.State("Choose"):
@@ -87,24 +110,40 @@ class RowFetcher(wiring.Component):
                 with m.If(self.i.valid & (ahead != AHEAD)):
                     entry = self.table.table_offset + (self.i.payload << 2)
                     m.d.comb += self.i.ready.eq(1)
-                    m.d.sync += [begin.eq(self.base + entry), end.eq(self.base + entry + 2 * OFFSET_BYTES), is_table.eq(1), ahead.eq(ahead + 1)]
+                    m.d.sync += [
+                        begin.eq(self.base + entry),
+                        end.eq(self.base + entry + 2 * OFFSET_BYTES),
+                        is_table.eq(1),
+                        ahead.eq(ahead + 1),
+                    ]
                     m.next = "Measure"
                 with m.Elif(places.o.valid):
                     m.d.comb += places.o.ready.eq(1)
-                    m.d.sync += [begin.eq(self.base + place.begin), end.eq(self.base + place.begin + place.row.length), is_table.eq(0),
-                                 row.eq(place.row), ahead.eq(ahead - 1)]
+                    m.d.sync += [
+                        begin.eq(self.base + place.begin),
+                        end.eq(self.base + place.begin + place.row.length),
+                        is_table.eq(0),
+                        row.eq(place.row),
+                        ahead.eq(ahead - 1),
+                    ]
                     m.next = "Measure"
                     with m.If(place.row.bad):
                         m.next = "Refuse"
             with m.State("Measure"):
-                first = begin[self._shift:]
-                m.d.sync += [address.eq(first << self._shift), skip.eq(begin[2:self._shift]),
-                             count.eq(((end + step - 1) >> self._shift) - first)]
+                first = begin[self._shift :]
+                m.d.sync += [
+                    address.eq(first << self._shift),
+                    skip.eq(begin[2 : self._shift]),
+                    count.eq(((end + step - 1) >> self._shift) - first),
+                ]
                 m.next = "Request"
             with m.State("Request"):
                 m.d.comb += asked.valid.eq(runs.i.ready & (is_table | rows.i.ready))
                 with m.If(asked.valid & asked.ready):
-                    m.d.comb += [runs.i.valid.eq(1), rows.i.valid.eq(~is_table)]
+                    m.d.comb += [
+                        runs.i.valid.eq(1),
+                        rows.i.valid.eq(~is_table),
+                    ]
                     m.next = "Choose"
             with m.State("Refuse"):
                 m.d.comb += rows.i.valid.eq(1)
@@ -117,11 +156,21 @@ class RowFetcher(wiring.Component):
         m.submodules.words = words = Words(self._config)
         wiring.connect(m, words.i, wiring.flipped(self.i_data))
         skip, current, row = runs.o.payload.skip, words.o.payload, places.i.payload.row
-        at = Signal(range(self._config.bus_bytes // 4 + 2))     # words of this request before this one, at most skip + 2
+        at = Signal(
+            range(self._config.bus_bytes // 4 + 2)
+        )  # words of this request before this one, at most skip + 2
         begin, end, length = Signal(32), Signal(32), Signal(33)
         m.d.comb += [
-            self.o.payload.eq(current), length.eq(end - begin), places.i.payload.begin.eq(begin), row.length.eq(length),
-            row.bad.eq((length > longest_row(self._config.embedding)) | (length == 0) | ((begin | end)[:2] != 0) | (end > self.size)),
+            self.o.payload.eq(current),
+            length.eq(end - begin),
+            places.i.payload.begin.eq(begin),
+            row.length.eq(length),
+            row.bad.eq(
+                (length > longest_row(self._config.embedding))
+                | (length == 0)
+                | ((begin | end)[:2] != 0)
+                | (end > self.size)
+            ),
         ]
         with m.FSM():
             with m.State("Take"):
@@ -132,7 +181,10 @@ class RowFetcher(wiring.Component):
                 with m.Elif(runs.o.valid & (at < skip)):
                     m.d.comb += words.o.ready.eq(1)
                 with m.Elif(runs.o.valid):
-                    m.d.comb += [self.o.valid.eq(words.o.valid), words.o.ready.eq(self.o.ready)]
+                    m.d.comb += [
+                        self.o.valid.eq(words.o.valid),
+                        words.o.ready.eq(self.o.ready),
+                    ]
                 with m.If(words.o.valid & words.o.ready):
                     m.d.comb += runs.o.ready.eq(current.last)
                     m.d.sync += at.eq(Mux(current.last, 0, Mux(at == skip + 2, at, at + 1)))

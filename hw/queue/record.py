@@ -14,26 +14,28 @@ __all__ = ["RecordMemory", "Field", "field_layout"]
 TAG, CYCLES, PASSES = 1, 3, 5  # words that are written here
 LOGITS, ENTROPIES = 8, 24
 WORD = unsigned(32)
-NEVER = 0xFF                   # a position that was never dropped
+NEVER = 0xFF  # a position that was never dropped
 BYTES = WORD.width // 8
 
 
 class Field(enum.Enum, shape=3):
     """What is written into a slot's record."""
 
-    BEGIN = 0    # a new sentence with tag `data`: everything else is cleared, cycles and passes count from here
-    WORD = 1     # word `index`
-    LOGIT = 2    # of class `index`, 32 bits signed
+    BEGIN = 0  # a new sentence with tag `data`: everything else is cleared, cycles and passes count from here
+    WORD = 1  # word `index`
+    LOGIT = 2  # of class `index`, 32 bits signed
     ENTROPY = 3  # of layer `index`
-    TOKENS = 4   # of layer `index`: entering | after the drop << 16
+    TOKENS = 4  # of layer `index`: entering | after the drop << 16
     DROPPED = 5  # position `index` was dropped at layer `data`
-    CYCLES = 6   # since BEGIN, `data` is ignored
-    PASSES = 7   # since BEGIN, `data` is ignored
+    CYCLES = 6  # since BEGIN, `data` is ignored
+    PASSES = 7  # since BEGIN, `data` is ignored
 
 
 def field_layout(config):
     """One write: `index` is a word, class, layer or position."""
-    return data.StructLayout({"slot": index(config.slots), "field": Field, "index": 16, "data": WORD})
+    return data.StructLayout(
+        {"slot": index(config.slots), "field": Field, "index": 16, "data": WORD}
+    )
 
 
 class RecordMemory(wiring.Component):
@@ -57,19 +59,27 @@ class RecordMemory(wiring.Component):
 
     def __init__(self, config):
         self._config = config
-        super().__init__({
-            "i": In(stream.Signature(field_layout(config))),
-            "passes": In(WORD),
-            "i_read": In(stream.Signature(index(config.slots))),
-            "o": Out(stream.Signature(data.StructLayout({"data": WORD, "last": 1}))),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(field_layout(config))),
+                "passes": In(WORD),
+                "i_read": In(stream.Signature(index(config.slots))),
+                "o": Out(stream.Signature(data.StructLayout({"data": WORD, "last": 1}))),
+            }
+        )
         self._word_bits = ceil_log2(config.result_words)
         address = unsigned(self._word_bits + index(config.slots).width)
         self._dropped = ENTROPIES + 2 * config.layers  # first word of the positions' bytes
         self._now = Signal(WORD)
-        self._slot, self._word = Signal(index(config.slots)), Signal(self._word_bits)  # of a write that takes longer
+        self._slot, self._word = (
+            Signal(index(config.slots)),
+            Signal(self._word_bits),
+        )  # of a write that takes longer
         self._data = Signal(WORD)
-        self._reading, self._readable = Signal(), Signal()  # a record is on its way; one may be asked for
+        self._reading, self._readable = (
+            Signal(),
+            Signal(),
+        )  # a record is on its way; one may be asked for
         self._write = Signal(data.StructLayout({"address": address, "data": WORD, "enable": BYTES}))
         self._elapsed, self._stored = Signal(address), Signal(WORD)  # what CYCLES and PASSES read
 
@@ -86,13 +96,13 @@ class RecordMemory(wiring.Component):
         ]
         self._read(m, read)
         with m.FSM():
-            with m.State("Field"):    # most of them take one cycle
+            with m.State("Field"):  # most of them take one cycle
                 self._accept(m)
-            with m.State("Clear"):    # the whole record, one word per cycle
+            with m.State("Clear"):  # the whole record, one word per cycle
                 self._clear(m)
-            with m.State("Fetch"):    # the value at BEGIN
+            with m.State("Fetch"):  # the value at BEGIN
                 m.next = "Stored"
-            with m.State("Stored"):   # from the slow port of a block RAM
+            with m.State("Stored"):  # from the slow port of a block RAM
                 m.d.sync += self._stored.eq(read.data)
                 m.next = "Elapsed"
             with m.State("Elapsed"):  # the difference
@@ -102,7 +112,7 @@ class RecordMemory(wiring.Component):
 
     def _put(self, m, slot, word, value, enable=-1):
         m.d.comb += [
-            self._write.address.eq(Cat(word[:self._word_bits], slot)),
+            self._write.address.eq(Cat(word[: self._word_bits], slot)),
             self._write.data.eq(value),
             self._write.enable.eq(enable),
         ]
@@ -116,7 +126,11 @@ class RecordMemory(wiring.Component):
             self._readable.eq(~(late & self.i.valid)),
         ]
         with m.If(self.i.valid):
-            m.d.sync += [self._slot.eq(field.slot), self._word.eq(0), self._data.eq(field.data)]
+            m.d.sync += [
+                self._slot.eq(field.slot),
+                self._word.eq(0),
+                self._data.eq(field.data),
+            ]
         with m.If(self.i.valid & self.i.ready), m.Switch(field.field):
             with m.Case(Field.BEGIN):
                 m.next = "Clear"
@@ -130,12 +144,24 @@ class RecordMemory(wiring.Component):
                 self._put(m, field.slot, ENTROPIES + self._config.layers + number, field.data)
             with m.Case(Field.DROPPED):
                 byte = C(1, BYTES) << number[:2]
-                self._put(m, field.slot, self._dropped + (number >> 2), field.data[:8].replicate(BYTES), byte)
+                self._put(
+                    m,
+                    field.slot,
+                    self._dropped + (number >> 2),
+                    field.data[:8].replicate(BYTES),
+                    byte,
+                )
             with m.Case(Field.CYCLES):
-                m.d.sync += [self._word.eq(CYCLES), self._data.eq(self._now)]
+                m.d.sync += [
+                    self._word.eq(CYCLES),
+                    self._data.eq(self._now),
+                ]
                 m.next = "Fetch"
             with m.Case(Field.PASSES):
-                m.d.sync += [self._word.eq(PASSES), self._data.eq(self.passes)]
+                m.d.sync += [
+                    self._word.eq(PASSES),
+                    self._data.eq(self.passes),
+                ]
                 m.next = "Fetch"
 
     def _clear(self, m):
@@ -149,7 +175,9 @@ class RecordMemory(wiring.Component):
             with m.Case(PASSES):
                 m.d.comb += value.eq(self.passes)
             with m.Default():
-                m.d.comb += value.eq(Mux((word >= self._dropped) & (word < end), C(NEVER, 8).replicate(BYTES), 0))
+                m.d.comb += value.eq(
+                    Mux((word >= self._dropped) & (word < end), C(NEVER, 8).replicate(BYTES), 0)
+                )
         self._put(m, self._slot, word, value)
         m.d.sync += word.eq(word + 1)
         with m.If(word == self._config.result_words - 1):
@@ -161,12 +189,22 @@ class RecordMemory(wiring.Component):
         more = word != self._config.result_words
         m.d.comb += [
             self.i_read.ready.eq(~self._reading & self._readable),
-            port.addr.eq(Mux(self._reading, Cat(word[:self._word_bits], slot), Cat(self._word, self._slot))),
+            port.addr.eq(
+                Mux(self._reading, Cat(word[: self._word_bits], slot), Cat(self._word, self._slot))
+            ),
             port.en.eq(~self.o.valid | self.o.ready),
             self.o.payload.data.eq(port.data),
             self.o.payload.last.eq(~more),
         ]
         with m.If(~self._reading):
-            m.d.sync += [slot.eq(self.i_read.payload), word.eq(0), self._reading.eq(self.i_read.valid & self._readable)]
+            m.d.sync += [
+                slot.eq(self.i_read.payload),
+                word.eq(0),
+                self._reading.eq(self.i_read.valid & self._readable),
+            ]
         with m.Elif(port.en):
-            m.d.sync += [self.o.valid.eq(more), word.eq(word + more), self._reading.eq(more)]
+            m.d.sync += [
+                self.o.valid.eq(more),
+                word.eq(word + more),
+                self._reading.eq(more),
+            ]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happens to a sentence goes into its slot's record; at its end the record goes to memory."""
+
 from amaranth import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -32,15 +33,32 @@ class Results(wiring.Component):
     def __init__(self, config, begin, failure, success, logit, verdict):
         self.config = config
         self.exit = RecordMemory(config)
-        super().__init__({
-            "begin": In(stream.Signature(begin)), "failure": In(stream.Signature(failure)), "success": In(stream.Signature(success)),
-            "tokens_valid": In(1), "tokens": In(data.StructLayout({"slot": 8, "layer": 8, "entering": 16, "kept": 16})),
-            "dropped_valid": In(1), "dropped": In(data.StructLayout({"slot": 8, "layer": 8, "position": 16})),
-            "logit_valid": In(1), "logit": In(logit), "verdict_valid": In(1), "verdict": In(verdict),
-            "predicted": In(data.ArrayLayout(8, config.slots)), "passes": In(32), "base": In(32), "size": In(32), "clear": In(1),
-            "o_request": Out(stream.Signature(request())), "o_data": Out(stream.Signature(32)), "written": In(1),
-            "finished": Out(16),
-        })
+        super().__init__(
+            {
+                "begin": In(stream.Signature(begin)),
+                "failure": In(stream.Signature(failure)),
+                "success": In(stream.Signature(success)),
+                "tokens_valid": In(1),
+                "tokens": In(
+                    data.StructLayout({"slot": 8, "layer": 8, "entering": 16, "kept": 16})
+                ),
+                "dropped_valid": In(1),
+                "dropped": In(data.StructLayout({"slot": 8, "layer": 8, "position": 16})),
+                "logit_valid": In(1),
+                "logit": In(logit),
+                "verdict_valid": In(1),
+                "verdict": In(verdict),
+                "predicted": In(data.ArrayLayout(8, config.slots)),
+                "passes": In(32),
+                "base": In(32),
+                "size": In(32),
+                "clear": In(1),
+                "o_request": Out(stream.Signature(request())),
+                "o_data": Out(stream.Signature(32)),
+                "written": In(1),
+                "finished": Out(16),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -49,27 +67,44 @@ class Results(wiring.Component):
         counts = Array(Signal(16, name=f"count_{i}") for i in range(self.config.slots))
         self._words = self.config.result_words
         m.d.comb += [
-            self.exit.passes.eq(self.passes), self.o_data.valid.eq(self.exit.o.valid), self.o_data.payload.eq(self.exit.o.payload.data),
+            self.exit.passes.eq(self.passes),
+            self.o_data.valid.eq(self.exit.o.valid),
+            self.o_data.payload.eq(self.exit.o.payload.data),
             self.exit.o.ready.eq(self.o_data.ready),
         ]
         with m.If(self.begin.valid & self.begin.ready):
-            m.d.sync += [sentences[self.begin.payload.slot].eq(self.begin.payload.sentence),
-                         counts[self.begin.payload.slot].eq(self.begin.payload.count)]
+            m.d.sync += [
+                sentences[self.begin.payload.slot].eq(self.begin.payload.sentence),
+                counts[self.begin.payload.slot].eq(self.begin.payload.count),
+            ]
         self._events(m)
         self._finish(m, sentences, counts)
         return m
 
     def _put(self, m, slot, field, index, value):
         payload = self.exit.i.payload
-        m.d.comb += [self.exit.i.valid.eq(1), payload.slot.eq(slot), payload.field.eq(field), payload.index.eq(index),
-                     payload.data.eq(value)]
+        m.d.comb += [
+            self.exit.i.valid.eq(1),
+            payload.slot.eq(slot),
+            payload.field.eq(field),
+            payload.index.eq(index),
+            payload.data.eq(value),
+        ]
 
     def _events(self, m):
         """One write an event: only `begin` waits, the others come when the record takes a write a cycle."""
         with m.If(self.tokens_valid):
-            self._put(m, self.tokens.slot, Field.TOKENS, self.tokens.layer, Cat(self.tokens.entering, self.tokens.kept))
+            self._put(
+                m,
+                self.tokens.slot,
+                Field.TOKENS,
+                self.tokens.layer,
+                Cat(self.tokens.entering, self.tokens.kept),
+            )
         with m.Elif(self.dropped_valid):
-            self._put(m, self.dropped.slot, Field.DROPPED, self.dropped.position, self.dropped.layer)
+            self._put(
+                m, self.dropped.slot, Field.DROPPED, self.dropped.position, self.dropped.layer
+            )
         with m.Elif(self.logit_valid):
             self._put(m, self.logit.slot, Field.LOGIT, self.logit.index, self.logit.value)
         with m.Elif(self.verdict_valid):
@@ -85,13 +120,19 @@ class Results(wiring.Component):
         label = Signal(16)
         m.d.comb += label.eq(Mux(failed, 0, Cat(success.label, success.layer)))
         writes = (
-            (Field.WORD, 0, Mux(failed, failure.status, Error.NONE)), (Field.WORD, 2, Cat(label, tokens)),
-            (Field.CYCLES, 0, 0), (Field.WORD, 4, Mux(failed, failure.detail, 0)), (Field.PASSES, 0, 0),
-            (Field.WORD, 6, Array(self.predicted)[slot]))
+            (Field.WORD, 0, Mux(failed, failure.status, Error.NONE)),
+            (Field.WORD, 2, Cat(label, tokens)),
+            (Field.CYCLES, 0, 0),
+            (Field.WORD, 4, Mux(failed, failure.detail, 0)),
+            (Field.PASSES, 0, 0),
+            (Field.WORD, 6, Array(self.predicted)[slot]),
+        )
         m.d.comb += [
             self.o_request.payload.address.eq(self.base + sentences[slot] * (4 * self._words)),
-            self.o_request.payload.words.eq(self._words), self.o_request.payload.base.eq(self.base),
-            self.o_request.payload.size.eq(self.size), self.exit.i_read.payload.eq(slot),
+            self.o_request.payload.words.eq(self._words),
+            self.o_request.payload.base.eq(self.base),
+            self.o_request.payload.size.eq(self.size),
+            self.exit.i_read.payload.eq(slot),
         ]
         with m.If(self.clear):
             m.d.sync += self.finished.eq(0)
@@ -114,6 +155,9 @@ class Results(wiring.Component):
                     m.next = "WRITTEN"
             with m.State("WRITTEN"):
                 with m.If(self.written):
-                    m.d.comb += [self.failure.ready.eq(self.failure.valid), self.success.ready.eq(~self.failure.valid)]
+                    m.d.comb += [
+                        self.failure.ready.eq(self.failure.valid),
+                        self.success.ready.eq(~self.failure.valid),
+                    ]
                     m.d.sync += self.finished.eq(self.finished + 1)
                     m.next = "IDLE"

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stager: queued sentences into physical rows ahead of ADMIT, beside the passes; bad ones are found here."""
+
 from amaranth import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -20,7 +21,9 @@ DESCRIPTOR_WORDS = 4  # token address, count, deadline, tag
 
 def sentence_layout(config):
     """A sentence whose descriptor has been read; `rows` that it takes: `count`, or none when its length cannot be."""
-    return data.StructLayout({"tag": 32, "deadline": 32, "count": 16, "rows": index(config.positions + 1)})
+    return data.StructLayout(
+        {"tag": 32, "deadline": 32, "count": 16, "rows": index(config.positions + 1)}
+    )
 
 
 def word_layout(config):
@@ -61,38 +64,67 @@ class Staging(wiring.Component):
     def __init__(self, config):
         self.config = config
         row = index(config.physical_rows)
-        super().__init__({
-            "start": In(1), "instruction": In(256), "queue": In(32), "count": In(32), "positions": In(16),
-            "o_read": Out(stream.Signature(data.StructLayout({"address": 32, "words": 16}))),
-            "words": In(stream.Signature(32)), "i_free": In(stream.Signature(row)),
-            "o_token": Out(stream.Signature(token_layout())), "feature_valid": In(1), "feature": In(feature_layout()),
-            "token_done": In(stream.Signature(data.StructLayout({"row": 16, "status": 8}))), "shifts": Out(shift_layout()),
-            "o_word": Out(stream.Signature(word_layout(config))),
-            "o_sentence": Out(stream.Signature(sentence_layout(config))), "o_row": Out(stream.Signature(row)),
-            "o_staged": Out(stream.Signature(data.StructLayout({"status": 8, "detail": 16}))), "resting": Out(1),
-            "embedded_valid": Out(1),
-            "embedded": Out(data.StructLayout({"sentence": 32, "position": 16, "feature": 16, "value": ACT})),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "instruction": In(256),
+                "queue": In(32),
+                "count": In(32),
+                "positions": In(16),
+                "o_read": Out(stream.Signature(data.StructLayout({"address": 32, "words": 16}))),
+                "words": In(stream.Signature(32)),
+                "i_free": In(stream.Signature(row)),
+                "o_token": Out(stream.Signature(token_layout())),
+                "feature_valid": In(1),
+                "feature": In(feature_layout()),
+                "token_done": In(stream.Signature(data.StructLayout({"row": 16, "status": 8}))),
+                "shifts": Out(shift_layout()),
+                "o_word": Out(stream.Signature(word_layout(config))),
+                "o_sentence": Out(stream.Signature(sentence_layout(config))),
+                "o_row": Out(stream.Signature(row)),
+                "o_staged": Out(stream.Signature(data.StructLayout({"status": 8, "detail": 16}))),
+                "resting": Out(1),
+                "embedded_valid": Out(1),
+                "embedded": Out(
+                    data.StructLayout({"sentence": 32, "position": 16, "feature": 16, "value": ACT})
+                ),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         config, op = self.config, fields(self.instruction)
-        self._sentence, self._descriptor = Signal(32), Signal(32 * DESCRIPTOR_WORDS)   # the one that is staged
+        self._sentence, self._descriptor = (
+            Signal(32),
+            Signal(32 * DESCRIPTOR_WORDS),
+        )  # the one that is staged
         self._status, self._detail = Signal(8), Signal(16)
-        self._asked, self._embedded = Signal(16), Signal(16)  # tokens given to the embedder; tokens it is done with
-        m.submodules.sentences = self._sentences = Fifo(self.o_sentence.payload.shape(), config.slots)
+        self._asked, self._embedded = (
+            Signal(16),
+            Signal(16),
+        )  # tokens given to the embedder; tokens it is done with
+        m.submodules.sentences = self._sentences = Fifo(
+            self.o_sentence.payload.shape(), config.slots
+        )
         m.submodules.staged = self._staged = Fifo(self.o_staged.payload.shape(), config.slots)
         m.submodules.rows = self._rows = Fifo(index(config.physical_rows), config.physical_rows)
         m.submodules.tokens = self._tokens = Fifo(32, config.positions)
-        for queue, o in ((self._sentences, self.o_sentence), (self._staged, self.o_staged), (self._rows, self.o_row)):
+        for queue, o in (
+            (self._sentences, self.o_sentence),
+            (self._staged, self.o_staged),
+            (self._rows, self.o_row),
+        ):
             wiring.connect(m, queue.o, wiring.flipped(o))
         self._results(m)
         self._words(m)
         with m.FSM():
             with m.State("IDLE"):  # also when the whole queue is staged
                 with m.If(self.start):
-                    m.d.sync += [self.shifts.word.eq(op.word_shift), self.shifts.position.eq(op.position_shift),
-                                 self.shifts.segment.eq(op.segment_shift)]
+                    m.d.sync += [
+                        self.shifts.word.eq(op.word_shift),
+                        self.shifts.position.eq(op.position_shift),
+                        self.shifts.segment.eq(op.segment_shift),
+                    ]
                     m.next = "NEXT"
             self._describe(m)
             self._give(m)
@@ -100,30 +132,50 @@ class Staging(wiring.Component):
 
     def _describe(self, m):
         """The next sentence's descriptor and the check of its length."""
-        address, count, deadline, tag = (self._descriptor.word_select(i, 32) for i in range(DESCRIPTOR_WORDS))
+        address, count, deadline, tag = (
+            self._descriptor.word_select(i, 32) for i in range(DESCRIPTOR_WORDS)
+        )
         word, sentence = Signal(range(DESCRIPTOR_WORDS)), self._sentences.i.payload
         with m.State("NEXT"):
-            m.d.sync += [self._status.eq(Error.NONE), self._detail.eq(0), self._asked.eq(0), self._embedded.eq(0)]
+            m.d.sync += [
+                self._status.eq(Error.NONE),
+                self._detail.eq(0),
+                self._asked.eq(0),
+                self._embedded.eq(0),
+            ]
             with m.If(self._sentence == self.count):
                 m.next = "IDLE"
             with m.Else():
-                self._read(m, self.queue + 4 * DESCRIPTOR_WORDS * self._sentence, DESCRIPTOR_WORDS, "DESCRIPTOR")
+                self._read(
+                    m,
+                    self.queue + 4 * DESCRIPTOR_WORDS * self._sentence,
+                    DESCRIPTOR_WORDS,
+                    "DESCRIPTOR",
+                )
         with m.State("DESCRIPTOR"):
             m.d.comb += self.words.ready.eq(1)
             with m.If(self.words.valid):
-                m.d.sync += [self._descriptor.eq(Cat(self._descriptor[32:], self.words.payload)), word.eq(word + 1)]
+                m.d.sync += [
+                    self._descriptor.eq(Cat(self._descriptor[32:], self.words.payload)),
+                    word.eq(word + 1),
+                ]
                 with m.If(word == DESCRIPTOR_WORDS - 1):
                     m.next = "CHECK"
         with m.State("CHECK"):
             bad = (count == 0) | (count > self.positions)
             m.d.comb += [
-                sentence.tag.eq(tag), sentence.deadline.eq(deadline), sentence.count.eq(count), sentence.rows.eq(Mux(bad, 0, count)),
+                sentence.tag.eq(tag),
+                sentence.deadline.eq(deadline),
+                sentence.count.eq(count),
+                sentence.rows.eq(Mux(bad, 0, count)),
                 self._sentences.i.valid.eq(1),
             ]
             with m.If(self._sentences.i.ready):
                 m.next = "TOKENS"
                 with m.If(bad):
-                    m.d.sync += self._status.eq(Mux(count == 0, Error.SENTENCE_EMPTY, Error.SENTENCE_LENGTH))
+                    m.d.sync += self._status.eq(
+                        Mux(count == 0, Error.SENTENCE_EMPTY, Error.SENTENCE_LENGTH)
+                    )
                     m.next = "STAGED"
         with m.State("TOKENS"):
             self._read(m, address, count, "GIVE")
@@ -132,29 +184,42 @@ class Staging(wiring.Component):
         """A row for each token; when all are embedded the sentence is staged."""
         tokens, rows, length = self._tokens, self._rows, self._descriptor[32:48]
         m.d.comb += [
-            self.o_token.payload.token.eq(tokens.o.payload), self.o_token.payload.position.eq(self._asked),
-            self.o_token.payload.row.eq(self.i_free.payload), rows.i.payload.eq(self.i_free.payload),
+            self.o_token.payload.token.eq(tokens.o.payload),
+            self.o_token.payload.position.eq(self._asked),
+            self.o_token.payload.row.eq(self.i_free.payload),
+            rows.i.payload.eq(self.i_free.payload),
             self.resting.eq(self._asked == self._embedded),
         ]
         with m.State("GIVE"):
             given = self.o_token.valid & self.o_token.ready
             m.d.comb += [
-                tokens.i.valid.eq(self.words.valid), tokens.i.payload.eq(self.words.payload), self.words.ready.eq(tokens.i.ready),
-                self.o_token.valid.eq(tokens.o.valid & self.i_free.valid), tokens.o.ready.eq(given), self.i_free.ready.eq(given),
+                tokens.i.valid.eq(self.words.valid),
+                tokens.i.payload.eq(self.words.payload),
+                self.words.ready.eq(tokens.i.ready),
+                self.o_token.valid.eq(tokens.o.valid & self.i_free.valid),
+                tokens.o.ready.eq(given),
+                self.i_free.ready.eq(given),
                 rows.i.valid.eq(given),
             ]
             m.d.sync += self._asked.eq(self._asked + given)
             with m.If(self._embedded == length):
                 m.next = "STAGED"
         with m.State("STAGED"):
-            m.d.comb += [self._staged.i.valid.eq(1), self._staged.i.payload.status.eq(self._status),
-                         self._staged.i.payload.detail.eq(self._detail)]
+            m.d.comb += [
+                self._staged.i.valid.eq(1),
+                self._staged.i.payload.status.eq(self._status),
+                self._staged.i.payload.detail.eq(self._detail),
+            ]
             with m.If(self._staged.i.ready):
                 m.d.sync += self._sentence.eq(self._sentence + 1)
                 m.next = "NEXT"
 
     def _read(self, m, address, words, following):
-        m.d.comb += [self.o_read.valid.eq(1), self.o_read.payload.address.eq(address), self.o_read.payload.words.eq(words)]
+        m.d.comb += [
+            self.o_read.valid.eq(1),
+            self.o_read.payload.address.eq(address),
+            self.o_read.payload.words.eq(words),
+        ]
         with m.If(self.o_read.ready):
             m.next = following
 
@@ -162,31 +227,50 @@ class Staging(wiring.Component):
         """Tokens end; the first one that fails is kept. Their features are shown."""
         feature, done = self.feature, self.token_done.payload
         m.d.comb += [
-            self.embedded_valid.eq(self.feature_valid), self.embedded.sentence.eq(self._sentence),
-            self.embedded.position.eq(self._embedded), self.embedded.feature.eq(feature.feature), self.embedded.value.eq(feature.value),
+            self.embedded_valid.eq(self.feature_valid),
+            self.embedded.sentence.eq(self._sentence),
+            self.embedded.position.eq(self._embedded),
+            self.embedded.feature.eq(feature.feature),
+            self.embedded.value.eq(feature.value),
         ]
         with m.If(self.token_done.valid & self.token_done.ready):
             m.d.sync += self._embedded.eq(self._embedded + 1)
             with m.If((done.status != Error.NONE) & (self._status == Error.NONE)):
-                m.d.sync += [self._status.eq(done.status), self._detail.eq(self._embedded)]
+                m.d.sync += [
+                    self._status.eq(done.status),
+                    self._detail.eq(self._embedded),
+                ]
 
     def _words(self, m):
         """T features make a word, the row's last ones too; a token ends when its words have been written."""
         config, feature = self.config, self.feature
         lane, block, address = Signal(range(config.tokens)), Signal(16), Signal(32)
         values = Array(Signal(ACT, name=f"value_{i}") for i in range(config.tokens))
-        complete = Signal()     # `values` are a word
-        m.submodules.words = words = Fifo(self.o_word.payload.shape(), ceil_div(config.embedding, config.tokens))
+        complete = Signal()  # `values` are a word
+        m.submodules.words = words = Fifo(
+            self.o_word.payload.shape(), ceil_div(config.embedding, config.tokens)
+        )
         wiring.connect(m, words.o, wiring.flipped(self.o_word))
         m.d.comb += [
-            words.i.valid.eq(complete), words.i.payload.address.eq(address),
+            words.i.valid.eq(complete),
+            words.i.payload.address.eq(address),
             *(words.i.payload.values[i].eq(value) for i, value in enumerate(values)),
             self.token_done.ready.eq(~self.feature_valid & ~complete & (words.level == 0)),
         ]
         m.d.sync += complete.eq(0)
         with m.If(self.feature_valid):
             last = (lane == config.tokens - 1) | feature.last
-            m.d.sync += [values[lane].eq(feature.value), lane.eq(Mux(last, 0, lane + 1)), block.eq(block + last), complete.eq(last),
-                         address.eq(feature.row[:len(self.i_free.payload)] * row_blocks(config) + block)]
-        with m.If(self.token_done.valid & self.token_done.ready):  # a failed one may have ended anywhere
-            m.d.sync += [lane.eq(0), block.eq(0)]
+            m.d.sync += [
+                values[lane].eq(feature.value),
+                lane.eq(Mux(last, 0, lane + 1)),
+                block.eq(block + last),
+                complete.eq(last),
+                address.eq(feature.row[: len(self.i_free.payload)] * row_blocks(config) + block),
+            ]
+        with m.If(
+            self.token_done.valid & self.token_done.ready
+        ):  # a failed one may have ended anywhere
+            m.d.sync += [
+                lane.eq(0),
+                block.eq(0),
+            ]

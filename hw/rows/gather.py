@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads T rows of the residual stream through the row table, as a tile: one word of T tokens for each feature."""
+
 from amaranth import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -41,33 +42,49 @@ class Gather(wiring.Component):
         t = config.tokens
         self.request = data.StructLayout({"tile": 16, "cls": 1, "read": 1, "features": 16})
         word = data.ArrayLayout(ACT, t)
-        super().__init__({
-            "i": In(stream.Signature(self.request)), "follow": In(1), "progress": In(progress_layout()),
-            "o": Out(stream.Signature(data.StructLayout({"values": word, "last": 1}))),
-            "pointed": Out(1),
-            "pointers": Out(data.ArrayLayout(32, t)), "positions": Out(data.ArrayLayout(16, t)),
-            "row_address": Out(16), "row_physical": In(16), "row_position": In(16),
-            "starts": In(data.ArrayLayout(16, config.slots)),
-            "state_request": Out(stream.Signature(request_layout())),
-            "state_words": In(stream.Signature(data.StructLayout({"values": word, "last": 1}))),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(self.request)),
+                "follow": In(1),
+                "progress": In(progress_layout()),
+                "o": Out(stream.Signature(data.StructLayout({"values": word, "last": 1}))),
+                "pointed": Out(1),
+                "pointers": Out(data.ArrayLayout(32, t)),
+                "positions": Out(data.ArrayLayout(16, t)),
+                "row_address": Out(16),
+                "row_physical": In(16),
+                "row_position": In(16),
+                "starts": In(data.ArrayLayout(16, config.slots)),
+                "state_request": Out(stream.Signature(request_layout())),
+                "state_words": In(stream.Signature(data.StructLayout({"values": word, "last": 1}))),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         t = self.config.tokens
         m.submodules.turn = turn = Turn(ACT, t, t)
         request = Signal(self.request)
-        lane, read_lane, block, given = Signal(range(t + 1)), Signal(range(t + 1)), Signal(16), Signal(16)
+        lane, read_lane, block, given = (
+            Signal(range(t + 1)),
+            Signal(range(t + 1)),
+            Signal(16),
+            Signal(16),
+        )
         slot = Signal(16)
         with m.If(request.cls):
-            m.d.comb += [slot.eq(request.tile * t + lane), self.row_address.eq(self.starts[slot])]
+            m.d.comb += [
+                slot.eq(request.tile * t + lane),
+                self.row_address.eq(self.starts[slot]),
+            ]
         with m.Else():
             m.d.comb += self.row_address.eq(request.tile * t + lane)
         m.d.comb += [
             self.state_request.payload.address.eq(self.pointers[lane] + block),
             self.state_request.payload.count.eq(1),
             turn.i.payload.eq(self.state_words.payload.values),
-            turn.i.valid.eq(self.state_words.valid), self.state_words.ready.eq(turn.i.ready),
+            turn.i.valid.eq(self.state_words.valid),
+            self.state_words.ready.eq(turn.i.ready),
             self.o.payload.values.eq(turn.o.payload.values),
             self.o.payload.last.eq(given == request.features - 1),
         ]
@@ -75,27 +92,49 @@ class Gather(wiring.Component):
             with m.State("IDLE"):
                 m.d.comb += self.i.ready.eq(1)
                 with m.If(self.i.valid):
-                    m.d.sync += [request.eq(self.i.payload), lane.eq(0), self.pointed.eq(0)]
+                    m.d.sync += [
+                        request.eq(self.i.payload),
+                        lane.eq(0),
+                        self.pointed.eq(0),
+                    ]
                     m.next = "POINT"
             with m.State("POINT"):  # addresses run one cycle ahead of the entries
-                m.d.sync += [lane.eq(lane + 1), read_lane.eq(lane)]
+                m.d.sync += [
+                    lane.eq(lane + 1),
+                    read_lane.eq(lane),
+                ]
                 with m.If(lane != 0):
-                    m.d.sync += [self.pointers[read_lane].eq(self.row_physical * row_blocks(self.config)),
-                                 self.positions[read_lane].eq(self.row_position)]
+                    m.d.sync += [
+                        self.pointers[read_lane].eq(self.row_physical * row_blocks(self.config)),
+                        self.positions[read_lane].eq(self.row_position),
+                    ]
                 with m.If(lane == t):
-                    m.d.sync += [lane.eq(0), block.eq(0), given.eq(0), self.pointed.eq(1)]
+                    m.d.sync += [
+                        lane.eq(0),
+                        block.eq(0),
+                        given.eq(0),
+                        self.pointed.eq(1),
+                    ]
                     m.next = "READ"
             with m.State("READ"):
                 wanted = block * t < request.features
-                tile = Mux(request.cls, self.progress.tile, request.tile)       # [CLS] rows are of all tiles
-                written = ~self.follow | (has_written(self.progress, tile, block * t) & (self.progress.last | ~request.cls))
+                tile = Mux(
+                    request.cls, self.progress.tile, request.tile
+                )  # [CLS] rows are of all tiles
+                written = ~self.follow | (
+                    has_written(self.progress, tile, block * t)
+                    & (self.progress.last | ~request.cls)
+                )
                 with m.If(~request.read):
                     m.next = "IDLE"
                 m.d.comb += self.state_request.valid.eq(request.read & wanted & written)
                 with m.If(self.state_request.valid & self.state_request.ready):
                     m.d.sync += lane.eq(lane + 1)
                     with m.If(lane == t - 1):
-                        m.d.sync += [lane.eq(0), block.eq(block + 1)]
+                        m.d.sync += [
+                            lane.eq(0),
+                            block.eq(block + 1),
+                        ]
                 self._give(m, turn, request, given)
                 with m.If(request.read & ~wanted & (given == request.features) & ~turn.o.valid):
                     m.next = "IDLE"
@@ -104,6 +143,9 @@ class Gather(wiring.Component):
     def _give(self, m, turn, request, given):
         """Words beyond the last feature are dropped: a row takes whole words of T features."""
         spare = given == request.features
-        m.d.comb += [self.o.valid.eq(turn.o.valid & ~spare), turn.o.ready.eq(self.o.ready | spare)]
+        m.d.comb += [
+            self.o.valid.eq(turn.o.valid & ~spare),
+            turn.o.ready.eq(self.o.ready | spare),
+        ]
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += given.eq(given + 1)

@@ -15,11 +15,13 @@ __all__ = ["Command", "Rows", "command_layout", "entry_layout", "index", "slot_l
 class Command(enum.Enum, shape=3):
     """What the row table does."""
 
-    ADMIT = 0     # `slot` now holds queue entry `sentence`, at layer 0, fresh, without rows
-    APPEND = 1    # append the taken row `physical` at `position` to `slot`, the slot that was admitted last
-    COMPACT = 2   # drop the rows of slots in `release`, and those without keep bit of slots in `mask`
-    ADVANCE = 3   # `slot` is one layer further
-    SETTLE = 4    # no slot is fresh any more
+    ADMIT = 0  # `slot` now holds queue entry `sentence`, at layer 0, fresh, without rows
+    APPEND = 1  # append the taken row `physical` at `position` to `slot`, the slot that was admitted last
+    COMPACT = (
+        2  # drop the rows of slots in `release`, and those without keep bit of slots in `mask`
+    )
+    ADVANCE = 3  # `slot` is one layer further
+    SETTLE = 4  # no slot is fresh any more
 
 
 def index(count):
@@ -29,20 +31,42 @@ def index(count):
 
 def command_layout(config):
     """What `Rows.i_command` takes; fields that a command does not name are ignored."""
-    return data.StructLayout({"command": Command, "slot": index(config.slots), "position": index(config.positions),
-                              "physical": index(config.physical_rows), "sentence": 32, "mask": config.slots, "release": config.slots})
+    return data.StructLayout(
+        {
+            "command": Command,
+            "slot": index(config.slots),
+            "position": index(config.positions),
+            "physical": index(config.physical_rows),
+            "sentence": 32,
+            "mask": config.slots,
+            "release": config.slots,
+        }
+    )
 
 
 def entry_layout(config):
     """One row: its physical row, its slot, the token's original position."""
-    return data.StructLayout({"physical": index(config.physical_rows), "slot": index(config.slots),
-                              "position": index(config.positions)})
+    return data.StructLayout(
+        {
+            "physical": index(config.physical_rows),
+            "slot": index(config.slots),
+            "position": index(config.positions),
+        }
+    )
 
 
 def slot_layout(config):
     """One slot. Its rows are the logical rows start .. start + count - 1."""
-    return data.StructLayout({"resident": 1, "fresh": 1, "sentence": 32, "layer": index(config.layers + 1),
-                              "start": index(config.rows), "count": index(config.positions + 1)})
+    return data.StructLayout(
+        {
+            "resident": 1,
+            "fresh": 1,
+            "sentence": 32,
+            "layer": index(config.layers + 1),
+            "start": index(config.rows),
+            "count": index(config.positions + 1),
+        }
+    )
 
 
 class Rows(wiring.Component):
@@ -79,42 +103,67 @@ class Rows(wiring.Component):
     def __init__(self, config):
         self._config = config
         row, physical, slot = index(config.rows), index(config.physical_rows), index(config.slots)
-        super().__init__({
-            "i_command": In(stream.Signature(command_layout(config))), "o_free": Out(stream.Signature(physical)),
-            "done": Out(1),
-            "keep_write": In(data.StructLayout({"enable": 1, "row": row, "keep": 1})),
-            "read_row": In(row),
-            "read_data": Out(entry_layout(config)),
-            "slots": Out(data.ArrayLayout(slot_layout(config), config.slots)),
-            "free": Out(index(config.physical_rows + 1)),
-            "total": Out(index(config.rows + 1)),
-            "dropped": Out(data.StructLayout({"valid": 1, "slot": slot, "position": index(config.positions)})),
-            "changed": Out(data.StructLayout({"valid": 1, "row": row, "slot": slot, "position": index(config.positions)})),
-            "slot_changed": Out(data.StructLayout({"valid": 1, "slot": slot, "sentence": 32,
-                                                   "layer": index(config.layers + 1)})),
-        })
-        self._scan = Signal(index(config.physical_rows + 1))     # counts rows, after reset and in COMPACT
-        self._length = Signal.like(self.total)          # rows before the compaction
-        self._more = Signal()                           # the compaction has rows to read
-        self._kept = Signal.like(self.total)            # rows that the compaction has kept so far
+        super().__init__(
+            {
+                "i_command": In(stream.Signature(command_layout(config))),
+                "o_free": Out(stream.Signature(physical)),
+                "done": Out(1),
+                "keep_write": In(data.StructLayout({"enable": 1, "row": row, "keep": 1})),
+                "read_row": In(row),
+                "read_data": Out(entry_layout(config)),
+                "slots": Out(data.ArrayLayout(slot_layout(config), config.slots)),
+                "free": Out(index(config.physical_rows + 1)),
+                "total": Out(index(config.rows + 1)),
+                "dropped": Out(
+                    data.StructLayout(
+                        {"valid": 1, "slot": slot, "position": index(config.positions)}
+                    )
+                ),
+                "changed": Out(
+                    data.StructLayout(
+                        {"valid": 1, "row": row, "slot": slot, "position": index(config.positions)}
+                    )
+                ),
+                "slot_changed": Out(
+                    data.StructLayout(
+                        {
+                            "valid": 1,
+                            "slot": slot,
+                            "sentence": 32,
+                            "layer": index(config.layers + 1),
+                        }
+                    )
+                ),
+            }
+        )
+        self._scan = Signal(
+            index(config.physical_rows + 1)
+        )  # counts rows, after reset and in COMPACT
+        self._length = Signal.like(self.total)  # rows before the compaction
+        self._more = Signal()  # the compaction has rows to read
+        self._kept = Signal.like(self.total)  # rows that the compaction has kept so far
         self._latched = Signal(command_layout(config))  # the command in progress
-        self._put = Signal(physical)                     # physical row of the entry that `changed` describes
+        self._put = Signal(physical)  # physical row of the entry that `changed` describes
         self._table_address = Signal(row)
-        self._keep = Signal()                           # keep bit of the row on `read_data`
-        self._freed = Signal(data.StructLayout({"enable": 1, "row": physical}))  # put into the free list
+        self._keep = Signal()  # keep bit of the row on `read_data`
+        self._freed = Signal(
+            data.StructLayout({"enable": 1, "row": physical})
+        )  # put into the free list
 
     def elaborate(self, platform):
         m = Module()
         self._memories(m)
         m.d.sync += self.done.eq(0)
         with m.FSM(init="Reset") as fsm:
-            with m.State("Reset"):    # fill the free list
+            with m.State("Reset"):  # fill the free list
                 self._reset(m)
-            with m.State("Idle"):     # take a command
+            with m.State("Idle"):  # take a command
                 self._accept(m)
             with m.State("Compact"):  # read one row, keep or free the one before
                 self._compact(m)
-            m.d.comb += self._table_address.eq(Mux(fsm.ongoing("Compact") & self._more, self._scan, self.read_row))
+            m.d.comb += self._table_address.eq(
+                Mux(fsm.ongoing("Compact") & self._more, self._scan, self.read_row)
+            )
         return m
 
     def _memories(self, m):
@@ -164,7 +213,10 @@ class Rows(wiring.Component):
         ]
 
     def _free(self, m, row):
-        m.d.comb += [self._freed.enable.eq(1), self._freed.row.eq(row)]
+        m.d.comb += [
+            self._freed.enable.eq(1),
+            self._freed.row.eq(row),
+        ]
 
     def _reset(self, m):
         self._free(m, self._scan)
@@ -179,7 +231,12 @@ class Rows(wiring.Component):
     def _accept(self, m):
         command = self.i_command.payload
         m.d.comb += self.i_command.ready.eq(1)
-        m.d.sync += [self._scan.eq(0), self._kept.eq(0), self._length.eq(self.total), self._latched.eq(command)]
+        m.d.sync += [
+            self._scan.eq(0),
+            self._kept.eq(0),
+            self._length.eq(self.total),
+            self._latched.eq(command),
+        ]
         with m.If(self.i_command.valid):
             with m.Switch(command.command):
                 with m.Case(Command.ADMIT):
@@ -190,7 +247,10 @@ class Rows(wiring.Component):
                     self._end(m)
                 with m.Case(Command.COMPACT):
                     for slot, release in zip(self.slots, command.release, strict=True):
-                        m.d.sync += [slot.count.eq(0), slot.resident.eq(slot.resident & ~release)]
+                        m.d.sync += [
+                            slot.count.eq(0),
+                            slot.resident.eq(slot.resident & ~release),
+                        ]
                     m.next = "Compact"
                 with m.Case(Command.ADVANCE):
                     self._advance(m, command)
@@ -224,8 +284,15 @@ class Rows(wiring.Component):
         fetched = Signal()  # `read_data` is the entry of row scan - 1
         release = self._latched.release.bit_select(entry.slot, 1)
         dropped = self._latched.mask.bit_select(entry.slot, 1) & ~self._keep
-        m.d.comb += [self.dropped.valid.eq(fetched & dropped), self.dropped.slot.eq(entry.slot), self.dropped.position.eq(entry.position)]
-        m.d.sync += [fetched.eq(self._more), self._scan.eq(self._scan + self._more)]
+        m.d.comb += [
+            self.dropped.valid.eq(fetched & dropped),
+            self.dropped.slot.eq(entry.slot),
+            self.dropped.position.eq(entry.position),
+        ]
+        m.d.sync += [
+            fetched.eq(self._more),
+            self._scan.eq(self._scan + self._more),
+        ]
         with m.If(fetched & (release | dropped)):
             self._free(m, entry.physical)
             m.d.sync += self.total.eq(self.total - 1)

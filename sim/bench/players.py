@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the benches of engines share: instructions, slot tables, pulses, and the blocks that an engine talks to, played by Python."""
+
 import cocotb
 from amaranth.lib.wiring import In
 from cocotb.triggers import RisingEdge
@@ -8,7 +9,19 @@ from firmware import isa
 from hw.queue.record import Field
 from sim.bench import harness
 
-__all__ = ["Record", "RowPositions", "Words", "instruction", "pulse", "pulses", "quiet", "rows_of", "slot_table", "tiles_of", "until"]
+__all__ = [
+    "Record",
+    "RowPositions",
+    "Words",
+    "instruction",
+    "pulse",
+    "pulses",
+    "quiet",
+    "rows_of",
+    "slot_table",
+    "tiles_of",
+    "until",
+]
 
 
 def instruction(**values):
@@ -28,7 +41,12 @@ def slot_table(config, *slots):
 
 def rows_of(table, mask):
     """Logical rows of the slots in `mask`."""
-    return {row for i, slot in enumerate(table) if mask >> i & 1 for row in range(slot["start"], slot["start"] + slot["count"])}
+    return {
+        row
+        for i, slot in enumerate(table)
+        if mask >> i & 1
+        for row in range(slot["start"], slot["start"] + slot["count"])
+    }
 
 
 def tiles_of(config, rows):
@@ -43,7 +61,10 @@ def tiles_of(config, rows):
 def quiet(dut, component):
     """Drive every input of the component to 0, so that nothing is undefined."""
     for path, member, _ in component.signature.flatten(component):
-        if member.flow == In and (port := getattr(dut, "__".join(map(str, path)), None)) is not None:
+        if (
+            member.flow == In
+            and (port := getattr(dut, "__".join(map(str, path)), None)) is not None
+        ):
             port.value = 0
 
 
@@ -71,6 +92,7 @@ def pulses(dut, valid, name=None, shape=None):
             await RisingEdge(dut.clk)
             if dut.rst.value == 0 and getattr(dut, valid).value == 1:
                 found.append(harness.read(dut, name, shape) if name else 1)
+
     cocotb.start_soon(watch())
     return found
 
@@ -94,7 +116,9 @@ class Record:
     def read(self):
         words, first = list(self.words), 24 + 2 * self.layers
         for number in range(0, len(self.dropped), 4):
-            words[first + number // 4] = int.from_bytes(bytes(self.dropped[number:number + 4]), "little")
+            words[first + number // 4] = int.from_bytes(
+                bytes(self.dropped[number : number + 4]), "little"
+            )
         return words
 
 
@@ -105,16 +129,25 @@ class Words:
         idle, stall = harness.pauses(pause, seed=len(name))
         words = words or f"{name}_words"
         self._read, self.asked = read, []
-        self._requests = harness.Sink(dut, f"{name}_request", getattr(component, f"{name}_request").payload.shape(), stall)
+        self._requests = harness.Sink(
+            dut, f"{name}_request", getattr(component, f"{name}_request").payload.shape(), stall
+        )
         self._words = harness.Source(dut, words, getattr(component, words).payload.shape(), idle)
         cocotb.start_soon(self._run())
 
     async def _run(self):
         while True:
-            request, = await self._requests.receive(1)
+            (request,) = await self._requests.receive(1)
             self.asked.append((request["address"], request["count"]))
-            self._words.send([{"values": self._read(request["address"] + i), "last": int(i == request["count"] - 1)}
-                              for i in range(request["count"])])
+            self._words.send(
+                [
+                    {
+                        "values": self._read(request["address"] + i),
+                        "last": int(i == request["count"] - 1),
+                    }
+                    for i in range(request["count"])
+                ]
+            )
 
 
 class RowPositions:

@@ -4,6 +4,7 @@
 Results are compared with golden; single tensors are the co-simulation's business. The four-state check needs Icarus: elsewhere it is
 reported as not run. `make wheel` (terse/wheel.py) runs this with a trained model and real sentences.
 """
+
 import os
 import random
 import struct
@@ -29,13 +30,15 @@ from sim.cosim.session import CAUSES, LOAD, START, parse_record
 from sim.proof.check import differences
 from sim.proof.system import MODEL, network
 
-warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"cocotbext\..*|cocotb_bus\..*")
+warnings.filterwarnings(
+    "ignore", category=DeprecationWarning, module=r"cocotbext\..*|cocotb_bus\..*"
+)
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster  # noqa: E402
 
 IMAGE, EMBEDDING = 0x1000, 0x2000
-DESCRIPTORS = 0x100     # bytes of the input window before the tokens
-LENGTHS = (3, 2)        # of nano's sentences
-CYCLES = 60_000         # at most
+DESCRIPTORS = 0x100  # bytes of the input window before the tokens
+LENGTHS = (3, 2)  # of nano's sentences
+CYCLES = 60_000  # at most
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,19 @@ class Host:
     """Register accesses by name, with random pauses of all channels."""
 
     def __init__(self, dut, pause):
-        self._dut, self._manager = dut, AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.clk, dut.rst)
+        self._dut, self._manager = (
+            dut,
+            AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.clk, dut.rst),
+        )
         generator = random.Random(pause)
         write, read = self._manager.write_if, self._manager.read_if
-        for channel in (write.aw_channel, write.w_channel, write.b_channel, read.ar_channel, read.r_channel):
+        for channel in (
+            write.aw_channel,
+            write.w_channel,
+            write.b_channel,
+            read.ar_channel,
+            read.r_channel,
+        ):
             channel.set_pause_generator(iter(lambda: generator.random() < 0.5, None))
 
     async def write(self, name, value):
@@ -90,14 +102,18 @@ class Host:
         if self._dut.irq.value != 1:
             await RisingEdge(self._dut.irq)
         await self.write("IRQ_CAUSE", CAUSES)
-        assert await self.read("ERROR") == 0, f"error {await self.read('ERROR')} at instruction {await self.read('ERROR_PC')}"
+        assert await self.read("ERROR") == 0, (
+            f"error {await self.read('ERROR')} at instruction {await self.read('ERROR_PC')}"
+        )
 
 
 class Watch:
     """Fails when an output has an undefined bit in a cycle after reset. Counts cycles."""
 
     def __init__(self, dut, component):
-        self.outputs = [name for name, member in component.signature.members.items() if member.flow == Out]
+        self.outputs = [
+            name for name, member in component.signature.members.items() if member.flow == Out
+        ]
         self.cycles = 0
         cocotb.start_soon(self._run(dut))
 
@@ -130,8 +146,12 @@ def work():
     """(network, sentences): a checkpoint's with the sentences that were given, or a random nano's."""
     given = harness.parameters()
     if "checkpoint" in given:
-        return quantize(load(given["checkpoint"]), harness.config().format), [tuple(map(np.array, words)) for words in given["sentences"]]
-    return network(), [random_sentences(MODEL, 1, seed=length, low=length, high=length)[0] for length in LENGTHS]
+        return quantize(load(given["checkpoint"]), harness.config().format), [
+            tuple(map(np.array, words)) for words in given["sentences"]
+        ]
+    return network(), [
+        random_sentences(MODEL, 1, seed=length, low=length, high=length)[0] for length in LENGTHS
+    ]
 
 
 def memories(program, sentences, windows):
@@ -142,18 +162,33 @@ def memories(program, sentences, windows):
     for i, (tokens, segments) in enumerate(sentences):
         at = windows.tokens(i)
         main.load(windows.input + 16 * i, struct.pack("<4I", at, len(tokens), 0, 7 + i))
-        main.load(at, b"".join(struct.pack("<I", token | segment << 31) for token, segment in zip(tokens.tolist(), segments.tolist(), strict=True)))
+        main.load(
+            at,
+            b"".join(
+                struct.pack("<I", token | segment << 31)
+                for token, segment in zip(tokens.tolist(), segments.tolist(), strict=True)
+            ),
+        )
     return main, embedding
 
 
 async def prepare(host, program, windows):
     assert await host.read("ID") == ID
-    places = {"IMAGE": (IMAGE, len(program.image)), "EMBEDDING": (EMBEDDING, len(program.embedding)),
-              "INPUT": (windows.input, windows.result - windows.input), "RESULT": (windows.result, windows.end - windows.result)}
+    places = {
+        "IMAGE": (IMAGE, len(program.image)),
+        "EMBEDDING": (EMBEDDING, len(program.embedding)),
+        "INPUT": (windows.input, windows.result - windows.input),
+        "RESULT": (windows.result, windows.end - windows.result),
+    }
     for name, (base, size) in places.items():
         await host.write(f"{name}_BASE", base)
         await host.write(f"{name}_SIZE", size)
-    for name, value in {"QUEUE_BASE": windows.input, "QUEUE_COUNT": windows.count, "IRQ_ENABLE": CAUSES, "WATCHDOG": CYCLES // 4}.items():
+    for name, value in {
+        "QUEUE_BASE": windows.input,
+        "QUEUE_COUNT": windows.count,
+        "IRQ_ENABLE": CAUSES,
+        "WATCHDOG": CYCLES // 4,
+    }.items():
         await host.write(name, value)
 
 
@@ -165,7 +200,9 @@ async def sentences(dut):
     main, embedding = memories(program, queue, windows)
     watch = None
     if harness.parameters()["four_state"]:
-        assert not defined(dut.m_axi_rdata)     # nobody drives it yet: the check can see what it looks for
+        assert not defined(
+            dut.m_axi_rdata
+        )  # nobody drives it yet: the check can see what it looks for
         watch = Watch(dut, Accelerator(config))
     dut.dvfs_acknowledge.value = 0
     for name in ("awvalid", "wvalid", "bready", "arvalid", "rready"):
@@ -180,7 +217,9 @@ async def sentences(dut):
     await host.command(LOAD)
     begin = get_sim_time("ns")
     await host.command(START)
-    dut._log.info(f"{round((get_sim_time('ns') - begin) / harness.CLOCK_NS):,} cycles, {round(begin / harness.CLOCK_NS):,} before to load the images")
+    dut._log.info(
+        f"{round((get_sim_time('ns') - begin) / harness.CLOCK_NS):,} cycles, {round(begin / harness.CLOCK_NS):,} before to load the images"
+    )
     assert await host.read("SENTENCES_DONE") == len(queue)
     for i, sentence in enumerate(queue):
         data = main.dump(windows.record(i), 4 * config.result_words)
@@ -190,14 +229,24 @@ async def sentences(dut):
     assert main.strays == embedding.strays == []
     if watch is not None:
         assert watch.cycles > 1000
-        dut._log.info(f"four-state check: {watch.cycles} cycles, {len(watch.outputs)} outputs, no undefined bit")
+        dut._log.info(
+            f"four-state check: {watch.cycles} cycles, {len(watch.outputs)} outputs, no undefined bit"
+        )
 
 
 def test_accelerator(capsys):
     simulator = os.environ.get("SIM", harness.default_simulator())
     four_state = simulator == "icarus"
     config = harness.small()
-    harness.run(Accelerator(config), "sim.bench.test_accelerator", "accelerator", config=config, four_state=four_state)
+    harness.run(
+        Accelerator(config),
+        "sim.bench.test_accelerator",
+        "accelerator",
+        config=config,
+        four_state=four_state,
+    )
     if not four_state:
         with capsys.disabled():
-            print(f"\nfour-state check of the accelerator: not run (it needs Icarus Verilog; this was {simulator})")
+            print(
+                f"\nfour-state check of the accelerator: not run (it needs Icarus Verilog; this was {simulator})"
+            )

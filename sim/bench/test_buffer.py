@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """hw/buffer.py: runs of words read while others are written by lane; blocks turned, square and not."""
+
 import random
 
 import cocotb
@@ -23,7 +24,10 @@ def drive_write(dut, block, generator, contents, address=None):
     harness.drive(dut, "write_data", block.word, values)
     harness.drive(dut, "write_lanes", unsigned(block.lanes), lanes)
     dut.write.value = 1
-    contents[address] = [new if lanes >> n & 1 else old for n, (old, new) in enumerate(zip(contents[address], values, strict=True))]
+    contents[address] = [
+        new if lanes >> n & 1 else old
+        for n, (old, new) in enumerate(zip(contents[address], values, strict=True))
+    ]
 
 
 async def write(dut, *arguments):
@@ -53,10 +57,16 @@ async def buffer(dut, pause):
             count = 1 if number % 2 else generator.randint(1, block.depth)
             runs.append((generator.randint(0, block.depth - count), count))
         source.send([{"address": address, "count": count} for address, count in runs])
-        want = [{"values": contents[address + i], "last": int(i == count - 1)} for address, count in runs for i in range(count)]
+        want = [
+            {"values": contents[address + i], "last": int(i == count - 1)}
+            for address, count in runs
+            for i in range(count)
+        ]
         harness.assert_same(f"runs {number}", await sink.receive(len(want)), want)
         if pause == "none":
-            assert sink.cycles[-1] - sink.cycles[-len(want)] == len(want) - 1, "not one word a cycle"
+            assert sink.cycles[-1] - sink.cycles[-len(want)] == len(want) - 1, (
+                "not one word a cycle"
+            )
     assert sink.empty()
 
 
@@ -65,7 +75,13 @@ class Held:
     read too early is an old one. `want` are the words that were read."""
 
     def __init__(self, dut, block, contents, runs, generator):
-        self.dut, self.block, self.contents, self.runs, self.generator = dut, block, contents, list(runs), generator
+        self.dut, self.block, self.contents, self.runs, self.generator = (
+            dut,
+            block,
+            contents,
+            list(runs),
+            generator,
+        )
         self.address, self.place, self.count, self.want = 0, 0, 0, []
         cocotb.start_soon(self._watch())
 
@@ -105,14 +121,19 @@ async def hold(dut, pause):
     values, generator = harness.parameters(), random.Random(5)
     block = Buffer(SHAPE, values["lanes"], values["depth"])
     idle, stall = harness.pauses(pause)
-    source, sink = harness.Source(dut, "i", block.i.payload.shape(), idle), harness.Sink(dut, "o", block.o.payload.shape(), stall)
+    source, sink = (
+        harness.Source(dut, "i", block.i.payload.shape(), idle),
+        harness.Sink(dut, "o", block.o.payload.shape(), stall),
+    )
     quiet(dut, block)
     await harness.start(dut)
     contents = [[0] * block.lanes for _ in range(block.depth)]
     for address in range(block.depth):
         await write(dut, block, generator, contents, address)
     runs = [(0, block.depth), (0, 1), (1, 1)]
-    for count in (generator.choice([1, 1, 2, generator.randint(1, block.depth)]) for _ in range(40)):
+    for count in (
+        generator.choice([1, 1, 2, generator.randint(1, block.depth)]) for _ in range(40)
+    ):
         runs.append((generator.randint(0, block.depth - count), count))
     held = Held(dut, block, contents, runs, generator)
     source.send([{"address": address, "count": count} for address, count in runs])
@@ -140,27 +161,51 @@ async def turn(dut, pause):
     values, generator = harness.parameters(), random.Random(4)
     block = Turn(SHAPE, values["width"], values["beats"])
     idle, stall = harness.pauses(pause)
-    source, sink = harness.Source(dut, "i", block.i.payload.shape(), idle), harness.Sink(dut, "o", block.o.payload.shape(), stall)
+    source, sink = (
+        harness.Source(dut, "i", block.i.payload.shape(), idle),
+        harness.Sink(dut, "o", block.o.payload.shape(), stall),
+    )
     await harness.start(dut)
     words, want = [], []
     lengths = [block.width] * 10 + [generator.randint(1, block.width) for _ in range(20)]
     for length in lengths:
-        rows = [[generator.randrange(-16, 16) for _ in range(block.width)] for _ in range(block.beats)]
+        rows = [
+            [generator.randrange(-16, 16) for _ in range(block.width)] for _ in range(block.beats)
+        ]
         words += rows
-        want += [{"values": [row[j] for row in rows], "last": int(j == length - 1)} for j in range(length)]
+        want += [
+            {"values": [row[j] for row in rows], "last": int(j == length - 1)}
+            for j in range(length)
+        ]
     cocotb.start_soon(cut(dut, lengths, block.width))
     source.send(words)
     harness.assert_same("turned", await sink.receive(len(want)), want)
     if pause == "none" and block.width == block.beats:
-        assert sink.cycles[10 * block.width - 1] - sink.cycles[0] == 10 * block.width - 1, "not one word a cycle"
+        assert sink.cycles[10 * block.width - 1] - sink.cycles[0] == 10 * block.width - 1, (
+            "not one word a cycle"
+        )
     assert sink.empty()
 
 
 @pytest.mark.parametrize(("lanes", "depth"), [(4, 16), (3, 11)])
 def test_buffer(lanes, depth):
-    harness.run(Buffer(SHAPE, lanes, depth), "sim.bench.test_buffer", f"buffer_{lanes}", only="(buffer|hold)", lanes=lanes, depth=depth)
+    harness.run(
+        Buffer(SHAPE, lanes, depth),
+        "sim.bench.test_buffer",
+        f"buffer_{lanes}",
+        only="(buffer|hold)",
+        lanes=lanes,
+        depth=depth,
+    )
 
 
 @pytest.mark.parametrize(("width", "beats"), [(4, 4), (3, 5), (5, 3)])
 def test_turn(width, beats):
-    harness.run(Turn(SHAPE, width, beats), "sim.bench.test_buffer", f"turn_{width}_{beats}", only="turn", width=width, beats=beats)
+    harness.run(
+        Turn(SHAPE, width, beats),
+        "sim.bench.test_buffer",
+        f"turn_{width}_{beats}",
+        only="turn",
+        width=width,
+        beats=beats,
+    )

@@ -27,14 +27,22 @@ class Negate(wiring.Component):
         pipeline = Pipeline(m, self.i, self.o)
         word = pipeline.stage(payload=self.i.payload)
         word = pipeline.stage(payload=word.payload)
-        pipeline.output(self.o.payload.meta.eq(word.payload.meta),
-                        *(self.o.payload.values[n].eq(-word.payload.values[n]) for n in range(3)))
+        pipeline.output(
+            self.o.payload.meta.eq(word.payload.meta),
+            *(self.o.payload.values[n].eq(-word.payload.values[n]) for n in range(3)),
+        )
         return m
 
 
 def words(count):
     generator = random.Random(count)
-    return [{"values": [generator.randint(-32767, 32767) for _ in range(3)], "meta": generator.randrange(32)} for _ in range(count)]
+    return [
+        {
+            "values": [generator.randint(-32767, 32767) for _ in range(3)],
+            "meta": generator.randrange(32),
+        }
+        for _ in range(count)
+    ]
 
 
 async def passed(dut, pause, count=100):
@@ -78,5 +86,7 @@ def test_connect_compares_shapes():
 
 
 def test_failure_shows_the_first_difference():
-    with pytest.raises(AssertionError, match=r"(?s)negate\[0\]\['values'\]\[0\]: got .*waves: .*fst"):
+    with pytest.raises(
+        AssertionError, match=r"(?s)negate\[0\]\['values'\]\[0\]: got .*waves: .*fst"
+    ):
         harness.run(Fifo(WORD, 2), "sim.bench.test_stream", "failing", only="negate")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Values as the bits of an Amaranth shape and back, and their comparison."""
+
 from amaranth import Shape
 from amaranth.lib import data
 
@@ -31,9 +32,15 @@ def unpack(shape, bits):
     """The inverse of `pack`."""
     if isinstance(shape, data.ArrayLayout):
         width = Shape.cast(shape.elem_shape).width
-        return [unpack(shape.elem_shape, (bits >> (i * width)) & ((1 << width) - 1)) for i in range(shape.length)]
+        return [
+            unpack(shape.elem_shape, (bits >> (i * width)) & ((1 << width) - 1))
+            for i in range(shape.length)
+        ]
     if isinstance(shape, data.StructLayout):
-        return {key: unpack(field.shape, (bits >> field.offset) & ((1 << field.width) - 1)) for key, field in shape}
+        return {
+            key: unpack(field.shape, (bits >> field.offset) & ((1 << field.width) - 1))
+            for key, field in shape
+        }
     shape = Shape.cast(shape)
     return bits - (1 << shape.width) if shape.signed and bits >> (shape.width - 1) else bits
 
@@ -44,7 +51,9 @@ def assert_same(name, got, want):
     difference = _difference(got, want)
     if difference:
         index, left, right = difference
-        raise AssertionError(f"{name}{''.join(f'[{i!r}]' for i in index)}: got {left}, want {right}")
+        raise AssertionError(
+            f"{name}{''.join(f'[{i!r}]' for i in index)}: got {left}, want {right}"
+        )
 
 
 def _difference(got, want):

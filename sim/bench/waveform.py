@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A file that is compressed while it is written: a simulator writes a waveform to a pipe, a thread compresses what comes out."""
+
 import gzip
 import os
 import pathlib
@@ -9,8 +10,8 @@ import threading
 
 __all__ = ["Compressor"]
 
-LEVEL = 3           # of gzip: the simulator waits for the compression
-CHUNK = 1 << 20     # bytes
+LEVEL = 3  # of gzip: the simulator waits for the compression
+CHUNK = 1 << 20  # bytes
 
 
 class Compressor:
@@ -20,13 +21,15 @@ class Compressor:
         self._folder = tempfile.TemporaryDirectory()
         self.pipe = pathlib.Path(self._folder.name) / "pipe"
         os.mkfifo(self.pipe)
-        self._input = os.open(self.pipe, os.O_RDONLY | os.O_NONBLOCK)   # does not wait for the writer
+        self._input = os.open(
+            self.pipe, os.O_RDONLY | os.O_NONBLOCK
+        )  # does not wait for the writer
         self._output = gzip.open(path, "wb", compresslevel=LEVEL)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def close(self):
-        os.close(os.open(self.pipe, os.O_WRONLY))   # hangs up also where nobody has written
+        os.close(os.open(self.pipe, os.O_WRONLY))  # hangs up also where nobody has written
         self._thread.join()
         self._output.close()
         os.close(self._input)

@@ -11,6 +11,7 @@ Of a design with inputs that wires lead away from, Verilator computes those wire
 all of them. So the design is simulated inside a module that holds its inputs in registers: `rst` as it changes, the others at a rising edge of
 `drive`, which the clock loop gives before every rising edge of `clk`. Nothing comes later by that. The run is half as fast again.
 """
+
 import contextlib
 import fcntl
 import hashlib
@@ -30,9 +31,22 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "cosim"
 RUNTIME = ("cosim.cpp", "axi.h")
 SOURCES = ("hw", "firmware", "golden_model")  # whatever elaboration can depend on
-TOP, HOLDER = "accelerator", "host"     # the design, and the module around it
-VERILATOR = ("--cc", "--prefix", "Vtop", "-O3", "-Wno-lint", "-Wno-fatal", "--no-timing", "--x-assign", "fast", "--x-initial", "fast",
-             "--output-split", "20000")
+TOP, HOLDER = "accelerator", "host"  # the design, and the module around it
+VERILATOR = (
+    "--cc",
+    "--prefix",
+    "Vtop",
+    "-O3",
+    "-Wno-lint",
+    "-Wno-fatal",
+    "--no-timing",
+    "--x-assign",
+    "fast",
+    "--x-initial",
+    "fast",
+    "--output-split",
+    "20000",
+)
 COMPILE = ("-std=c++17", "-fPIC", "-w", "-c")
 SUPPORT = ("verilated.cpp", "verilated_threads.cpp", "verilated_vcd_c.cpp")
 DECLARED = re.compile(r"^  (input|output) (\[\d+:0\] )?(\w+);$", re.MULTILINE)
@@ -54,7 +68,12 @@ def sources_digest():
 
 
 def _call(command, what, **environment):
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=os.environ | environment)
+    done = subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+    )
     if done.returncode:
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
         raise BuildError(f"{what} failed (exit status {done.returncode}):\n{tail}")
@@ -80,7 +99,9 @@ def library(text, debug=False):
     With `debug` it can write waveforms.
     """
     if debug:
-        text = text.replace("\\$", "\\_$")     # nets that the source does not name: Verilator leaves out of waveforms what begins like this
+        text = text.replace(
+            "\\$", "\\_$"
+        )  # nets that the source does not name: Verilator leaves out of waveforms what begins like this
     text += _holder(text)
     folder = BUILD / _digest(text, *_runtime(), *VERILATOR, *COMPILE, str(debug))
     result = folder / "cosim.so"
@@ -97,14 +118,23 @@ def _runtime():
 def _holder(text):
     """The module around the design `text`, with the same ports and `drive`."""
     ports = DECLARED.findall(text.partition(f"module {TOP}(")[2].partition("endmodule")[0])
-    inputs = [(size, name) for way, size, name in ports if way == "input" and name not in ("clk", "rst")]
-    return "\n".join([
-        f"module {HOLDER}(input drive, {', '.join(f'{way} {size}{name}' for way, size, name in ports)});",
-        "  reg held_rst;", *(f"  reg {size}held_{name};" for size, name in inputs),
-        "  always @(posedge rst or negedge rst) held_rst <= rst;",
-        "  always @(posedge drive) begin", *(f"    held_{name} <= {name};" for _, name in inputs), "  end",
-        f"  {TOP} {TOP}({', '.join(f'.{name}({name})' if way == 'output' or name == 'clk' else f'.{name}(held_{name})' for way, _, name in ports)});",
-        "endmodule", ""])
+    inputs = [
+        (size, name) for way, size, name in ports if way == "input" and name not in ("clk", "rst")
+    ]
+    return "\n".join(
+        [
+            f"module {HOLDER}(input drive, {', '.join(f'{way} {size}{name}' for way, size, name in ports)});",
+            "  reg held_rst;",
+            *(f"  reg {size}held_{name};" for size, name in inputs),
+            "  always @(posedge rst or negedge rst) held_rst <= rst;",
+            "  always @(posedge drive) begin",
+            *(f"    held_{name} <= {name};" for _, name in inputs),
+            "  end",
+            f"  {TOP} {TOP}({', '.join(f'.{name}({name})' if way == 'output' or name == 'clk' else f'.{name}(held_{name})' for way, _, name in ports)});",
+            "endmodule",
+            "",
+        ]
+    )
 
 
 def _compile(text, folder, result, debug):
@@ -112,13 +142,30 @@ def _compile(text, folder, result, debug):
     source.write_text(text)
     for old in folder.glob("V*"):
         old.unlink()
-    command = [package / "bin" / "verilator_bin", *VERILATOR, *(["--trace-vcd"] if debug else []), "--top-module", HOLDER, "--Mdir", folder, source]
+    command = [
+        package / "bin" / "verilator_bin",
+        *VERILATOR,
+        *(["--trace-vcd"] if debug else []),
+        "--top-module",
+        HOLDER,
+        "--Mdir",
+        folder,
+        source,
+    ]
     _call(command, "Verilator", VERILATOR_ROOT=str(package))
     ports = PORT.findall((folder / "Vtop.h").read_text())
-    pins = (f'{{"{name}", {{(void *)&top.{name}, {int(high) - int(low) + 1}}}}},\n' for name, high, low in ports)
+    pins = (
+        f'{{"{name}", {{(void *)&top.{name}, {int(high) - int(low) + 1}}}}},\n'
+        for name, high, low in ports
+    )
     (folder / "pins.inc").write_text("".join(pins))
-    parts = [*sorted(folder.glob("V*.cpp"), key=lambda path: -path.stat().st_size), ROOT / "sim" / "cosim" / RUNTIME[0]]
-    includes = [f"-I{path}" for path in (folder, package / "include", package / "include" / "vltstd")]
+    parts = [
+        *sorted(folder.glob("V*.cpp"), key=lambda path: -path.stat().st_size),
+        ROOT / "sim" / "cosim" / RUNTIME[0],
+    ]
+    includes = [
+        f"-I{path}" for path in (folder, package / "include", package / "include" / "vltstd")
+    ]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(lambda part: _object(part, folder, includes, debug), parts))
         objects += pool.map(lambda name: _support(name, package), SUPPORT)
@@ -137,7 +184,19 @@ def _object(part, folder, includes, debug):
     """Compile one file; what runs only at the start (Slow) without optimisation."""
     target = folder / f"{part.stem}.o"
     level = "-O0" if "Slow" in part.stem else "-O1"
-    _call([_compiler(), *COMPILE, level, *(["-DWAVEFORM"] if debug else []), *includes, part, "-o", target], "g++")
+    _call(
+        [
+            _compiler(),
+            *COMPILE,
+            level,
+            *(["-DWAVEFORM"] if debug else []),
+            *includes,
+            part,
+            "-o",
+            target,
+        ],
+        "g++",
+    )
     return target
 
 
@@ -148,8 +207,19 @@ def _support(name, package):
     with _alone(folder / name):
         if not target.exists():
             partial = target.with_suffix(".partial")
-            _call([_compiler(), *COMPILE, "-O2", f"-I{package / 'include'}", f"-I{package / 'include' / 'vltstd'}",
-                   package / "include" / name, "-o", partial], "g++")
+            _call(
+                [
+                    _compiler(),
+                    *COMPILE,
+                    "-O2",
+                    f"-I{package / 'include'}",
+                    f"-I{package / 'include' / 'vltstd'}",
+                    package / "include" / name,
+                    "-o",
+                    partial,
+                ],
+                "g++",
+            )
             partial.replace(target)
     return target
 
@@ -162,7 +232,9 @@ def build(config, make, debug=False):
     kind = "debug" if debug else "run"
     maker = pathlib.Path(inspect.getfile(make)).read_text()
     flow = [*_runtime(), pathlib.Path(__file__).read_text()]
-    name = _digest(f"{config.config_hash:08x}", sources_digest(), maker, make.__qualname__, kind, *flow)
+    name = _digest(
+        f"{config.config_hash:08x}", sources_digest(), maker, make.__qualname__, kind, *flow
+    )
     entry = BUILD / "index" / name
     with _alone(entry.with_suffix(".lock")):
         if entry.exists() and pathlib.Path(entry.read_text()).exists():

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The compiled co-simulation: the accelerator as a C++ program in this process, one Python call per operation.
 
-    sim = Cosim(library, taps(config), memory=1 << 20, embedding=1 << 16)
-    sim.memory[0:4] = ...; sim.write(CONTROL, 1)
-    while sim.run(until=OP | IRQ) == OP:
-        records = sim.take()        # {"store": {"values": (n, T) array, ..., "cycle": (n,)}, ...}
+sim = Cosim(library, taps(config), memory=1 << 20, embedding=1 << 16)
+sim.memory[0:4] = ...; sim.write(CONTROL, 1)
+while sim.run(until=OP | IRQ) == OP:
+    records = sim.take()        # {"store": {"values": (n, T) array, ..., "cycle": (n,)}, ...}
 """
+
 import ctypes
 import pathlib
 from ctypes import POINTER, c_char_p, c_double, c_int, c_uint32, c_uint64, c_void_p
@@ -18,26 +19,38 @@ from sim.cosim.taps import decode
 
 __all__ = ["EMBEDDING", "IRQ", "LIMIT", "MAIN", "OP", "Cosim", "CosimError"]
 
-OP, IRQ, LIMIT = 1, 2, 4   # why `run` came back
-MAIN, EMBEDDING = 0, 1     # memories: behind m_axi, behind m_axi_emb
+OP, IRQ, LIMIT = 1, 2, 4  # why `run` came back
+MAIN, EMBEDDING = 0, 1  # memories: behind m_axi, behind m_axi_emb
 SLVERR, DECERR = 2, 3
 
 _SIGNATURES = {
-    "sim_create": (c_void_p, c_uint64, c_uint64), "sim_destroy": (None, c_void_p),
-    "sim_reset": (None, c_void_p), "sim_cycle": (c_uint64, c_void_p), "sim_run": (c_uint32, c_void_p, c_uint32, c_uint64),
-    "sim_memory": (c_void_p, c_void_p, c_uint32), "sim_port": (c_uint64, c_void_p, c_char_p),
+    "sim_create": (c_void_p, c_uint64, c_uint64),
+    "sim_destroy": (None, c_void_p),
+    "sim_reset": (None, c_void_p),
+    "sim_cycle": (c_uint64, c_void_p),
+    "sim_run": (c_uint32, c_void_p, c_uint32, c_uint64),
+    "sim_memory": (c_void_p, c_void_p, c_uint32),
+    "sim_port": (c_uint64, c_void_p, c_char_p),
     "sim_port_width": (c_uint32, c_void_p, c_char_p),
     "sim_behave": (None, c_void_p, c_uint32, c_uint32, c_double, c_uint32, c_uint64),
-    "sim_fault": (None, c_void_p, c_uint32, c_uint64, c_uint64, c_uint32, c_uint32), "sim_clear_faults": (None, c_void_p),
-    "sim_writable": (None, c_void_p, c_uint64, c_uint64), "sim_clear_writable": (None, c_void_p),
-    "sim_bytes": (c_uint64, c_void_p, c_uint32, c_uint32), "sim_violation": (c_char_p, c_void_p, c_uint32, c_uint32),
+    "sim_fault": (None, c_void_p, c_uint32, c_uint64, c_uint64, c_uint32, c_uint32),
+    "sim_clear_faults": (None, c_void_p),
+    "sim_writable": (None, c_void_p, c_uint64, c_uint64),
+    "sim_clear_writable": (None, c_void_p),
+    "sim_bytes": (c_uint64, c_void_p, c_uint32, c_uint32),
+    "sim_violation": (c_char_p, c_void_p, c_uint32, c_uint32),
     "sim_write_register": (c_int, c_void_p, c_uint32, c_uint32),
     "sim_read_register": (c_int, c_void_p, c_uint32, POINTER(c_uint32)),
-    "sim_tap": (c_int, c_void_p, c_char_p), "sim_stop_tap": (None, c_void_p, c_int),
-    "sim_tap_count": (c_uint64, c_void_p, c_uint32), "sim_tap_records": (c_void_p, c_void_p, c_uint32),
-    "sim_tap_cycles": (c_void_p, c_void_p, c_uint32), "sim_tap_clear": (None, c_void_p),
-    "sim_dvfs_delay": (None, c_void_p, c_uint32), "sim_dvfs_count": (c_uint64, c_void_p),
-    "sim_dvfs_log": (c_void_p, c_void_p), "sim_trace": (c_int, c_void_p, c_char_p),
+    "sim_tap": (c_int, c_void_p, c_char_p),
+    "sim_stop_tap": (None, c_void_p, c_int),
+    "sim_tap_count": (c_uint64, c_void_p, c_uint32),
+    "sim_tap_records": (c_void_p, c_void_p, c_uint32),
+    "sim_tap_cycles": (c_void_p, c_void_p, c_uint32),
+    "sim_tap_clear": (None, c_void_p),
+    "sim_dvfs_delay": (None, c_void_p, c_uint32),
+    "sim_dvfs_count": (c_uint64, c_void_p),
+    "sim_dvfs_log": (c_void_p, c_void_p),
+    "sim_trace": (c_int, c_void_p, c_char_p),
 }
 
 
@@ -81,7 +94,9 @@ class Cosim:
         self._layouts, self._waveform = layouts, None
         self._taps = {name: self._tap(name, layout) for name, layout in layouts.items()}
         self._lib.sim_stop_tap(self._sim, self._taps.get("op", -1))
-        self.memory, self.embedding = (self._view(port, size) for port, size in ((MAIN, memory), (EMBEDDING, embedding)))
+        self.memory, self.embedding = (
+            self._view(port, size) for port, size in ((MAIN, memory), (EMBEDDING, embedding))
+        )
         self.reset()
 
     def __del__(self):
@@ -148,7 +163,9 @@ class Cosim:
 
     def write(self, address, value):
         """Write a register; returns the AXI response (0 is OKAY)."""
-        return self._answer(self._lib.sim_write_register(self._sim, address, value & 0xFFFFFFFF), address)
+        return self._answer(
+            self._lib.sim_write_register(self._sim, address, value & 0xFFFFFFFF), address
+        )
 
     def read(self, address):
         """Read a register; raises when the response is an error (`read_response` gives it instead)."""
@@ -160,7 +177,9 @@ class Cosim:
     def read_response(self, address):
         """(value, AXI response) of a register read."""
         value = c_uint32()
-        response = self._answer(self._lib.sim_read_register(self._sim, address, ctypes.byref(value)), address)
+        response = self._answer(
+            self._lib.sim_read_register(self._sim, address, ctypes.byref(value)), address
+        )
         return value.value, response
 
     def _answer(self, response, address):
@@ -178,7 +197,9 @@ class Cosim:
         for name, index in self._taps.items():
             count = self._lib.sim_tap_count(self._sim, index)
             words = -(-Shape.cast(self._layouts[name]).width // 32)
-            raw = _array(self._lib.sim_tap_records(self._sim, index), count * words, np.uint32).reshape(count, words)
+            raw = _array(
+                self._lib.sim_tap_records(self._sim, index), count * words, np.uint32
+            ).reshape(count, words)
             cycles = _array(self._lib.sim_tap_cycles(self._sim, index), count, np.uint64)
             taken[name] = decode(self._layouts[name], raw) | {"cycle": cycles.astype(np.int64)}
         self._lib.sim_tap_clear(self._sim)
@@ -191,7 +212,12 @@ class Cosim:
     def dvfs_requests(self):
         """(cycle, code) of every request for an operating point."""
         count = self._lib.sim_dvfs_count(self._sim)
-        return [tuple(map(int, row)) for row in _array(self._lib.sim_dvfs_log(self._sim), 2 * count, np.uint64).reshape(-1, 2)]
+        return [
+            tuple(map(int, row))
+            for row in _array(self._lib.sim_dvfs_log(self._sim), 2 * count, np.uint64).reshape(
+                -1, 2
+            )
+        ]
 
     def trace(self, path):
         """Write a VCD waveform from here on, compressed if `path` ends in .gz; None ends it. Only libraries built with `debug` can."""
@@ -202,7 +228,9 @@ class Cosim:
         path = pathlib.Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._waveform = Compressor(path) if path.suffix == ".gz" else None
-        if self._lib.sim_trace(self._sim, str(self._waveform.pipe if self._waveform else path).encode()):
+        if self._lib.sim_trace(
+            self._sim, str(self._waveform.pipe if self._waveform else path).encode()
+        ):
             self._close_waveform()
             raise CosimError(f"Cannot write the waveform {path}")
 

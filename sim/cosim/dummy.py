@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small stand-in for the accelerator: it copies words through `m_axi`, so that the co-simulation has a test of its own."""
+
 from dataclasses import dataclass
 
 from amaranth import Module, Signal
@@ -21,21 +22,72 @@ class CopierConfig:
 
 def layouts(config):
     """Taps: `op` ends each word, `store` shows its bytes as signed numbers of odd widths."""
-    return {"op": data.StructLayout({"pc": 16, "skipped": 1}),
-            "store": data.StructLayout({"tile": 5, "live": config.tokens, "values": data.ArrayLayout(ACT, config.tokens)})}
+    return {
+        "op": data.StructLayout({"pc": 16, "skipped": 1}),
+        "store": data.StructLayout(
+            {"tile": 5, "live": config.tokens, "values": data.ArrayLayout(ACT, config.tokens)}
+        ),
+    }
 
 
 def _lite():
-    request = {"awaddr": 8, "awvalid": 1, "wdata": 32, "wstrb": 4, "wvalid": 1, "bready": 1, "araddr": 8, "arvalid": 1, "rready": 1}
-    answer = {"awready": 1, "wready": 1, "bvalid": 1, "bresp": 2, "arready": 1, "rvalid": 1, "rdata": 32, "rresp": 2}
-    return {f"s_axil_{n}": In(w) for n, w in request.items()} | {f"s_axil_{n}": Out(w) for n, w in answer.items()}
+    request = {
+        "awaddr": 8,
+        "awvalid": 1,
+        "wdata": 32,
+        "wstrb": 4,
+        "wvalid": 1,
+        "bready": 1,
+        "araddr": 8,
+        "arvalid": 1,
+        "rready": 1,
+    }
+    answer = {
+        "awready": 1,
+        "wready": 1,
+        "bvalid": 1,
+        "bresp": 2,
+        "arready": 1,
+        "rvalid": 1,
+        "rdata": 32,
+        "rresp": 2,
+    }
+    return {f"s_axil_{n}": In(w) for n, w in request.items()} | {
+        f"s_axil_{n}": Out(w) for n, w in answer.items()
+    }
 
 
 def _master():
-    asks = {"araddr": 32, "arlen": 8, "arsize": 3, "arvalid": 1, "rready": 1, "awaddr": 32, "awlen": 8, "awsize": 3, "awvalid": 1,
-            "wdata": 32, "wstrb": 4, "wlast": 1, "wvalid": 1, "bready": 1}
-    answers = {"arready": 1, "rvalid": 1, "rdata": 32, "rresp": 2, "rlast": 1, "awready": 1, "wready": 1, "bvalid": 1, "bresp": 2}
-    return {f"m_axi_{n}": Out(w) for n, w in asks.items()} | {f"m_axi_{n}": In(w) for n, w in answers.items()}
+    asks = {
+        "araddr": 32,
+        "arlen": 8,
+        "arsize": 3,
+        "arvalid": 1,
+        "rready": 1,
+        "awaddr": 32,
+        "awlen": 8,
+        "awsize": 3,
+        "awvalid": 1,
+        "wdata": 32,
+        "wstrb": 4,
+        "wlast": 1,
+        "wvalid": 1,
+        "bready": 1,
+    }
+    answers = {
+        "arready": 1,
+        "rvalid": 1,
+        "rdata": 32,
+        "rresp": 2,
+        "rlast": 1,
+        "awready": 1,
+        "wready": 1,
+        "bvalid": 1,
+        "bresp": 2,
+    }
+    return {f"m_axi_{n}": Out(w) for n, w in asks.items()} | {
+        f"m_axi_{n}": In(w) for n, w in answers.items()
+    }
 
 
 class Copier(wiring.Component):
@@ -57,7 +109,10 @@ class Copier(wiring.Component):
         self.files = [Signal(32, name=f"file_{i}") for i in range(4)]
         self.status = Signal(2)
         both = self.s_axil_awvalid & self.s_axil_wvalid & ~self.s_axil_bvalid
-        m.d.comb += [self.s_axil_awready.eq(both), self.s_axil_wready.eq(both)]
+        m.d.comb += [
+            self.s_axil_awready.eq(both),
+            self.s_axil_wready.eq(both),
+        ]
         with m.If(both):
             m.d.sync += self.s_axil_bvalid.eq(1)
             with m.Switch(self.s_axil_awaddr[2:]):
@@ -68,7 +123,11 @@ class Copier(wiring.Component):
             m.d.sync += self.s_axil_bvalid.eq(0)
         m.d.comb += self.s_axil_arready.eq(~self.s_axil_rvalid)
         with m.If(self.s_axil_arvalid & self.s_axil_arready):
-            m.d.sync += [self.s_axil_rvalid.eq(1), self.s_axil_rresp.eq(0), self.s_axil_rdata.eq(0)]
+            m.d.sync += [
+                self.s_axil_rvalid.eq(1),
+                self.s_axil_rresp.eq(0),
+                self.s_axil_rdata.eq(0),
+            ]
             with m.Switch(self.s_axil_araddr[2:]):
                 for i, register in enumerate([*self.files, self.status]):
                     with m.Case(i):
@@ -81,32 +140,56 @@ class Copier(wiring.Component):
     def _copy(self, m):
         source, target, count, start = self.files
         index, word = Signal(16), Signal(32)
-        m.d.comb += [self.m_axi_araddr.eq(source + 4 * index), self.m_axi_arsize.eq(2), self.m_axi_rready.eq(1),
-                     self.m_axi_awaddr.eq(target + 4 * index), self.m_axi_awsize.eq(2), self.m_axi_wdata.eq(word + 1),
-                     self.m_axi_wstrb.eq(15), self.m_axi_wlast.eq(1), self.m_axi_bready.eq(1),
-                     self.trace_op.pc.eq(index), self.trace_store.tile.eq(index), self.trace_store.live.eq(index)]
+        m.d.comb += [
+            self.m_axi_araddr.eq(source + 4 * index),
+            self.m_axi_arsize.eq(2),
+            self.m_axi_rready.eq(1),
+            self.m_axi_awaddr.eq(target + 4 * index),
+            self.m_axi_awsize.eq(2),
+            self.m_axi_wdata.eq(word + 1),
+            self.m_axi_wstrb.eq(15),
+            self.m_axi_wlast.eq(1),
+            self.m_axi_bready.eq(1),
+            self.trace_op.pc.eq(index),
+            self.trace_store.tile.eq(index),
+            self.trace_store.live.eq(index),
+        ]
         for i in range(self.config.tokens):
-            m.d.comb += self.trace_store.values[i].eq(word[8 * i:8 * i + 8].as_signed())
+            m.d.comb += self.trace_store.values[i].eq(word[8 * i : 8 * i + 8].as_signed())
         with m.FSM():
             with m.State("Idle"):
                 m.d.comb += self.irq.eq(start[1])
                 with m.If(start[0]):
-                    m.d.sync += [self.files[3].eq(0), index.eq(0), self.m_axi_arvalid.eq(1)]
+                    m.d.sync += [
+                        self.files[3].eq(0),
+                        index.eq(0),
+                        self.m_axi_arvalid.eq(1),
+                    ]
                     m.next = "Read"
             with m.State("Read"):
                 with m.If(self.m_axi_arready):
                     m.d.sync += self.m_axi_arvalid.eq(0)
                 with m.If(self.m_axi_rvalid):
-                    m.d.sync += [word.eq(self.m_axi_rdata), self.status.eq(self.status | self.m_axi_rresp),
-                                 self.m_axi_awvalid.eq(1), self.m_axi_wvalid.eq(1)]
+                    m.d.sync += [
+                        word.eq(self.m_axi_rdata),
+                        self.status.eq(self.status | self.m_axi_rresp),
+                        self.m_axi_awvalid.eq(1),
+                        self.m_axi_wvalid.eq(1),
+                    ]
                     m.next = "Write"
             with m.State("Write"):
                 for channel in ("aw", "w"):
                     with m.If(getattr(self, f"m_axi_{channel}ready")):
                         m.d.sync += getattr(self, f"m_axi_{channel}valid").eq(0)
                 with m.If(self.m_axi_bvalid):
-                    m.d.comb += [self.trace_op_valid.eq(1), self.trace_store_valid.eq(1)]
-                    m.d.sync += [index.eq(index + 1), self.status.eq(self.status | self.m_axi_bresp)]
+                    m.d.comb += [
+                        self.trace_op_valid.eq(1),
+                        self.trace_store_valid.eq(1),
+                    ]
+                    m.d.sync += [
+                        index.eq(index + 1),
+                        self.status.eq(self.status | self.m_axi_bresp),
+                    ]
                     with m.If(index + 1 == count):
                         m.d.sync += self.files[3].eq(2)
                         m.next = "Idle"

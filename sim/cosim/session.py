@@ -3,6 +3,7 @@
 
 Addresses in the memory behind `m_axi`, each window at a multiple of 4096: image, input (queue, then tokens), results.
 """
+
 import struct
 from dataclasses import dataclass
 
@@ -14,11 +15,11 @@ from sim.cosim.cosim import IRQ, LIMIT, OP, Cosim
 __all__ = ["Record", "Session", "SessionError", "by_deadline", "parse_record"]
 
 PAGE = 4096
-LOAD, START, RESET = 1, 2, 4    # bits of CONTROL
-CAUSES = 7                      # all bits of IRQ_ENABLE and IRQ_CAUSE
+LOAD, START, RESET = 1, 2, 4  # bits of CONTROL
+CAUSES = 7  # all bits of IRQ_ENABLE and IRQ_CAUSE
 DESCRIPTOR_BYTES = 16
-STUCK = 100_000                 # cycles without progress after which the machine should give up
-PATIENCE = 200_000_000          # cycles that a queue may take
+STUCK = 100_000  # cycles without progress after which the machine should give up
+PATIENCE = 200_000_000  # cycles that a queue may take
 
 
 class SessionError(RuntimeError):
@@ -70,13 +71,20 @@ class Session:
         self.input_base = PAGE + _pages(len(self.image))
         self.token_bytes = -(-4 * config.positions // 32) * 32
         self.tokens_base = self.input_base + -(-DESCRIPTOR_BYTES * sentences // 32) * 32
-        self.result_base = self.input_base + _pages(self.tokens_base - self.input_base + sentences * self.token_bytes)
+        self.result_base = self.input_base + _pages(
+            self.tokens_base - self.input_base + sentences * self.token_bytes
+        )
         self.record_bytes = 4 * config.result_words
         self.result_size = _pages(sentences * self.record_bytes)
-        self.sim = Cosim(library, layouts, self.result_base + self.result_size + PAGE, _pages(len(self.embedding)) + PAGE)
+        self.sim = Cosim(
+            library,
+            layouts,
+            self.result_base + self.result_size + PAGE,
+            _pages(len(self.embedding)) + PAGE,
+        )
         self.sim.writable((self.result_base, self.result_base + self.result_size))
-        self.sim.memory[PAGE:PAGE + len(self.image)] = np.frombuffer(self.image, np.uint8)
-        self.sim.embedding[:len(self.embedding)] = np.frombuffer(self.embedding, np.uint8)
+        self.sim.memory[PAGE : PAGE + len(self.image)] = np.frombuffer(self.image, np.uint8)
+        self.sim.embedding[: len(self.embedding)] = np.frombuffer(self.embedding, np.uint8)
         self.configure()
 
     def write(self, name, value):
@@ -91,8 +99,12 @@ class Session:
 
     def configure(self):
         """Tell the machine where everything lies."""
-        windows = {"IMAGE": (PAGE, len(self.image)), "EMBEDDING": (0, len(self.embedding)),
-                   "INPUT": (self.input_base, self.result_base - self.input_base), "RESULT": (self.result_base, self.result_size)}
+        windows = {
+            "IMAGE": (PAGE, len(self.image)),
+            "EMBEDDING": (0, len(self.embedding)),
+            "INPUT": (self.input_base, self.result_base - self.input_base),
+            "RESULT": (self.result_base, self.result_size),
+        }
         for name, (base, size) in windows.items():
             self.write(f"{name}_BASE", base)
             self.write(f"{name}_SIZE", size)
@@ -123,11 +135,15 @@ class Session:
             ids, segments = sentences[number]
             words = np.asarray(ids, np.uint32) | np.asarray(segments, np.uint32) << 31
             at = self.tokens_base + i * self.token_bytes
-            self.sim.memory[at:at + 4 * len(words[:self.config.positions])] = words[:self.config.positions].view(np.uint8)
-            descriptor = struct.pack("<4I", at, len(words), deadlines[number] if deadlines else 0, number)
+            self.sim.memory[at : at + 4 * len(words[: self.config.positions])] = words[
+                : self.config.positions
+            ].view(np.uint8)
+            descriptor = struct.pack(
+                "<4I", at, len(words), deadlines[number] if deadlines else 0, number
+            )
             start = self.input_base + DESCRIPTOR_BYTES * i
-            self.sim.memory[start:start + DESCRIPTOR_BYTES] = np.frombuffer(descriptor, np.uint8)
-        self.sim.memory[self.result_base:self.result_base + self.result_size] = 0xEE
+            self.sim.memory[start : start + DESCRIPTOR_BYTES] = np.frombuffer(descriptor, np.uint8)
+        self.sim.memory[self.result_base : self.result_base + self.result_size] = 0xEE
         self.write("QUEUE_COUNT", count)
         if slots is not None:
             self.write("SLOT_LIMIT", slots)
@@ -164,7 +180,7 @@ class Session:
 
     def _record(self, i):
         start = self.result_base + i * self.record_bytes
-        return parse_record(self.config, self.sim.memory[start:start + self.record_bytes])
+        return parse_record(self.config, self.sim.memory[start : start + self.record_bytes])
 
 
 def by_deadline(deadlines):
@@ -176,17 +192,27 @@ def parse_record(config, data):
     """`Record` from the bytes (uint8 array) of one result record."""
     words = data.view(np.uint32)
     layers, classes = config.layers, 16
-    shape = words[8 + classes + layers:8 + classes + 2 * layers]
+    shape = words[8 + classes + layers : 8 + classes + 2 * layers]
     count = int(words[2]) >> 16
     layer = int(words[2]) >> 8 & 0xFF
     tokens, live = [], count
-    for word in shape[:layer].tolist():     # 0: no drop was computed there, everybody stayed
+    for word in shape[:layer].tolist():  # 0: no drop was computed there, everybody stayed
         entering, live = (word & 0xFFFF, word >> 16) if word else (live, live)
         tokens.append((entering, live))
-    dropped = words[8 + classes + 2 * layers:].view(np.uint8)[:count]
+    dropped = words[8 + classes + 2 * layers :].view(np.uint8)[:count]
     return Record(
-        status=Error(int(words[0])), tag=int(words[1]), predicted_class=int(words[2]) & 0xFF, exit_layer=layer, tokens=count,
-        cycles=int(words[3]), detail=int(words[4]), passes=int(words[5]), predicted_exit=int(words[6]),
-        logits=tuple(words[8:24].view(np.int32).tolist()), entropies=tuple(words[24:24 + layer].tolist()),
-        entering=tuple(entering for entering, _ in tokens), live=tuple(live for _, live in tokens),
-        dropped_at_layer=tuple(dropped.tolist()))
+        status=Error(int(words[0])),
+        tag=int(words[1]),
+        predicted_class=int(words[2]) & 0xFF,
+        exit_layer=layer,
+        tokens=count,
+        cycles=int(words[3]),
+        detail=int(words[4]),
+        passes=int(words[5]),
+        predicted_exit=int(words[6]),
+        logits=tuple(words[8:24].view(np.int32).tolist()),
+        entropies=tuple(words[24 : 24 + layer].tolist()),
+        entering=tuple(entering for entering, _ in tokens),
+        live=tuple(live for _, live in tokens),
+        dropped_at_layer=tuple(dropped.tolist()),
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tap records as numpy arrays: the packed bits of an Amaranth layout, cut into fields for all records at once."""
+
 import numpy as np
 from amaranth.hdl import Shape
 from amaranth.lib import data
@@ -30,15 +31,19 @@ def decode(layout, words):
     `words` holds one record a row, as little-endian 32-bit words.
     """
     padded = np.concatenate([words, np.zeros((len(words), 2), np.uint32)], axis=1).astype(np.uint64)
-    return {name: _cut(padded, offset, width, signed, count, step)
-            for name, offset, width, signed, count, step in fields(layout)}
+    return {
+        name: _cut(padded, offset, width, signed, count, step)
+        for name, offset, width, signed, count, step in fields(layout)
+    }
 
 
 def _cut(words, offset, width, signed, count, step):
     starts = offset + step * np.arange(1 if count is None else count)
     first, low = starts // 32, (starts % 32).astype(np.uint64)
     pair = words[:, first] | words[:, first + 1] << np.uint64(32)
-    above = words[:, first + 2] << np.uint64(1) << (np.uint64(63) - low)    # bit 64 of what begins at the pair is bit 64 - low of the value
+    above = (
+        words[:, first + 2] << np.uint64(1) << (np.uint64(63) - low)
+    )  # bit 64 of what begins at the pair is bit 64 - low of the value
     value = ((pair >> low | above) & np.uint64((1 << width) - 1)).astype(np.int64)
     if signed:
         value -= (value >> (width - 1)) << width

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The compiled co-simulation itself, proven on a small word copier: memories, registers, taps, faults, waveform."""
+
 import gzip
 
 import numpy as np
@@ -29,12 +30,17 @@ def copier(built):
 
 
 def start(sim, source=0, target=256, count=4):
-    for address, value in ((dummy.SOURCE, source), (dummy.TARGET, target), (dummy.COUNT, count), (dummy.START, 1)):
+    for address, value in (
+        (dummy.SOURCE, source),
+        (dummy.TARGET, target),
+        (dummy.COUNT, count),
+        (dummy.START, 1),
+    ):
         assert sim.write(address, value) == 0
 
 
 def copied(sim, count=4, target=256):
-    return sim.memory[target:target + 4 * count].view(np.uint32)
+    return sim.memory[target : target + 4 * count].view(np.uint32)
 
 
 def test_registers(copier):
@@ -62,6 +68,7 @@ def test_stalls_repeat_from_their_seed(built):
         start(sim)
         sim.run(IRQ, 10_000)
         return sim.cycle
+
     assert cycles(1) == cycles(1)
     assert len({cycles(seed) for seed in range(5)}) > 1
 
@@ -80,7 +87,9 @@ def test_taps_end_each_operation(copier):
         records = copier.take()
         assert list(records["op"]["pc"]) == [i]
         store = records["store"]
-        expected = np.array([word >> 8 * lane & 0xFF for lane in range(3)]).astype(np.uint8).view(np.int8)
+        expected = (
+            np.array([word >> 8 * lane & 0xFF for lane in range(3)]).astype(np.uint8).view(np.int8)
+        )
         assert list(store["tile"]) == [i] and (store["values"] == expected).all()
         assert (store["cycle"] < copier.cycle).all()
     assert copier.run(IRQ, 1000) == IRQ
@@ -113,7 +122,10 @@ def test_write_outside_its_window(copier):
 def test_unaligned_and_4k_violations(copier):
     start(copier, source=4094, count=1)
     copier.run(IRQ, 1000)
-    assert [text[:30] for text in copier.violations] == ["m_axi: AR address is not align", "m_axi: AR burst crosses 4 KiB "]
+    assert [text[:30] for text in copier.violations] == [
+        "m_axi: AR address is not align",
+        "m_axi: AR burst crosses 4 KiB ",
+    ]
 
 
 def test_limit_and_reset(copier):
@@ -173,8 +185,14 @@ def test_decode(seed):
     layout = data.StructLayout(members | {"lanes": data.ArrayLayout(signed(13), 5)})
     wanted, rows = [], []
     for _ in range(20):
-        row = {name: int(rng.integers(-(1 << width - 1), 1 << width - 1) if sign else rng.integers(1 << width))
-               for name, width, sign in widths} | {"lanes": [int(v) for v in rng.integers(-4096, 4096, 5)]}
+        row = {
+            name: int(
+                rng.integers(-(1 << width - 1), 1 << width - 1)
+                if sign
+                else rng.integers(1 << width)
+            )
+            for name, width, sign in widths
+        } | {"lanes": [int(v) for v in rng.integers(-4096, 4096, 5)]}
         bits = layout.const(row).as_value().value
         rows.append([bits >> 32 * i & 0xFFFFFFFF for i in range(-(-layout.size // 32))])
         wanted.append(row)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole sentences through the accelerator in the compiled co-simulation: every tensor, alone and together, on any bus (faults: test_faults*.py)."""
+
 from types import SimpleNamespace
 
 import pytest
@@ -21,14 +22,25 @@ CONFIG = small()
 
 @pytest.fixture(scope="module")
 def nano():
-    network = quantize(random_checkpoint(MODELS["nano"], seed=5, exit_threshold=1.0, dead_heads=1), CONFIG.format)
-    return SimpleNamespace(network=network, program=compile_network(network, CONFIG), sentences=random_sentences(MODELS["nano"], 6, seed=3))
+    network = quantize(
+        random_checkpoint(MODELS["nano"], seed=5, exit_threshold=1.0, dead_heads=1), CONFIG.format
+    )
+    return SimpleNamespace(
+        network=network,
+        program=compile_network(network, CONFIG),
+        sentences=random_sentences(MODELS["nano"], 6, seed=3),
+    )
 
 
-@pytest.mark.parametrize("behave", [{}, {"latency": 0}, {"latency": 40, "stall": 0.3, "seed": 2}, {"bytes_per_cycle": 0.7}])
+@pytest.mark.parametrize(
+    "behave",
+    [{}, {"latency": 0}, {"latency": 40, "stall": 0.3, "seed": 2}, {"bytes_per_cycle": 0.7}],
+)
 def test_nano_is_bit_exact(nano, behave):
     seen = []
-    outcome = check(nano.network, CONFIG, nano.sentences, behave=behave, watch=lambda *where: seen.append(where))
+    outcome = check(
+        nano.network, CONFIG, nano.sentences, behave=behave, watch=lambda *where: seen.append(where)
+    )
     assert outcome.failures == []
     layers = sum(golden.exit_layer for golden in outcome.goldens)
     assert seen[-1][:2] == (layers, layers) and seen == sorted(seen)
@@ -38,14 +50,22 @@ def test_nano_is_bit_exact(nano, behave):
 def test_bits_do_not_depend_on_neighbours(nano):
     together, alone = (check(nano.network, CONFIG, nano.sentences, slots=slots) for slots in (2, 1))
     assert together.failures == alone.failures == []
-    assert [record.logits for record in together.records] == [record.logits for record in alone.records]
+    assert [record.logits for record in together.records] == [
+        record.logits for record in alone.records
+    ]
     assert alone.mixed_tiles == 0 and together.cycles < alone.cycles
-    assert all(record.passes == record.exit_layer for outcome in (together, alone) for record in outcome.records), "a resident sentence waits"
+    assert all(
+        record.passes == record.exit_layer
+        for outcome in (together, alone)
+        for record in outcome.records
+    ), "a resident sentence waits"
 
 
 def test_deadline_first(nano):
     """The most urgent sentences begin first; each has the same bits and its own result."""
-    session = Session(build(CONFIG, traced), CONFIG, {}, nano.program.image, nano.program.embedding, 6)
+    session = Session(
+        build(CONFIG, traced), CONFIG, {}, nano.program.image, nano.program.embedding, 6
+    )
     deadlines, begun = [9000, 0, 100, 5000, 100, 7], {}
     session.load()
     for first in (False, True):
@@ -59,14 +79,20 @@ def test_deadline_first(nano):
 
 def test_difference_stops_at_once(nano, monkeypatch):
     """One golden value is changed: the run stops at the end of that operation and names it."""
+
     def tampered(network, *sentence):
         result = real(network, *sentence)
         result.tensors["layer1.hidden"][0, 7] += 1
         return result
+
     real = checks.run_golden
     monkeypatch.setattr(checks, "run_golden", tampered)
     outcome = check(nano.network, CONFIG, nano.sentences[:1])
-    up = [pc for pc, symbol in enumerate(nano.program.symbols) if symbol and symbol.tensor.endswith(".hidden")]
+    up = [
+        pc
+        for pc, symbol in enumerate(nano.program.symbols)
+        if symbol and symbol.tensor.endswith(".hidden")
+    ]
     assert len(outcome.failures) == 1 and not outcome.records
     assert outcome.failures[0].startswith("layer1.hidden[0, 7] of sentence 0 must be ")
     assert outcome.failures[0].endswith(f"instruction {up[0]})")
@@ -77,17 +103,23 @@ def test_missing_tensor_is_a_failure(nano, monkeypatch):
         result = real(network, *sentence)
         result.tensors["layer0.gist"] = result.tensors["layer0.x"]
         return result
+
     real = checks.run_golden
     monkeypatch.setattr(checks, "run_golden", richer)
     outcome = check(nano.network, CONFIG, nano.sentences[:1])
-    assert "layer0.gist of sentence 0: " in outcome.failures[0] and "never produced" in outcome.failures[0]
+    assert (
+        "layer0.gist of sentence 0: " in outcome.failures[0]
+        and "never produced" in outcome.failures[0]
+    )
 
 
 def test_wrong_counter_is_a_failure(nano, monkeypatch):
     real = checks.count_macs
     monkeypatch.setattr(checks, "count_macs", lambda *given: real(*given) | {"TOKENS": 1})
     outcome = check(nano.network, CONFIG, nano.sentences[:1])
-    assert outcome.failures == [f"counter TOKENS must be 1, not {sum(outcome.goldens[0].tokens_per_layer)}"]
+    assert outcome.failures == [
+        f"counter TOKENS must be 1, not {sum(outcome.goldens[0].tokens_per_layer)}"
+    ]
 
 
 def test_damaged_embedding_row_fails_its_sentences_alone(nano):
@@ -95,7 +127,11 @@ def test_damaged_embedding_row_fails_its_sentences_alone(nano):
     image = parse_embedding(nano.program.embedding)
     damaged = bytearray(nano.program.embedding)
     damaged[image.offsets[word]] ^= 0x10
-    expect = {i: Error.SENTENCE_CHECK for i, (tokens, _) in enumerate(nano.sentences) if word in tokens.tolist()}
+    expect = {
+        i: Error.SENTENCE_CHECK
+        for i, (tokens, _) in enumerate(nano.sentences)
+        if word in tokens.tolist()
+    }
     assert 0 < len(expect) < 6
     outcome = check(nano.network, CONFIG, nano.sentences, expect=expect, embedding=bytes(damaged))
     assert outcome.failures == []

@@ -4,18 +4,19 @@
 All times are cycles. A column is the unit of work; what happens inside one follows from its first and last entry, because a lane's decoder gives, and
 its multipliers take, at most an entry a cycle.
 """
+
 from dataclasses import dataclass, field
 
 from firmware.isa import Opcode, Source, Target
 
 __all__ = ["Array", "Ending", "Linears"]
 
-PIPELINE = 3        # from a column's last entry to its result; one more where products are shifted
-REWIND = 3          # from a column's last entry to the block's first one
-WINDOW = 3          # groups that lanes may be apart
-DRAIN = 2           # columns between the lanes and the store
+PIPELINE = 3  # from a column's last entry to its result; one more where products are shifted
+REWIND = 3  # from a column's last entry to the block's first one
+WINDOW = 3  # groups that lanes may be apart
+DRAIN = 2  # columns between the lanes and the store
 ENCODER = 3
-STORE = 11          # from a drained column until it is written: requantise, function, write; codes pass the encoder too
+STORE = 11  # from a drained column until it is written: requantise, function, write; codes pass the encoder too
 BEFORE = -99
 
 
@@ -23,11 +24,18 @@ class Array:
     """The lanes and the drain, group after group: `enter` it into the window, then run it. last: when its last column was drained."""
 
     def __init__(self, lanes):
-        self.lanes, self.turned = lanes, 0      # rows that the store turns of a group
+        self.lanes, self.turned = lanes, 0  # rows that the store turns of a group
         self.end, self.taken, self.start = [-9] * lanes, [-9] * lanes, [0] * lanes
         self.natural, self.capture = [-9] * lanes, [-9] * lanes
-        self.gone, self.entered, self.last = [-9] * WINDOW, -9, -9     # when groups left, the last one came; the last column
-        self.turns, self.emptied = [BEFORE, BEFORE], BEFORE     # when the turns of groups began, when the last one's ended
+        self.gone, self.entered, self.last = (
+            [-9] * WINDOW,
+            -9,
+            -9,
+        )  # when groups left, the last one came; the last column
+        self.turns, self.emptied = (
+            [BEFORE, BEFORE],
+            BEFORE,
+        )  # when the turns of groups began, when the last one's ended
 
     def enter(self, ready):
         """When the next group, whose command is `ready`, is in the window."""
@@ -40,14 +48,14 @@ class Array:
         loaded : when its tile is complete: rows come at least as fast as entries take them, but the last entry waits for the last row
         """
         seen = self.entered
-        if self.gone[-2] < seen:        # it moves up to where lanes look for it
+        if self.gone[-2] < seen:  # it moves up to where lanes look for it
             seen += 1 + (self.gone[-1] < seen + 1)
         chain = max(self.last, self.turns[-2] - STORE - ENCODER)
         for lane, count in enumerate(entries):
             begin = max(seen, self.start[lane])
             natural, capture = self.natural[lane], self.capture[lane]
             before = max(0, natural - begin)
-            if capture > natural and before < count:     # the pipeline stood still
+            if capture > natural and before < count:  # the pipeline stood still
                 end = max(capture, begin + before) + count - before - 1
                 delay = 0
             else:
@@ -83,7 +91,10 @@ class Ending:
         source, target = values.get("source", 0), self.values.get("target_buffer", 0)
         if self.values.get("opcode") == Opcode.LINEAR:
             return target == Target.CODES and source == Source.CODES
-        return {Target.NORMED: source == Source.NORMED, Target.STATE: source in (Source.STATE, Source.CLS)}.get(target, False)
+        return {
+            Target.NORMED: source == Source.NORMED,
+            Target.STATE: source in (Source.STATE, Source.CLS),
+        }.get(target, False)
 
 
 class Linears:
@@ -91,8 +102,16 @@ class Linears:
 
     def __init__(self, config):
         self.config, self.array = config, Array(config.columns)
-        self.loads, self.free, self.bank = _Loads(config), [0, 0], 0    # when the banks may be filled; the next one to be
-        self.pushed, self.popped, self.passed = [BEFORE] * 2, [BEFORE] * 2, [BEFORE] * DRAIN    # commands; columns at the store
+        self.loads, self.free, self.bank = (
+            _Loads(config),
+            [0, 0],
+            0,
+        )  # when the banks may be filled; the next one to be
+        self.pushed, self.popped, self.passed = (
+            [BEFORE] * 2,
+            [BEFORE] * 2,
+            [BEFORE] * DRAIN,
+        )  # commands; columns at the store
 
     def run(self, values, code, streams, start, tiles, before):
         """`Ending` of a LINEAR on tiles {number: rows up to the last live one}, started at `start`; its stream is the last one of `streams`.
@@ -101,11 +120,21 @@ class Linears:
         """
         heights, tiles = tiles, list(tiles)
         coded = values["target_buffer"] not in (Target.SUM, Target.SCORES)
-        turned, single, cls = values["target_buffer"] == Target.VALUES, len(tiles) == 1, values.get("cls")
-        store = STORE - DRAIN + (ENCODER if coded else 0)       # from a column's way into the store
+        turned, single, cls = (
+            values["target_buffer"] == Target.VALUES,
+            len(tiles) == 1,
+            values.get("cls"),
+        )
+        store = STORE - DRAIN + (ENCODER if coded else 0)  # from a column's way into the store
         array, self.open = self.array, before.ended + 1
         self.loads.begin(values, before if before.ended >= start and before.makes(values) else None)
-        ending, send, begun, ready, bank = Ending(values), start + (3 if cls else 4 + tiles[0]), 0, 0, 0
+        ending, send, begun, ready, bank = (
+            Ending(values),
+            start + (3 if cls else 4 + tiles[0]),
+            0,
+            0,
+            0,
+        )
         for first in range(0, values["groups"], values["block"]):
             block = range(first, min(first + values["block"], values["groups"]))
             for index, tile in enumerate(tiles):
@@ -117,8 +146,17 @@ class Linears:
                 command = max(self.pushed[-1] + 2, begun + 1)
                 for number, group in enumerate(block):
                     array.enter(command if number == 0 else 0)
-                    array.group(code.entries[group], streams.until(group) if index == 0 else None, self._leave, ready)
-                    ending.begun[tile] = ending.begun[tile] if number else self.passed[-1] - self.config.columns + store
+                    array.group(
+                        code.entries[group],
+                        streams.until(group) if index == 0 else None,
+                        self._leave,
+                        ready,
+                    )
+                    ending.begun[tile] = (
+                        ending.begun[tile]
+                        if number
+                        else self.passed[-1] - self.config.columns + store
+                    )
                     if index == len(tiles) - 1:
                         streams.released.append(list(array.end))
                 self.popped.append(array.entered - 1)
@@ -151,10 +189,20 @@ class _Loads:
         t, k = self.t, values["reduction"]
         gathered = values["source"] in (Source.STATE, Source.CLS)
         encoder = 0 if values["source"] == Source.CODES else ENCODER
-        self.first = 2 * t + 4 + encoder if gathered else 2 + encoder       # from the request to the first word
-        self.again = (2 + -k % t if gathered else -1) - encoder             # from the last word to the next request
-        self.behind = 2 * t + 2 + encoder if gathered else self.first       # from what is written last to the last word
-        self.k, self.before, self.cls = k, before, values.get("cls") and values["source"] == Source.CLS
+        self.first = (
+            2 * t + 4 + encoder if gathered else 2 + encoder
+        )  # from the request to the first word
+        self.again = (
+            2 + -k % t if gathered else -1
+        ) - encoder  # from the last word to the next request
+        self.behind = (
+            2 * t + 2 + encoder if gathered else self.first
+        )  # from what is written last to the last word
+        self.k, self.before, self.cls = (
+            k,
+            before,
+            values.get("cls") and values["source"] == Source.CLS,
+        )
 
     def load(self, send, free, tile):
         """(when the request was taken, when the first row is there, when the tile is)."""
@@ -164,6 +212,8 @@ class _Loads:
         if self.before is not None:
             tile = max(self.before.written) if self.cls else tile
             begun = self.before.begun.get(tile, 0) if len(self.before.written) > 1 else 0
-            last = max(last, begun + self.first + self.k, self.before.written[tile] + 1 + self.behind)
+            last = max(
+                last, begun + self.first + self.k, self.before.written[tile] + 1 + self.behind
+            )
         self.idle = last + self.again
         return taken, begin + 2, last + 2

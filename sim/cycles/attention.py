@@ -4,26 +4,31 @@
 All times are cycles. Turns are followed in the order in which they depend on each other: the scores of an item need the load of the turn behind
 them, because the softmax takes them when the numerators of the item before are in the array.
 """
+
 from golden_model.hardware import ceil_div
 from sim.cycles.array import Array
 
 __all__ = ["attend"]
 
-AHEAD, RUNS, COMMANDS = 2, 2, 4     # turns, runs, commands that wait
-SOFTMAX, SPAN = 12, 5       # from the last score to the first numerator; the span mask's stages
-QUEUE = 1           # from a code to the lane
-DRAIN, REQUANTIZE = 2, 3    # stages from a lane to the store; to the softmax
-RECIPROCAL = 7      # from the denominators to the first column of the context, and T
-NORMALIZE = 5       # from the last column of a context to the next denominators
-DONE = 14           # from the last column of all: normalise, encode, write
+AHEAD, RUNS, COMMANDS = 2, 2, 4  # turns, runs, commands that wait
+SOFTMAX, SPAN = 12, 5  # from the last score to the first numerator; the span mask's stages
+QUEUE = 1  # from a code to the lane
+DRAIN, REQUANTIZE = 2, 3  # stages from a lane to the store; to the softmax
+RECIPROCAL = 7  # from the denominators to the first column of the context, and T
+NORMALIZE = 5  # from the last column of a context to the next denominators
+DONE = 14  # from the last column of all: normalise, encode, write
 NEVER = -99
 
 
 def attend(config, values, rows, start):
     """The cycle in which an ATTEND on `rows`, (first logical row, rows) of each slot, has ended, whose decoding was at `start`."""
     t = config.tokens
-    items = [(first, count, tile, head) for first, count in rows for tile in range(first // t, (first + count - 1) // t + 1)
-             for head in range(values["groups"])]
+    items = [
+        (first, count, tile, head)
+        for first, count in rows
+        for tile in range(first // t, (first + count - 1) // t + 1)
+        for head in range(values["groups"])
+    ]
     machine, offered = _Machine(config, values["reduction"]), start + 6 + items[0][0] // t
     for number, item in enumerate(items):
         pushed = machine.score(item, offered)
@@ -42,10 +47,20 @@ class _Machine:
         self.config, self.head = config, head
         self.array = Array(config.columns)
         self.pushed, self.begun, self.loaded, self.walked, self.left = [], [], [], [], []
-        self.items, self.summed = [], []    # by item: its slot's rows; when its denominators were taken
-        self.open, self.scored, self.closed = 0, 0, 0   # the last item's: reciprocals are there, last score, last column of the context before
+        self.items, self.summed = (
+            [],
+            [],
+        )  # by item: its slot's rows; when its denominators were taken
+        self.open, self.scored, self.closed = (
+            0,
+            0,
+            0,
+        )  # the last item's: reciprocals are there, last score, last column of the context before
         self.runs, self.popped, self.free, self.fed = [NEVER] * RUNS, [NEVER] * COMMANDS, {}, 0
-        self.passed, self.scores = [NEVER] * DRAIN, [NEVER] * REQUANTIZE    # columns at the store; scores at the softmax
+        self.passed, self.scores = (
+            [NEVER] * DRAIN,
+            [NEVER] * REQUANTIZE,
+        )  # columns at the store; scores at the softmax
 
     def score(self, item, offered):
         """An item's scores and the context of the one before; when the item was taken."""
@@ -53,7 +68,7 @@ class _Machine:
         first, count, tile, head = item
         self._load(turn, self.head, 2)
         behind = bool(self.items)
-        if behind:      # the softmax is free for this item when the numerators of the one before are in the array
+        if behind:  # the softmax is free for this item when the numerators of the one before are in the array
             self._numerators(self._push(0))
         self.items.append((first, count))
         taken = max(self.pushed[turn], self.summed[-1] if self.summed else 0) + 1
@@ -86,7 +101,9 @@ class _Machine:
         asked = max(self.pushed[turn], self.loaded[-1]) + 1
         ready = self.scored + SOFTMAX + (SPAN if "span" in self.config.units else 0)
         self._load(turn, count, max(0, ready - asked))
-        self.summed.append(max(self.loaded[-1] + 1, self.closed + NORMALIZE if len(self.items) > 1 else 0))
+        self.summed.append(
+            max(self.loaded[-1] + 1, self.closed + NORMALIZE if len(self.items) > 1 else 0)
+        )
         self.open = self.summed[-1] + self.config.tokens + RECIPROCAL
 
     def _walk(self, turn):
@@ -118,7 +135,9 @@ class _Machine:
         place = self._walk(turn) + 3 + first // t
         fed, keys, announced = [], [], 0
         for index, tile in enumerate(tiles):
-            for part in range(max(0, first - tile * t) // p, min(parts, ceil_div(first + count - tile * t, p))):
+            for part in range(
+                max(0, first - tile * t) // p, min(parts, ceil_div(first + count - tile * t, p))
+            ):
                 closing = parts > 1 or index % members == members - 1 or tile == tiles[-1]
                 asking = place
                 if parts > 1 or index % members == 0:
@@ -127,12 +146,20 @@ class _Machine:
                 spare = int(closing and parts == 1 and len(fed) + t < p)
                 asked, last = self._run("keys", asking, self.head, spare)
                 fed += [last] * min(t, p)
-                keys += [tile * t + part * p + lane if part * p + lane < t else -1 for lane in range(min(t, p))]
+                keys += [
+                    tile * t + part * p + lane if part * p + lane < t else -1
+                    for lane in range(min(t, p))
+                ]
                 if closing:
                     rest = p - len(fed)
                     real = iter([key in live for key in keys] + [False] * rest)
-                    self._group(turn, announced, [self.head] * len(fed) + [1] * rest, fed + [self.fed] * rest,
-                                lambda taken, real=real: self._score(taken, next(real), works))
+                    self._group(
+                        turn,
+                        announced,
+                        [self.head] * len(fed) + [1] * rest,
+                        fed + [self.fed] * rest,
+                        lambda taken, real=real: self._score(taken, next(real), works),
+                    )
                     fed, keys = [], []
                 place = asked + 1
             place += 1
@@ -154,7 +181,9 @@ class _Machine:
         """A column leaves its lane when those before make room; the softmax takes those of keys."""
         taken = max(taken, self.passed[-DRAIN])
         self.passed.append(max(taken + DRAIN, self.passed[-1] + 1, self.scores[-REQUANTIZE]))
-        self.scores.append(max(self.passed[-1] + REQUANTIZE, self.scores[-1] + 1, works if real else 0))
+        self.scores.append(
+            max(self.passed[-1] + REQUANTIZE, self.scores[-1] + 1, works if real else 0)
+        )
         if real:
             self.scored = self.scores[-1]
         return taken

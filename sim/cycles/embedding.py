@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cycles of embeddings (part of sim/cycles/model.py): runs of words over a port, rows of the embedding image over the embedding port."""
+
 import struct
 
 from golden_model.bitmask import WORD_ROWS
@@ -7,11 +8,11 @@ from sim.cycles.linear import BURSTS
 
 __all__ = ["Embedder", "Port", "Rows"]
 
-AHEAD = 4       # rows looked up ahead (hw/queue/embedding_table.py)
-RUNS = 8        # requests whose words have not come
-INSIDE = 4      # tokens in the embedder
-REQUEST = 4     # cycles of the reader for a request, its first address in the last one
-BUFFERED = 3    # from the bus to the reader's output
+AHEAD = 4  # rows looked up ahead (hw/queue/embedding_table.py)
+RUNS = 8  # requests whose words have not come
+INSIDE = 4  # tokens in the embedder
+REQUEST = 4  # cycles of the reader for a request, its first address in the last one
+BUFFERED = 3  # from the bus to the reader's output
 
 
 class Port:
@@ -19,7 +20,14 @@ class Port:
     asked for before go until then."""
 
     def __init__(self, memory, burst):
-        self.memory, self.burst, self.free, self.taken, self.behind, self.finish = memory, burst, 0, 0, 0, []
+        self.memory, self.burst, self.free, self.taken, self.behind, self.finish = (
+            memory,
+            burst,
+            0,
+            0,
+            0,
+            [],
+        )
 
     def request(self, at, address, count):
         """Asks for the bus words of `count` bytes -> (when it was taken, when each is at the output)."""
@@ -55,14 +63,22 @@ class Rows:
 
     def __init__(self, image):
         words = struct.unpack("<16I", image[:64])
-        self.image, self.vocabulary, self.positions, self.features, self.table = image, words[5], words[6], words[7], words[8]
+        self.image, self.vocabulary, self.positions, self.features, self.table = (
+            image,
+            words[5],
+            words[6],
+            words[7],
+            words[8],
+        )
 
     def numbers(self, token, position, segment):
         return token, self.vocabulary + position, self.vocabulary + self.positions + segment
 
     def place(self, number):
         """(byte offset, bytes) of a row."""
-        begin, end = struct.unpack("<2I", self.image[self.table + 4 * number:self.table + 4 * number + 8])
+        begin, end = struct.unpack(
+            "<2I", self.image[self.table + 4 * number : self.table + 4 * number + 8]
+        )
         return begin, end - begin
 
     def steps(self, begin):
@@ -82,10 +98,20 @@ class Embedder:
 
     def __init__(self, rows, port):
         self.rows, self.port = rows, port
-        self.choose = self.resting = 0                      # when the fetcher can ask again; the decoder take a row
-        self.numbers, self.places = [], []                  # (when known, number), (when looked up, byte offset, bytes)
-        self.asked, self.done, self.third = 0, [], 0        # when the last number was taken; tokens' ends; rows of this token
-        self.begun, self.ended = [], []                     # when rows were taken by the decoder; when requests' last words came
+        self.choose = self.resting = 0  # when the fetcher can ask again; the decoder take a row
+        self.numbers, self.places = (
+            [],
+            [],
+        )  # (when known, number), (when looked up, byte offset, bytes)
+        self.asked, self.done, self.third = (
+            0,
+            [],
+            0,
+        )  # when the last number was taken; tokens' ends; rows of this token
+        self.begun, self.ended = (
+            [],
+            [],
+        )  # when rows were taken by the decoder; when requests' last words came
         self.accepted = 0
 
     def accept(self, at, numbers):
@@ -112,7 +138,11 @@ class Embedder:
     def _serve(self, until):
         """The fetcher's next request; with `until` those that are made before that cycle."""
         while True:
-            look = max(self.choose, self.numbers[0][0]) if self.numbers and len(self.places) < AHEAD else None
+            look = (
+                max(self.choose, self.numbers[0][0])
+                if self.numbers and len(self.places) < AHEAD
+                else None
+            )
             read = max(self.choose, self.places[0][0]) if self.places else None
             at = min(x for x in (look, read, float("inf")) if x is not None)
             if at == float("inf") or until is not None and at >= until:
@@ -136,17 +166,19 @@ class Embedder:
         self.choose, self.asked = taken + 1, at
         self.ended.append(self.port.words(beats)[-1])
         self.places.append((self.ended[-1] + 2, *self.rows.place(number)))
-        self.port.taken += 1        # the offsets are judged
+        self.port.taken += 1  # the offsets are judged
 
     def _read(self, at):
         _, begin, size = self.places.pop(0)
-        taken, beats = self.port.request(max(at + 2, self._room(self.ended, RUNS), self._room(self.begun, AHEAD)), begin, size)
+        taken, beats = self.port.request(
+            max(at + 2, self._room(self.ended, RUNS), self._room(self.begun, AHEAD)), begin, size
+        )
         self.choose = taken + 1
-        time = max(self.resting, taken + 1)     # the decoder takes the row
+        time = max(self.resting, taken + 1)  # the decoder takes the row
         self.begun.append(time)
         width = self.port.memory.width
         byte, word, free = begin, begin // width, max(beats[0], self.port.taken + 1)
-        free += begin % width // 4              # words before the row
+        free += begin % width // 4  # words before the row
         for takes in self.rows.steps(begin):
             time += 1
             if takes:
@@ -156,12 +188,12 @@ class Embedder:
                 time = max(time, free)
                 byte += 1
         last = begin // width + len(beats)
-        rest = (last * width - byte + 3) // 4   # words after it
+        rest = (last * width - byte + 3) // 4  # words after it
         checked, time = time, max(time + max(1, rest), beats[-1])
         self.port.taken = time
         self.ended.append(time)
         self.third = (self.third + 1) % 3
         self.resting = time + 3
         if not self.third:
-            self.done.append(max(time + 3, checked + 6))    # its last word has been written
+            self.done.append(max(time + 3, checked + 6))  # its last word has been written
             self.resting = self.done[-1] + 2

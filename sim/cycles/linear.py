@@ -4,6 +4,7 @@
 All times are cycles. A column is the unit of work; what happens inside one follows from its first and last entry, because a lane's decoder gives, and
 its multipliers take, at most an entry a cycle.
 """
+
 from bisect import bisect_left
 
 import numpy as np
@@ -14,11 +15,17 @@ from golden_model.hardware import ceil_div
 
 __all__ = ["BURST", "BURSTS", "LaneCode", "Memory", "Streams"]
 
-BURST, IN_FLIGHT, BURSTS = 64, 512, 8   # words of a burst; words, bursts on their way (hw/accelerator.py's reader; the memory model's queue)
-CHUNK, TAKEN = 4, 3     # bytes that come to a decoder at once; that leave
-REQUEST = 4         # from a decoded instruction, or the last address of the stream before, to its first address
-BUFFERED = 3        # from the bus to the reader's output
-DECODED = 4         # from a column's last byte to its last entry at the ring's output
+BURST, IN_FLIGHT, BURSTS = (
+    64,
+    512,
+    8,
+)  # words of a burst; words, bursts on their way (hw/accelerator.py's reader; the memory model's queue)
+CHUNK, TAKEN = 4, 3  # bytes that come to a decoder at once; that leave
+REQUEST = (
+    4  # from a decoded instruction, or the last address of the stream before, to its first address
+)
+BUFFERED = 3  # from the bus to the reader's output
+DECODED = 4  # from a column's last byte to its last entry at the ring's output
 
 
 class Memory:
@@ -66,7 +73,9 @@ class LaneCode:
     """
 
     def __init__(self, columns, beats, lanes, bus_bytes, depth):
-        strings = lane_strings(columns.data.ljust(beats * bus_bytes, b"\0"), lanes, bus_bytes)     # stacked streams are as long as the longest
+        strings = lane_strings(
+            columns.data.ljust(beats * bus_bytes, b"\0"), lanes, bus_bytes
+        )  # stacked streams are as long as the longest
         self.words, groups = len(strings[0]) // bus_bytes, columns.groups
         self.entries = np.maximum(columns.nonzeros, 1).tolist()
         self.columns, self.ahead = columns, 2 if bus_bytes == CHUNK else 1
@@ -77,14 +86,19 @@ class LaneCode:
             cycles, held, ends = _byte_cycles(string, groups, ceil_div(columns.rows, WORD_ROWS))
             total = np.concatenate([[0], np.cumsum(cycles)])
             starts = np.arange(self.words) * bus_bytes
-            cost[:, lane], early[:, lane] = total[starts + bus_bytes] - total[starts], total[starts + last] - total[starts]
+            cost[:, lane], early[:, lane] = (
+                total[starts + bus_bytes] - total[starts],
+                total[starts + last] - total[starts],
+            )
             ends = np.array(ends)
             word[:, lane] = (ends - 1) // bus_bytes
             part[:, lane] = total[ends] - total[word[:, lane] * bus_bytes]
             until[:, lane] = np.cumsum(held)[starts + bus_bytes - 1]
             begun[:, lane] = np.searchsorted(ends, starts + bus_bytes, side="right")
             needs[:, lane] = self._needs(lane, until[:, lane], begun[:, lane], depth)
-        self.steps, self.word, self.part = (x.tolist() for x in (np.stack([cost, early, needs], -1), word, part))
+        self.steps, self.word, self.part = (
+            x.tolist() for x in (np.stack([cost, early, needs], -1), word, part)
+        )
         self.held, self.begun = until.tolist(), begun.tolist()
 
     def _needs(self, lane, held, begun, depth):
@@ -98,14 +112,14 @@ def _byte_cycles(string, groups, masks):
     """(cycles of each byte, entries of each byte, end of each column) of a lane's string: hw/array/bitmask.py's states."""
     cycles, entries, ends, at = np.ones(len(string), int), np.ones(len(string), int), [], 0
     for _ in range(groups):
-        cycles[at:at + HEADER_BYTES] = 0, 0, 1, 0, 0, 1, 1      # three parts
-        entries[at:at + HEADER_BYTES] = 0
+        cycles[at : at + HEADER_BYTES] = 0, 0, 1, 0, 0, 1, 1  # three parts
+        entries[at : at + HEADER_BYTES] = 0
         at += HEADER_BYTES
-        alone, some = True, 0       # the mask is not taken with the weight before
+        alone, some = True, 0  # the mask is not taken with the weight before
         for _ in range(masks):
             count = (string[at] | string[at + 1] << 8).bit_count()
             cycles[at], cycles[at + 1] = 0, alone or not count
-            entries[at:at + 2] = 0
+            entries[at : at + 2] = 0
             alone, some = not count, some + count
             at += 2 + count
         entries[at - 1] += not some
@@ -121,11 +135,18 @@ class Streams:
     def __init__(self, config, memory):
         lanes = self.lanes = config.columns
         self.depth, self.memory = config.weight_depth, memory
-        self.left, self.finish, self.asked, self.end = [], [], -9, 0     # words out of the buffer; bursts' ends; the last address; words asked for
+        self.left, self.finish, self.asked, self.end = (
+            [],
+            [],
+            -9,
+            0,
+        )  # words out of the buffer; bursts' ends; the last address; words asked for
         self.taken = 0
-        self.done, self.before, self.later = ([0] * lanes for _ in range(3))    # each lane's last byte taken; when its next words may come
-        self.entries = [[0] for _ in range(lanes)]      # of all columns of earlier streams, cumulated
-        self.times = [[0] for _ in range(lanes)]        # when each of those columns was released
+        self.done, self.before, self.later = (
+            [0] * lanes for _ in range(3)
+        )  # each lane's last byte taken; when its next words may come
+        self.entries = [[0] for _ in range(lanes)]  # of all columns of earlier streams, cumulated
+        self.times = [[0] for _ in range(lanes)]  # when each of those columns was released
 
     def begin(self, code, ask, address, beats):
         """The next stream, known to the prefetcher at `ask`; the one before is `finished`."""
@@ -134,14 +155,20 @@ class Streams:
         self.offset, self.first = address // self.memory.width % BURST, self.end
         self.round = 0
         self.before, self.later = [done + 1 for done in self.done], [0] * self.lanes
-        self.coming, self.begins = iter(()), []         # words of a burst that was asked for; when the lanes begin with the words of each round
+        self.coming, self.begins = (
+            iter(()),
+            [],
+        )  # words of a burst that was asked for; when the lanes begin with the words of each round
 
     def until(self, group):
         """The last entries of the group's columns at their rings' outputs."""
         words = self.code.word[group]
         while self.round <= max(words):
             self._round()
-        return [self.begins[word][lane] + part + DECODED for lane, (word, part) in enumerate(zip(words, self.code.part[group], strict=True))]
+        return [
+            self.begins[word][lane] + part + DECODED
+            for lane, (word, part) in enumerate(zip(words, self.code.part[group], strict=True))
+        ]
 
     def finished(self):
         """All words are taken, all columns released."""
@@ -178,22 +205,34 @@ class Streams:
     def _round(self):
         """One word for each lane; comparisons in place of `max`, because the cycle model's time goes here."""
         number, coming, taken, begins = self.round, self.coming, self.taken, []
-        left, done, before, later, ahead = self.left, self.done, self.before, self.later, self.code.ahead
+        left, done, before, later, ahead = (
+            self.left,
+            self.done,
+            self.before,
+            self.later,
+            self.code.ahead,
+        )
         for lane, (cost, early, needed) in enumerate(self.code.steps[number]):
             beat = next(coming, 0)
             if not beat:
                 coming = self.coming = self._burst()
                 beat = next(coming)
-            at = beat + BUFFERED if beat + BUFFERED > taken else taken + 1      # at the reader's output
+            at = beat + BUFFERED if beat + BUFFERED > taken else taken + 1  # at the reader's output
             left.append(at - 1)
             taken = at if at > before[lane] else before[lane]
-            begin = (self.released[needed][lane] if needed >= 0 else self._room(number, lane)) + 2 - cost
+            begin = (
+                (self.released[needed][lane] if needed >= 0 else self._room(number, lane))
+                + 2
+                - cost
+            )
             if begin <= taken:
                 begin = taken + 1
             if begin < done[lane]:
                 begin = done[lane]
             begins.append(begin)
-            before[lane], later[lane] = (begin + early, 0) if ahead == 1 else (later[lane], begin + early)
+            before[lane], later[lane] = (
+                (begin + early, 0) if ahead == 1 else (later[lane], begin + early)
+            )
             done[lane] = begin + cost
         self.begins.append(begins)
         self.taken, self.round = taken, number + 1

@@ -6,6 +6,7 @@
 
 Which sentences' rows an operation works on follows from the result records: sim/cycles/work.py.
 """
+
 import itertools
 import resource
 import time
@@ -24,8 +25,8 @@ from sim.proof.check import differences, traced
 __all__ = ["COUNTERS", "LATENCY", "Ended", "MeasureError", "Meter", "measure", "run"]
 
 COUNTERS = ("ARRAY_BUSY", "MACS", "STALL_WEIGHTS", "STALL_LOAD", "STALL_DRAIN")
-LATENCY = 100       # cycles to a memory's first beat
-PORTS = (0, 1)      # m_axi, m_axi_emb
+LATENCY = 100  # cycles to a memory's first beat
+PORTS = (0, 1)  # m_axi, m_axi_emb
 
 
 class MeasureError(RuntimeError):
@@ -53,7 +54,11 @@ class Meter:
 
     def __init__(self, session, program, watch=None):
         self.session, self.program, self.watch = session, program, watch
-        self.cycle, self.counters, self.bytes = session.sim.cycle, dict.fromkeys(COUNTERS, 0), self._bytes()
+        self.cycle, self.counters, self.bytes = (
+            session.sim.cycle,
+            dict.fromkeys(COUNTERS, 0),
+            self._bytes(),
+        )
         self.layer, self.ended = -1, []
 
     def _bytes(self):
@@ -62,18 +67,35 @@ class Meter:
 
     def __call__(self, records):
         op = records["op"]
-        worked = [(int(pc), int(cycle)) for pc, cycle, skipped in zip(op["pc"], op["cycle"], op["skipped"], strict=True) if not skipped]
-        heavy = [pc for pc, _ in worked if self.program.instructions[pc]["opcode"] in (Opcode.LINEAR, Opcode.ATTEND)]
+        worked = [
+            (int(pc), int(cycle))
+            for pc, cycle, skipped in zip(op["pc"], op["cycle"], op["skipped"], strict=True)
+            if not skipped
+        ]
+        heavy = [
+            pc
+            for pc, _ in worked
+            if self.program.instructions[pc]["opcode"] in (Opcode.LINEAR, Opcode.ATTEND)
+        ]
         if len(heavy) > 1:
             raise MeasureError("The counters of two operations were read at once")
         if not worked:
             return
-        self.layer += sum(self.program.instructions[pc]["opcode"] == Opcode.ADMIT for pc, _ in worked)
+        self.layer += sum(
+            self.program.instructions[pc]["opcode"] == Opcode.ADMIT for pc, _ in worked
+        )
         now, moved = {name: self.session.read(f"{name}_LO") for name in COUNTERS}, self._bytes()
         pc, cycle = worked[-1]
-        self.ended.append(Ended(heavy[0] if heavy else pc, self.layer, cycle - self.cycle,
-                                {name: now[name] - self.counters[name] for name in COUNTERS}, moved - self.bytes,
-                                tuple(pc for pc, _ in worked)))
+        self.ended.append(
+            Ended(
+                heavy[0] if heavy else pc,
+                self.layer,
+                cycle - self.cycle,
+                {name: now[name] - self.counters[name] for name in COUNTERS},
+                moved - self.bytes,
+                tuple(pc for pc, _ in worked),
+            )
+        )
         self.cycle, self.counters, self.bytes = cycle, now, moved
         if self.watch:
             self.watch(cycle)
@@ -86,7 +108,9 @@ def run(network, config, sentences, slots=None, metered=False, watch=None, progr
     """
     program = program or compile_network(network, config)
     layouts = {"op": taps(config)["op"]} if metered else {}
-    session = Session(build(config, traced), config, layouts, program.image, program.embedding, len(sentences))
+    session = Session(
+        build(config, traced), config, layouts, program.image, program.embedding, len(sentences)
+    )
     session.load()
     for port in PORTS if behave else ():
         session.sim.behave(port, **behave)
@@ -97,35 +121,66 @@ def run(network, config, sentences, slots=None, metered=False, watch=None, progr
     cycles = session.run(meter)
     failed = [record.status.name for record in session.results(len(sentences)) if record.status]
     if failed or session.sim.violations:
-        raise MeasureError(f"The run must succeed, not end with {'; '.join([*failed, *session.sim.violations])}")
+        raise MeasureError(
+            f"The run must succeed, not end with {'; '.join([*failed, *session.sim.violations])}"
+        )
     return program, meter, session, cycles
 
 
-def measure(network, config, sentences, slots=None, latency=LATENCY, bytes_per_cycle=None, watch=None):
+def measure(
+    network, config, sentences, slots=None, latency=LATENCY, bytes_per_cycle=None, watch=None
+):
     """Run a queue of (ids, segments) on `config` and account for every cycle -> Measurement. Each result is what the golden model gives alone.
 
     latency, bytes_per_cycle : of both memories; by default the bus is as fast as it is wide
     """
     program = compile_network(network, config)
-    build(config, traced)       # before the clock starts
+    build(config, traced)  # before the clock starts
     begin = time.perf_counter()
-    _, meter, session, _ = run(network, config, sentences, slots, True, watch, program, latency=latency,
-                               bytes_per_cycle=bytes_per_cycle or config.bus_bytes)
+    _, meter, session, _ = run(
+        network,
+        config,
+        sentences,
+        slots,
+        True,
+        watch,
+        program,
+        latency=latency,
+        bytes_per_cycle=bytes_per_cycle or config.bus_bytes,
+    )
     seconds = time.perf_counter() - begin
     records = session.results(len(sentences))
     for number, (words, record) in enumerate(zip(sentences, records, strict=True)):
         if wrong := differences(number, run_golden(network, *words), record, program.early_exit):
             raise MeasureError("; ".join(wrong))
-    work = schedule(program, [of_record(words, record) for words, record in zip(sentences, records, strict=True)], slots)
+    work = schedule(
+        program,
+        [of_record(words, record) for words, record in zip(sentences, records, strict=True)],
+        slots,
+    )
     operations, ends = _operations(program, meter.ended, work)
-    return Measurement(operations, sum(operation.cycles for operation in operations), [record.tokens for record in records],
-                       [list(record.live) for record in records], [record.cycles for record in records], ends,
-                       simulated=session.sim.cycle, seconds=seconds, peak_memory_mb=_peak_memory())
+    return Measurement(
+        operations,
+        sum(operation.cycles for operation in operations),
+        [record.tokens for record in records],
+        [list(record.live) for record in records],
+        [record.cycles for record in records],
+        ends,
+        simulated=session.sim.cycle,
+        seconds=seconds,
+        peak_memory_mb=_peak_memory(),
+    )
 
 
 def _peak_memory():
     """MB, of this process and of the compilers that it ran."""
-    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
+    return (
+        max(
+            resource.getrusage(who).ru_maxrss
+            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
+        / 1024
+    )
 
 
 def _operations(program, ended, work):
@@ -134,7 +189,9 @@ def _operations(program, ended, work):
     for one in ended:
         parts = list(itertools.islice(done, len(one.pcs)))
         if tuple(part.pc for part in parts) != one.pcs:
-            raise MeasureError(f"The machine must do what was scheduled, {[part.pc for part in parts]}, not {list(one.pcs)}")
+            raise MeasureError(
+                f"The machine must do what was scheduled, {[part.pc for part in parts]}, not {list(one.pcs)}"
+            )
         chosen = parts[one.pcs.index(one.pc)]
         operations.append(ledger.operation(chosen, one.layer, one.cycles, one.counters, one.bytes))
         now += one.cycles

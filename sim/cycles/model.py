@@ -8,6 +8,7 @@ Control engines are formulas read from hw/'s state machines (the constants' comm
 (sim/cycles/attention.py) and the stager (sim/cycles/staging.py, sim/cycles/embedding.py), which runs beside the operations, follow what arrives when.
 sim/cycles/test_model.py compares with the co-simulation.
 """
+
 from dataclasses import dataclass
 
 from firmware.columns import PORTION
@@ -22,14 +23,21 @@ from sim.cycles.work import Work, of_golden, of_record, schedule
 
 __all__ = ["Predicted", "Work", "of_golden", "of_record", "predict", "schedule"]
 
-START = 3           # from the register write to the request for the program
-DECODED = 1         # from an instruction's fetch to its decoding
-AHEAD = 8           # operations that the sequencer may be ahead
+START = 3  # from the register write to the request for the program
+DECODED = 1  # from an instruction's fetch to its decoding
+AHEAD = 8  # operations that the sequencer may be ahead
 EMBEDDING_BURST = WRITE_BURST = 16
-CLASS, ENTROPY, MOVE = 10, 32, 2    # cycles of EXIT for each class of a slot; for the rest; for a slot that only moves on
-SUM = 2             # from a complete portion to its first word
-VALUES, VERDICTS = 2, 17    # cycles of DROP for a word of values, besides the values; for a slot, besides its rows
-RECORD = 16         # from a slot's end to the first address of its record: six fields, two of them long
+CLASS, ENTROPY, MOVE = (
+    10,
+    32,
+    2,
+)  # cycles of EXIT for each class of a slot; for the rest; for a slot that only moves on
+SUM = 2  # from a complete portion to its first word
+VALUES, VERDICTS = (
+    2,
+    17,
+)  # cycles of DROP for a word of values, besides the values; for a slot, besides its rows
+RECORD = 16  # from a slot's end to the first address of its record: six fields, two of them long
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,9 @@ def predict(program, config, work, latency, bytes_per_cycle, codes=None):
 
     The sum is the run's cycles from the start of the queue. codes : a dictionary that keeps the program's `LaneCode`s from call to call
     """
-    return _Model(program, config, latency, bytes_per_cycle, {} if codes is None else codes).run(work)
+    return _Model(program, config, latency, bytes_per_cycle, {} if codes is None else codes).run(
+        work
+    )
 
 
 class _Model:
@@ -54,25 +64,44 @@ class _Model:
 
     def __init__(self, program, config, latency, bytes_per_cycle, codes):
         self.program, self.config = program, config
-        self.memory, self.embedding, self.writes = (Memory(latency, bytes_per_cycle, config.bus_bytes) for _ in range(3))
-        self.port = Port(self.memory, BURST)    # of the program and the stager
-        self.codes, self.streams, self.linears = codes, Streams(config, self.memory), Linears(config)
-        self.now, self.front, self.gone = 0, 0, []      # the last operation's end; the next instruction's fetch; when operations left the queue
-        self.before = Ending()      # the last LINEAR or NORM
-        self.edited = 0     # when the row table was compacted
+        self.memory, self.embedding, self.writes = (
+            Memory(latency, bytes_per_cycle, config.bus_bytes) for _ in range(3)
+        )
+        self.port = Port(self.memory, BURST)  # of the program and the stager
+        self.codes, self.streams, self.linears = (
+            codes,
+            Streams(config, self.memory),
+            Linears(config),
+        )
+        self.now, self.front, self.gone = (
+            0,
+            0,
+            [],
+        )  # the last operation's end; the next instruction's fetch; when operations left the queue
+        self.before = Ending()  # the last LINEAR or NORM
+        self.edited = 0  # when the row table was compacted
 
     def run(self, work):
         predicted, before, queue = [], 0, [sentence for one in work for sentence in one.admitted]
-        self.stager = Stager(self.config, Rows(self.program.embedding), self.port, Port(self.embedding, EMBEDDING_BURST), queue)
+        self.stager = Stager(
+            self.config,
+            Rows(self.program.embedding),
+            self.port,
+            Port(self.embedding, EMBEDDING_BURST),
+            queue,
+        )
         _, beats = self.port.request(START, 0, len(self.program.instructions) * BYTES)
         self.front = self.port.words(beats)[-1] + 2
         for one, following in zip(work, [*work[1:], work[-1]], strict=True):
             values = self.program.instructions[one.pc]
             opcode, decoded = Opcode(values["opcode"]), self.front + DECODED
             if opcode not in (Opcode.GROUP, Opcode.LOOP):
-                decoded = max([decoded, *(gone + 1 for gone in self.gone[-AHEAD:-AHEAD + 1])])
+                decoded = max([decoded, *(gone + 1 for gone in self.gone[-AHEAD : -AHEAD + 1])])
                 worked = one.rows or opcode == Opcode.ADMIT
-                start = max(self.before.taken if worked and values.get("follow") else self.now, decoded) + 1
+                start = (
+                    max(self.before.taken if worked and values.get("follow") else self.now, decoded)
+                    + 1
+                )
                 gone = self.now = max(self.now, start)
                 if worked:
                     self.decoded = decoded
@@ -104,13 +133,33 @@ class _Model:
         index = one.layer if len(columns) > 1 else 0
         if (one.pc, index) not in self.codes:
             config = self.config
-            self.codes[one.pc, index] = LaneCode(columns[index], values["beats"], config.columns, config.bus_bytes, config.weight_depth)
-        address = values["address"] + one.layer * values.get("stacked", 0) * stream_stride(values["beats"] * self.config.bus_bytes)
-        self.stager.until(max(self.decoded, self.streams.asked) + 3)    # what it has asked for when the reader is free goes first
+            self.codes[one.pc, index] = LaneCode(
+                columns[index],
+                values["beats"],
+                config.columns,
+                config.bus_bytes,
+                config.weight_depth,
+            )
+        address = values["address"] + one.layer * values.get("stacked", 0) * stream_stride(
+            values["beats"] * self.config.bus_bytes
+        )
+        self.stager.until(
+            max(self.decoded, self.streams.asked) + 3
+        )  # what it has asked for when the reader is free goes first
         self.streams.taken = max(self.streams.taken, self.port.taken)
-        self.streams.begin(self.codes[one.pc, index], max(self.decoded, self.port.free - 1), address, values["beats"])
-        tiles = {tile: 0 if values.get("cls") else one.height(tile, self.config.tokens) for tile in self._tiles(one, values)}
-        self.before = self.linears.run(values, self.codes[one.pc, index], self.streams, start, tiles, self.before)
+        self.streams.begin(
+            self.codes[one.pc, index],
+            max(self.decoded, self.port.free - 1),
+            address,
+            values["beats"],
+        )
+        tiles = {
+            tile: 0 if values.get("cls") else one.height(tile, self.config.tokens)
+            for tile in self._tiles(one, values)
+        }
+        self.before = self.linears.run(
+            values, self.codes[one.pc, index], self.streams, start, tiles, self.before
+        )
         self.stager.idle, self.port.behind = self.streams.asked, self.streams.taken
         return self.before.ended
 
@@ -120,20 +169,26 @@ class _Model:
     def _norm(self, one, values, start):
         """hw/array/norm.py: a tile's words enter the LayerNorm while the results of the one before leave."""
         t, features = self.config.tokens, values["reduction"]
-        words = t + 6       # from the tile to its first word: pointers, request
+        words = t + 6  # from the tile to its first word: pointers, request
         if values.get("residual") and values["source"] == Source.STATE:
-            words += t - 1                      # the gather's first word comes later than SUM's
+            words += t - 1  # the gather's first word comes later than SUM's
         tiles = self._tiles(one, values)
-        last = (features - 1) % (PORTION * self.config.columns)     # words behind the first one of the last portion
+        last = (features - 1) % (
+            PORTION * self.config.columns
+        )  # words behind the first one of the last portion
         tile, free, given, written, ending = start + 2 + tiles[0], 0, 0, 0, Ending(values)
         for number, behind in zip(tiles, [*tiles[1:], None], strict=True):
             summed = self._summed(behind) if values.get("follow") else 0
             entered = max(max(tile + words, free) + features - 1, summed + last)
-            ending.taken = tile = max(entered, written) + 2     # the next one
+            ending.taken = tile = max(entered, written) + 2  # the next one
             roots = max(entered + 3, given + 2)
-            free = roots + t + 8                # the next tile's first word
+            free = roots + t + 8  # the next tile's first word
             given = roots + t + 15 + features
-            turn = one.height(number, t) + -features % t if values["target_buffer"] == Target.STATE else 0  # from the last result until it is written
+            turn = (
+                one.height(number, t) + -features % t
+                if values["target_buffer"] == Target.STATE
+                else 0
+            )  # from the last result until it is written
             ending.written[number] = ending.ended = written = given + turn
         self.before = ending
         return written
@@ -141,7 +196,9 @@ class _Model:
     def _summed(self, behind):
         """When a NORM that follows a LINEAR has the first word of the last portion of the tile before `behind`, complete when that one comes."""
         before = self.before
-        return (before.ended + 1 if behind is None else min(before.begun[behind] + 1, before.ended + 1)) + SUM
+        return (
+            before.ended + 1 if behind is None else min(before.begun[behind] + 1, before.ended + 1)
+        ) + SUM
 
     def _drop(self, one, values, start):
         """hw/decide/drop.py: a slot's values, exponentials and verdicts; beside those of the last slot the row table is compacted."""

@@ -5,6 +5,7 @@
 
 A long stream of equal sentences comes to passes that repeat; those that have repeated once are not predicted again.
 """
+
 from firmware.isa import BYTES, Opcode
 from sim.cycles.embedding import Rows
 from sim.cycles.model import predict
@@ -15,7 +16,7 @@ from sim.cycles.work import executed, schedule
 __all__ = ["MODEL", "Modelled"]
 
 MODEL = "model"
-PERIOD = 16     # passes after which a stream may repeat
+PERIOD = 16  # passes after which a stream may repeat
 
 
 class Modelled:
@@ -24,7 +25,7 @@ class Modelled:
     def __init__(self, program):
         self.program, self.config = program, program.hardware
         self.ledger, self.rows = Ledger(program), Rows(program.embedding)
-        self._codes, self._unhindered = {}, {}      # of the cycle model; cycles with a perfect memory
+        self._codes, self._unhindered = {}, {}  # of the cycle model; cycles with a perfect memory
 
     def measure(self, sentences, slots, latency, bytes_per_cycle, stalls=False):
         """`Measurement` of a queue of `work.Sentence`s.
@@ -35,14 +36,26 @@ class Modelled:
         cycles = self._cycles(runs, latency, bytes_per_cycle)
         saved = [0] * len(cycles)
         if stalls:
-            saved = [max(0, some - best) for some, best in zip(cycles, self._best(runs), strict=True)]
+            saved = [
+                max(0, some - best) for some, best in zip(cycles, self._best(runs), strict=True)
+            ]
         operations, layer, read = [], -1, BYTES * len(self.program.instructions)
         for run, taken, stalled in zip(runs, cycles, saved, strict=True):
             layer += self._opcode(run[-1]) == Opcode.ADMIT
-            operations.append(self._operation(run, layer, taken, {"STALL_MEMORY": stalled} if stalls else {}, read))
-            read = 0    # the program comes once
-        return Measurement(operations, sum(cycles), [len(sentence.ids) for sentence in sentences], [list(sentence.live) for sentence in sentences],
-                           *self._times(runs, cycles), MODEL)
+            operations.append(
+                self._operation(
+                    run, layer, taken, {"STALL_MEMORY": stalled} if stalls else {}, read
+                )
+            )
+            read = 0  # the program comes once
+        return Measurement(
+            operations,
+            sum(cycles),
+            [len(sentence.ids) for sentence in sentences],
+            [list(sentence.live) for sentence in sentences],
+            *self._times(runs, cycles),
+            MODEL,
+        )
 
     def _opcode(self, work):
         return Opcode(self.program.instructions[work.pc]["opcode"])
@@ -59,28 +72,42 @@ class Modelled:
         like = _repeated([tuple(_key(self.program, run) for run in one) for one in passes])
         kept = [number for number, other in enumerate(like) if number == other]
         work = [one for number in kept for run in passes[number] for one in run]
-        predicted = iter(predict(self.program, self.config, work, latency, bytes_per_cycle, self._codes))
+        predicted = iter(
+            predict(self.program, self.config, work, latency, bytes_per_cycle, self._codes)
+        )
         found = {number: [next(predicted).cycles for _ in passes[number]] for number in kept}
         return [cycles for number in like for cycles in found[number]]
 
     def _operation(self, run, layer, cycles, counters, read):
         one = run[-1]
-        made = self.ledger.operation(one, layer, cycles, counters, read + sum(self.moved(one).values()))
+        made = self.ledger.operation(
+            one, layer, cycles, counters, read + sum(self.moved(one).values())
+        )
         counters["ARRAY_BUSY"] = round(made.lanes / self.config.tokens / self.config.columns)
         return made
 
     def moved(self, one):
         """{counter: bytes} of each port: bus words, each weight once."""
-        values, width, read, embedding, written = self.program.instructions[one.pc], self.config.bus_bytes, 0, 0, 0
+        values, width, read, embedding, written = (
+            self.program.instructions[one.pc],
+            self.config.bus_bytes,
+            0,
+            0,
+            0,
+        )
         if self._opcode(one) == Opcode.LINEAR:
             read = values["beats"] * width
         if self._opcode(one) == Opcode.EXIT:
             written = len(one.ended) * 4 * self.config.result_words
         for sentence in one.admitted:
             read += _words(0, DESCRIPTOR, width) + _words(0, 4 * len(sentence.ids), width)
-            for position, (token, segment) in enumerate(zip(sentence.ids, sentence.segments, strict=True)):
+            for position, (token, segment) in enumerate(
+                zip(sentence.ids, sentence.segments, strict=True)
+            ):
                 for number in self.rows.numbers(int(token), position, int(segment)):
-                    embedding += _words(self.rows.table + 4 * number, 8, width) + _words(*self.rows.place(number), width)
+                    embedding += _words(self.rows.table + 4 * number, 8, width) + _words(
+                        *self.rows.place(number), width
+                    )
         return {"BYTES_READ": read, "BYTES_EMBEDDING": embedding, "BYTES_WRITTEN": written}
 
     def _times(self, runs, cycles):
@@ -88,10 +115,14 @@ class Modelled:
         begun, ended, now = [], {}, 0
         for run, taken in zip(runs, cycles, strict=True):
             lengths = [len(sentence.ids) for sentence in run[-1].admitted]
-            begun += [now + taken * sum(lengths[:index]) // sum(lengths) for index in range(len(lengths))]
+            begun += [
+                now + taken * sum(lengths[:index]) // sum(lengths) for index in range(len(lengths))
+            ]
             now += taken
             ended |= dict.fromkeys(run[-1].ended, now)
-        return [ended[number] - begin for number, begin in enumerate(begun)], [ended[number] for number in range(len(begun))]
+        return [ended[number] - begin for number, begin in enumerate(begun)], [
+            ended[number] for number in range(len(begun))
+        ]
 
 
 def _words(address, count, width):
@@ -128,9 +159,17 @@ def _repeated(keys):
     like = []
     while len(like) < len(keys):
         now = len(like)
-        period = next((size for size in range(1, min(PERIOD, now // 2) + 1)
-                       if keys[now - 2 * size:now - size] == keys[now - size:now] == keys[now:now + size]), 0)
-        like += like[now - period:] if period else [now]
+        period = next(
+            (
+                size
+                for size in range(1, min(PERIOD, now // 2) + 1)
+                if keys[now - 2 * size : now - size]
+                == keys[now - size : now]
+                == keys[now : now + size]
+            ),
+            0,
+        )
+        like += like[now - period :] if period else [now]
     return like
 
 
@@ -142,4 +181,10 @@ def _key(program, run):
     if Opcode(values["opcode"]) in (Opcode.LINEAR, Opcode.NORM):
         where = tuple(one.tiles(values, program.hardware.tokens))
     layer = one.layer if len(streams) > 1 else 0
-    return tuple(skipped.pc for skipped in run), where, layer, tuple(len(sentence.ids) for sentence in one.admitted), len(one.ended)
+    return (
+        tuple(skipped.pc for skipped in run),
+        where,
+        layer,
+        tuple(len(sentence.ids) for sentence in one.admitted),
+        len(one.ended),
+    )

@@ -3,6 +3,7 @@
 
 Limits are those of system.md; an operation of a single sentence is one layer's, of a queue one pass's.
 """
+
 import functools
 from dataclasses import dataclass
 
@@ -70,14 +71,20 @@ class Measurement:
 
     @classmethod
     def from_json(cls, value):
-        return cls(**value | {"operations": [Operation(**operation) for operation in value["operations"]]})
+        return cls(
+            **value | {"operations": [Operation(**operation) for operation in value["operations"]]}
+        )
 
 
 def operation_name(program, pc):
     """The tensor that it makes; a move that of its rows."""
     values, symbol = program.instructions[pc], program.symbols[pc]
-    name = symbol.tensor.removeprefix("layer{l}.") if symbol else Opcode(values["opcode"]).name.lower()
-    return f"{name} move" if values["opcode"] == Opcode.NORM and not values.get("normalize") else name
+    name = (
+        symbol.tensor.removeprefix("layer{l}.") if symbol else Opcode(values["opcode"]).name.lower()
+    )
+    return (
+        f"{name} move" if values["opcode"] == Opcode.NORM and not values.get("normalize") else name
+    )
 
 
 class Ledger:
@@ -85,20 +92,38 @@ class Ledger:
 
     def __init__(self, program):
         self.program = program
-        self._bounds = functools.cache(lambda lengths: {bound.pc: bound for bound in limit(program, lengths)})
+        self._bounds = functools.cache(
+            lambda lengths: {bound.pc: bound for bound in limit(program, lengths)}
+        )
 
     def operation(self, work, layer, cycles, counters, moved):
         """layer : the pass, counted from 0; moved : bytes on all ports."""
         values = self.program.instructions[work.pc]
         opcode = Opcode(values["opcode"])
-        lengths = tuple(len(sentence.ids) for sentence in work.admitted) if opcode == Opcode.ADMIT else tuple(count for _, count in work.rows)
+        lengths = (
+            tuple(len(sentence.ids) for sentence in work.admitted)
+            if opcode == Opcode.ADMIT
+            else tuple(count for _, count in work.rows)
+        )
         rows = len(lengths) if values.get("cls") or opcode == Opcode.EXIT else sum(lengths)
         tokens = work.total + (rows if opcode == Opcode.ADMIT else 0)
         bound = self._bounds(lengths).get(work.pc)
         macs, lanes = self._products(opcode, values, work, bound)
-        return Operation(operation_name(self.program, work.pc), opcode.name, layer, rows, tokens, cycles, counters, moved, macs, lanes,
-                         bound.compute if bound else 0, bound.memory_bytes if bound else 0,
-                         opcode == Opcode.ADMIT or values["select"] == Select.NEW)
+        return Operation(
+            operation_name(self.program, work.pc),
+            opcode.name,
+            layer,
+            rows,
+            tokens,
+            cycles,
+            counters,
+            moved,
+            macs,
+            lanes,
+            bound.compute if bound else 0,
+            bound.memory_bytes if bound else 0,
+            opcode == Opcode.ADMIT or values["select"] == Select.NEW,
+        )
 
     def _products(self, opcode, values, work, bound):
         """(multiplications for live tokens, for all lanes of the tiles that hold them)."""
@@ -108,7 +133,13 @@ class Ledger:
             return bound.nonzeros * rows, bound.nonzeros * lanes * len(work.tiles(values, lanes))
         if opcode == Opcode.ATTEND:
             each = 2 * values["reduction"] * values["groups"]
-            tiles = [(first + count - 1) // lanes - first // lanes + 1 for first, count in work.rows]
-            return (each * sum(count * count for _, count in work.rows),
-                    each * lanes * sum(number * count for number, (_, count) in zip(tiles, work.rows, strict=True)))
+            tiles = [
+                (first + count - 1) // lanes - first // lanes + 1 for first, count in work.rows
+            ]
+            return (
+                each * sum(count * count for _, count in work.rows),
+                each
+                * lanes
+                * sum(number * count for number, (_, count) in zip(tiles, work.rows, strict=True)),
+            )
         return 0, 0

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cycles of the stager (part of sim/cycles/model.py): a second clock beside the operations, which meets them at the memory port, rows and ADMIT."""
+
 from sim.cycles.embedding import Embedder
 
 __all__ = ["DESCRIPTOR", "Stager"]
 
-DESCRIPTOR = 16     # bytes
-BUFFERED = 32       # depth of a queue in block RAM, which takes a cycle more (hw/stream.py)
+DESCRIPTOR = 16  # bytes
+BUFFERED = 32  # depth of a queue in block RAM, which takes a cycle more (hw/stream.py)
 
 
 class Stager:
@@ -16,7 +17,13 @@ class Stager:
     """
 
     def __init__(self, config, rows, port, embedding, sentences):
-        self.config, self.rows, self.port, self.embedding, self.sentences = config, rows, port, embedding, sentences
+        self.config, self.rows, self.port, self.embedding, self.sentences = (
+            config,
+            rows,
+            port,
+            embedding,
+            sentences,
+        )
         self.idle = 0
         self.known, self.staged, self.begun, self.freed = [], [], [], []
         self._steps, self._ready = None, lambda: None
@@ -52,7 +59,9 @@ class Stager:
             yield self._read(now + 1)
             _, beats = self.port.request(self._granted(now + 1), skip, DESCRIPTOR)
             width = self.port.memory.width
-            now = self.port.words(beats)[-1 if width <= DESCRIPTOR else skip % width // 4 + 3] + 1      # CHECK
+            now = (
+                self.port.words(beats)[-1 if width <= DESCRIPTOR else skip % width // 4 + 3] + 1
+            )  # CHECK
             if number >= config.slots:
                 yield self._later(self.begun, number - config.slots)
                 now = max(now, self.begun[number - config.slots] + 1)
@@ -63,14 +72,23 @@ class Stager:
             words = self.port.words(beats)
             embedder, late = Embedder(self.rows, self.embedding), 1 + (config.positions > BUFFERED)
             now = 0
-            for index, (token, segment) in enumerate(zip(sentence.ids, sentence.segments, strict=True)):
+            for index, (token, segment) in enumerate(
+                zip(sentence.ids, sentence.segments, strict=True)
+            ):
                 free = 0
                 if given >= config.physical_rows:
                     yield self._later(self.freed, given - config.physical_rows)
-                    free = self.freed[given - config.physical_rows] + 1 + (config.physical_rows > BUFFERED)
-                now = embedder.accept(max(now + 1, words[index] + late, free), self.rows.numbers(int(token), index, int(segment)))
+                    free = (
+                        self.freed[given - config.physical_rows]
+                        + 1
+                        + (config.physical_rows > BUFFERED)
+                    )
+                now = embedder.accept(
+                    max(now + 1, words[index] + late, free),
+                    self.rows.numbers(int(token), index, int(segment)),
+                )
                 given += 1
-            now = embedder.finish() + 3     # counted, STAGED, at ADMIT; the next one
+            now = embedder.finish() + 3  # counted, STAGED, at ADMIT; the next one
             self.staged.append(now)
 
     def _granted(self, at):

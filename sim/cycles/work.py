@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run does, operation by operation, without simulating it (part of sim/cycles/model.py): what the sequencer selects."""
+
 from dataclasses import dataclass
 
 from firmware.image import parse_image
@@ -42,11 +43,17 @@ class Work:
         """Numbers of the tiles of `lanes` rows that the instruction `values` goes through."""
         if values.get("cls"):
             return sorted({slot // lanes for slot in self.slots})
-        return sorted({row // lanes for first, count in self.rows for row in range(first, first + count)})
+        return sorted(
+            {row // lanes for first, count in self.rows for row in range(first, first + count)}
+        )
 
     def height(self, tile, lanes):
         """Rows of a tile up to the last selected one."""
-        return min(max(first + count for first, count in self.rows if first < (tile + 1) * lanes) - tile * lanes, lanes)
+        return min(
+            max(first + count for first, count in self.rows if first < (tile + 1) * lanes)
+            - tile * lanes,
+            lanes,
+        )
 
 
 def of_golden(words, result):
@@ -70,7 +77,9 @@ def schedule(program, sentences, slots=None):
 
 def executed(program, work):
     """Those of a `schedule` that are not skipped."""
-    return [one for one in work if one.rows or program.instructions[one.pc]["opcode"] == Opcode.ADMIT]
+    return [
+        one for one in work if one.rows or program.instructions[one.pc]["opcode"] == Opcode.ADMIT
+    ]
 
 
 class _Machine:
@@ -79,14 +88,30 @@ class _Machine:
     def __init__(self, program, queue, slots):
         self.program, self.queue, self.config = program, queue, program.hardware
         self.limit, self.layers = slots or self.config.slots, parse_image(program.image).layers
-        self.order, self.sentence, self.number, self.layer, self.count = [], {}, {}, {}, {}      # slots in the order of their rows; the rest by slot
-        self.fresh, self.last, self.pending, self.group, self.group_layer = set(), set(), set(), set(), 0
+        self.order, self.sentence, self.number, self.layer, self.count = (
+            [],
+            {},
+            {},
+            {},
+            {},
+        )  # slots in the order of their rows; the rest by slot
+        self.fresh, self.last, self.pending, self.group, self.group_layer = (
+            set(),
+            set(),
+            set(),
+            set(),
+            0,
+        )
         self.done = []
 
     def step(self, pc):
         values = self.program.instructions[pc]
         opcode = Opcode(values["opcode"])
-        chosen = sorted(self._selected(values)) if opcode not in (Opcode.ADMIT, Opcode.GROUP, Opcode.LOOP) else []
+        chosen = (
+            sorted(self._selected(values))
+            if opcode not in (Opcode.ADMIT, Opcode.GROUP, Opcode.LOOP)
+            else []
+        )
         total, starts, at = sum(self.count.values()), {}, 0
         for slot in self.order:
             starts[slot], at = at, at + self.count[slot]
@@ -105,17 +130,30 @@ class _Machine:
         elif opcode == Opcode.EXIT:
             leaving = self._exit(chosen)
             ended = tuple(self.number[slot] for slot in leaving)
-        self.done.append(Work(pc, rows, tuple(chosen), self.group_layer, total, admitted, ended, refused, leaving))
+        self.done.append(
+            Work(
+                pc, rows, tuple(chosen), self.group_layer, total, admitted, ended, refused, leaving
+            )
+        )
         return following
 
     def _selected(self, values):
-        return {Select.ALL: set(self.order), Select.NEW: self.fresh, Select.GROUP: self.group, Select.LAST: self.last,
-                Select.NOT_LAST: set(self.order) - self.last}[Select(values["select"])] & set(self.order)
+        return {
+            Select.ALL: set(self.order),
+            Select.NEW: self.fresh,
+            Select.GROUP: self.group,
+            Select.LAST: self.last,
+            Select.NOT_LAST: set(self.order) - self.last,
+        }[Select(values["select"])] & set(self.order)
 
     def _admit(self, total):
         admitted = []
         self.fresh = set()
-        while self.queue and len(self.order) < self.limit and len(self.queue[0][1].ids) <= self.config.rows - total:
+        while (
+            self.queue
+            and len(self.order) < self.limit
+            and len(self.queue[0][1].ids) <= self.config.rows - total
+        ):
             slot = min(set(range(self.config.slots)) - set(self.order))
             self.number[slot], sentence = self.queue.pop(0)
             self.order.append(slot)

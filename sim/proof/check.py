@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sentences through golden model and RTL, compared at the end of every operation: what `terse run` and the campaign call."""
+
 import time
 from dataclasses import dataclass, field
 
@@ -37,13 +38,13 @@ class Outcome:
     records: list = field(default_factory=list)
     counters: dict = field(default_factory=dict)
     failures: list = field(default_factory=list)
-    failed: set = field(default_factory=set)    # sentences that a failure names
+    failed: set = field(default_factory=set)  # sentences that a failure names
     tensors: int = 0
     elements: int = 0
     names: tuple = ()
     cycles: int = 0
     seconds: float = 0.0
-    mixed_tiles: int = 0            # tiles of passes with sentences at different layers
+    mixed_tiles: int = 0  # tiles of passes with sentences at different layers
 
     @property
     def bit_exact(self):
@@ -54,7 +55,17 @@ class Outcome:
         self.failures.append(text)
 
 
-def check(network, config, sentences, slots=None, expect=None, embedding=None, behave=None, trace=None, watch=None):
+def check(
+    network,
+    config,
+    sentences,
+    slots=None,
+    expect=None,
+    embedding=None,
+    behave=None,
+    trace=None,
+    watch=None,
+):
     """Run (ids, segments) pairs as one queue -> Outcome.
 
     Parameters
@@ -69,9 +80,18 @@ def check(network, config, sentences, slots=None, expect=None, embedding=None, b
     """
     expect = expect or {}
     program = compile_network(network, config)
-    goldens = [None if i in expect else run_golden(network, *sentence) for i, sentence in enumerate(sentences)]
-    session = Session(build(config, traced, debug=trace is not None), config, taps(config), program.image, embedding or program.embedding,
-                      len(sentences))
+    goldens = [
+        None if i in expect else run_golden(network, *sentence)
+        for i, sentence in enumerate(sentences)
+    ]
+    session = Session(
+        build(config, traced, debug=trace is not None),
+        config,
+        taps(config),
+        program.image,
+        embedding or program.embedding,
+        len(sentences),
+    )
     for port in (0, 1):
         session.sim.behave(port, **(behave or {}))
     if trace:
@@ -87,8 +107,18 @@ def check(network, config, sentences, slots=None, expect=None, embedding=None, b
 def judge(session, program, goldens, sentences, slots=None, expect=None, watch=None):
     """Load and run one queue on a `Session` with taps -> Outcome; `goldens` as in there, the others as in `check`."""
     outcome = Outcome(goldens)
-    comparison = Comparison(session.config, program, [None if golden is None else visible(golden, program) for golden in goldens])
-    _run(session, sentences, slots, outcome, _watched(comparison, goldens, session.sim, watch) if watch else comparison.operation)
+    comparison = Comparison(
+        session.config,
+        program,
+        [None if golden is None else visible(golden, program) for golden in goldens],
+    )
+    _run(
+        session,
+        sentences,
+        slots,
+        outcome,
+        _watched(comparison, goldens, session.sim, watch) if watch else comparison.operation,
+    )
     outcome.tensors, outcome.elements = comparison.tensors, comparison.elements
     outcome.names = comparison.names
     outcome.mixed_tiles = comparison.mirror.mixed_tiles
@@ -106,6 +136,7 @@ def _watched(comparison, goldens, sim, watch):
         comparison.operation(records)
         done += int((records["slot"]["layer"] > 0).sum() + records["exit"]["exits"].sum())
         watch(done, total, sim.cycle)
+
     return operation
 
 
@@ -132,7 +163,9 @@ def _finish(session, comparison, outcome, expect, early_exit):
     for i, (golden, record) in enumerate(zip(outcome.goldens, outcome.records, strict=True)):
         if golden is None:
             if record.status != expect[i]:
-                outcome.fail(i, f"status of sentence {i} must be {expect[i].name}, not {record.status.name}")
+                outcome.fail(
+                    i, f"status of sentence {i} must be {expect[i].name}, not {record.status.name}"
+                )
             continue
         for text in differences(i, golden, record, early_exit):
             outcome.fail(i, text)
@@ -142,15 +175,26 @@ def _finish(session, comparison, outcome, expect, early_exit):
 
 def _counted(network, outcome):
     """(name, golden, found) of the counters that are not as golden says."""
-    lengths = [(len(golden.dropped_at_layer), golden.tokens_per_layer) for golden in outcome.goldens if golden is not None]
+    lengths = [
+        (len(golden.dropped_at_layer), golden.tokens_per_layer)
+        for golden in outcome.goldens
+        if golden is not None
+    ]
     wanted = count_macs(layer_work(network), network.model.layers, lengths)
-    return [(name, wanted[name], found) for name, found in outcome.counters.items() if name in wanted and found != wanted[name]]
+    return [
+        (name, wanted[name], found)
+        for name, found in outcome.counters.items()
+        if name in wanted and found != wanted[name]
+    ]
 
 
 def differences(sentence, golden, record, early_exit):
     """A line for everything in a sentence's result record that is not as golden says."""
-    return [f"{name} in the result of sentence {sentence} must be {wanted}, not {found}"
-            for name, wanted, found in _fields(golden, record, early_exit) if wanted != found]
+    return [
+        f"{name} in the result of sentence {sentence} must be {wanted}, not {found}"
+        for name, wanted, found in _fields(golden, record, early_exit)
+        if wanted != found
+    ]
 
 
 def _fields(golden, record, early_exit):
@@ -161,7 +205,7 @@ def _fields(golden, record, early_exit):
     yield "class", golden.predicted_class, record.predicted_class
     yield "exit layer", golden.exit_layer, record.exit_layer
     yield "tokens", len(dropped), record.tokens
-    yield "logits", tuple(golden.logits), record.logits[:len(golden.logits)]
+    yield "logits", tuple(golden.logits), record.logits[: len(golden.logits)]
     first = 0 if early_exit else len(live) - 1  # without early exit only the last layer has one
     yield "entropies", tuple(golden.entropies[first:]), record.entropies[first:]
     yield "live tokens", live, record.live

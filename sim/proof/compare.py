@@ -4,6 +4,7 @@
 `Comparison` keeps a mirror of the row table and of the slots, so it knows for every record which sentence, layer and token it is about.
 Everything is compared as arrays; the first difference (by cycle) stops it. What golden has and the machine never showed is a failure too.
 """
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +57,9 @@ def visible(result, program):
     tensors = {}
     for name, tensor in result.tensors.items():
         layer, _, plain = name.partition(".")
-        if (drops or plain not in DROP_TENSORS) and (program.early_exit or plain not in EXIT_TENSORS or layer == last):
+        if (drops or plain not in DROP_TENSORS) and (
+            program.early_exit or plain not in EXIT_TENSORS or layer == last
+        ):
             tensors[name] = np.asarray(tensor, dtype=np.int64)
     return tensors
 
@@ -79,17 +82,23 @@ class Comparison:
     def __init__(self, config, program, expected):
         self.lanes = config.tokens
         self.program, self.expected = program, expected
-        self.seen = [{name: np.zeros(np.shape(values), bool) for name, values in (tensors or {}).items()} for tensors in expected]
+        self.seen = [
+            {name: np.zeros(np.shape(values), bool) for name, values in (tensors or {}).items()}
+            for tensors in expected
+        ]
         self.mirror = Mirror(config.slots, config.tokens)
         self.elements = 0
         self._first = None
         self._pc = 0
-        self._ahead = None      # what a NORM has shown while the LINEAR before it ended
+        self._ahead = None  # what a NORM has shown while the LINEAR before it ended
 
     def operation(self, records):
         """Compare the records of one operation that has just ended."""
         self._pc = int(records["op"]["pc"][-1])
-        self._values, self._symbol = self.program.instructions[self._pc], self.program.symbols[self._pc]
+        self._values, self._symbol = (
+            self.program.instructions[self._pc],
+            self.program.symbols[self._pc],
+        )
         self._opcode = self._values["opcode"]
         self._first = None
         if self._opcode == Opcode.LINEAR:
@@ -98,7 +107,16 @@ class Comparison:
             records, self._ahead = records | {"norm": _joined(self._ahead, records["norm"])}, None
         if self._opcode == Opcode.ADMIT:
             self._admit(records["slot"], records["row"])
-        for name in ("embed", "store", "norm", "predict", "score", "numerator", "denominator", "exit"):
+        for name in (
+            "embed",
+            "store",
+            "norm",
+            "predict",
+            "score",
+            "numerator",
+            "denominator",
+            "exit",
+        ):
             if len(records[name]["cycle"]):
                 getattr(self, f"_{name}")(records[name])
         if self._opcode == Opcode.DROP:
@@ -110,13 +128,22 @@ class Comparison:
 
     def finish(self):
         """What golden has and the machine never showed: [(sentence, tensor, elements missing)]."""
-        return [(sentence, name, int((~seen).sum())) for sentence, tensors in enumerate(self.seen)
-                for name, seen in tensors.items() if not seen.all()]
+        return [
+            (sentence, name, int((~seen).sum()))
+            for sentence, tensors in enumerate(self.seen)
+            for name, seen in tensors.items()
+            if not seen.all()
+        ]
 
     @property
     def names(self):
         """Names of the tensors that were compared, without their layer."""
-        shown = {name.partition(".")[2] or name for tensors in self.seen for name, seen in tensors.items() if seen.any()}
+        shown = {
+            name.partition(".")[2] or name
+            for tensors in self.seen
+            for name, seen in tensors.items()
+            if seen.any()
+        }
         return tuple(sorted(shown))
 
     @property
@@ -129,12 +156,24 @@ class Comparison:
     def _admit(self, slots, rows):
         """Sentences come one after another; one that fails leaves its slot and rows to the next."""
         ends = np.append(slots["cycle"], np.iinfo(np.int64).max)[1:]
-        for slot, sentence, begin, end in zip(slots["slot"], slots["sentence"], slots["cycle"], ends, strict=True):
+        for slot, sentence, begin, end in zip(
+            slots["slot"], slots["sentence"], slots["cycle"], ends, strict=True
+        ):
             if self.expected[sentence] is None:
                 continue
             mine = (rows["cycle"] >= begin) & (rows["cycle"] < end) & (rows["slot"] == slot)
             if not self.mirror.admit(slot, sentence, rows["row"][mine], rows["position"][mine]):
-                self._note(Difference("row table", int(sentence), (), len(self.mirror.table), int(rows["row"][mine][0]), int(begin), self._pc))
+                self._note(
+                    Difference(
+                        "row table",
+                        int(sentence),
+                        (),
+                        len(self.mirror.table),
+                        int(rows["row"][mine][0]),
+                        int(begin),
+                        self._pc,
+                    )
+                )
                 return
         self.mirror.begin_pass()
 
@@ -144,7 +183,13 @@ class Comparison:
             if self.expected[sentence] is not None:
                 mine = records["sentence"] == sentence
                 index = (records["position"][mine], records["feature"][mine])
-                self._elements("embed_sum", int(sentence), index, records["value"][mine], records["cycle"][mine])
+                self._elements(
+                    "embed_sum",
+                    int(sentence),
+                    index,
+                    records["value"][mine],
+                    records["cycle"][mine],
+                )
 
     def _store(self, records):
         which, rows = self._live(records)
@@ -171,7 +216,9 @@ class Comparison:
         starts = np.nonzero(begins)[0]
         lane = np.empty(len(order), np.int64)
         lane[order] = np.arange(len(order)) - starts[np.cumsum(begins) - 1]
-        lanes = np.array([np.append(row[row >= 0], np.full((row < 0).sum() + 1, -1)) for row in table])
+        lanes = np.array(
+            [np.append(row[row >= 0], np.full((row < 0).sum() + 1, -1)) for row in table]
+        )
         return lanes[np.minimum(destination, len(table) - 1), np.minimum(lane, table.shape[1])]
 
     def _norm(self, records):
@@ -185,7 +232,9 @@ class Comparison:
 
     def _predict(self, records):
         slots, token = self.mirror.tokens(records["row"])
-        self._compare(LAYER + "predict_exp", slots, (token,), records["exponential"], records["cycle"])
+        self._compare(
+            LAYER + "predict_exp", slots, (token,), records["exponential"], records["cycle"]
+        )
         self._compare(LAYER + "keep", slots, (token,), records["keep"], records["cycle"])
 
     def _score(self, records, name=LAYER + "score", values="values"):
@@ -193,7 +242,9 @@ class Comparison:
         slots, token = self.mirror.tokens(rows)
         _, key = self.mirror.tokens(records["key"][which])
         numbers = records[values].reshape(-1)[which * self.lanes + rows % self.lanes]
-        self._compare(name, slots, (records["head"][which], token, key), numbers, records["cycle"][which])
+        self._compare(
+            name, slots, (records["head"][which], token, key), numbers, records["cycle"][which]
+        )
 
     def _numerator(self, records):
         self._score(records, LAYER + "numerator", "codes")
@@ -202,7 +253,13 @@ class Comparison:
         which, rows = self._live(records)
         slots, token = self.mirror.tokens(rows)
         numbers = records["values"].reshape(-1)[which * self.lanes + rows % self.lanes]
-        self._compare(LAYER + "denominator", slots, (records["head"][which], token), numbers, records["cycle"][which])
+        self._compare(
+            LAYER + "denominator",
+            slots,
+            (records["head"][which], token),
+            numbers,
+            records["cycle"][which],
+        )
 
     def _exit(self, records):
         self._compare(LAYER + "entropy", records["slot"], (), records["entropy"], records["cycle"])
@@ -215,7 +272,13 @@ class Comparison:
         for slot in np.unique(self.mirror.slot[predict["row"]]) if len(predict["row"]) else ():
             positions = expected[expected[:, 0] == slot, 1]
             cycle = np.full(len(positions), records["op"]["cycle"][-1])
-            self._compare(LAYER + "rows", np.full(len(positions), slot), (np.arange(len(positions)),), positions, cycle)
+            self._compare(
+                LAYER + "rows",
+                np.full(len(positions), slot),
+                (np.arange(len(positions)),),
+                positions,
+                cycle,
+            )
         self.mirror.replace(expected)
 
     def _exits(self, records):
@@ -229,7 +292,9 @@ class Comparison:
     def _table(self, name, expected, rows):
         """Whether the entries that the table got are those of `expected`; no entries at all: nothing moved."""
         found = np.stack([rows["slot"], rows["position"]], axis=1)
-        if np.array_equal(rows["row"], np.arange(len(expected))) and np.array_equal(found, expected):
+        if np.array_equal(rows["row"], np.arange(len(expected))) and np.array_equal(
+            found, expected
+        ):
             return
         if not len(found) and np.array_equal(expected, self.mirror.table):
             return
@@ -258,8 +323,10 @@ class Comparison:
     def _elements(self, key, sentence, index, values, cycles):
         """Compare values with those of one golden tensor; the last index runs over all its features, however many axes they have."""
         golden = self.expected[sentence].get(key, np.zeros((0,) * len(index), np.int64))
-        expected, seen = (array.reshape(*array.shape[:len(index) - 1], -1) if len(index) < array.ndim else array
-                          for array in (golden, self.seen[sentence].get(key, np.zeros(golden.shape, bool))))
+        expected, seen = (
+            array.reshape(*array.shape[: len(index) - 1], -1) if len(index) < array.ndim else array
+            for array in (golden, self.seen[sentence].get(key, np.zeros(golden.shape, bool)))
+        )
         if len(index) > expected.ndim:  # one feature, or none
             expected, seen = expected[..., None], seen[..., None]
         inside = np.ones(len(values), bool)
@@ -273,8 +340,17 @@ class Comparison:
         if wrong.any():
             at = np.nonzero(wrong)[0][np.argmin(cycles[wrong])]
             where = tuple(int(axis[at]) for axis in index)
-            self._note(Difference(key, sentence, where, int(expected[where]) if inside[at] else None, int(values[at]), int(cycles[at]),
-                                  self._pc))
+            self._note(
+                Difference(
+                    key,
+                    sentence,
+                    where,
+                    int(expected[where]) if inside[at] else None,
+                    int(values[at]),
+                    int(cycles[at]),
+                    self._pc,
+                )
+            )
 
     def _note(self, difference):
         if self._first is None or difference.cycle < self._first.cycle:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The machine of the fault benches (test_faults*.py)."""
+
 import pytest
 
 from sim.cosim import session as host
@@ -16,7 +17,9 @@ def parts():
 
 @pytest.fixture
 def machine(parts, monkeypatch):
-    monkeypatch.setattr(host, "PATIENCE", 300_000)  # cycles, so that a machine that hangs fails its test
+    monkeypatch.setattr(
+        host, "PATIENCE", 300_000
+    )  # cycles, so that a machine that hangs fails its test
     machine = Machine(*parts)
     yield machine
     assert machine.sim.violations == []

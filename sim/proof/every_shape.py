@@ -7,6 +7,7 @@ line a shape.
 
 Shapes that were bit-exact are kept under build/shapes/, named by everything that they depend on: after Ctrl-C the rest goes on.
 """
+
 import argparse
 import dataclasses
 import hashlib
@@ -24,12 +25,24 @@ from sim.proof.check import check, traced
 
 __all__ = ["RUNS", "SHAPES", "Result", "Run", "config", "measure", "shape"]
 
-SHAPES = ((64, 4), (32, 8), (16, 16), (8, 32), (4, 64), (2, 2), (4, 4), (8, 8), (32, 32))   # T x P: 256 MACs; n x n
+SHAPES = (
+    (64, 4),
+    (32, 8),
+    (16, 16),
+    (8, 32),
+    (4, 64),
+    (2, 2),
+    (4, 4),
+    (8, 8),
+    (32, 32),
+)  # T x P: 256 MACs; n x n
 STORE = build.ROOT / "build" / "shapes"
-DEPENDS = (*(f"proof/{name}.py" for name in ("every_shape", "check", "compare", "mirror")),
-           *(f"cosim/{name}" for name in ("session.py", "cosim.py", "taps.py", *build.RUNTIME)))
+DEPENDS = (
+    *(f"proof/{name}.py" for name in ("every_shape", "check", "compare", "mirror")),
+    *(f"cosim/{name}" for name in ("session.py", "cosim.py", "taps.py", *build.RUNTIME)),
+)
 ROWS, SLOTS = 128, 8
-STOPPED = 130       # exit status after Ctrl-C, as shells have it
+STOPPED = 130  # exit status after Ctrl-C, as shells have it
 
 
 @dataclass(frozen=True)
@@ -46,13 +59,31 @@ class Run:
         """`sim.proof.check.Outcome`; everything random follows from the number."""
         sizes = dataclasses.replace(MODELS[self.model], vocabulary=64)
         network = quantize(random_checkpoint(sizes, number, **self.checkpoint), hardware.format)
-        return check(network, hardware, random_sentences(sizes, self.sentences, number, self.shortest), behave=self.behave, watch=watch)
+        return check(
+            network,
+            hardware,
+            random_sentences(sizes, self.sentences, number, self.shortest),
+            behave=self.behave,
+            watch=watch,
+        )
 
 
 RUNS = (
     Run("nano", 16, 1, {"eta": 0.8, "exit_threshold": 1.0}),
-    Run("nano", 12, 9, {"eta": 0.0, "exit_threshold": 0.0, "dead_heads": 1, "density": 1.0}, {"latency": 20, "bytes_per_cycle": 2}),
-    Run("nano", 12, 5, {"eta": 0.9, "exit_threshold": 0.9, "density": 0.2}, {"latency": 5, "stall": 0.3, "seed": 1}),
+    Run(
+        "nano",
+        12,
+        9,
+        {"eta": 0.0, "exit_threshold": 0.0, "dead_heads": 1, "density": 1.0},
+        {"latency": 20, "bytes_per_cycle": 2},
+    ),
+    Run(
+        "nano",
+        12,
+        5,
+        {"eta": 0.9, "exit_threshold": 0.9, "density": 0.2},
+        {"latency": 5, "stall": 0.3, "seed": 1},
+    ),
     Run("tiny", 4, 20, {"eta": 0.5, "exit_threshold": 0.6, "density": 0.4}),
 )
 
@@ -67,19 +98,25 @@ class Result:
 
     @property
     def text(self):
-        return f"{self.values:,} values compared, {self.cycles:,} cycles, " + ("; ".join(self.failures) or "bit-exact")
+        return f"{self.values:,} values compared, {self.cycles:,} cycles, " + (
+            "; ".join(self.failures) or "bit-exact"
+        )
 
 
 def config(tokens, columns):
     """The hardware of a shape."""
-    return dataclasses.replace(HARDWARE["ci"], tokens=tokens, columns=columns, rows=ROWS, slots=SLOTS)
+    return dataclasses.replace(
+        HARDWARE["ci"], tokens=tokens, columns=columns, rows=ROWS, slots=SLOTS
+    )
 
 
 def shape(text):
     """(T, P) from "TxP", one of `SHAPES`."""
     found = [lanes for lanes in SHAPES if "{}x{}".format(*lanes) == text]
     if not found:
-        raise argparse.ArgumentTypeError(f"shape must be one of {', '.join('{}x{}'.format(*lanes) for lanes in SHAPES)}, not {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"shape must be one of {', '.join('{}x{}'.format(*lanes) for lanes in SHAPES)}, not {text!r}"
+        )
     return found[0]
 
 
@@ -102,7 +139,11 @@ def measure(lanes, watch=lambda text: None):
 
 def _key(lanes):
     """Digest of all that a result depends on."""
-    words = [build.sources_digest(), f"{config(*lanes).config_hash:08x}", *((build.ROOT / "sim" / name).read_text() for name in DEPENDS)]
+    words = [
+        build.sources_digest(),
+        f"{config(*lanes).config_hash:08x}",
+        *((build.ROOT / "sim" / name).read_text() for name in DEPENDS),
+    ]
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
 
 
@@ -112,21 +153,34 @@ def _run(hardware, watch):
     values, cycles, failures = 0, 0, []
     for number, run in enumerate(RUNS, 1):
         what = f"{run.model}, run {number} of {len(RUNS)}"
-        outcome = run.outcome(hardware, number, lambda done, total, cycle, what=what: watch(f"{what}: {done} of {total} layers, cycle {cycle:,}"))
+        outcome = run.outcome(
+            hardware,
+            number,
+            lambda done, total, cycle, what=what: watch(
+                f"{what}: {done} of {total} layers, cycle {cycle:,}"
+            ),
+        )
         values, cycles = values + outcome.elements, cycles + outcome.cycles
         failures += [f"{what}: {text}" for text in outcome.failures[:1]]
     return Result(values, cycles, tuple(failures))
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="python -m sim.proof.every_shape", description=__doc__.partition("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m sim.proof.every_shape", description=__doc__.partition("\n\n")[0]
+    )
     parser.add_argument("shapes", type=shape, nargs="*", metavar="TxP", help="default: all")
     chosen = parser.parse_args(arguments).shapes or SHAPES
     exact = 0
     for number, lanes in enumerate(chosen, 1):
         name = "{:2} x {:<2}".format(*lanes)
         try:
-            result = measure(lanes, lambda text, name=name, number=number: _progress(f"{name}  shape {number} of {len(chosen)}: {text}"))
+            result = measure(
+                lanes,
+                lambda text, name=name, number=number: _progress(
+                    f"{name}  shape {number} of {len(chosen)}: {text}"
+                ),
+            )
         except KeyboardInterrupt:
             _progress("")
             print(f"Stopped in {name.strip()}; the same command goes on from here")

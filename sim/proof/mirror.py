@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The row table and the slots as the taps tell: which sentence, layer and token a row is about."""
+
 import numpy as np
 
 __all__ = ["Mirror"]
@@ -42,13 +43,17 @@ class Mirror:
         if not np.array_equal(rows, base + np.arange(len(rows))):
             return False
         self.sentence[slot], self.layer[slot] = sentence, 0
-        self.table = np.concatenate([self.table, np.stack([np.full(len(rows), slot), positions], axis=1)])
+        self.table = np.concatenate(
+            [self.table, np.stack([np.full(len(rows), slot), positions], axis=1)]
+        )
         return True
 
     def begin_pass(self):
         """Count the tiles that hold rows of sentences at different layers."""
         layers = self.layer[self.slot]
-        self.mixed_tiles += sum(len(set(layers[i:i + self.lanes])) > 1 for i in range(0, len(layers), self.lanes))
+        self.mixed_tiles += sum(
+            len(set(layers[i : i + self.lanes])) > 1 for i in range(0, len(layers), self.lanes)
+        )
 
     def show(self, slots):
         """Slots that hold another sentence or layer now."""

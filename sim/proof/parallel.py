@@ -5,6 +5,7 @@
 
 Sentences are dealt out in turn. Each queue is one of its own, which shares no pass with another: bits are those of a single queue, cycles are not.
 """
+
 import dataclasses
 import multiprocessing
 import pickle
@@ -34,15 +35,19 @@ def check(network, config, sentences, jobs=1, slots=None, trace=None, watch=None
     trace : as in `sim.proof.check.check`, of a single queue; watch : as there, of all queues together
     """
     if not 1 <= jobs <= len(sentences):
-        raise ValueError(f"Jobs must be in 1..{len(sentences)}, the number of sentences, not {jobs}")
+        raise ValueError(
+            f"Jobs must be in 1..{len(sentences)}, the number of sentences, not {jobs}"
+        )
     if jobs == 1:
         return alone.check(network, config, sentences, slots, trace=trace, watch=watch)
     if trace is not None:
         raise ValueError(f"A waveform must be of 1 job, not of {jobs}")
-    compile_network(network, config)    # what it refuses is said here
-    build(config, traced)               # once, before every process wants it
+    compile_network(network, config)  # what it refuses is said here
+    build(config, traced)  # once, before every process wants it
     parts = [range(first, len(sentences), jobs) for first in range(jobs)]
-    running = [_Job(network, config, [sentences[number] for number in part], slots) for part in parts]
+    running = [
+        _Job(network, config, [sentences[number] for number in part], slots) for part in parts
+    ]
     begin = time.perf_counter()
     try:
         outcomes = _outcomes(running, watch or (lambda *where: None))
@@ -69,7 +74,9 @@ class _Job:
             kind, value = pickle.loads(self.pipe.recv_bytes())
         except EOFError:
             self._process.join()
-            raise JobError(f"A process of the co-simulation died with exit status {self._process.exitcode}") from None
+            raise JobError(
+                f"A process of the co-simulation died with exit status {self._process.exitcode}"
+            ) from None
         if kind == "error":
             raise JobError(f"A process of the co-simulation failed:\n{value}")
         setattr(self, kind, value)
@@ -81,13 +88,16 @@ class _Job:
 
 
 def _work(pipe, network, config, sentences, slots):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)     # the parent sees Ctrl-C and ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent sees Ctrl-C and ends us
     torch.set_num_threads(1)
 
     def send(kind, value):
         pipe.send_bytes(pickle.dumps((kind, value)))
+
     try:
-        outcome = alone.check(network, config, sentences, slots, watch=lambda *where: send("where", where))
+        outcome = alone.check(
+            network, config, sentences, slots, watch=lambda *where: send("where", where)
+        )
         outcome.goldens = [dataclasses.replace(golden, tensors={}) for golden in outcome.goldens]
         send("outcome", outcome)
     except Exception:
@@ -113,11 +123,15 @@ def _joined(outcomes, parts):
             if outcome.records:
                 joined.records[number] = dataclasses.replace(outcome.records[index], tag=number)
         joined.failures += [_renumbered(text, numbers) for text in outcome.failures]
-        joined.failed |= set(numbers) if -1 in outcome.failed else {numbers[index] for index in outcome.failed}
+        joined.failed |= (
+            set(numbers) if -1 in outcome.failed else {numbers[index] for index in outcome.failed}
+        )
     for name in ("tensors", "elements", "cycles", "mixed_tiles"):
         setattr(joined, name, sum(getattr(one, name) for one in outcomes))
     if all(one.counters for one in outcomes):
-        joined.counters = {name: sum(one.counters[name] for one in outcomes) for name in outcomes[0].counters}
+        joined.counters = {
+            name: sum(one.counters[name] for one in outcomes) for name in outcomes[0].counters
+        }
     joined.names = tuple(sorted({name for one in outcomes for name in one.names}))
     return joined
 

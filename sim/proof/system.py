@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole machine for tests: a small configuration and model, images with one thing changed, and what must follow a fault."""
+
 import struct
 import zlib
 
@@ -21,13 +22,28 @@ from sim.bench import harness
 from sim.cosim.session import PAGE, Session, SessionError
 from sim.proof.check import judge
 
-__all__ = ["CONFIG", "MODEL", "WATCHDOG", "Machine", "embedding_header", "find", "flipped", "free_offsets", "header", "instruction", "network",
-           "reseal", "sentence"]
+__all__ = [
+    "CONFIG",
+    "MODEL",
+    "WATCHDOG",
+    "Machine",
+    "embedding_header",
+    "find",
+    "flipped",
+    "free_offsets",
+    "header",
+    "instruction",
+    "network",
+    "reseal",
+    "sentence",
+]
 
-CONFIG = harness.small(units=frozenset(UNITS) - {"dvfs"})     # so that an image can need a unit that is absent
+CONFIG = harness.small(
+    units=frozenset(UNITS) - {"dvfs"}
+)  # so that an image can need a unit that is absent
 MODEL = MODELS["nano"]
-QUEUE = 8               # sentences there is room for
-WATCHDOG = 3000         # cycles: enough for every pause of a good run
+QUEUE = 8  # sentences there is room for
+WATCHDOG = 3000  # cycles: enough for every pause of a good run
 ERROR_BIT, BUSY_BIT = 4, 1
 
 
@@ -48,7 +64,9 @@ def header(image, **words):
 
 def embedding_header(embedding, **words):
     """The embedding image with other header words, sealed."""
-    changed = _words(embedding, {4 * EMBEDDING_HEADER.index(name): value for name, value in words.items()})
+    changed = _words(
+        embedding, {4 * EMBEDDING_HEADER.index(name): value for name, value in words.items()}
+    )
     return _words(changed, {60: zlib.crc32(changed[:60])})
 
 
@@ -60,12 +78,16 @@ def instruction(image, pc, **fields):
         field = isa.FIELDS[name]
         mask = ((1 << field.width) - 1) << field.low
         words[field.word] = words[field.word] & ~mask | (value << field.low) & mask
-    return reseal(image[:start] + struct.pack("<8I", *words) + image[start + isa.BYTES:])
+    return reseal(image[:start] + struct.pack("<8I", *words) + image[start + isa.BYTES :])
 
 
 def find(image, opcode):
     """The number of the first instruction with an opcode."""
-    return next(pc for pc, words in enumerate(parse_image(image).program) if isa.unpack(words, "opcode") == opcode)
+    return next(
+        pc
+        for pc, words in enumerate(parse_image(image).program)
+        if isa.unpack(words, "opcode") == opcode
+    )
 
 
 def flipped(data, bit):
@@ -96,7 +118,9 @@ class Machine:
 
     def __init__(self, library, network):
         self.network, self.program = network, compile_network(network, CONFIG)
-        self.session = Session(library, CONFIG, taps(CONFIG), self.program.image, self.program.embedding, QUEUE)
+        self.session = Session(
+            library, CONFIG, taps(CONFIG), self.program.image, self.program.embedding, QUEUE
+        )
         self.sim = self.session.sim
         self.sentences = random_sentences(MODEL, 2, seed=3, low=3, high=9)
         self.restore()
@@ -116,10 +140,10 @@ class Machine:
         self.session.write("SLOT_LIMIT", CONFIG.slots)
 
     def image(self, data):
-        self.sim.memory[PAGE:PAGE + len(data)] = np.frombuffer(data, np.uint8)
+        self.sim.memory[PAGE : PAGE + len(data)] = np.frombuffer(data, np.uint8)
 
     def embedding(self, data):
-        self.sim.embedding[:len(data)] = np.frombuffer(data, np.uint8)
+        self.sim.embedding[: len(data)] = np.frombuffer(data, np.uint8)
 
     def start(self):
         """Load, then run the good sentences."""
@@ -152,7 +176,12 @@ class Machine:
         """Soft reset forgets the error; the good sentences run bit-exact and nothing was written that should not be."""
         self.session.reset()
         read = self.session.read
-        assert (read("STATUS"), read("ERROR"), read("ERROR_PC"), self.sim.port("irq")) == (0, 0, 0, 0)
+        assert (read("STATUS"), read("ERROR"), read("ERROR_PC"), self.sim.port("irq")) == (
+            0,
+            0,
+            0,
+            0,
+        )
         self.restore()
         self.exact(self.sentences)
 
@@ -160,7 +189,10 @@ class Machine:
         """Load and run; every tensor and result equals golden, `expect` fails alone. Returns the records."""
         if embedding is not None:
             self.embedding(embedding)
-        goldens = [None if i in (expect or {}) else self.golden(sentence) for i, sentence in enumerate(sentences)]
+        goldens = [
+            None if i in (expect or {}) else self.golden(sentence)
+            for i, sentence in enumerate(sentences)
+        ]
         outcome = judge(self.session, self.program, goldens, sentences, expect=expect)
         assert outcome.failures == []
         assert self.session.read("SENTENCES_DONE") == len(sentences)

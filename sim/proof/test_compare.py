@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The comparison itself: a stand-in for the machine shows golden values as taps would; each kind of damage must be noticed."""
+
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,8 +25,8 @@ class Machine:
 
     def __init__(self, program, goldens):
         self.program, self.goldens = program, goldens
-        self.slots = [None] * CONFIG.slots      # (sentence, layer)
-        self.table = []                         # (slot, position)
+        self.slots = [None] * CONFIG.slots  # (sentence, layer)
+        self.table = []  # (slot, position)
         self.waiting, self.staged = list(range(len(goldens))), 0
         self.cycle = 0
 
@@ -34,7 +35,11 @@ class Machine:
         pc = 0
         while True:
             values = self.program.instructions[pc]
-            self.taps, self.values, self.symbol = {name: [] for name in TAPS}, values, self.program.symbols[pc]
+            self.taps, self.values, self.symbol = (
+                {name: [] for name in TAPS},
+                values,
+                self.program.symbols[pc],
+            )
             target = getattr(self, "_" + values["opcode"].name.lower())(values)
             if values["opcode"] == Opcode.ATTEND:
                 self._embed()
@@ -51,8 +56,15 @@ class Machine:
 
     def packed(self):
         layouts = taps(CONFIG)
-        return {name: {field: np.array([row[field] for row in rows], np.int64).reshape(len(rows), *([-1] if rows and np.ndim(rows[0][field]) else []))
-                       for field in [*(key for key, _ in layouts[name]), "cycle"]} for name, rows in self.taps.items()}
+        return {
+            name: {
+                field: np.array([row[field] for row in rows], np.int64).reshape(
+                    len(rows), *([-1] if rows and np.ndim(rows[0][field]) else [])
+                )
+                for field in [*(key for key, _ in layouts[name]), "cycle"]
+            }
+            for name, rows in self.taps.items()
+        }
 
     def tensor(self, slot, name):
         sentence, layer = self.slots[slot]
@@ -62,29 +74,56 @@ class Machine:
         return [i for i, (owner, _) in enumerate(self.table) if owner == slot]
 
     def selected(self):
-        chosen = {Select.ALL: lambda s: True, Select.NEW: lambda s: s in self.fresh, Select.GROUP: lambda s: s in self.group,
-                  Select.LAST: lambda s: s in self.last, Select.NOT_LAST: lambda s: s not in self.last}[self.values["select"]]
+        chosen = {
+            Select.ALL: lambda s: True,
+            Select.NEW: lambda s: s in self.fresh,
+            Select.GROUP: lambda s: s in self.group,
+            Select.LAST: lambda s: s in self.last,
+            Select.NOT_LAST: lambda s: s not in self.last,
+        }[self.values["select"]]
         return [slot for slot, held in enumerate(self.slots) if held and chosen(slot)]
 
     def columns(self, tap, name, rows_of, features, **fields):
         """Tap columns of T lanes: `rows_of` slots' rows, value[token, feature] of the golden tensor."""
         t = CONFIG.tokens
         for tile in range(-(-len(self.table) // t)):
-            lanes = [(lane, *self.table[tile * t + lane]) for lane in range(min(t, len(self.table) - tile * t))]
-            lanes = [(lane, slot, tile * t + lane - self.mine(slot)[0]) for lane, slot, _ in lanes if slot in rows_of]
+            lanes = [
+                (lane, *self.table[tile * t + lane])
+                for lane in range(min(t, len(self.table) - tile * t))
+            ]
+            lanes = [
+                (lane, slot, tile * t + lane - self.mine(slot)[0])
+                for lane, slot, _ in lanes
+                if slot in rows_of
+            ]
             for destination, feature in features if lanes else ():
                 values = [77] * t
                 for lane, slot, token in lanes:
                     tensor = self.tensor(slot, name)
                     values[lane] = int(tensor.reshape(len(tensor), -1)[token, feature])
-                self.tap(tap, tile=tile, live=sum(1 << lane for lane, _, _ in lanes), feature=destination, values=values, **fields)
+                self.tap(
+                    tap,
+                    tile=tile,
+                    live=sum(1 << lane for lane, _, _ in lanes),
+                    feature=destination,
+                    values=values,
+                    **fields,
+                )
 
     def _embed(self):
         """The next sentence is embedded beside any operation."""
         if self.staged < len(self.goldens):
-            for position, features in enumerate(np.asarray(self.goldens[self.staged].tensors["embed_sum"])):
+            for position, features in enumerate(
+                np.asarray(self.goldens[self.staged].tensors["embed_sum"])
+            ):
                 for feature, value in enumerate(features):
-                    self.tap("embed", sentence=self.staged, position=position, feature=feature, value=int(value))
+                    self.tap(
+                        "embed",
+                        sentence=self.staged,
+                        position=position,
+                        feature=feature,
+                        value=int(value),
+                    )
             self.staged += 1
 
     def _admit(self, values):
@@ -121,19 +160,36 @@ class Machine:
         slots, table = self.selected(), self.symbol.features
         if values.get("cls"):
             for slot in slots:
-                for destination, feature in enumerate(table if table is not None else range(len(self.tensor(slot, self.symbol.tensor)))):
+                for destination, feature in enumerate(
+                    table
+                    if table is not None
+                    else range(len(self.tensor(slot, self.symbol.tensor)))
+                ):
                     value = self.tensor(slot, self.symbol.tensor)[feature]
                     lanes = [0] * CONFIG.tokens
                     lanes[slot % CONFIG.tokens] = int(value)
-                    self.tap("store", slot=0, head=0, tile=slot // CONFIG.tokens, live=1 << slot % CONFIG.tokens, feature=destination,
-                             values=lanes)
+                    self.tap(
+                        "store",
+                        slot=0,
+                        head=0,
+                        tile=slot // CONFIG.tokens,
+                        live=1 << slot % CONFIG.tokens,
+                        feature=destination,
+                        values=lanes,
+                    )
             return
         if table is not None and table.ndim == 1:
             features = list(enumerate(table))
         elif table is not None:
-            features = [(word, feature) for word, row in enumerate(table) for feature in row if feature >= 0]
+            features = [
+                (word, feature) for word, row in enumerate(table) for feature in row if feature >= 0
+            ]
         else:
-            features = [(i, i) for i in range(self.tensor(slots[0], self.symbol.tensor)[0].size)] if slots else ()
+            features = (
+                [(i, i) for i in range(self.tensor(slots[0], self.symbol.tensor)[0].size)]
+                if slots
+                else ()
+            )
         self.columns("store", self.symbol.tensor, slots, features, slot=0, head=0)
 
     def _norm(self, values):
@@ -146,7 +202,12 @@ class Machine:
         for slot in self.selected():
             for token, row in enumerate(self.mine(slot)):
                 keeps[row] = int(self.tensor(slot, "layer{l}.keep")[token])
-                self.tap("predict", row=row, exponential=int(self.tensor(slot, "layer{l}.predict_exp")[token]), keep=keeps[row])
+                self.tap(
+                    "predict",
+                    row=row,
+                    exponential=int(self.tensor(slot, "layer{l}.predict_exp")[token]),
+                    keep=keeps[row],
+                )
         self.compact(keeps)
 
     def compact(self, keeps):
@@ -161,19 +222,42 @@ class Machine:
             for head in range(values["groups"]):
                 for tile in range(rows[0] // t, rows[-1] // t + 1):
                     live = [lane for lane in range(t) if tile * t + lane in rows]
-                    where = {"slot": slot, "head": head, "tile": tile, "live": sum(1 << lane for lane in live)}
+                    where = {
+                        "slot": slot,
+                        "head": head,
+                        "tile": tile,
+                        "live": sum(1 << lane for lane in live),
+                    }
                     for key in rows:
-                        for tap, name, field in (("score", "score", "values"), ("numerator", "numerator", "codes")):
+                        for tap, name, field in (
+                            ("score", "score", "values"),
+                            ("numerator", "numerator", "codes"),
+                        ):
                             tensor = self.tensor(slot, "layer{l}." + name)[head]
-                            lanes = [int(tensor[tile * t + lane - rows[0], key - rows[0]]) if lane in live else 0 for lane in range(t)]
+                            lanes = [
+                                int(tensor[tile * t + lane - rows[0], key - rows[0]])
+                                if lane in live
+                                else 0
+                                for lane in range(t)
+                            ]
                             self.tap(tap, key=key, **{field: lanes}, **where)
                     tensor = self.tensor(slot, "layer{l}.denominator")[head]
-                    self.tap("denominator", values=[int(tensor[tile * t + lane - rows[0]]) if lane in live else 0 for lane in range(t)], **where)
+                    self.tap(
+                        "denominator",
+                        values=[
+                            int(tensor[tile * t + lane - rows[0]]) if lane in live else 0
+                            for lane in range(t)
+                        ],
+                        **where,
+                    )
                     flat = self.tensor(slot, "layer{l}.context").reshape(len(rows), -1)
                     for i in range(values["reduction"]):
                         address = head * values["reduction"] + i
                         feature = self.symbol.features[address]
-                        lanes = [int(flat[tile * t + lane - rows[0], feature]) if lane in live else 0 for lane in range(t)]
+                        lanes = [
+                            int(flat[tile * t + lane - rows[0], feature]) if lane in live else 0
+                            for lane in range(t)
+                        ]
                         self.tap("store", feature=address, values=lanes, **where)
 
     def _exit(self, values):
@@ -181,7 +265,12 @@ class Machine:
         for slot in self.selected():
             sentence, layer = self.slots[slot]
             leaves = self.goldens[sentence].exit_layer == layer + 1
-            self.tap("exit", slot=slot, entropy=int(self.tensor(slot, "layer{l}.entropy")), exits=int(leaves))
+            self.tap(
+                "exit",
+                slot=slot,
+                entropy=int(self.tensor(slot, "layer{l}.entropy")),
+                exits=int(leaves),
+            )
             for row in self.mine(slot) if leaves else ():
                 keeps[row] = 0
             self.slots[slot] = None if leaves else (sentence, layer + 1)
@@ -203,7 +292,9 @@ def setup():
 
 def compare(setup, damage=lambda records: None):
     """A Comparison after all operations, with `damage` done to the records of each."""
-    comparison = Comparison(CONFIG, setup.program, [visible(golden, setup.program) for golden in setup.goldens])
+    comparison = Comparison(
+        CONFIG, setup.program, [visible(golden, setup.program) for golden in setup.goldens]
+    )
     for records in Machine(setup.program, setup.goldens).records():
         damage(records)
         comparison.operation(records)
@@ -214,14 +305,25 @@ def test_golden_values_are_equal(setup):
     comparison = compare(setup)
     assert comparison.finish() == []
     assert comparison.tensors == sum(len(golden.tensors) for golden in setup.goldens)
-    assert comparison.elements >= sum(t.numel() for golden in setup.goldens for t in golden.tensors.values())
+    assert comparison.elements >= sum(
+        t.numel() for golden in setup.goldens for t in golden.tensors.values()
+    )
     assert comparison.mirror.mixed_tiles > 0
     wanted = {name.partition(".")[2] or name for golden in setup.goldens for name in golden.tensors}
     assert set(comparison.names) == wanted
 
 
-NUMBERS = {"embed": "value", "store": "values", "norm": "values", "predict": "exponential", "score": "values", "numerator": "codes",
-           "denominator": "values", "exit": "entropy", "row": "position"}
+NUMBERS = {
+    "embed": "value",
+    "store": "values",
+    "norm": "values",
+    "predict": "exponential",
+    "score": "values",
+    "numerator": "codes",
+    "denominator": "values",
+    "exit": "entropy",
+    "row": "position",
+}
 
 
 @pytest.mark.parametrize("tap", NUMBERS)
@@ -240,6 +342,7 @@ def test_one_wrong_value_is_found(setup, tap, which):
                 array[which, (live & -live).bit_length() - 1] += 1
             else:
                 array[which] += 1
+
     with pytest.raises(DifferenceError) as info:
         compare(setup, damage)
     difference = info.value.difference
@@ -249,7 +352,9 @@ def test_one_wrong_value_is_found(setup, tap, which):
     assert difference.pc == seen[2]["op"]["pc"][-1]
 
 
-@pytest.mark.parametrize("tap", ["embed", "store", "norm", "predict", "score", "denominator", "exit"])
+@pytest.mark.parametrize(
+    "tap", ["embed", "store", "norm", "predict", "score", "denominator", "exit"]
+)
 def test_missing_record_is_found(setup, tap):
     """One operation shows one less: a tensor is incomplete at the end, or the row table goes another way.
 
@@ -262,6 +367,7 @@ def test_missing_record_is_found(setup, tap):
             seen.append(records)
         if len(seen) == {"store": 5, "norm": 3}.get(tap, 2) and records is seen[-1]:
             records[tap] = {name: array[1:] for name, array in records[tap].items()}
+
     try:
         missing = compare(setup, damage).finish()
     except DifferenceError:
@@ -274,6 +380,7 @@ def test_dead_lane_is_not_compared(setup):
         live = records["norm"]["live"][:, None] >> np.arange(CONFIG.tokens) & 1
         if len(live):
             records["norm"]["values"][live == 0] = -5
+
     assert compare(setup, damage).finish() == []
 
 
@@ -281,5 +388,9 @@ def test_value_beyond_golden_is_found(setup):
     def damage(records):
         if len(records["norm"]["cycle"]):
             records["norm"]["feature"][0] = 4000
-    with pytest.raises(DifferenceError, match=r"embed\[0, 4000\] of sentence 0 is .*, the golden model has no such value"):
+
+    with pytest.raises(
+        DifferenceError,
+        match=r"embed\[0, 4000\] of sentence 0 is .*, the golden model has no such value",
+    ):
         compare(setup, damage)

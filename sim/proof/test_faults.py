@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad images, programs and windows through the whole machine: error code, registers, soft reset, good sentences again."""
+
 import struct
 
 import numpy as np
@@ -14,7 +15,17 @@ from golden_model.random_model import random_sentences
 from sim.cosim import session as host
 from sim.cosim.cosim import DECERR
 from sim.cosim.session import PAGE
-from sim.proof.system import CONFIG, MODEL, embedding_header, find, flipped, free_offsets, header, instruction, sentence
+from sim.proof.system import (
+    CONFIG,
+    MODEL,
+    embedding_header,
+    find,
+    flipped,
+    free_offsets,
+    header,
+    instruction,
+    sentence,
+)
 
 
 def test_good(machine):
@@ -22,6 +33,7 @@ def test_good(machine):
 
 
 # Images -------------------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("size", [0, 32, HEADER_BYTES, -32])
 def test_truncated_image(machine, size):
@@ -31,12 +43,19 @@ def test_truncated_image(machine, size):
 
 def test_truncated_image_in_a_whole_window(machine):
     image = machine.program.image
-    machine.image(image[:len(image) // 2].ljust(len(image), b"\0"))
+    machine.image(image[: len(image) // 2].ljust(len(image), b"\0"))
     machine.refuses(machine.session.load, Error.IMAGE_CRC)
 
 
-BITS = {"magic": (5, Error.IMAGE_MAGIC), "version": (32, Error.IMAGE_VERSION), "config": (64, Error.IMAGE_CRC), "length": (128, Error.IMAGE_LENGTH),
-        "program": (8 * HEADER_BYTES + 3, Error.IMAGE_CRC), "weights": (-8 * 100, Error.IMAGE_CRC), "CRC": (-1, Error.IMAGE_CRC)}
+BITS = {
+    "magic": (5, Error.IMAGE_MAGIC),
+    "version": (32, Error.IMAGE_VERSION),
+    "config": (64, Error.IMAGE_CRC),
+    "length": (128, Error.IMAGE_LENGTH),
+    "program": (8 * HEADER_BYTES + 3, Error.IMAGE_CRC),
+    "weights": (-8 * 100, Error.IMAGE_CRC),
+    "CRC": (-1, Error.IMAGE_CRC),
+}
 
 
 @pytest.mark.parametrize("place", BITS)
@@ -68,9 +87,13 @@ def test_header(machine, case):
     machine.refuses(machine.session.load, error)
 
 
-EMBEDDING_HEADERS = {"hash": ({"hash": 1}, Error.EMBEDDING_HASH), "magic": ({"magic": 0}, Error.EMBEDDING_HEADER),
-                     "version": ({"version": VERSION - 1}, Error.EMBEDDING_HEADER), "length": ({"length": 64}, Error.EMBEDDING_HEADER),
-                     "width": ({"width": MODEL.embedding + 16}, Error.EMBEDDING_HEADER)}
+EMBEDDING_HEADERS = {
+    "hash": ({"hash": 1}, Error.EMBEDDING_HASH),
+    "magic": ({"magic": 0}, Error.EMBEDDING_HEADER),
+    "version": ({"version": VERSION - 1}, Error.EMBEDDING_HEADER),
+    "length": ({"length": 64}, Error.EMBEDDING_HEADER),
+    "width": ({"width": MODEL.embedding + 16}, Error.EMBEDDING_HEADER),
+}
 
 
 @pytest.mark.parametrize("case", EMBEDDING_HEADERS)
@@ -93,6 +116,7 @@ def test_embedding_window_too_small(machine):
 
 # Programs -----------------------------------------------------------------------------------------------------------
 
+
 def run_patched(machine, image, error, pc):
     machine.image(image)
     machine.refuses(machine.start, error, pc)
@@ -102,7 +126,9 @@ def run_patched(machine, image, error, pc):
 @pytest.mark.parametrize("where", [Opcode.ADMIT, Opcode.LINEAR, Opcode.EXIT, Opcode.LOOP])
 def test_illegal_opcode(machine, where, opcode):
     pc = find(machine.program.image, where)
-    run_patched(machine, instruction(machine.program.image, pc, opcode=opcode), Error.ILLEGAL_OPCODE, pc)
+    run_patched(
+        machine, instruction(machine.program.image, pc, opcode=opcode), Error.ILLEGAL_OPCODE, pc
+    )
 
 
 def test_program_without_an_end(machine):
@@ -119,7 +145,7 @@ def test_program_that_ends_early(machine, sentences):
     machine.session.load()
     machine.session.queue(random_sentences(MODEL, sentences, seed=4))
     machine.session.run()
-    assert machine.session.read("STATUS") == 0b1010     # loaded, done
+    assert machine.session.read("STATUS") == 0b1010  # loaded, done
     machine.image(image)
     machine.exact(machine.sentences)
 
@@ -127,7 +153,12 @@ def test_program_that_ends_early(machine, sentences):
 def test_jump_beyond_the_program(machine):
     image = machine.program.image
     beyond = parse_image(image).instructions + 3
-    run_patched(machine, instruction(image, find(image, Opcode.LOOP), target=beyond), Error.ILLEGAL_OPCODE, beyond)
+    run_patched(
+        machine,
+        instruction(image, find(image, Opcode.LOOP), target=beyond),
+        Error.ILLEGAL_OPCODE,
+        beyond,
+    )
 
 
 @pytest.mark.parametrize("opcode", [Opcode.LOOP, Opcode.GROUP])
@@ -135,7 +166,12 @@ def test_program_in_a_circle(machine, opcode):
     """A jump to itself; and one back to ADMIT before anybody works on the rows."""
     pc = find(machine.program.image, opcode)
     target = pc if opcode == Opcode.LOOP else 0
-    run_patched(machine, instruction(machine.program.image, pc, opcode=Opcode.LOOP, target=target), Error.WATCHDOG, None)
+    run_patched(
+        machine,
+        instruction(machine.program.image, pc, opcode=Opcode.LOOP, target=target),
+        Error.WATCHDOG,
+        None,
+    )
 
 
 WEIGHTS = {
@@ -170,10 +206,16 @@ def test_surplus_weights(machine, surplus):
 
 # Windows ------------------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("address", ["before", "behind", "top", "image"])
 def test_queue_outside(machine, address):
     session = machine.session
-    addresses = {"before": session.input_base - 32, "behind": session.result_base, "top": 0xFFFFFFE0, "image": PAGE}
+    addresses = {
+        "before": session.input_base - 32,
+        "behind": session.result_base,
+        "top": 0xFFFFFFE0,
+        "image": PAGE,
+    }
     session.write("QUEUE_BASE", addresses[address])
     machine.refuses(machine.start, Error.WINDOW, find(machine.program.image, Opcode.ADMIT))
 
@@ -181,10 +223,17 @@ def test_queue_outside(machine, address):
 @pytest.mark.parametrize("address", ["before", "behind", "top", "over the end"])
 def test_tokens_outside(machine, address):
     session = machine.session
-    addresses = {"before": 0, "behind": session.result_base, "top": 0xFFFFFFE0, "over the end": session.result_base - 32}
+    addresses = {
+        "before": 0,
+        "behind": session.result_base,
+        "top": 0xFFFFFFE0,
+        "over the end": session.result_base - 32,
+    }
     session.load()
     session.queue([sentence(*range(12))])
-    session.sim.memory[session.input_base:session.input_base + 4] = np.frombuffer(struct.pack("<I", addresses[address]), np.uint8)
+    session.sim.memory[session.input_base : session.input_base + 4] = np.frombuffer(
+        struct.pack("<I", addresses[address]), np.uint8
+    )
     machine.refuses(session.run, Error.WINDOW, find(machine.program.image, Opcode.ADMIT))
 
 
@@ -199,7 +248,9 @@ def test_results_outside(machine, records):
         machine.start()
     machine.stopped(Error.WINDOW)
     assert session.read("SENTENCES_DONE") == records
-    assert (session.sim.memory[session.result_base + records * session.record_bytes:] != 0xEE).sum() == host.PAGE   # behind the window: 0
+    assert (
+        session.sim.memory[session.result_base + records * session.record_bytes :] != 0xEE
+    ).sum() == host.PAGE  # behind the window: 0
     session.sim.writable((session.result_base, session.result_base + session.result_size))
     machine.recovers()
 
@@ -221,7 +272,7 @@ def test_empty_queue(machine):
     machine.session.load()
     machine.session.queue([])
     machine.session.run()
-    assert machine.session.read("STATUS") == 0b1010     # loaded, done
+    assert machine.session.read("STATUS") == 0b1010  # loaded, done
 
 
 @pytest.mark.parametrize("offset", free_offsets()[:3])

@@ -17,11 +17,17 @@ RESPONSES = {SLVERR: Error.READ_SLVERR, DECERR: Error.READ_DECERR}
 
 # Errors --------------------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("response", RESPONSES)
 @pytest.mark.parametrize("place", ["header", "weights", "constants"])
 def test_read_fault_of_a_load(machine, place, response):
     image = parse_image(machine.program.image)
-    at = PAGE + {"header": 0, "weights": len(image.data) - 200, "constants": image.constants_offset}[place]
+    at = (
+        PAGE
+        + {"header": 0, "weights": len(image.data) - 200, "constants": image.constants_offset}[
+            place
+        ]
+    )
     machine.sim.fault(at, at + 4, response)
     machine.refuses(machine.session.load, RESPONSES[response])
 
@@ -31,8 +37,12 @@ def test_read_fault_of_a_load(machine, place, response):
 def test_read_fault_of_a_run(machine, place, response):
     session, image = machine.session, parse_image(machine.program.image)
     pc = find(image.data, Opcode.LINEAR)
-    at = {"instruction": PAGE + image.program_offset + pc * isa.BYTES, "weights": PAGE + isa.unpack(image.program[pc], "address") + 64,
-          "queue": session.input_base, "tokens": session.tokens_base}[place]
+    at = {
+        "instruction": PAGE + image.program_offset + pc * isa.BYTES,
+        "weights": PAGE + isa.unpack(image.program[pc], "address") + 64,
+        "queue": session.input_base,
+        "tokens": session.tokens_base,
+    }[place]
     session.load()
     session.queue(machine.sentences)
     machine.sim.fault(at, at + 4, response)
@@ -63,6 +73,7 @@ def test_embedding_fault(machine, place, response):
 
 # Silence ---------------------------------------------------------------------------------------------------------------
 
+
 def silent(machine, port, action):
     """`action` until WATCHDOG, with a memory that does not answer; the machine stays busy until that has drained."""
     machine.sim.behave(port, stall=1.0)
@@ -73,7 +84,7 @@ def silent(machine, port, action):
     machine.stopped(Error.WATCHDOG)
     machine.session.write("CONTROL", RESET)
     machine.sim.run(IRQ, 1000)
-    assert machine.session.read("STATUS") == 1      # requests are on their way: busy
+    assert machine.session.read("STATUS") == 1  # requests are on their way: busy
     machine.sim.behave(port)
     machine.recovers()
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad sentences in a queue: each fails alone, with its own status, and the good ones beside it stay exact."""
+
 import struct
 
 import numpy as np
@@ -10,12 +11,14 @@ from firmware.image import HEADER_BYTES, parse_embedding
 from firmware.registers import Error
 from sim.proof.system import MODEL, flipped, sentence
 
-BAD, BEFORE = MODEL.vocabulary - 1, MODEL.vocabulary - 2   # words that good sentences do not use
+BAD, BEFORE = MODEL.vocabulary - 1, MODEL.vocabulary - 2  # words that good sentences do not use
 
 
 def good(*lengths):
     generator = torch.Generator().manual_seed(sum(lengths))
-    return [sentence(*torch.randint(0, BEFORE, (length,), generator=generator)) for length in lengths]
+    return [
+        sentence(*torch.randint(0, BEFORE, (length,), generator=generator)) for length in lengths
+    ]
 
 
 def with_bad(bad, at):
@@ -47,7 +50,7 @@ def test_length_of_more_than_16_bits(machine):
     machine.session.load()
     machine.session.queue(good(3))
     count = machine.session.input_base + 4
-    machine.sim.memory[count:count + 4] = np.frombuffer(struct.pack("<I", 65536 + 3), np.uint8)
+    machine.sim.memory[count : count + 4] = np.frombuffer(struct.pack("<I", 65536 + 3), np.uint8)
     machine.session.run()
     assert machine.session.results(1)[0].status == Error.SENTENCE_LENGTH
 
@@ -64,20 +67,31 @@ def test_token(machine, token, place):
 @pytest.mark.parametrize("byte", ["mask", "code", "check"])
 def test_damaged_row(machine, byte, place):
     image = parse_embedding(machine.program.embedding)
-    masks = bytearray(machine.program.embedding)[image.offsets[BAD]:][:2 * (image.width // 16)]
+    masks = bytearray(machine.program.embedding)[image.offsets[BAD] :][: 2 * (image.width // 16)]
     codes = sum(mask.bit_count() for mask in masks)
     at = image.offsets[BAD] + {"mask": 0, "code": len(masks), "check": len(masks) + codes}[byte]
     tokens = [1, 2, 3, 4, 5]
     tokens[place] = BAD
-    fails_alone(machine, sentence(*tokens), Error.SENTENCE_CHECK, place, embedding=flipped(image.data, 8 * at + 4))
-    assert machine.session.read("EMBEDDING_ERRORS_LO") == 0     # of the good run that followed
+    fails_alone(
+        machine,
+        sentence(*tokens),
+        Error.SENTENCE_CHECK,
+        place,
+        embedding=flipped(image.data, 8 * at + 4),
+    )
+    assert machine.session.read("EMBEDDING_ERRORS_LO") == 0  # of the good run that followed
 
 
 @pytest.mark.parametrize("offset", ["behind", "top", "odd", "backwards", "row table"])
 def test_row_outside(machine, offset):
     image = parse_embedding(machine.program.embedding)
-    start = {"behind": len(image.data), "top": 0xFFFFFFF0, "odd": image.offsets[BAD] + 1, "backwards": image.offsets[BAD + 1] + 4,
-             "row table": HEADER_BYTES}[offset]
+    start = {
+        "behind": len(image.data),
+        "top": 0xFFFFFFF0,
+        "odd": image.offsets[BAD] + 1,
+        "backwards": image.offsets[BAD + 1] + 4,
+        "row table": HEADER_BYTES,
+    }[offset]
     damaged = bytearray(image.data)
     struct.pack_into("<I", damaged, HEADER_BYTES + 4 * BAD, start)
     fails_alone(machine, sentence(1, 2, BAD), Error.SENTENCE_CHECK, 2, embedding=bytes(damaged))
@@ -85,7 +99,17 @@ def test_row_outside(machine, offset):
 
 def test_nothing_but_bad_sentences(machine):
     bad = [sentence(), sentence(99), sentence(), sentence(1, 2, 99), sentence(*[1] * 40)]
-    status = dict(enumerate([Error.SENTENCE_EMPTY, Error.SENTENCE_TOKEN, Error.SENTENCE_EMPTY, Error.SENTENCE_TOKEN, Error.SENTENCE_LENGTH]))
+    status = dict(
+        enumerate(
+            [
+                Error.SENTENCE_EMPTY,
+                Error.SENTENCE_TOKEN,
+                Error.SENTENCE_EMPTY,
+                Error.SENTENCE_TOKEN,
+                Error.SENTENCE_LENGTH,
+            ]
+        )
+    )
     records = machine.exact(bad, status)
     assert [record.detail for record in records] == [0, 0, 0, 2, 0]
     machine.exact(machine.sentences)

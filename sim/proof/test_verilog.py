@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`terse verilog`: one self-contained Verilog-2001 file, without paths, the same bytes every time."""
+
 import os
 import re
 import shutil
@@ -14,7 +15,18 @@ from hw.verilog import verilog
 from sim.bench.harness import small
 from sim.cosim.build import ROOT
 
-SMALL = ("T=2", "P=2", "positions=16", "rows=16", "hidden=32", "feed_forward=64", "embedding=16", "heads=2", "layers=3", "weight_depth=128")
+SMALL = (
+    "T=2",
+    "P=2",
+    "positions=16",
+    "rows=16",
+    "hidden=32",
+    "feed_forward=64",
+    "embedding=16",
+    "heads=2",
+    "layers=3",
+    "weight_depth=128",
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +36,24 @@ def files(tmp_path_factory):
     settings = [word for setting in SMALL for word in ("--set", setting)]
     paths = [folder / f"{seed}.v" for seed in (1, 2)]
     for seed, path in enumerate(paths, 1):
-        command = [sys.executable, "-m", "terse.cli", "verilog", "--hw", "ci", *settings, "-o", str(path)]
-        subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONHASHSEED": str(seed)}, cwd=ROOT)
+        command = [
+            sys.executable,
+            "-m",
+            "terse.cli",
+            "verilog",
+            "--hw",
+            "ci",
+            *settings,
+            "-o",
+            str(path),
+        ]
+        subprocess.run(
+            command,
+            check=True,
+            capture_output=True,
+            env=os.environ | {"PYTHONHASHSEED": str(seed)},
+            cwd=ROOT,
+        )
     return paths
 
 
@@ -35,7 +63,12 @@ def test_same_bytes(files):
 
 def test_self_contained(files):
     text = files[0].read_text()
-    assert "`include" not in text and "$readmem" not in text and str(ROOT) not in text and "/site-packages/" not in text
+    assert (
+        "`include" not in text
+        and "$readmem" not in text
+        and str(ROOT) not in text
+        and "/site-packages/" not in text
+    )
     assert "(* src" not in text
     defined = set(re.findall(r"^module (\S+)\(", text, re.M))
     assert "terse" in defined
@@ -52,12 +85,21 @@ def test_ports(files):
 
 
 def test_counters_leave_nothing_behind():
-    with_unit, without = (verilog(Accelerator(small(units=units)), "terse") for units in (UNITS, set(UNITS) - {"counters"}))
+    with_unit, without = (
+        verilog(Accelerator(small(units=units)), "terse")
+        for units in (UNITS, set(UNITS) - {"counters"})
+    )
     for name in ("core.tally", "counter_", "busy_", "skipped_"):
         assert name in with_unit and name not in without
 
 
-@pytest.mark.skipif(shutil.which("iverilog") is None, reason="not run: Icarus Verilog is not installed")
+@pytest.mark.skipif(
+    shutil.which("iverilog") is None, reason="not run: Icarus Verilog is not installed"
+)
 def test_verilog_2001(files, tmp_path):
-    done = subprocess.run(["iverilog", "-g2001", "-t", "null", "-s", "terse", str(files[0])], capture_output=True, text=True)
+    done = subprocess.run(
+        ["iverilog", "-g2001", "-t", "null", "-s", "terse", str(files[0])],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr

@@ -4,6 +4,7 @@
 `python -m sim.synthesis.area build/synth/ecp5_array_dsp.v` writes a configuration's array alone, with the multipliers named, for `make synth-array`;
 an array alone need not fit.
 """
+
 import dataclasses
 import pathlib
 import re
@@ -19,9 +20,9 @@ __all__ = ["CELLS", "LIMITS", "for_each_mac", "over", "parse", "table", "write_a
 CELLS = ("LUT4", "CCU2C", "MULT18X18D", "DP16KD", "PDPW16KD", "TRELLIS_DPR16X4", "TRELLIS_FF")
 # Logic cells of a cell: CCU2C is two; a 16 x 4 memory takes two slices and a third one's write port.
 LUTS = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
-LIMITS = {"logic": 83_640, "MULT18X18D": 156, "block RAM": 208}     # LFE5U-85F
+LIMITS = {"logic": 83_640, "MULT18X18D": 156, "block RAM": 208}  # LFE5U-85F
 MODULE = re.compile(r"^=== (\S+) ===$", re.MULTILINE)
-DEPTH = 3           # levels of blocks in the table
+DEPTH = 3  # levels of blocks in the table
 
 
 def parse(text):
@@ -29,16 +30,26 @@ def parse(text):
     parts = MODULE.split(text.partition("=== design hierarchy ===")[0])
     found = {}
     for name, body in zip(parts[1::2], parts[2::2], strict=True):
-        counts = dict.fromkeys(CELLS, 0) | {cell: int(count) for count, cell in re.findall(r"^ +(\d+) +[\d-]+ +(\w+)$", body, re.MULTILINE)
-                                            if cell in CELLS}
-        found[name] = {"logic": sum(counts[cell] * luts for cell, luts in LUTS.items()), **counts,
-                       "block RAM": counts["DP16KD"] + counts["PDPW16KD"]}
+        counts = dict.fromkeys(CELLS, 0) | {
+            cell: int(count)
+            for count, cell in re.findall(r"^ +(\d+) +[\d-]+ +(\w+)$", body, re.MULTILINE)
+            if cell in CELLS
+        }
+        found[name] = {
+            "logic": sum(counts[cell] * luts for cell, luts in LUTS.items()),
+            **counts,
+            "block RAM": counts["DP16KD"] + counts["PDPW16KD"],
+        }
     return found
 
 
 def over(counts):
     """What exceeds the device, as text."""
-    return [f"{name} {counts[name]} of {limit}" for name, limit in LIMITS.items() if counts[name] > limit]
+    return [
+        f"{name} {counts[name]} of {limit}"
+        for name, limit in LIMITS.items()
+        if counts[name] > limit
+    ]
 
 
 def table(blocks, depth=DEPTH):
@@ -69,13 +80,20 @@ def main(path):
         return write_array(path)
     blocks = parse(path.read_text(encoding="utf-8"))
     print("\n".join(table(blocks)))
-    hw, array = path.stem.split("_")[0], blocks.get("array") or blocks.get("terse.core.datapath.array")
+    hw, array = (
+        path.stem.split("_")[0],
+        blocks.get("array") or blocks.get("terse.core.datapath.array"),
+    )
     if array and hw in HARDWARE:
-        print(f"array: {for_each_mac(array, HARDWARE[hw]):.1f} logic cells (LUT4 + 2 CCU2C) for each MAC")
+        print(
+            f"array: {for_each_mac(array, HARDWARE[hw]):.1f} logic cells (LUT4 + 2 CCU2C) for each MAC"
+        )
     if "terse" not in blocks:
         return False
     problems = over(blocks["terse"])
-    print("fits an LFE5U-85F" if not problems else f"does not fit an LFE5U-85F: {'; '.join(problems)}")
+    print(
+        "fits an LFE5U-85F" if not problems else f"does not fit an LFE5U-85F: {'; '.join(problems)}"
+    )
     return bool(problems)
 
 

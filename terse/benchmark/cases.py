@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `terse bench` runs: cases, the networks and sentences that they mean, and their measurement by co-simulation or cycle model."""
+
 import dataclasses
 import functools
 import hashlib
@@ -27,20 +28,51 @@ from terse.benchmark.profile import fit
 from terse.errors import UserError
 from terse.text import encode, gather
 
-__all__ = ["DATA", "ORDERS", "Case", "deadlines", "has_data", "model", "network", "network_key", "queue", "simulate", "sparsity_of"]
+__all__ = [
+    "DATA",
+    "ORDERS",
+    "Case",
+    "deadlines",
+    "has_data",
+    "model",
+    "network",
+    "network_key",
+    "queue",
+    "simulate",
+    "sparsity_of",
+]
 
-NETWORKS = ("terse/benchmark/cases.py", "terse/benchmark/profile.py", "compress/prune.py", "compress/import_hf.py")
-DEPENDS = {     # sources besides those that elaboration depends on, or all sources
-    SIMULATED: ("sim/cycles/measure.py", "sim/cosim/session.py", "sim/cosim/cosim.cpp", "sim/cosim/axi.h"),
+NETWORKS = (
+    "terse/benchmark/cases.py",
+    "terse/benchmark/profile.py",
+    "compress/prune.py",
+    "compress/import_hf.py",
+)
+DEPENDS = {  # sources besides those that elaboration depends on, or all sources
+    SIMULATED: (
+        "sim/cycles/measure.py",
+        "sim/cosim/session.py",
+        "sim/cosim/cosim.cpp",
+        "sim/cosim/axi.h",
+    ),
     MODEL: ("firmware/*.py", "golden_model/*.py", "sim/cycles/*.py"),
 }
-DATA = build.ROOT.parent / "shared" / "data"      # SST-2's dev split, for more sentences than travel with a model
-NEVER = 0.001           # exit threshold in nats that no sentence of a random model reaches: the off-ramp runs in every layer
+DATA = (
+    build.ROOT.parent / "shared" / "data"
+)  # SST-2's dev split, for more sentences than travel with a model
+NEVER = 0.001  # exit threshold in nats that no sentence of a random model reaches: the off-ramp runs in every layer
 ETA, EVEN = 0.01, 0.02  # the predictor runs, finds all tokens about alike, and nobody is dropped
 ORDERS = ("first come", "deadline first")
-LEAST, PACE = 200_000, 30_000       # deadlines: as many cycles as a sentence of tiny takes among eight, and up to so many for each of the queue
-WORDS = 1000            # vocabulary of random models: one that no cycle depends on
-SPEED, LAYER, STREAM = 80_000, 0.5, 0.07    # simulated cycles a second; seconds of the cycle model for a base layer, a sentence of tiny
+LEAST, PACE = (
+    200_000,
+    30_000,
+)  # deadlines: as many cycles as a sentence of tiny takes among eight, and up to so many for each of the queue
+WORDS = 1000  # vocabulary of random models: one that no cycle depends on
+SPEED, LAYER, STREAM = (
+    80_000,
+    0.5,
+    0.07,
+)  # simulated cycles a second; seconds of the cycle model for a base layer, a sentence of tiny
 
 
 @dataclass(frozen=True)
@@ -93,9 +125,24 @@ class Case:
     @property
     def key(self):
         """Digest of all that the measurement depends on."""
-        words = [f"{self.hardware.config_hash:08x}", build.sources_digest() if self.source == SIMULATED else ""]
-        words += [_texts(name) for name in (*NETWORKS, "sim/cycles/operations.py", "sim/cycles/work.py", *DEPENDS[self.source])]
-        words += [str(getattr(self, one.name)) for one in dataclasses.fields(self) if one.name != "hardware"]
+        words = [
+            f"{self.hardware.config_hash:08x}",
+            build.sources_digest() if self.source == SIMULATED else "",
+        ]
+        words += [
+            _texts(name)
+            for name in (
+                *NETWORKS,
+                "sim/cycles/operations.py",
+                "sim/cycles/work.py",
+                *DEPENDS[self.source],
+            )
+        ]
+        words += [
+            str(getattr(self, one.name))
+            for one in dataclasses.fields(self)
+            if one.name != "hardware"
+        ]
         if not self.random:
             folder = catalog.model_folder(self.model)
             files = [folder / name for name in ("model.safetensors", "config.json", "samples.tsv")]
@@ -108,11 +155,19 @@ class Case:
         """Cycles, roughly: for the time left."""
         each = 60_000
         if self.random:
-            live, weights = self.profile or (self.tokens,) * self.layers, _weights(MODELS[self.model]) * (1 - self.sparsity)
-            work = sum(max(ceil_div(tokens, self.hardware.tokens) * weights / self.hardware.columns, 1.3 * weights / self.bytes_per_cycle)
-                       for tokens in live)
+            live, weights = (
+                self.profile or (self.tokens,) * self.layers,
+                _weights(MODELS[self.model]) * (1 - self.sparsity),
+            )
+            work = sum(
+                max(
+                    ceil_div(tokens, self.hardware.tokens) * weights / self.hardware.columns,
+                    1.3 * weights / self.bytes_per_cycle,
+                )
+                for tokens in live
+            )
             each = 1.1 * work + 1300 * live[0]
-        return (self.sentences or 1) * each / self.slots ** 0.5
+        return (self.sentences or 1) * each / self.slots**0.5
 
     @property
     def seconds(self):
@@ -120,8 +175,12 @@ class Case:
         if self.source == SIMULATED:
             return self.estimate / SPEED
         if not self.random:
-            return STREAM * self.sentences / self.slots ** 0.7
-        return LAYER * (1 + 9 * bool(self.profile) + self.layers / 2) * max(0.1, _weights(MODELS[self.model]) / _weights(MODELS["base"]))
+            return STREAM * self.sentences / self.slots**0.7
+        return (
+            LAYER
+            * (1 + 9 * bool(self.profile) + self.layers / 2)
+            * max(0.1, _weights(MODELS[self.model]) / _weights(MODELS["base"]))
+        )
 
 
 def _weights(sizes):
@@ -136,7 +195,11 @@ def _texts(pattern):
 
 def sparsity_of(case):
     """Share of zeros of the encoder's weights."""
-    return case.sparsity if case.random else round(sparsity(_checkpoint(case.model).tensors, ENCODER), 3)
+    return (
+        case.sparsity
+        if case.random
+        else round(sparsity(_checkpoint(case.model).tensors, ENCODER), 3)
+    )
 
 
 @functools.cache
@@ -156,7 +219,11 @@ def _checkpoint(name):
 def network_key(case):
     """What its network depends on: cases with the same one share it."""
     about = () if case.emulated else case.profile
-    return case.model, case.random and (case.layers, case.sparsity, about, about and case.sentences), case.hardware.format
+    return (
+        case.model,
+        case.random and (case.layers, case.sparsity, about, about and case.sentences),
+        case.hardware.format,
+    )
 
 
 @functools.lru_cache(maxsize=1)
@@ -165,14 +232,24 @@ def _network(name, random, number_format):
         return quantize(_checkpoint(name), number_format)
     layers, zeros, profile, sentences = random
     sizes = dataclasses.replace(MODELS[name], layers=layers, vocabulary=WORDS)
-    checkpoint = random_checkpoint(sizes, seed=1, density=1.0, eta=ETA, exit_threshold=NEVER, calibration=0)    # ranges: below
+    checkpoint = random_checkpoint(
+        sizes, seed=1, density=1.0, eta=ETA, exit_threshold=NEVER, calibration=0
+    )  # ranges: below
     if not profile:
         checkpoint.tensors["predictor.score.weight"] *= EVEN
     if zeros:
         checkpoint.tensors = prune(checkpoint.tensors, zeros)
-    checkpoint.ranges = calibrate(checkpoint, random_sentences(sizes, 2, 1, (sizes.positions + 1) // 2), drop=False)
+    checkpoint.ranges = calibrate(
+        checkpoint, random_sentences(sizes, 2, 1, (sizes.positions + 1) // 2), drop=False
+    )
     quantized = quantize(checkpoint, number_format)
-    return dataclasses.replace(quantized, eta=fit(quantized, _random_queue(name, sentences, profile[0]), profile)) if profile else quantized
+    return (
+        dataclasses.replace(
+            quantized, eta=fit(quantized, _random_queue(name, sentences, profile[0]), profile)
+        )
+        if profile
+        else quantized
+    )
 
 
 def network(case):
@@ -188,17 +265,24 @@ def _modelled(key, hardware):
 def queue(case):
     """(token ids, segment ids) of each sentence."""
     if case.random:
-        return _random_queue(case.model, case.sentences or 1, case.profile[0] if case.profile else case.tokens)
+        return _random_queue(
+            case.model, case.sentences or 1, case.profile[0] if case.profile else case.tokens
+        )
     longest, inputs = case.hardware.positions, gather(case.model, ())
     if case.sentences > len(inputs) and has_data():
         inputs = [((row.sentence,), row.label) for row in read_split(DATA, "sst2", "dev")]
-    inputs = (inputs * ceil_div(case.sentences, len(inputs)))[:case.sentences]
-    words = [(one.ids, one.segments) for one in encode(catalog.tokenizer(case.model, longest), inputs, longest, truncate=True)]
+    inputs = (inputs * ceil_div(case.sentences, len(inputs)))[: case.sentences]
+    words = [
+        (one.ids, one.segments)
+        for one in encode(catalog.tokenizer(case.model, longest), inputs, longest, truncate=True)
+    ]
     return [words[number] for number in _turns(case)]
 
 
 def _random_queue(name, sentences, tokens):
-    return random_sentences(dataclasses.replace(MODELS[name], vocabulary=WORDS), sentences, 1, tokens, tokens)
+    return random_sentences(
+        dataclasses.replace(MODELS[name], vocabulary=WORDS), sentences, 1, tokens, tokens
+    )
 
 
 def deadlines(case):
@@ -209,7 +293,9 @@ def deadlines(case):
 
 def _drawn(case):
     generator = random.Random(1)
-    return [LEAST + round(generator.random() * case.sentences * PACE) for _ in range(case.sentences)]
+    return [
+        LEAST + round(generator.random() * case.sentences * PACE) for _ in range(case.sentences)
+    ]
 
 
 def _turns(case):
@@ -225,17 +311,35 @@ def _golden(key, words):
 def simulate(case, watch=None):
     """The co-simulation's `Measurement` of a case."""
     if case.emulated:
-        raise UserError(f"The machine drops what its predictor says, not what a profile says: {case.label}")
-    return measuring.measure(network(case), case.hardware, queue(case), case.slots, case.latency, case.bytes_per_cycle, watch)
+        raise UserError(
+            f"The machine drops what its predictor says, not what a profile says: {case.label}"
+        )
+    return measuring.measure(
+        network(case),
+        case.hardware,
+        queue(case),
+        case.slots,
+        case.latency,
+        case.bytes_per_cycle,
+        watch,
+    )
 
 
 def model(case):
     """The cycle model's `Measurement` of a case; of a single layer with what its memory costs."""
     words = [(tuple(map(int, ids)), tuple(map(int, segments))) for ids, segments in queue(case)]
-    if case.random and (case.emulated or not case.profile):     # nobody else is dropped or leaves early (ETA, NEVER): no golden model
+    if case.random and (
+        case.emulated or not case.profile
+    ):  # nobody else is dropped or leaves early (ETA, NEVER): no golden model
         live = case.profile or (case.tokens,) * case.layers
         sentences = [Sentence(*one, (live[0], *live[:-1]), live) for one in words]
     else:
         sentences = [_golden(network_key(case), one) for one in words]
     modelled = _modelled(network_key(case), case.hardware)
-    return modelled.measure(sentences, case.slots, case.latency, case.bytes_per_cycle, stalls=case.layers == 1 and not case.sentences)
+    return modelled.measure(
+        sentences,
+        case.slots,
+        case.latency,
+        case.bytes_per_cycle,
+        stalls=case.layers == 1 and not case.sentences,
+    )

@@ -10,6 +10,7 @@ Per encoder layer, array of n x n multipliers, S tokens, hidden H, FF, heads:
 
 Zero weights save no cycles, padding takes none. There is no predictor, embedding, GELU or pooler in it: those count nothing, in its favour.
 """
+
 from golden_model.hardware import ceil_div
 
 __all__ = ["FORMULA", "VECTOR_CYCLES", "layer_cycles", "operation_cycles", "text"]
@@ -28,11 +29,21 @@ def operation_cycles(model, tokens, n=16, trip=0):
     """Cycles of one layer by our operations' names; softmax is part of `context`."""
     h, ff, head = model.hidden, model.feed_forward, model.head
     square = product(tokens, h, h, n, trip)
-    attention = model.heads * (product(tokens, head, tokens, n, trip) + product(tokens, tokens, head, n, trip))
+    attention = model.heads * (
+        product(tokens, head, tokens, n, trip) + product(tokens, tokens, head, n, trip)
+    )
     norm = VECTOR_CYCLES * tokens * ceil_div(h, n)
-    return {"q": square, "k": square, "v": square, "context": attention + VECTOR_CYCLES * model.heads * tokens * ceil_div(tokens, n),
-            "attention": square, "attention_norm": norm, "hidden": product(tokens, h, ff, n, trip), "ffn": product(tokens, ff, h, n, trip),
-            "feed_forward_norm": norm}
+    return {
+        "q": square,
+        "k": square,
+        "v": square,
+        "context": attention + VECTOR_CYCLES * model.heads * tokens * ceil_div(tokens, n),
+        "attention": square,
+        "attention_norm": norm,
+        "hidden": product(tokens, h, ff, n, trip),
+        "ffn": product(tokens, ff, h, n, trip),
+        "feed_forward_norm": norm,
+    }
 
 
 def layer_cycles(model, tokens, n=16, trip=0):
@@ -47,5 +58,7 @@ def text(model, tokens, n=16, trip=0):
     products = layer_cycles(model, tokens, n) - vectors
     trips = layer_cycles(model, tokens, n, trip) - vectors - products
     host = f" + {trips / 1e6:.3f} M (host, {trip} a tile)" if trip else ""
-    return (f"EdgeBERT, n = {n}, S = {tokens}: cycles of a layer = {FORMULA}\n"
-            f"  = 2 x {products / 2e6:.3f} M + {vectors / 1e6:.3f} M{host} = {(products + vectors + trips) / 1e6:.2f} M")
+    return (
+        f"EdgeBERT, n = {n}, S = {tokens}: cycles of a layer = {FORMULA}\n"
+        f"  = 2 x {products / 2e6:.3f} M + {vectors / 1e6:.3f} M{host} = {(products + vectors + trips) / 1e6:.2f} M"
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measurements of cases, each kept in a file under build/bench/ as soon as it is there."""
+
 import functools
 import json
 import multiprocessing
@@ -18,8 +19,8 @@ from terse.benchmark.cases import model, network_key, simulate
 __all__ = ["STORE", "measure"]
 
 STORE = build.ROOT / "build" / "bench"
-GROUP = 8       # seconds of cases of one network that a process takes at once, roughly
-POLL = 0.2      # seconds between two looks at what other processes have done
+GROUP = 8  # seconds of cases of one network that a process takes at once, roughly
+POLL = 0.2  # seconds between two looks at what other processes have done
 
 
 def measure(cases, watch=None):
@@ -36,7 +37,9 @@ def measure(cases, watch=None):
     _model({case: paths[case] for case in new if case.source == MODEL}, watch)
     for case in new:
         if case.source != MODEL:
-            _keep(case, paths[case], functools.partial(simulate, watch=functools.partial(watch, case)))
+            _keep(
+                case, paths[case], functools.partial(simulate, watch=functools.partial(watch, case))
+            )
             watch(case, None)
     return {case: _load(path) for case, path in paths.items()}
 
@@ -63,12 +66,14 @@ def _model(paths, watch):
     groups = [[(case, paths[case]) for case in group] for group in _groups(paths)]
     if not groups:
         return
-    with multiprocessing.get_context("fork").Pool(min(os.cpu_count(), len(groups)), _alone) as pool:  # leaving it ends them
+    with multiprocessing.get_context("fork").Pool(
+        min(os.cpu_count(), len(groups)), _alone
+    ) as pool:  # leaving it ends them
         running, left = pool.map_async(_model_group, groups, chunksize=1), list(paths)
         while left:
             running.wait(POLL)
             if running.ready():
-                running.get()       # what went wrong there is raised here
+                running.get()  # what went wrong there is raised here
             for case in [case for case in left if paths[case].exists()]:
                 left.remove(case)
                 watch(case, None)
@@ -82,7 +87,10 @@ def _alone():
 
 def _groups(cases):
     """Cases that share a network and, where they can, a program, the longest first."""
-    ordered, groups = sorted(cases, key=lambda case: (str(network_key(case)), case.hardware.config_hash)), []
+    ordered, groups = (
+        sorted(cases, key=lambda case: (str(network_key(case)), case.hardware.config_hash)),
+        [],
+    )
     for _, part in groupby(ordered, network_key):
         seconds = 0
         for case in part:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Thresholds of a network whose predictor has learned nothing, such that it keeps as many tokens as a profile says."""
+
 from dataclasses import replace
 
 import torch
@@ -9,7 +10,7 @@ from golden_model.model import run
 
 __all__ = ["fit"]
 
-MOST = 1 << ETA_FRAC    # eta 1.0
+MOST = 1 << ETA_FRAC  # eta 1.0
 
 
 def fit(network, sentences, profile):
@@ -20,7 +21,9 @@ def fit(network, sentences, profile):
     """
     layers, eta = network.model.layers, torch.zeros_like(network.eta)
     if len(profile) != layers or list(profile) != sorted(profile, reverse=True) or min(profile) < 1:
-        raise ValueError(f"Profile must be {layers} numbers of tokens, none above the one before and none below 1, not {profile}")
+        raise ValueError(
+            f"Profile must be {layers} numbers of tokens, none above the one before and none below 1, not {profile}"
+        )
     for layer, wanted in enumerate(profile):
         short = replace(network, model=replace(network.model, layers=layer + 1), eta=eta)
         found = [run(short, *words).tensors[f"layer{layer}.predict_exp"] for words in sentences]
@@ -33,6 +36,11 @@ def _threshold(found, wanted):
 
     found : numerators e (n,) of each sentence; token i stays up to an eta of n e_i / sum(e)
     """
-    largest = torch.cat([((len(e) * e[1:]) << ETA_FRAC) // e.sum() for e in found]).clamp(max=MOST).sort(descending=True).values.tolist()
-    stays, goes = [MOST, *largest, 0][wanted:wanted + 2]
+    largest = (
+        torch.cat([((len(e) * e[1:]) << ETA_FRAC) // e.sum() for e in found])
+        .clamp(max=MOST)
+        .sort(descending=True)
+        .values.tolist()
+    )
+    stays, goes = [MOST, *largest, 0][wanted : wanted + 2]
     return (stays + goes + 1) // 2

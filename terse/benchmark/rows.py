@@ -4,6 +4,7 @@
 A `terse.benchmark.cases.Case` says what to run, a `sim.cycles.operations.Measurement` what it took, `rows` makes figures of both. Measurements lie under
 build/bench/, named by everything that determines them, so that a bench that was stopped goes on where it was (terse/benchmark/kept.py).
 """
+
 import csv
 import dataclasses
 import functools
@@ -92,7 +93,10 @@ class Result:
         seconds = sum(one.seconds for one in simulations)
         speed = sum(one.simulated for one in simulations) / seconds if seconds else 0.0
         memory = max((one.peak_memory_mb for one in simulations), default=0.0)
-        return {"rows": [vars(row) for row in self.rows], "simulation": {"cycles_per_second": round(speed), "peak_memory_mb": round(memory, 1)}}
+        return {
+            "rows": [vars(row) for row in self.rows],
+            "simulation": {"cycles_per_second": round(speed), "peak_memory_mb": round(memory, 1)},
+        }
 
 
 def rows(case, measurement, trip=0):
@@ -105,15 +109,26 @@ def rows(case, measurement, trip=0):
         groups.setdefault(operation.name, []).append(operation)
     make = functools.partial(_row, case, measurement)
     theirs = _edgebert(case, measurement, measurement.exit_layers, trip)
-    result = [make(name, "operation", operations, theirs.get(name)) for name, operations in groups.items()]
+    result = [
+        make(name, "operation", operations, theirs.get(name)) for name, operations in groups.items()
+    ]
     whole = sum(theirs.values())
     if case.layers == 1 and not case.sentences:
-        result.append(make("layer", "layer", [one for one in measurement.operations if not one.embeds], whole))
-    name, scope = (f"{case.sentences} sentence{'s' * (case.sentences > 1)}", "stream") if case.sentences else ("sentence", "sentence")
+        result.append(
+            make("layer", "layer", [one for one in measurement.operations if not one.embeds], whole)
+        )
+    name, scope = (
+        (f"{case.sentences} sentence{'s' * (case.sentences > 1)}", "stream")
+        if case.sentences
+        else ("sentence", "sentence")
+    )
     layers = case.layers if case.random else MODELS[case.model].layers
     every = _edgebert(case, measurement, [layers] * len(measurement.tokens), trip)
     last = make(name, scope, measurement.operations, whole)
-    return [*result, dataclasses.replace(last, product_vs_edgebert=_times(sum(every.values()), last.cycles))]
+    return [
+        *result,
+        dataclasses.replace(last, product_vs_edgebert=_times(sum(every.values()), last.cycles)),
+    ]
 
 
 def _edgebert(case, measurement, layers, trip):
@@ -127,29 +142,65 @@ def _edgebert(case, measurement, layers, trip):
 
 def _row(case, measurement, name, scope, operations, theirs):
     hardware = case.hardware
-    cycles, macs, weight_bytes, moved = (sum(getattr(one, field) for one in operations) for field in ("cycles", "macs", "weight_bytes", "bytes"))
+    cycles, macs, weight_bytes, moved = (
+        sum(getattr(one, field) for one in operations)
+        for field in ("cycles", "macs", "weight_bytes", "bytes")
+    )
     limit, bound = _limit(operations, case.bytes_per_cycle)
-    passes = [one.rows for one in operations if one.rows and (scope == "operation" or one.name == "q")]
+    passes = [
+        one.rows for one in operations if one.rows and (scope == "operation" or one.name == "q")
+    ]
     latencies = measurement.latencies if scope in ("sentence", "stream") else ()
     return Row(
-        name, scope, case.model, hardware.tokens, hardware.columns, case.slots, sparsity_of(case), sum(measurement.tokens),
-        round(sum(passes) / max(1, len(passes)), 1), case.bytes_per_cycle, case.latency, buffer_kb(hardware), cycles,
-        limit, bound, _share(macs, cycles * hardware.tokens * hardware.columns) or 0.0,
-        moved, theirs, _times(theirs, cycles), measurement.source, weight_bytes,
-        _share(moved, cycles * case.bytes_per_cycle) or 0.0, _stalls(operations, cycles), *_live_lanes(operations, scope == "stream"),
-        round(sum(latencies) / len(latencies)) if latencies else None, max(latencies, default=None),
-        deadlines_met(case, measurement) if scope == "stream" else None, _live_tokens(measurement) if scope == "stream" else None)
+        name,
+        scope,
+        case.model,
+        hardware.tokens,
+        hardware.columns,
+        case.slots,
+        sparsity_of(case),
+        sum(measurement.tokens),
+        round(sum(passes) / max(1, len(passes)), 1),
+        case.bytes_per_cycle,
+        case.latency,
+        buffer_kb(hardware),
+        cycles,
+        limit,
+        bound,
+        _share(macs, cycles * hardware.tokens * hardware.columns) or 0.0,
+        moved,
+        theirs,
+        _times(theirs, cycles),
+        measurement.source,
+        weight_bytes,
+        _share(moved, cycles * case.bytes_per_cycle) or 0.0,
+        _stalls(operations, cycles),
+        *_live_lanes(operations, scope == "stream"),
+        round(sum(latencies) / len(latencies)) if latencies else None,
+        max(latencies, default=None),
+        deadlines_met(case, measurement) if scope == "stream" else None,
+        _live_tokens(measurement) if scope == "stream" else None,
+    )
 
 
 def deadlines_met(case, measurement, scale=1.0):
     """Share of the sentences that end before their deadlines, which are `scale` times as far; None without deadlines."""
-    found = [end <= scale * deadline for end, deadline in zip(measurement.ends, deadlines(case), strict=True)] if case.order else []
+    found = (
+        [
+            end <= scale * deadline
+            for end, deadline in zip(measurement.ends, deadlines(case), strict=True)
+        ]
+        if case.order
+        else []
+    )
     return _share(sum(found), len(found))
 
 
 def _live_tokens(measurement):
     """[mean of the sentences that get there] by layer."""
-    layers = [[count for count in counts if count] for counts in itertools.zip_longest(*measurement.live)]
+    layers = [
+        [count for count in counts if count] for counts in itertools.zip_longest(*measurement.live)
+    ]
     return [round(sum(counts) / len(counts), 2) for counts in layers]
 
 
@@ -175,7 +226,12 @@ def _times(theirs, cycles):
 
 def _stalls(operations, cycles):
     """Share of the cycles lost to the memory; None where nobody counted."""
-    counted = [stalled for one in operations if (stalled := one.counters.get("STALL_WEIGHTS", one.counters.get("STALL_MEMORY"))) is not None]
+    counted = [
+        stalled
+        for one in operations
+        if (stalled := one.counters.get("STALL_WEIGHTS", one.counters.get("STALL_MEMORY")))
+        is not None
+    ]
     return _share(sum(counted), cycles) if counted else None
 
 
@@ -184,7 +240,10 @@ def _live_lanes(operations, stream):
     last = max(one.layer for one in operations if one.embeds and one.rows) if stream else math.inf
     full = [one for one in operations if one.layer <= last]
     weights = [one for one in full if one.weight_bytes]
-    return tuple(_share(sum(one.macs for one in some), sum(one.lanes for one in some)) for some in (weights, full))
+    return tuple(
+        _share(sum(one.macs for one in some), sum(one.lanes for one in some))
+        for some in (weights, full)
+    )
 
 
 @functools.cache
@@ -202,8 +261,14 @@ def bench(cases, watch=None, trip=0):
         raise UserError(f"--trip must be at least 0, not {trip}")
     measured = kept.measure(cases, watch)
     runs = [(case, measured[case]) for case in cases if not isinstance(measured[case], str)]
-    notes = [f"{case.label}: left out. {measured[case]}" for case in cases if isinstance(measured[case], str)]
-    if not has_data() and any(not case.random and case.sentences > len(catalog.samples(case.model)) for case in cases):
+    notes = [
+        f"{case.label}: left out. {measured[case]}"
+        for case in cases
+        if isinstance(measured[case], str)
+    ]
+    if not has_data() and any(
+        not case.random and case.sentences > len(catalog.samples(case.model)) for case in cases
+    ):
         notes.append("SST-2's dev split is not there: long streams repeat the samples of the model")
     return Result(runs, [rows(case, measurement, trip) for case, measurement in runs], notes)
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cases of `terse bench`: those that the claims of terse/benchmark/targets.py are about."""
+
 import dataclasses
 
 from golden_model.config import MODELS
@@ -10,18 +11,32 @@ from sim.proof.every_shape import SHAPES
 from terse.benchmark.cases import ORDERS, Case
 from terse.errors import UserError
 
-__all__ = ["FITTED", "MANY", "MEMORIES", "SPARSITIES", "deadline_streams", "fitted_streams", "full_cases", "quick_cases",
-           "select", "stream_hardware", "streams", "with_source"]
+__all__ = [
+    "FITTED",
+    "MANY",
+    "MEMORIES",
+    "SPARSITIES",
+    "deadline_streams",
+    "fitted_streams",
+    "full_cases",
+    "quick_cases",
+    "select",
+    "stream_hardware",
+    "streams",
+    "with_source",
+]
 
 SPARSITIES = (0.0, 0.6, 0.8)
 LENGTHS = (128, 64, 32, 16, 8, 4, 1)
-MEMORIES = tuple((speed, latency) for speed in (4, 8, 16) for latency in (20, 100, 400))   # bytes/cycle, cycles to the first
+MEMORIES = tuple(
+    (speed, latency) for speed in (4, 8, 16) for latency in (20, 100, 400)
+)  # bytes/cycle, cycles to the first
 STREAM_SHAPES = ((16, 16), (64, 4))
-PROFILE = (25, 16, 10, 6)   # live tokens of each layer, the last one's exit
-LONG = (128, 82, 51, 31)    # the same shares of the longest sentence
-ROWS = 256              # of a machine for streams: eight sentences of 25 tokens take 200
-MANY = 256              # sentences of a stream
-FITTED = 16             # of base, whose predictor drops about as the profile says
+PROFILE = (25, 16, 10, 6)  # live tokens of each layer, the last one's exit
+LONG = (128, 82, 51, 31)  # the same shares of the longest sentence
+ROWS = 256  # of a machine for streams: eight sentences of 25 tokens take 200
+MANY = 256  # sentences of a stream
+FITTED = 16  # of base, whose predictor drops about as the profile says
 
 
 def shape(tokens, columns):
@@ -36,22 +51,51 @@ def base_hardware(tokens, columns):
 def stream_hardware(tokens, columns):
     """The same, as small as the trained model lets it be."""
     sizes = MODELS["tiny"]
-    return dataclasses.replace(base_hardware(tokens, columns), positions=sizes.positions, hidden=sizes.hidden, feed_forward=sizes.feed_forward,
-                               embedding=sizes.embedding, heads=sizes.heads, weight_depth=1024)
+    return dataclasses.replace(
+        base_hardware(tokens, columns),
+        positions=sizes.positions,
+        hidden=sizes.hidden,
+        feed_forward=sizes.feed_forward,
+        embedding=sizes.embedding,
+        heads=sizes.heads,
+        weight_depth=1024,
+    )
 
 
 def streams(slots):
     """[(tiny, base)] of each shape; base with an emulated profile."""
-    return [(Case("tiny", stream_hardware(*lanes), slots=slots, sentences=MANY),
-             Case("base", base_hardware(*lanes), sparsity=0.6, layers=MODELS["base"].layers, slots=slots, sentences=MANY, profile=PROFILE,
-                  source=MODEL))
-            for lanes in STREAM_SHAPES]
+    return [
+        (
+            Case("tiny", stream_hardware(*lanes), slots=slots, sentences=MANY),
+            Case(
+                "base",
+                base_hardware(*lanes),
+                sparsity=0.6,
+                layers=MODELS["base"].layers,
+                slots=slots,
+                sentences=MANY,
+                profile=PROFILE,
+                source=MODEL,
+            ),
+        )
+        for lanes in STREAM_SHAPES
+    ]
 
 
 def fitted_streams(slots):
     """base of each shape, live tokens about the profile's."""
-    return [Case("base", base_hardware(*lanes), sparsity=0.6, layers=len(PROFILE), slots=slots, sentences=FITTED, profile=PROFILE)
-            for lanes in STREAM_SHAPES]
+    return [
+        Case(
+            "base",
+            base_hardware(*lanes),
+            sparsity=0.6,
+            layers=len(PROFILE),
+            slots=slots,
+            sentences=FITTED,
+            profile=PROFILE,
+        )
+        for lanes in STREAM_SHAPES
+    ]
 
 
 def deadline_streams(sentences=MANY):
@@ -67,35 +111,65 @@ def full_cases():
 def quick_cases():
     """All by the cycle model but for fitted streams, which take it a minute; a layer on 32 tokens simulated too."""
     shortest = [Case(tokens=32, sparsity=zeros) for zeros in SPARSITIES]
-    return _twice([case if case in shortest else dataclasses.replace(case, source=MODEL) for case in _all()])
+    return _twice(
+        [case if case in shortest else dataclasses.replace(case, source=MODEL) for case in _all()]
+    )
 
 
 def _twice(cases):
-    return list(dict.fromkeys(twin for case in cases for twin in (case, dataclasses.replace(case, source=MODEL))))
+    return list(
+        dict.fromkeys(
+            twin for case in cases for twin in (case, dataclasses.replace(case, source=MODEL))
+        )
+    )
 
 
 def _all():
     """Lengths, memories, shapes, streams, deadlines, whole sentences."""
-    lengths = [Case(tokens=tokens, sparsity=zeros) for tokens in (32, *LENGTHS) for zeros in SPARSITIES]
-    memories = [Case(tokens=tokens, sparsity=zeros, bytes_per_cycle=speed, latency=latency)
-                for zeros in SPARSITIES for speed, latency in MEMORIES for tokens in (128, 16)]
-    shapes = [Case(hardware=shape(*lanes), tokens=tokens, sparsity=0.6) for lanes in SHAPES for tokens in (128, 25, 6)]
+    lengths = [
+        Case(tokens=tokens, sparsity=zeros) for tokens in (32, *LENGTHS) for zeros in SPARSITIES
+    ]
+    memories = [
+        Case(tokens=tokens, sparsity=zeros, bytes_per_cycle=speed, latency=latency)
+        for zeros in SPARSITIES
+        for speed, latency in MEMORIES
+        for tokens in (128, 16)
+    ]
+    shapes = [
+        Case(hardware=shape(*lanes), tokens=tokens, sparsity=0.6)
+        for lanes in SHAPES
+        for tokens in (128, 25, 6)
+    ]
     many = [case for slots in (1, 8) for pair in streams(slots) for case in pair]
-    whole = [Case(tokens=128, sparsity=zeros, layers=MODELS["base"].layers) for zeros in reversed(SPARSITIES)]
-    dropped = [Case(sparsity=zeros, layers=MODELS["base"].layers, sentences=1, profile=LONG, source=MODEL) for zeros in reversed(SPARSITIES)]
-    return list(dict.fromkeys(lengths + memories + shapes + many + deadline_streams() + whole + dropped))
+    whole = [
+        Case(tokens=128, sparsity=zeros, layers=MODELS["base"].layers)
+        for zeros in reversed(SPARSITIES)
+    ]
+    dropped = [
+        Case(sparsity=zeros, layers=MODELS["base"].layers, sentences=1, profile=LONG, source=MODEL)
+        for zeros in reversed(SPARSITIES)
+    ]
+    return list(
+        dict.fromkeys(lengths + memories + shapes + many + deadline_streams() + whole + dropped)
+    )
 
 
 def with_source(cases, source):
     """All by one source, as far as that can take them."""
     if source not in (MODEL, SIMULATED):
         raise UserError(f"--source must be {MODEL} or {SIMULATED}, not {source!r}")
-    return list(dict.fromkeys(case if case.emulated else dataclasses.replace(case, source=source) for case in cases))
+    return list(
+        dict.fromkeys(
+            case if case.emulated else dataclasses.replace(case, source=source) for case in cases
+        )
+    )
 
 
 def select(cases, only):
     """The cases whose label holds the text."""
     chosen = [case for case in cases if only in case.label]
     if not chosen:
-        raise UserError(f"--only must be part of a case's name, as {cases[0].label!r}, not {only!r}")
+        raise UserError(
+            f"--only must be part of a case's name, as {cases[0].label!r}, not {only!r}"
+        )
     return chosen

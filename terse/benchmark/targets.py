@@ -3,6 +3,7 @@
 
 The numbers of the claims are those of its list "Done when". Inside weight operations the limit is the sum of each operation's own.
 """
+
 import itertools
 from dataclasses import dataclass
 
@@ -10,14 +11,26 @@ from golden_model.config import MODELS
 from sim.cycles.modelled import MODEL
 from sim.cycles.operations import SIMULATED
 from terse.benchmark.cases import Case
-from terse.benchmark.sweep import MANY, MEMORIES, SPARSITIES, deadline_streams, fitted_streams, streams
+from terse.benchmark.sweep import (
+    MANY,
+    MEMORIES,
+    SPARSITIES,
+    deadline_streams,
+    fitted_streams,
+    streams,
+)
 
 __all__ = ["Claim", "claims"]
 
 COMPUTE, LAYER = "compute", "layer"
-FASTER = {0.6: 2.2, 0.8: 3.6}                       # whole layer, against our own dense run
-THEIRS = {0.0: 1.95, 0.6: 4.4, 0.8: 7.0}            # whole sentence, against EdgeBERT
-THROUGHPUT = {("tiny", 16): 1.4, ("tiny", 64): 2.3, ("base", 16): 1.6, ("base", 64): 3.0}   # 8 slots against 1, by T
+FASTER = {0.6: 2.2, 0.8: 3.6}  # whole layer, against our own dense run
+THEIRS = {0.0: 1.95, 0.6: 4.4, 0.8: 7.0}  # whole sentence, against EdgeBERT
+THROUGHPUT = {
+    ("tiny", 16): 1.4,
+    ("tiny", 64): 2.3,
+    ("base", 16): 1.6,
+    ("base", 64): 3.0,
+}  # 8 slots against 1, by T
 
 
 @dataclass(frozen=True)
@@ -48,12 +61,21 @@ class _Found:
     """The rows of cases."""
 
     def __init__(self, result):
-        self.tables = {case: rows for (case, _), rows in zip(result.runs, result.tables, strict=True)}
+        self.tables = {
+            case: rows for (case, _), rows in zip(result.runs, result.tables, strict=True)
+        }
 
     def rows(self, case):
         """Of the case, whoever measured it; None where nobody did."""
         sources = (SIMULATED, MODEL)
-        return next((self.tables[one] for source in sources if (one := Case(**vars(case) | {"source": source})) in self.tables), None)
+        return next(
+            (
+                self.tables[one]
+                for source in sources
+                if (one := Case(**vars(case) | {"source": source})) in self.tables
+            ),
+            None,
+        )
 
     def row(self, case, scope=LAYER):
         return next((row for row in self.rows(case) or () if row.scope == scope), None)
@@ -67,16 +89,26 @@ class _Found:
 
     def weights_to_limit(self, case):
         """Cycles of a layer's weight operations over their limits."""
-        rows = [row for row in self.rows(case) or () if row.scope == "operation" and row.weight_bytes and row.name != "x"]
+        rows = [
+            row
+            for row in self.rows(case) or ()
+            if row.scope == "operation" and row.weight_bytes and row.name != "x"
+        ]
         return _ratio(sum(row.cycles for row in rows), sum(row.limit_cycles for row in rows))
 
 
 def _agreement(found):
     """The cycle model beside the co-simulation, where both ran."""
-    pairs = [(rows[-1].cycles, twin[-1].cycles) for case, rows in found.tables.items()
-             if case.source == SIMULATED and (twin := found.tables.get(Case(**vars(case) | {"source": MODEL})))]
+    pairs = [
+        (rows[-1].cycles, twin[-1].cycles)
+        for case, rows in found.tables.items()
+        if case.source == SIMULATED
+        and (twin := found.tables.get(Case(**vars(case) | {"source": MODEL})))
+    ]
     figure = max((abs(model / simulated - 1) for simulated, model in pairs), default=None)
-    return Claim(0, f"cycle model and {len(pairs)} simulated cases: largest difference", figure, 0.01, True)
+    return Claim(
+        0, f"cycle model and {len(pairs)} simulated cases: largest difference", figure, 0.01, True
+    )
 
 
 def _ratio(a, b):
@@ -89,38 +121,82 @@ def _percent(zeros):
 
 def _dense(found):
     case = Case(tokens=128)
-    yield Claim(1, "layer, dense, 128 tokens: weight operations / limit", found.weights_to_limit(case), 1.05, True)
+    yield Claim(
+        1,
+        "layer, dense, 128 tokens: weight operations / limit",
+        found.weights_to_limit(case),
+        1.05,
+        True,
+    )
     yield Claim(1, "layer, dense, 128 tokens: MAC utilisation", found.get(case, "utilisation"), 0.9)
 
 
 def _pruned(found):
     for zeros, wanted in FASTER.items():
         for tokens, speed in ((128, 16), (32, 16), (16, 16), (128, 4)):
-            figure = found.weights_to_limit(Case(tokens=tokens, sparsity=zeros, bytes_per_cycle=speed))
-            yield Claim(2, f"layer, {_percent(zeros)}, {tokens} rows, {speed} bytes/cycle: weight operations / limit", figure, 1.07, True)
-        figure = _ratio(found.get(Case(tokens=128), "cycles"), found.get(Case(tokens=128, sparsity=zeros), "cycles"))
-        yield Claim(2, f"layer, {_percent(zeros)}, 128 tokens: times as fast as dense", figure, wanted)
+            figure = found.weights_to_limit(
+                Case(tokens=tokens, sparsity=zeros, bytes_per_cycle=speed)
+            )
+            yield Claim(
+                2,
+                f"layer, {_percent(zeros)}, {tokens} rows, {speed} bytes/cycle: weight operations / limit",
+                figure,
+                1.07,
+                True,
+            )
+        figure = _ratio(
+            found.get(Case(tokens=128), "cycles"),
+            found.get(Case(tokens=128, sparsity=zeros), "cycles"),
+        )
+        yield Claim(
+            2, f"layer, {_percent(zeros)}, 128 tokens: times as fast as dense", figure, wanted
+        )
 
 
 def _edgebert(found):
     for zeros, wanted in THEIRS.items():
-        figure = found.get(Case(tokens=128, sparsity=zeros, layers=MODELS["base"].layers), "speedup_vs_edgebert", "sentence")
-        yield Claim(3, f"12 layers, {_percent(zeros)}, 128 tokens: times as fast as EdgeBERT", figure, wanted)
+        figure = found.get(
+            Case(tokens=128, sparsity=zeros, layers=MODELS["base"].layers),
+            "speedup_vs_edgebert",
+            "sentence",
+        )
+        yield Claim(
+            3,
+            f"12 layers, {_percent(zeros)}, 128 tokens: times as fast as EdgeBERT",
+            figure,
+            wanted,
+        )
 
 
 def _lengths(found):
     for zeros in (0.0, 0.6):
         for tokens in (128, 64):
-            cycles = [found.get(Case(tokens=length, sparsity=zeros), "cycles") for length in (tokens, tokens // 2)]
-            yield Claim(4, f"layer, {_percent(zeros)}: cycles of {tokens} tokens / {tokens // 2}", _ratio(*cycles), 1.85)
+            cycles = [
+                found.get(Case(tokens=length, sparsity=zeros), "cycles")
+                for length in (tokens, tokens // 2)
+            ]
+            yield Claim(
+                4,
+                f"layer, {_percent(zeros)}: cycles of {tokens} tokens / {tokens // 2}",
+                _ratio(*cycles),
+                1.85,
+            )
         for tokens in (16, 8, 4, 1):
             case = Case(tokens=tokens, sparsity=zeros)
             bound = found.get(case, "bound") or "?"
-            yield Claim(4, f"layer, {_percent(zeros)}, {tokens} token{'s' * (tokens > 1)} ({bound}): cycles / limit", found.to_limit(case), 1.1, True)
+            yield Claim(
+                4,
+                f"layer, {_percent(zeros)}, {tokens} token{'s' * (tokens > 1)} ({bound}): cycles / limit",
+                found.to_limit(case),
+                1.1,
+                True,
+            )
 
 
 def _streams(found):
-    alone, together = ([*itertools.chain(*streams(slots)), *fitted_streams(slots)] for slots in (1, 8))
+    alone, together = (
+        [*itertools.chain(*streams(slots)), *fitted_streams(slots)] for slots in (1, 8)
+    )
     for one, eight in zip(alone, together, strict=True):
         yield from _stream(found, one, eight)
 
@@ -132,30 +208,72 @@ def _stream(found, one, eight):
     yield Claim(5, f"{name}: throughput, 8 slots / 1", throughput, THROUGHPUT[one.model, lanes])
     yield Claim(5, f"{name}: 1 slot, cycles / limit", found.to_limit(one, scope), 1.1, True)
     if one.model == "base":
-        weights = _ratio(found.get(eight, "weight_bytes", scope), found.get(one, "weight_bytes", scope))
+        weights = _ratio(
+            found.get(eight, "weight_bytes", scope), found.get(one, "weight_bytes", scope)
+        )
         yield Claim(5, f"{name}: weight bytes, 8 slots / 1", weights, 0.25, True)
     elif lanes == 16:
-        yield Claim(5, f"{name}, 8 slots: live lanes in weight operations", found.get(eight, "live_lanes", scope), 0.9)
-        yield Claim(5, f"{name}, 8 slots: live lanes in all of the array", found.get(eight, "live_lanes_array", scope), 0.82)
+        yield Claim(
+            5,
+            f"{name}, 8 slots: live lanes in weight operations",
+            found.get(eight, "live_lanes", scope),
+            0.9,
+        )
+        yield Claim(
+            5,
+            f"{name}, 8 slots: live lanes in all of the array",
+            found.get(eight, "live_lanes_array", scope),
+            0.82,
+        )
 
 
 def _deadlines(found):
-    first_come, deadline_first = (found.get(case, "deadlines_met", "stream") for case in deadline_streams())
+    first_come, deadline_first = (
+        found.get(case, "deadlines_met", "stream") for case in deadline_streams()
+    )
     shares = f": {deadline_first:.1%} / {first_come:.1%}" if first_come and deadline_first else ""
-    yield Claim(5, f"{MANY} sentences, tiny: deadlines met, deadline first / first come{shares}", _ratio(deadline_first, first_come), 1.01)
+    yield Claim(
+        5,
+        f"{MANY} sentences, tiny: deadlines met, deadline first / first come{shares}",
+        _ratio(deadline_first, first_come),
+        1.01,
+    )
 
 
 def _bus(found):
     """The worst of all memories."""
-    rows = [row for zeros in SPARSITIES for tokens in (128, 16) for speed, latency in MEMORIES
-            if (row := found.row(Case(tokens=tokens, sparsity=zeros, bytes_per_cycle=speed, latency=latency)))]
+    rows = [
+        row
+        for zeros in SPARSITIES
+        for tokens in (128, 16)
+        for speed, latency in MEMORIES
+        if (
+            row := found.row(
+                Case(tokens=tokens, sparsity=zeros, bytes_per_cycle=speed, latency=latency)
+            )
+        )
+    ]
     compute = [row for row in rows if row.bound == COMPUTE and row.bus_stalls is not None]
     memory = [row for row in rows if row.bound != COMPUTE]
     most = max(compute, key=lambda row: row.bus_stalls, default=None)
     least = min(memory, key=lambda row: row.bus_busy, default=None)
-    yield Claim(7, f"bus stalls of {len(compute)} compute-bound layers, {_memory(most)}", most and most.bus_stalls, 0.03, True)
-    yield Claim(7, f"bus busy in {len(memory)} memory-bound layers, {_memory(least)}", least and least.bus_busy, 0.95)
+    yield Claim(
+        7,
+        f"bus stalls of {len(compute)} compute-bound layers, {_memory(most)}",
+        most and most.bus_stalls,
+        0.03,
+        True,
+    )
+    yield Claim(
+        7,
+        f"bus busy in {len(memory)} memory-bound layers, {_memory(least)}",
+        least and least.bus_busy,
+        0.95,
+    )
 
 
 def _memory(row):
-    return row and f"worst: {_percent(row.sparsity)}, {row.tokens} tokens, {row.bus_bytes} bytes/cycle, latency {row.latency}"
+    return (
+        row
+        and f"worst: {_percent(row.sparsity)}, {row.tokens} tokens, {row.bus_bytes} bytes/cycle, latency {row.latency}"
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`terse bench --golden`: how long the golden model takes."""
+
 import time
 
 from golden_model.model import run
@@ -11,7 +12,7 @@ __all__ = ["golden_times"]
 
 BASE = Case(tokens=128, layers=12)
 DEV = Case("tiny", sentences=872)
-BASE_SECONDS, DEV_SECONDS = 10, 30      # wanted
+BASE_SECONDS, DEV_SECONDS = 10, 30  # wanted
 
 
 def golden_times():
@@ -19,13 +20,21 @@ def golden_times():
     quantized, words = network(BASE), queue(BASE)[0]
     begin = time.perf_counter()
     run(quantized, *words)
-    yield _line(BASE_SECONDS, f"golden model, {BASE.model}, {BASE.layers} layers, 1 sentence of {BASE.tokens} tokens", begin)
+    yield _line(
+        BASE_SECONDS,
+        f"golden model, {BASE.model}, {BASE.layers} layers, 1 sentence of {BASE.tokens} tokens",
+        begin,
+    )
     sequences, checkpoint = queue(DEV), catalog.checkpoint(DEV.model)
     begin = time.perf_counter()
     with golden_pool(checkpoint) as pool:
         pool.map(golden, sequences, chunksize=8)
     source = "SST-2's dev split" if has_data() else "the samples, again and again"
-    yield _line(DEV_SECONDS, f"golden model, {DEV.model}, {DEV.sentences} sentences of {source}, {WORKERS} processes", begin)
+    yield _line(
+        DEV_SECONDS,
+        f"golden model, {DEV.model}, {DEV.sentences} sentences of {source}, {WORKERS} processes",
+        begin,
+    )
 
 
 def _line(wanted, what, begin):

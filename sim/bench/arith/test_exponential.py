@@ -28,12 +28,19 @@ async def exponential(dut, pause):
     for align in (0, 1, 3, 6, 16, 17, 18, 31, -1, -5, -16, -17, -32):
         harness.drive(dut, "align", ALIGN, align)
         count = 512 if align == 0 else 64
-        pairs = [(HIGH, HIGH - 257 * i // 2) if align == 0 else sorted(generator.choices(range(LOW, HIGH + 1), k=2), reverse=True)
-                 for i in range(count - 2)] + [(HIGH, LOW), (9, 9)]
+        pairs = [
+            (HIGH, HIGH - 257 * i // 2)
+            if align == 0
+            else sorted(generator.choices(range(LOW, HIGH + 1), k=2), reverse=True)
+            for i in range(count - 2)
+        ] + [(HIGH, LOW), (9, 9)]
         source.send([{"value": value, "maximum": maximum} for maximum, value in pairs])
         top, x = torch.tensor(pairs).T
         d = distance(x, top, EXP_IN_FRAC + align)
-        want = [{"distance": int(a), "exponential": int(b), "meta": 0} for a, b in zip(d, exp(d), strict=True)]
+        want = [
+            {"distance": int(a), "exponential": int(b), "meta": 0}
+            for a, b in zip(d, exp(d), strict=True)
+        ]
         harness.assert_same("exponential", await sink.receive(count), want)
     assert sink.empty()
 

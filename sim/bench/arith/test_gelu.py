@@ -16,8 +16,10 @@ from hw.arith.gelu import Activation
 from sim.bench import harness
 
 FUNCTIONS = {
-    Function.NONE: lambda x: x, Function.TANH: tanh,
-    Function.GELU_NEW: lambda x: gelu(x, "gelu_new"), Function.GELU: lambda x: gelu(x, "gelu"),
+    Function.NONE: lambda x: x,
+    Function.TANH: tanh,
+    Function.GELU_NEW: lambda x: gelu(x, "gelu_new"),
+    Function.GELU: lambda x: gelu(x, "gelu"),
 }
 
 
@@ -25,15 +27,22 @@ async def activation(dut, function, shift, words, pause="none"):
     """Compare the words' values (lanes x words) and the count of saturations."""
     block, saturations = Activation(harness.config(), meta=3), Saturations()
     idle, stall = harness.pauses(pause)
-    source, sink = harness.Source(dut, "i", block.i.payload.shape(), idle), harness.Sink(dut, "o", block.o.payload.shape(), stall)
+    source, sink = (
+        harness.Source(dut, "i", block.i.payload.shape(), idle),
+        harness.Sink(dut, "o", block.o.payload.shape(), stall),
+    )
     counter = harness.Counter(dut, "saturated")
     harness.drive(dut, "function", unsigned(4), function)
     harness.drive(dut, "align", signed(6), shift)
     await harness.start(dut)
     live = [n % (1 << words.shape[1]) for n in range(len(words))]
-    source.send([{"values": word, "live": live[n], "meta": n % 8} for n, word in enumerate(words.tolist())])
+    source.send(
+        [{"values": word, "live": live[n], "meta": n % 8} for n, word in enumerate(words.tolist())]
+    )
     got = await sink.receive(len(words))
-    counted = torch.tensor([[flags >> lane & 1 for lane in range(words.shape[1])] for flags in live], dtype=torch.bool)
+    counted = torch.tensor(
+        [[flags >> lane & 1 for lane in range(words.shape[1])] for flags in live], dtype=torch.bool
+    )
     x = words
     if function != Function.NONE:
         x = align(words, shift, 0)
@@ -46,23 +55,51 @@ async def activation(dut, function, shift, words, pause="none"):
 
 
 @cocotb.test()
-@cocotb.parametrize((("function", "ends"), [(Function.TANH, 2**15), (Function.GELU_NEW, 4096 + 64), (Function.GELU, 4096 + 64)]))
+@cocotb.parametrize(
+    (
+        ("function", "ends"),
+        [(Function.TANH, 2**15), (Function.GELU_NEW, 4096 + 64), (Function.GELU, 4096 + 64)],
+    )
+)
 async def every_input(dut, function, ends):
     """All inputs; of the GELUs those of the table and a little more, where they are 0 and x."""
-    await activation(dut, function, 0, torch.arange(-ends, ends).reshape(-1, harness.config().tokens))
+    await activation(
+        dut, function, 0, torch.arange(-ends, ends).reshape(-1, harness.config().tokens)
+    )
 
 
 @cocotb.test()
-@cocotb.parametrize((("function", "shift", "pause"), [
-    (Function.GELU, -32, "both"), (Function.GELU_NEW, -3, "both"), (Function.TANH, 5, "stall"), (Function.TANH, 31, "idle"),
-    (Function.NONE, -3, "both")]))
+@cocotb.parametrize(
+    (
+        ("function", "shift", "pause"),
+        [
+            (Function.GELU, -32, "both"),
+            (Function.GELU_NEW, -3, "both"),
+            (Function.TANH, 5, "stall"),
+            (Function.TANH, 31, "idle"),
+            (Function.NONE, -3, "both"),
+        ],
+    )
+)
 async def aligned(dut, function, shift, pause):
     generator = random.Random(shift)
-    words = [[int(generator.uniform(-1, 1) * 2**generator.uniform(0, 15)) for _ in range(harness.config().tokens)] for _ in range(60)]
+    words = [
+        [
+            int(generator.uniform(-1, 1) * 2 ** generator.uniform(0, 15))
+            for _ in range(harness.config().tokens)
+        ]
+        for _ in range(60)
+    ]
     await activation(dut, function, shift, torch.tensor(words), pause)
 
 
 @pytest.mark.parametrize(("lanes", "only"), [(64, "every_input"), (4, "aligned"), (3, "aligned")])
 def test_activation(lanes, only):
     config = harness.small(tokens=lanes, rows=3 * 64 if lanes == 3 else 64)
-    harness.run(Activation(config, meta=3), "sim.bench.arith.test_gelu", f"gelu_{lanes}", config=config, only=only)
+    harness.run(
+        Activation(config, meta=3),
+        "sim.bench.arith.test_gelu",
+        f"gelu_{lanes}",
+        config=config,
+        only=only,
+    )

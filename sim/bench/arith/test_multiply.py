@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 # SPDX-License-Identifier: Apache-2.0
 """hw/arith/multiply.py: every pair of small factors, corners and random ones of wide factors, narrow ones, latency, and a start that comes too early."""
+
 import itertools
 import random
 
@@ -18,8 +19,16 @@ def pairs(a_width, b_width):
     if a_width + b_width < 9:
         return itertools.product(range(1 << a_width), range(1 << b_width))
     generator, (a, b) = random.Random(a_width), ((1 << a_width) - 1, (1 << b_width) - 1)
-    return [(0, 0), (0, b), (a, 0), (1, b), (a, 1), (a, b), (a ^ 1, b ^ 1),
-            *((generator.getrandbits(a_width), generator.getrandbits(b_width)) for _ in range(60))]
+    return [
+        (0, 0),
+        (0, b),
+        (a, 0),
+        (1, b),
+        (a, 1),
+        (a, b),
+        (a ^ 1, b ^ 1),
+        *((generator.getrandbits(a_width), generator.getrandbits(b_width)) for _ in range(60)),
+    ]
 
 
 @cocotb.test()
@@ -46,7 +55,9 @@ async def multiply(dut, early):
             if cycle == latency - 2:
                 dut.start.value = 0
         for _ in range(3):
-            harness.assert_same(f"{a} * {b}", harness.read(dut, "product", block.product.shape()), a * b)
+            harness.assert_same(
+                f"{a} * {b}", harness.read(dut, "product", block.product.shape()), a * b
+            )
             await RisingEdge(dut.clk)
             assert dut.done.value == 0
 
@@ -58,7 +69,7 @@ async def narrow(dut):
     block = SerialMultiplier(a_width, b_width)
     quiet(dut, block)
     await harness.start(dut, 20_000)
-    if b_width % 2:     # the port `product` lacks the last bit of `narrow`
+    if b_width % 2:  # the port `product` lacks the last bit of `narrow`
         return
     before = None
     for width in [*range(1, b_width + 1), *range(1, b_width + 1)]:
@@ -68,13 +79,24 @@ async def narrow(dut):
             dut.start.value = 1
             for cycle in range(block.steps_of(width) + 1):
                 await RisingEdge(dut.clk)
-                assert dut.done.value == int(cycle == 0 and before is not None), f"done in cycle {cycle}"
+                assert dut.done.value == int(cycle == 0 and before is not None), (
+                    f"done in cycle {cycle}"
+                )
                 if cycle == 0 and before:
-                    harness.assert_same("product", harness.read(dut, "product", block.product.shape()) >> before[1], before[0])
+                    harness.assert_same(
+                        "product",
+                        harness.read(dut, "product", block.product.shape()) >> before[1],
+                        before[0],
+                    )
                 dut.start.value = 0
             before = a * b, 2 * (block.steps_of(b_width) - block.steps_of(width))
 
 
 @pytest.mark.parametrize("widths", [(3, 3), (21, 18), (5, 11), (1, 2)], ids=str)
 def test_multiply(widths):
-    harness.run(SerialMultiplier(*widths), "sim.bench.arith.test_multiply", f"multiply_{widths[0]}", widths=widths)
+    harness.run(
+        SerialMultiplier(*widths),
+        "sim.bench.arith.test_multiply",
+        f"multiply_{widths[0]}",
+        widths=widths,
+    )

@@ -17,31 +17,67 @@ from sim.bench import harness
 def cases(lanes, length):
     """Tiles of rows: constant (N = 0), extremes, one spike, seeded rows of every magnitude."""
     generator = random.Random(length)
-    rows = [[5] * length, [0] * length, [32767] * length, [32767, -32768] * (length // 2) + [0] * (length % 2),
-            [32767] + [0] * (length - 1), [1] + [0] * (length - 1)]
+    rows = [
+        [5] * length,
+        [0] * length,
+        [32767] * length,
+        [32767, -32768] * (length // 2) + [0] * (length % 2),
+        [32767] + [0] * (length - 1),
+        [1] + [0] * (length - 1),
+    ]
     for _ in range(6 * lanes):
-        size = 2**generator.uniform(1, 15)
+        size = 2 ** generator.uniform(1, 15)
         wide, deviation = size > 2**14, size / 3
-        rows.append([int(generator.gauss(0, deviation)) % 65536 - 32768 if wide else int(generator.gauss(0, size)) % 20000
-                     for _ in range(length)])
-    rows = rows[:len(rows) // lanes * lanes]
-    return [rows[i:i + lanes] for i in range(0, len(rows), lanes)], generator
+        rows.append(
+            [
+                int(generator.gauss(0, deviation)) % 65536 - 32768
+                if wide
+                else int(generator.gauss(0, size)) % 20000
+                for _ in range(length)
+            ]
+        )
+    rows = rows[: len(rows) // lanes * lanes]
+    return [rows[i : i + lanes] for i in range(0, len(rows), lanes)], generator
 
 
 @cocotb.test()
-@cocotb.parametrize((("pause", "length", "shift", "bypass"),
-                     [("none", 32, 14, 0), ("both", 16, 12, 0), ("stall", 7, 20, 0), ("idle", 32, 5, 0), ("both", 9, 3, 1)]))
+@cocotb.parametrize(
+    (
+        ("pause", "length", "shift", "bypass"),
+        [
+            ("none", 32, 14, 0),
+            ("both", 16, 12, 0),
+            ("stall", 7, 20, 0),
+            ("idle", 32, 5, 0),
+            ("both", 9, 3, 1),
+        ],
+    )
+)
 async def values(dut, pause, length, shift, bypass):
     config = harness.config()
     block, (tiles, generator) = LayerNorm(config), cases(config.tokens, length)
-    parameters = [(generator.randrange(-32768, 32768), generator.randrange(-32768, 32768)) for _ in range(length)]
+    parameters = [
+        (generator.randrange(-32768, 32768), generator.randrange(-32768, 32768))
+        for _ in range(length)
+    ]
     idle, stall = harness.pauses(pause)
-    source, sink = harness.Source(dut, "i", block.i.payload.shape(), idle), harness.Sink(dut, "o", block.o.payload.shape(), stall)
-    writer, counter = harness.Source(dut, "param_write", parameter_layout()), harness.Counter(dut, "saturated")
+    source, sink = (
+        harness.Source(dut, "i", block.i.payload.shape(), idle),
+        harness.Sink(dut, "o", block.o.payload.shape(), stall),
+    )
+    writer, counter = (
+        harness.Source(dut, "param_write", parameter_layout()),
+        harness.Counter(dut, "saturated"),
+    )
     for name, value in (("length", length), ("set", 2), ("shift", shift), ("bypass", bypass)):
         harness.drive(dut, name, getattr(block, name).shape(), value)
     await harness.start(dut)
-    writer.send([{"address": 2 * max(config.hidden, config.embedding) + i, "gamma": g, "beta": b} for i, (g, b) in enumerate(parameters)])
+    writer.send(
+        [
+            {"address": 2 * max(config.hidden, config.embedding) + i, "gamma": g, "beta": b}
+            for i, (g, b) in enumerate(parameters)
+        ]
+    )
     await writer.wait()
     gamma, beta = (torch.tensor(column) for column in zip(*parameters, strict=True))
     want, saturations = [], Saturations()
@@ -58,12 +94,16 @@ async def values(dut, pause, length, shift, bypass):
     harness.assert_same("saturated", await counter.total(), saturations.count)
     assert sink.empty()
     if pause == "none":
-        ends = sink.cycles[length - 1::length]
-        print("cycles of a block behind another:", {here - before for before, here in pairwise(ends)})
+        ends = sink.cycles[length - 1 :: length]
+        print(
+            "cycles of a block behind another:", {here - before for before, here in pairwise(ends)}
+        )
         assert all(here - before == length + config.tokens + 17 for before, here in pairwise(ends))
 
 
 @pytest.mark.parametrize(("lanes", "hidden"), [(4, 32), (3, 48)])
 def test_layernorm(lanes, hidden):
     config = harness.small(tokens=lanes, hidden=hidden)
-    harness.run(LayerNorm(config), "sim.bench.array.test_layernorm", f"layernorm_{lanes}", config=config)
+    harness.run(
+        LayerNorm(config), "sim.bench.array.test_layernorm", f"layernorm_{lanes}", config=config
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """hw/array/linear.py: the order of loads and commands, the fields of each, and when everything is sent."""
+
 import cocotb
 import pytest
 from amaranth import unsigned
@@ -16,19 +17,41 @@ BASES = {"source_base": 100, "source_stride": 37, "target_base": 50, "target_str
 
 def expected(config, table, mask, groups, block, cls, target, turn):
     """(loads, commands) of an operation."""
-    rows = {slot for slot in range(config.slots) if mask >> slot & 1} if cls else rows_of(table, mask)
+    rows = (
+        {slot for slot in range(config.slots) if mask >> slot & 1} if cls else rows_of(table, mask)
+    )
     tiles = tiles_of(config, rows)
     loads, commands = [], []
     for first in range(0, groups, block):
         for number, (tile, live) in enumerate(tiles):
             if len(tiles) > 1 or first == 0:
-                loads.append({"tile": tile, "address": BASES["source_base"] + tile * BASES["source_stride"]})
-            offset = BASES["target_base"] + (0 if target == Target.VALUES else tile * BASES["target_stride"])
-            commands.append({
-                "groups": min(block, groups - first), "rewind": int(number != len(tiles) - 1),
-                "free": int(len(tiles) > 1 or first + block >= groups), "dense": 0, "base": 0, "lanes": 0,
-                "meta": {"kind": Kind.LINEAR.value, "tile": tile, "live": live, "offset": offset, "slot": 0, "head": 0, "turn": turn,
-                         "final": int(first + block >= groups), "end": int(number == len(tiles) - 1)}})
+                loads.append(
+                    {"tile": tile, "address": BASES["source_base"] + tile * BASES["source_stride"]}
+                )
+            offset = BASES["target_base"] + (
+                0 if target == Target.VALUES else tile * BASES["target_stride"]
+            )
+            commands.append(
+                {
+                    "groups": min(block, groups - first),
+                    "rewind": int(number != len(tiles) - 1),
+                    "free": int(len(tiles) > 1 or first + block >= groups),
+                    "dense": 0,
+                    "base": 0,
+                    "lanes": 0,
+                    "meta": {
+                        "kind": Kind.LINEAR.value,
+                        "tile": tile,
+                        "live": live,
+                        "offset": offset,
+                        "slot": 0,
+                        "head": 0,
+                        "turn": turn,
+                        "final": int(first + block >= groups),
+                        "end": int(number == len(tiles) - 1),
+                    },
+                }
+            )
     return loads, commands
 
 
@@ -37,9 +60,9 @@ def cases(config):
     every = (1 << config.slots) - 1
     for groups, block in ((5, 2), (4, 4), (1, 3), (3, 1)):
         yield every, groups, block, 0, Target.CODES
-        yield 0b100, groups, block, 0, Target.VALUES       # one tile
+        yield 0b100, groups, block, 0, Target.VALUES  # one tile
         yield 0b001, groups, block, 0, Target.SUM
-        yield every & ~0b010, groups, block, 1, Target.SCORES   # more slots than lanes
+        yield every & ~0b010, groups, block, 1, Target.SCORES  # more slots than lanes
         yield 0b100, groups, block, 1, Target.CODES
         yield 1 << config.slots - 1, groups, block, 1, Target.CODES
 
@@ -58,12 +81,19 @@ async def linear(dut, pause):
     harness.drive(dut, "slots", block.slots.shape(), table)
     for number, (mask, groups, size, cls, target) in enumerate(cases(config)):
         harness.drive(dut, "mask", unsigned(config.slots), mask)
-        harness.drive(dut, "instruction", unsigned(256), instruction(groups=groups, block=size, cls=cls, target_buffer=target, **BASES))
+        harness.drive(
+            dut,
+            "instruction",
+            unsigned(256),
+            instruction(groups=groups, block=size, cls=cls, target_buffer=target, **BASES),
+        )
         turn = number % 2
         dut.turn.value = turn
         await pulse(dut, "start")
         want_loads, want_commands = expected(config, table, mask, groups, size, cls, target, turn)
-        harness.assert_same(f"commands {number}", await commands.receive(len(want_commands)), want_commands)
+        harness.assert_same(
+            f"commands {number}", await commands.receive(len(want_commands)), want_commands
+        )
         harness.assert_same(f"loads {number}", await loads.receive(len(want_loads)), want_loads)
         await ClockCycles(dut.clk, 8)
         assert dut.sent.value == 0, "sent before the last tile is loaded"

@@ -27,9 +27,18 @@ class Array:
     def __init__(self, dut, pause, seed=1):
         self.config, self.dut, block = harness.config(), dut, MacArray(harness.config(), meta=META)
         self.random = np.random.default_rng(seed)
-        self.inputs = {name: harness.Source(dut, name, getattr(block, name).payload.shape(), harness.pauses(pause, seed=index)[0])
-                       for index, name in enumerate(("i_weights", "i_dense", "i_load", "i_command"))}
-        self.sink = harness.Sink(dut, "o", block.o.payload.shape(), harness.pauses(pause, seed=9)[1])
+        self.inputs = {
+            name: harness.Source(
+                dut,
+                name,
+                getattr(block, name).payload.shape(),
+                harness.pauses(pause, seed=index)[0],
+            )
+            for index, name in enumerate(("i_weights", "i_dense", "i_load", "i_command"))
+        }
+        self.sink = harness.Sink(
+            dut, "o", block.o.payload.shape(), harness.pauses(pause, seed=9)[1]
+        )
         self.want, self.commands = [], 0
 
     def send(self, name, words):
@@ -42,19 +51,34 @@ class Array:
     def load(self, tile):
         """Load a (T, K) tile of codes."""
         rows = tile.T.tolist()
-        self.send("i_load", [{"codes": row, "last": k == len(rows) - 1} for k, row in enumerate(rows)])
+        self.send(
+            "i_load", [{"codes": row, "last": k == len(rows) - 1} for k, row in enumerate(rows)]
+        )
 
     def command(self, tile, columns, rewind, free, **dense):
         """Run the groups of `columns`, rows of P (bias, destination, codes), on a (T, K) tile that was loaded."""
         meta = self.commands = (self.commands + 1) % (1 << META)
         fields = {"dense": 0, "base": 0, "lanes": 0} | dense
-        self.send("i_command", [{"groups": len(columns), "rewind": rewind, "free": free, "meta": meta, **fields}])
+        self.send(
+            "i_command",
+            [{"groups": len(columns), "rewind": rewind, "free": free, "meta": meta, **fields}],
+        )
         for index, group in enumerate(columns):
             weights = torch.tensor(np.array([codes for _, _, codes in group]))
-            products = mac_array(torch.tensor(tile), weights.T, self.config.format).T.tolist()      # (P, T)
+            products = mac_array(
+                torch.tensor(tile), weights.T, self.config.format
+            ).T.tolist()  # (P, T)
             for lane, (bias, destination, _) in enumerate(group):
                 last = index == len(columns) - 1 and lane == len(group) - 1
-                self.want.append({"accumulators": products[lane], "bias": bias, "destination": destination, "last": int(last), "meta": meta})
+                self.want.append(
+                    {
+                        "accumulators": products[lane],
+                        "bias": bias,
+                        "destination": destination,
+                        "last": int(last),
+                        "meta": meta,
+                    }
+                )
 
     def linear(self, codes, tiles, block=None, part=1, meanwhile=None):
         """A LINEAR of (N, K) weights on (T, K) tiles, block by block as hw/array/linear.py does it; only a part of the weights arrives.
@@ -62,16 +86,26 @@ class Array:
         meanwhile : called when the weights have been sent, before the work on them
         """
         largest = (1 << min(BIAS_BITS, self.config.accumulator_bits) - 1) - 1
-        biases = [int(b) for b in self.random.integers(-largest - 1, largest, len(codes), endpoint=True)]
+        biases = [
+            int(b) for b in self.random.integers(-largest - 1, largest, len(codes), endpoint=True)
+        ]
         destinations = self.random.permutation(len(codes)).tolist()
-        packed = pack_columns(codes, biases, destinations, self.config.columns, self.config.bus_bytes)
+        packed = pack_columns(
+            codes, biases, destinations, self.config.columns, self.config.bus_bytes
+        )
         columns = [*zip(biases, destinations, codes, strict=True), (0, PADDING, 0 * codes[0])]
         groups = [[columns[slot] for slot in group] for group in packed.slots.tolist()]
         self.dut.reduction.value, self.dut.groups.value = codes.shape[1], packed.groups
         step = block or packed.block(self.config.bus_bytes, self.config.weight_depth, len(tiles))
         words = np.frombuffer(packed.data, np.uint8).reshape(-1, self.config.bus_bytes)
-        words = words[:int(part * len(words))]
-        self.send("i_weights", [{"data": int.from_bytes(word.tobytes(), "little"), "first": not index} for index, word in enumerate(words)])
+        words = words[: int(part * len(words))]
+        self.send(
+            "i_weights",
+            [
+                {"data": int.from_bytes(word.tobytes(), "little"), "first": not index}
+                for index, word in enumerate(words)
+            ],
+        )
         if meanwhile:
             meanwhile()
         for start in range(0, packed.groups, step):
@@ -79,7 +113,12 @@ class Array:
             for index, tile in enumerate(tiles):
                 if start == 0 or len(tiles) > 1:
                     self.load(tile)
-                self.command(tile, groups[start:start + step], rewind=index < len(tiles) - 1, free=len(tiles) > 1 or final)
+                self.command(
+                    tile,
+                    groups[start : start + step],
+                    rewind=index < len(tiles) - 1,
+                    free=len(tiles) > 1 or final,
+                )
         return packed
 
     def dense(self, codes, tiles, by_lane):
@@ -90,12 +129,34 @@ class Array:
             self.load(tile)
             for start in range(0, len(codes), lanes):
                 part = np.zeros((lanes, reduction), int)
-                count = len(codes[start:start + lanes])
-                part[:count] = codes[start:start + lanes]
-                self.send("i_dense", [{"lanes": turn, "k": k, "codes": part[:, k].tolist(), "last": k == reduction - 1}
-                                      for turn in turns for k in range(reduction)])
-                group = [(0, start + lane if lane < count else PADDING, part[lane]) for lane in range(lanes)]
-                self.command(tile, [group], 0, start + lanes >= len(codes), dense=1, base=start, lanes=(1 << count) - 1)
+                count = len(codes[start : start + lanes])
+                part[:count] = codes[start : start + lanes]
+                self.send(
+                    "i_dense",
+                    [
+                        {
+                            "lanes": turn,
+                            "k": k,
+                            "codes": part[:, k].tolist(),
+                            "last": k == reduction - 1,
+                        }
+                        for turn in turns
+                        for k in range(reduction)
+                    ],
+                )
+                group = [
+                    (0, start + lane if lane < count else PADDING, part[lane])
+                    for lane in range(lanes)
+                ]
+                self.command(
+                    tile,
+                    [group],
+                    0,
+                    start + lanes >= len(codes),
+                    dense=1,
+                    base=start,
+                    lanes=(1 << count) - 1,
+                )
 
     async def check(self):
         """Every column in order, then the array is empty."""
@@ -113,8 +174,20 @@ class Array:
 async def products(dut, pause):
     array = Array(dut, pause)
     await harness.start(dut, cycles=30_000)
-    for reduction, count, tiles, block in ((16, 9, 1, 2), (33, 9, 3, 2), (64, 7, 2, None), (5, 17, 2, 3), (1, 7, 4, 1), (64, 6, 1, 1)):
-        codes = np.stack([array.codes(reduction, density) for _, density in zip(range(count), 4 * DENSITIES, strict=False)])
+    for reduction, count, tiles, block in (
+        (16, 9, 1, 2),
+        (33, 9, 3, 2),
+        (64, 7, 2, None),
+        (5, 17, 2, 3),
+        (1, 7, 4, 1),
+        (64, 6, 1, 1),
+    ):
+        codes = np.stack(
+            [
+                array.codes(reduction, density)
+                for _, density in zip(range(count), 4 * DENSITIES, strict=False)
+            ]
+        )
         array.linear(codes, array.tiles(tiles, reduction), block)
         await array.check()
         if reduction <= 33:
@@ -143,7 +216,9 @@ async def abandoned(dut):
     array = Array(dut, "none")
     await harness.start(dut, cycles=5_000)
     for part in (0.3, 0.5, 0.8):
-        array.linear(array.codes((2 * array.config.columns, 16), 0.8), array.tiles(1, 16), part=part)
+        array.linear(
+            array.codes((2 * array.config.columns, 16), 0.8), array.tiles(1, 16), part=part
+        )
         for source in array.inputs.values():
             await source.wait()
         await ClockCycles(dut.clk, 40)
@@ -167,7 +242,14 @@ async def largest(dut):
     top = (1 << (fmt.bits - 1)) - 1
     negative = top | 1 << (fmt.bits - 1) if fmt.is_adaptivfloat else 0x81
     codes = np.array([[top] * reduction, [negative] * reduction] * 2)
-    array.linear(codes, [np.full((array.config.tokens, reduction), top), np.full((array.config.tokens, reduction), negative)], 1)
+    array.linear(
+        codes,
+        [
+            np.full((array.config.tokens, reduction), top),
+            np.full((array.config.tokens, reduction), negative),
+        ],
+        1,
+    )
     await array.check()
 
 
@@ -205,21 +287,36 @@ async def cycles(dut):
         ideal, macs = packed.nonzeros.sum() / config.columns, 0
         array.sink.cycles.clear()
         for tile in range(tiles):
-            harness.assert_same("columns", await array.sink.receive(64), array.want[tile * 64:(tile + 1) * 64])
+            harness.assert_same(
+                "columns", await array.sink.receive(64), array.want[tile * 64 : (tile + 1) * 64]
+            )
             counts = counters.take()
-            span = array.sink.cycles[64 * tile + 63] - array.sink.cycles[64 * tile - 1 if tile else 0]
-            dut._log.info("P %d density %.1f tile %d: ideal %.1f, columns arrive in %d, %s", config.columns, density, tile, ideal, span, counts)
+            span = (
+                array.sink.cycles[64 * tile + 63] - array.sink.cycles[64 * tile - 1 if tile else 0]
+            )
+            dut._log.info(
+                "P %d density %.1f tile %d: ideal %.1f, columns arrive in %d, %s",
+                config.columns,
+                density,
+                tile,
+                ideal,
+                span,
+                counts,
+            )
             assert tile == 0 or max(counts["busy"], span) <= 1.1 * ideal
             macs += counts["macs"]
         assert macs == tiles * packed.nonzeros.sum()
         array.want = []
         await array.check()
-    codes = array.codes((8 * config.columns, 1))       # the drain is the limit: a column a cycle
+    codes = array.codes((8 * config.columns, 1))  # the drain is the limit: a column a cycle
     array.sink.cycles.clear()
     array.linear(codes, array.tiles(2, 1))
     await array.check()
     assert array.sink.cycles[-1] - array.sink.cycles[8 * config.columns] == 8 * config.columns - 1
-    codes, lanes = array.codes((8 * config.columns, 24)) | 1, config.columns      # dense columns: an entry a cycle
+    codes, lanes = (
+        array.codes((8 * config.columns, 24)) | 1,
+        config.columns,
+    )  # dense columns: an entry a cycle
     array.sink.cycles.clear()
     array.linear(codes, array.tiles(2, 24), block=64)
     await array.check()
@@ -233,28 +330,60 @@ async def begins(dut):
     await harness.start(dut, cycles=5_000)
     counters, tile = Counters(dut), array.codes((array.config.tokens, reduction))
     rows, codes = tile.T.tolist(), array.codes((array.config.columns, reduction)) | 1
-    array.load = lambda tile: array.send("i_load", [{"codes": row, "last": 0} for row in rows[:part]])
+    array.load = lambda tile: array.send(
+        "i_load", [{"codes": row, "last": 0} for row in rows[:part]]
+    )
     array.linear(codes, [tile])
     await array.inputs["i_weights"].wait()
     await ClockCycles(dut.clk, 600)
     counts = counters.take()
-    assert counts["macs"] == array.config.columns * part and counts["stall_load"] > 0 and array.sink.empty()
-    array.send("i_load", [{"codes": row, "last": k == reduction - 1} for k, row in enumerate(rows[part:], part)])
+    assert (
+        counts["macs"] == array.config.columns * part
+        and counts["stall_load"] > 0
+        and array.sink.empty()
+    )
+    array.send(
+        "i_load",
+        [{"codes": row, "last": k == reduction - 1} for k, row in enumerate(rows[part:], part)],
+    )
     await array.check()
 
 
 FORMATS = {"af8": (8, 3), "af6": (6, 2), "af84": (8, 4), "int8": (8, 0)}
 
 
-@pytest.mark.parametrize(("tokens", "columns", "fmt", "multiplier"), [
-    (4, 4, "af8", "dsp"), (3, 5, "af6", "dsp"), (2, 8, "int8", "dsp"), (2, 3, "af84", "dsp"), (2, 4, "af8", "fabric"), (2, 4, "int8", "fabric")])
+@pytest.mark.parametrize(
+    ("tokens", "columns", "fmt", "multiplier"),
+    [
+        (4, 4, "af8", "dsp"),
+        (3, 5, "af6", "dsp"),
+        (2, 8, "int8", "dsp"),
+        (2, 3, "af84", "dsp"),
+        (2, 4, "af8", "fabric"),
+        (2, 4, "int8", "fabric"),
+    ],
+)
 def test_mac_array(tokens, columns, fmt, multiplier):
-    config = harness.small(tokens=tokens, columns=columns, format=NumberFormat(*FORMATS[fmt]), multiplier=multiplier)
+    config = harness.small(
+        tokens=tokens, columns=columns, format=NumberFormat(*FORMATS[fmt]), multiplier=multiplier
+    )
     name = f"mac_array_{tokens}_{columns}_{fmt}_{multiplier}"
-    harness.run(MacArray(config, meta=META), "sim.bench.array.test_mac_array", name, config=config, only="(products|ahead|abandoned|largest|begins)")
+    harness.run(
+        MacArray(config, meta=META),
+        "sim.bench.array.test_mac_array",
+        name,
+        config=config,
+        only="(products|ahead|abandoned|largest|begins)",
+    )
 
 
 @pytest.mark.parametrize("columns", [4, 8])
 def test_cycles(columns):
     config = HardwareConfig(tokens=2, columns=columns, feed_forward=128, weight_depth=1024)
-    harness.run(MacArray(config, meta=META), "sim.bench.array.test_mac_array", f"mac_array_cycles_{columns}", config=config, only="cycles")
+    harness.run(
+        MacArray(config, meta=META),
+        "sim.bench.array.test_mac_array",
+        f"mac_array_cycles_{columns}",
+        config=config,
+        only="cycles",
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """hw/array/store.py: columns to every buffer, turned values, scores and contexts, against the golden model; padding writes nothing."""
+
 import random
 
 import cocotb
@@ -32,42 +33,78 @@ class Bench:
         self.scores = harness.Sink(dut, "scores", self.block.scores.payload.shape(), stall)
         quiet(dut, self.block)
         self.writes, self.rows, self.stored = (
-            pulses(dut, f"{name}_valid", name, getattr(self.block, name).shape()) for name in ("write", "value_write", "stored"))
+            pulses(dut, f"{name}_valid", name, getattr(self.block, name).shape())
+            for name in ("write", "value_write", "stored")
+        )
         self.retired, self.ended = pulses(dut, "retired"), pulses(dut, "ended")
         self.counter, self.saturations = harness.Counter(dut, "saturated"), Saturations()
 
     def command(self, kind, groups, number, width, first=0, **flags):
         """The columns of a command on one tile, from group `first` on: `width` real columns a group, the others are padding."""
         generator = self.generator
-        meta = {"kind": kind.value, "tile": number % 3, "live": generator.randrange(1, 1 << self.t), "offset": 100 * number, "slot": 1, "head": 1,
-                **flags}
+        meta = {
+            "kind": kind.value,
+            "tile": number % 3,
+            "live": generator.randrange(1, 1 << self.t),
+            "offset": 100 * number,
+            "slot": 1,
+            "head": 1,
+            **flags,
+        }
         columns = []
         for group in range(first, first + groups):
             for lane in range(self.p):
-                size = 2**generator.uniform(4, 19)
-                columns.append({
-                    "accumulators": [int(generator.uniform(-size, size)) for _ in range(self.t)], "bias": generator.randint(-5000, 5000),
-                    "destination": (group if kind == Kind.LINEAR and self.target == Target.VALUES else group * self.p + lane)
-                    if lane < width else NOWHERE,
-                    "last": int((group, lane) == (first + groups - 1, self.p - 1)), "meta": meta})
+                size = 2 ** generator.uniform(4, 19)
+                columns.append(
+                    {
+                        "accumulators": [
+                            int(generator.uniform(-size, size)) for _ in range(self.t)
+                        ],
+                        "bias": generator.randint(-5000, 5000),
+                        "destination": (
+                            group
+                            if kind == Kind.LINEAR and self.target == Target.VALUES
+                            else group * self.p + lane
+                        )
+                        if lane < width
+                        else NOWHERE,
+                        "last": int((group, lane) == (first + groups - 1, self.p - 1)),
+                        "meta": meta,
+                    }
+                )
         return columns
 
     async def run(self, target, function, commands, kind=Kind.LINEAR, totals=None):
         """Send the commands; returns their columns with the values that they should have."""
         dut, self.target = self.dut, target
-        for name, value in (("shift", SHIFT), ("align", ALIGN), ("function", function), ("encode", ENCODE), ("target", target),
-                            ("context_shift", CONTEXT_SHIFT)):
+        for name, value in (
+            ("shift", SHIFT),
+            ("align", ALIGN),
+            ("function", function),
+            ("encode", ENCODE),
+            ("target", target),
+            ("context_shift", CONTEXT_SHIFT),
+        ):
             harness.drive(dut, name, getattr(self.block, name).shape(), value)
         for found in (self.writes, self.rows, self.stored, self.retired, self.ended):
             found.clear()
-        columns = [column for number, (groups, width) in enumerate(commands)
-                   for column in self.command(kind, groups, number, width, end=1, final=int(number == len(commands) - 1))]
+        columns = [
+            column
+            for number, (groups, width) in enumerate(commands)
+            for column in self.command(
+                kind, groups, number, width, end=1, final=int(number == len(commands) - 1)
+            )
+        ]
         if totals:
             self.totals.send([totals])
             await self.totals.wait()
         self.columns.send(columns)
         await self.columns.wait()
-        return [(column, self.value(column, function, totals)) for column in columns if column["destination"] != NOWHERE]
+        return [
+            (column, self.value(column, function, totals))
+            for column in columns
+            if column["destination"] != NOWHERE
+        ]
 
     def value(self, column, function, totals=None, shift=SHIFT):
         """What the column becomes, its live lanes' saturations counted."""
@@ -76,9 +113,17 @@ class Bench:
         result = None
         for chosen, saturations in ((slice(None), None), (live, self.saturations)):
             if totals:
-                y = golden.context(accumulators[chosen], torch.tensor(totals)[chosen], CONTEXT_SHIFT, self.config.format, saturations)
+                y = golden.context(
+                    accumulators[chosen],
+                    torch.tensor(totals)[chosen],
+                    CONTEXT_SHIFT,
+                    self.config.format,
+                    saturations,
+                )
             else:
-                y = requantize(accumulators[chosen], torch.tensor(column["bias"]), shift, saturations)
+                y = requantize(
+                    accumulators[chosen], torch.tensor(column["bias"]), shift, saturations
+                )
             if function == Function.GELU:
                 y = gelu(align(y, ALIGN, 0, saturations), "gelu")
             result = y if result is None else result
@@ -96,11 +141,19 @@ class Bench:
     def check_writes(self, want, coded):
         """Live lanes of every real column, in order."""
         got = [word for word in self.writes if word["lanes"]]
-        harness.assert_same("writes", [(word["address"], word["lanes"]) for word in got],
-                          [(column["meta"]["offset"] + column["destination"], column["meta"]["live"]) for column, _ in want])
+        harness.assert_same(
+            "writes",
+            [(word["address"], word["lanes"]) for word in got],
+            [
+                (column["meta"]["offset"] + column["destination"], column["meta"]["live"])
+                for column, _ in want
+            ],
+        )
         for word, (column, values) in zip(got, want, strict=True):
             expected = self.codes(values) if coded else values.tolist()
-            harness.assert_same(f"column {column['destination']}", word["codes" if coded else "values"], expected)
+            harness.assert_same(
+                f"column {column['destination']}", word["codes" if coded else "values"], expected
+            )
         assert not self.rows
 
     def check_rows(self, want):
@@ -112,11 +165,16 @@ class Bench:
             lane, previous = (lane + 1 if place == previous else 0), place
             for row, code in enumerate(self.codes(values)):
                 if meta["live"] >> row & 1:
-                    address = meta["offset"] + column["destination"] * self.config.rows + meta["tile"] * self.t + row
+                    address = (
+                        meta["offset"]
+                        + column["destination"] * self.config.rows
+                        + meta["tile"] * self.t
+                        + row
+                    )
                     expected.setdefault(address, []).append(code)
         harness.assert_same("rows", sorted(memory), sorted(expected))
         for address, codes in expected.items():
-            harness.assert_same(f"row at {address}", memory[address][:len(codes)], codes)
+            harness.assert_same(f"row at {address}", memory[address][: len(codes)], codes)
         assert not self.writes
 
 
@@ -127,11 +185,21 @@ async def store(dut, pause):
     await harness.start(dut)
     whole, padded = test.p, test.p - 1
     commands = [(3, whole), (1, padded), (2, whole)]
-    for target in (Target.CODES, Target.KEYS, Target.VALUES, Target.SUM, Target.SCORES):  # codes first: the encoder is not reset
+    for target in (
+        Target.CODES,
+        Target.KEYS,
+        Target.VALUES,
+        Target.SUM,
+        Target.SCORES,
+    ):  # codes first: the encoder is not reset
         for function in (Function.NONE, Function.GELU):
             want = await test.run(target, function, commands)
             await test.settle(commands)
-            harness.assert_same("stored", [word["values"] for word in test.stored], [values.tolist() for _, values in want])
+            harness.assert_same(
+                "stored",
+                [word["values"] for word in test.stored],
+                [values.tolist() for _, values in want],
+            )
             if target == Target.VALUES:
                 test.check_rows(want)
             else:
@@ -139,19 +207,34 @@ async def store(dut, pause):
     want = await test.run(Target.CODES, Function.NONE, commands, kind=Kind.SCORE)
     got = await test.scores.receive(len(want))
     await test.settle(commands, retired=False, ended=False)
-    harness.assert_same("scores", [word["values"] for word in got], [values.tolist() for _, values in want])
-    harness.assert_same("keys", [word["meta"]["destination"] for word in got], [column["destination"] for column, _ in want])
+    harness.assert_same(
+        "scores", [word["values"] for word in got], [values.tolist() for _, values in want]
+    )
+    harness.assert_same(
+        "keys",
+        [word["meta"]["destination"] for word in got],
+        [column["destination"] for column, _ in want],
+    )
     for _ in range(2):
         totals = [test.generator.randint(2**14, 2**20) for _ in range(test.t)]
-        want = await test.run(Target.CODES, Function.NONE, commands, kind=Kind.CONTEXT, totals=totals)
+        want = await test.run(
+            Target.CODES, Function.NONE, commands, kind=Kind.CONTEXT, totals=totals
+        )
         await test.settle(commands, ended=False)
         test.check_writes(want, coded=True)
     assert test.scores.empty() and test.saturations.count > 0
     harness.assert_same("saturated", await test.counter.total(), test.saturations.count)
 
 
-BEHIND = [(Target.CODES, Function.GELU), (Target.SUM, Function.NONE), (Target.VALUES, Function.NONE), (Target.KEYS, Function.NONE),
-          (Target.CODES, Function.NONE), (Target.VALUES, Function.GELU), (Target.SCORES, Function.NONE)]
+BEHIND = [
+    (Target.CODES, Function.GELU),
+    (Target.SUM, Function.NONE),
+    (Target.VALUES, Function.NONE),
+    (Target.KEYS, Function.NONE),
+    (Target.CODES, Function.NONE),
+    (Target.VALUES, Function.GELU),
+    (Target.SCORES, Function.NONE),
+]
 
 
 class Behind(Bench):
@@ -159,40 +242,87 @@ class Behind(Bench):
 
     def operation(self, number, target, function):
         """(fields, columns): two blocks on three tiles."""
-        fields = {"turn": number % 2, "shift": 2 + number % 4, "align": ALIGN, "function": function, "encode": ENCODE + number, "target": target}
+        fields = {
+            "turn": number % 2,
+            "shift": 2 + number % 4,
+            "align": ALIGN,
+            "function": function,
+            "encode": ENCODE + number,
+            "target": target,
+        }
         self.target, columns = target, []
         size = PORTION + 1 if target == Target.SUM else 1
-        for first, groups, width, final in ((0, 2 * size, self.p, 0), (2 * size, size, self.p - 1, 1)):
+        for first, groups, width, final in (
+            (0, 2 * size, self.p, 0),
+            (2 * size, size, self.p - 1, 1),
+        ):
             for tile in range(3):
-                columns += self.command(Kind.LINEAR, groups, tile, width, first, turn=fields["turn"], final=final, end=int(tile == 2))
+                columns += self.command(
+                    Kind.LINEAR,
+                    groups,
+                    tile,
+                    width,
+                    first,
+                    turn=fields["turn"],
+                    final=final,
+                    end=int(tile == 2),
+                )
         return fields, columns
 
     async def issue(self, operations):
         for fields, columns in operations:
             for name, value in fields.items():
                 harness.drive(self.dut, name, getattr(self.block, name).shape(), value)
-            await self._watch(fields, [column for column in columns if column["destination"] != NOWHERE])
+            await self._watch(
+                fields, [column for column in columns if column["destination"] != NOWHERE]
+            )
             for _ in range(self.generator.choice([0, 0, 3, 20])):
                 await RisingEdge(self.dut.clk)
-                assert self.dut.columns__valid.value == 0 or self.dut.columns__ready.value == 0, "a column whose turn is not"
+                assert self.dut.columns__valid.value == 0 or self.dut.columns__ready.value == 0, (
+                    "a column whose turn is not"
+                )
 
     async def _watch(self, fields, columns):
         """Until it has `ended`: `progress` is that of the last word (SUM: its portion) written in an earlier cycle; with the end everything is."""
-        dut, rows, progress, portion = self.dut, 0, {"tile": 0, "words": 0, "final": 0, "last": 0}, PORTION * self.p
+        dut, rows, progress, portion = (
+            self.dut,
+            0,
+            {"tile": 0, "words": 0, "final": 0, "last": 0},
+            PORTION * self.p,
+        )
         left = list(columns)
         while True:
             await RisingEdge(dut.clk)
-            harness.assert_same("progress", harness.read(dut, "progress", self.block.progress.shape()), progress)
+            harness.assert_same(
+                "progress", harness.read(dut, "progress", self.block.progress.shape()), progress
+            )
             rows += dut.value_write_valid.value == 1
-            if dut.write_valid.value == 1 and harness.read(dut, "write", self.block.write.shape())["lanes"]:
+            if (
+                dut.write_valid.value == 1
+                and harness.read(dut, "write", self.block.write.shape())["lanes"]
+            ):
                 column, meta = left[0], left.pop(0)["meta"]
-                words = column["destination"] + 1 if fields["target"] in (Target.CODES, Target.KEYS) else column["destination"] // portion * portion
-                progress = {"tile": meta["tile"], "words": words, "final": meta["final"], "last": meta["end"]}
+                words = (
+                    column["destination"] + 1
+                    if fields["target"] in (Target.CODES, Target.KEYS)
+                    else column["destination"] // portion * portion
+                )
+                progress = {
+                    "tile": meta["tile"],
+                    "words": words,
+                    "final": meta["final"],
+                    "last": meta["end"],
+                }
             if dut.ended.value == 1:
                 break
         if fields["target"] == Target.VALUES:
-            groups = {(column["meta"]["tile"], column["destination"]): column["meta"]["live"] for column in columns}
-            assert rows == sum(live.bit_count() for live in groups.values()), "ended before its rows are written"
+            groups = {
+                (column["meta"]["tile"], column["destination"]): column["meta"]["live"]
+                for column in columns
+            }
+            assert rows == sum(live.bit_count() for live in groups.values()), (
+                "ended before its rows are written"
+            )
         else:
             assert not left, "ended before its columns are written"
 
@@ -206,9 +336,14 @@ class Behind(Bench):
                 harness.assert_same("stored", next(stored)["values"], values.tolist())
                 if fields["target"] != Target.VALUES:
                     word = next(writes)
-                    harness.assert_same("address", word["address"], column["meta"]["offset"] + column["destination"])
-                    harness.assert_same("word", word["codes" if coded else "values"],
-                                      self.codes(values, fields["encode"]) if coded else values.tolist())
+                    harness.assert_same(
+                        "address", word["address"], column["meta"]["offset"] + column["destination"]
+                    )
+                    harness.assert_same(
+                        "word",
+                        word["codes" if coded else "values"],
+                        self.codes(values, fields["encode"]) if coded else values.tolist(),
+                    )
         assert next(writes, None) is None and next(stored, None) is None
 
 
@@ -229,4 +364,6 @@ async def behind(dut, pause):
 @pytest.mark.parametrize(("tokens", "columns"), [(4, 4), (3, 5)])
 def test_store(tokens, columns):
     config = harness.small(tokens=tokens, columns=columns)
-    harness.run(Store(config), "sim.bench.array.test_store", f"store_{tokens}_{columns}", config=config)
+    harness.run(
+        Store(config), "sim.bench.array.test_store", f"store_{tokens}_{columns}", config=config
+    )

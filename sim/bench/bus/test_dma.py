@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """hw/bus/dma.py: every byte of every request arrives in order, nothing outside the window is touched, errors and aborts end cleanly."""
+
 import random
 
 import cocotb
@@ -19,20 +20,39 @@ STALLS = (None, 7)
 def requests(step, count=12, unit=None):
     """Corners and random runs of bus words of `step` bytes; counted in words of `unit` bytes."""
     generator = random.Random(step)
-    runs = [(BASE, 1), (BASE + 0x1000 - step, 2), (BASE + SIZE - step, 1), (BASE + 3 * step, 200), (BASE + 15 * step, 1)]
+    runs = [
+        (BASE, 1),
+        (BASE + 0x1000 - step, 2),
+        (BASE + SIZE - step, 1),
+        (BASE + 3 * step, 200),
+        (BASE + 15 * step, 1),
+    ]
     for _ in range(count):
         start = generator.randrange(SIZE // step)
         runs.append((BASE + start * step, generator.randint(1, min(40, SIZE // step - start))))
-    return [{"address": address, "words": words * step // (unit or step), "base": BASE, "size": SIZE} for address, words in runs]
+    return [
+        {"address": address, "words": words * step // (unit or step), "base": BASE, "size": SIZE}
+        for address, words in runs
+    ]
 
 
 def refused(step, unit=None):
     """Requests that must not reach the bus."""
-    runs = [(BASE - step, 1), (BASE + SIZE, 1), (BASE + SIZE - step, 2), (BASE + 1, 1), (BASE, 0), (BASE, SIZE // step + 1)]
+    runs = [
+        (BASE - step, 1),
+        (BASE + SIZE, 1),
+        (BASE + SIZE - step, 2),
+        (BASE + 1, 1),
+        (BASE, 0),
+        (BASE, SIZE // step + 1),
+    ]
     runs = [(address, words * step // (unit or step)) for address, words in runs]
     whole = [(BASE, 0xFFFFFFFC), (BASE, 0x40000000), (BASE, 0x80000000)]
     top = {"address": 0xFFFFFFF0, "words": 8, "base": 0xFFFFF000, "size": 0x1000}
-    inside = [{"address": address, "words": words, "base": BASE, "size": SIZE} for address, words in runs + whole]
+    inside = [
+        {"address": address, "words": words, "base": BASE, "size": SIZE}
+        for address, words in runs + whole
+    ]
     return [top, top | {"size": 0x2000}, *inside]
 
 
@@ -147,14 +167,23 @@ async def read_aborted(dut, stall):
 async def split(dut, pause):
     config = harness.config()
     idle, stall = harness.pauses(pause)
-    source, sink = harness.Source(dut, "i", bus_word(config), pause=idle), harness.Sink(dut, "o", word(), pause=stall)
+    source, sink = (
+        harness.Source(dut, "i", bus_word(config), pause=idle),
+        harness.Sink(dut, "o", word(), pause=stall),
+    )
     dut.clear.value = 0
     await harness.start(dut)
     generator, parts = random.Random(5), config.bus_bits // 32
-    words = [{"data": generator.getrandbits(config.bus_bits), "last": generator.randrange(2)} for _ in range(40)]
+    words = [
+        {"data": generator.getrandbits(config.bus_bits), "last": generator.randrange(2)}
+        for _ in range(40)
+    ]
     source.send(words)
-    want = [{"data": (one["data"] >> 32 * i) & 0xFFFFFFFF, "last": int(one["last"] and i == parts - 1)}
-            for one in words for i in range(parts)]
+    want = [
+        {"data": (one["data"] >> 32 * i) & 0xFFFFFFFF, "last": int(one["last"] and i == parts - 1)}
+        for one in words
+        for i in range(parts)
+    ]
     harness.assert_same("words", await sink.receive(len(want)), want)
 
 
@@ -175,7 +204,7 @@ async def written(dut, source, content, memory, one, seed):
     words = [generator.getrandbits(32) for _ in range(one["words"])]
     before = bytearray(memory.data)
     at = one["address"] - BASE
-    before[at:at + 4 * len(words)] = b"".join(value.to_bytes(4, "little") for value in words)
+    before[at : at + 4 * len(words)] = b"".join(value.to_bytes(4, "little") for value in words)
     source.send([one])
     content.send(words)
     await until(dut, "done", cycles=20000)
@@ -239,14 +268,22 @@ async def write_aborted(dut, stall):
         words = [cycles << 16 | i for i in range(one["words"])]
         before, wanted = bytes(memory.data), b"".join(word.to_bytes(4, "little") for word in words)
         source.send([one])
-        feeding = cocotb.start_soon(feed(dut, words[:cycles * 2]))
+        feeding = cocotb.start_soon(feed(dut, words[: cycles * 2]))
         await ClockCycles(dut.clk, cycles)
         await abort(dut)
         await source.wait()
         await until(dut, "idle")
-        assert memory.dump(BASE, step) == before[:step] and memory.data[21 * step:] == before[21 * step:]
-        for at in range(step, 21 * step, step):     # each bus word is as it was, or as it should become
-            assert memory.data[at:at + step] in (before[at:at + step], wanted[at - step:at]), f"aborted after {cycles}: byte {at}"
+        assert (
+            memory.dump(BASE, step) == before[:step]
+            and memory.data[21 * step :] == before[21 * step :]
+        )
+        for at in range(
+            step, 21 * step, step
+        ):  # each bus word is as it was, or as it should become
+            assert memory.data[at : at + step] in (
+                before[at : at + step],
+                wanted[at - step : at],
+            ), f"aborted after {cycles}: byte {at}"
         feeding.cancel()
         dut.i_data__valid.value = 0
     assert not memory.strays
@@ -259,20 +296,26 @@ BUSES = [32, 128]
 def test_reader(bits):
     config = harness.small(bus_bits=bits)
     for only in ("read_runs", "read_refused", "read_failing", "read_aborted"):
-        harness.run(Reader(config), "sim.bench.bus.test_dma", f"reader_{bits}", config=config, only=only)
+        harness.run(
+            Reader(config), "sim.bench.bus.test_dma", f"reader_{bits}", config=config, only=only
+        )
 
 
 @pytest.mark.parametrize("bits", BUSES)
 def test_words(bits):
     config = harness.small(bus_bits=bits)
-    harness.run(Words(config), "sim.bench.bus.test_dma", f"words_{bits}", config=config, only="split")
+    harness.run(
+        Words(config), "sim.bench.bus.test_dma", f"words_{bits}", config=config, only="split"
+    )
 
 
 @pytest.mark.parametrize("bits", BUSES)
 def test_writer(bits):
     config = harness.small(bus_bits=bits)
     for only in ("write_runs", "write_refused", "write_failing", "write_aborted"):
-        harness.run(Writer(config), "sim.bench.bus.test_dma", f"writer_{bits}", config=config, only=only)
+        harness.run(
+            Writer(config), "sim.bench.bus.test_dma", f"writer_{bits}", config=config, only=only
+        )
 
 
 def test_burst_wrong():

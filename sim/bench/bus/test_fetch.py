@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """hw/bus/fetch.py: the bus words that are asked for, and the words of the run among them; the reader is Python."""
+
 import random
 
 import cocotb
@@ -31,8 +32,13 @@ def content(address):
 def asked(bus, address, words):
     """The request for a run, and its bus words."""
     first, end = address // bus, -(-(address + 4 * words) // bus)
-    beats = [{"data": sum(content(number * bus + i) << 8 * i for i in range(0, bus, 4)), "last": int(number == end - 1)}
-             for number in range(first, end)]
+    beats = [
+        {
+            "data": sum(content(number * bus + i) << 8 * i for i in range(0, bus, 4)),
+            "last": int(number == end - 1),
+        }
+        for number in range(first, end)
+    ]
     return {"address": first * bus, "words": len(beats), "base": BASE, "size": SIZE}, beats
 
 
@@ -54,7 +60,11 @@ class Bench:
         want, beats = asked(self.bus, address, words)
         harness.assert_same(f"request {address:#x} {words}", await self.requests.receive(1), [want])
         self.data.send(beats)
-        harness.assert_same(f"run {address:#x} {words}", await self.sink.receive(words), [content(address + 4 * i) for i in range(words)])
+        harness.assert_same(
+            f"run {address:#x} {words}",
+            await self.sink.receive(words),
+            [content(address + 4 * i) for i in range(words)],
+        )
         await self.data.wait()
 
     def empty(self):
@@ -69,7 +79,9 @@ async def fetch(dut, pause):
     for address, words in runs(test.bus):
         await test.run(address, words)
         if pause == "none" and words > 1:
-            assert test.sink.cycles[-1] - test.sink.cycles[-words] == words - 1, "not one word a cycle"
+            assert test.sink.cycles[-1] - test.sink.cycles[-words] == words - 1, (
+                "not one word a cycle"
+            )
     assert test.empty()
 
 
@@ -100,7 +112,9 @@ async def abandoned(dut):
     await test.data.wait()
     await ClockCycles(dut.clk, 40)
     given = 5 * test.bus // 4 - (test.bus // 4 - 1)
-    harness.assert_same("words", await test.sink.receive(given), [content(address + 4 * i) for i in range(given)])
+    harness.assert_same(
+        "words", await test.sink.receive(given), [content(address + 4 * i) for i in range(given)]
+    )
     dut.rst.value = 1
     await ClockCycles(dut.clk, 2)
     dut.rst.value = 0

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """hw/bus/loader.py: a good pair of images loads and gives its constants; every damage gives the code that firmware/image.py gives."""
+
 import random
 import struct
 import zlib
@@ -11,7 +12,17 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from firmware.image import EMBEDDING_HEADER, HEADER, ImageError, Layout, build_embedding, build_image, check, parse_embedding, parse_image
+from firmware.image import (
+    EMBEDDING_HEADER,
+    HEADER,
+    ImageError,
+    Layout,
+    build_embedding,
+    build_image,
+    check,
+    parse_embedding,
+    parse_image,
+)
 from firmware.isa import CAPACITY
 from firmware.registers import VERSION, Error
 from hw.bus import axi
@@ -30,35 +41,53 @@ class Harness(wiring.Component):
 
     def __init__(self, config):
         self._config, self._loader = config, Loader(config)
-        ports = {name: member for name, member in self._loader.signature.members.items()
-                 if not name.startswith(("i_", "o_")) or name == "o_constant"}
+        ports = {
+            name: member
+            for name, member in self._loader.signature.members.items()
+            if not name.startswith(("i_", "o_")) or name == "o_constant"
+        }
         self._direct = [*ports]
         bus = axi.read(config.bus_bits)
-        super().__init__({**ports, **axi.flat("m_axi", bus), **axi.flat("m_axi_emb", bus), "idle": Out(1)})
+        super().__init__(
+            {**ports, **axi.flat("m_axi", bus), **axi.flat("m_axi_emb", bus), "idle": Out(1)}
+        )
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.loader = loader = self._loader
         m.submodules.reader = reader = Reader(self._config)
         m.submodules.embedding_reader = embedding = Reader(self._config)
-        m.d.comb += [reader.abort.eq(self.abort), embedding.abort.eq(self.abort), self.idle.eq(reader.idle & embedding.idle),
-                     loader.i_error.eq(reader.error), loader.i_embedding_error.eq(embedding.error)]
-        for a, b in ((loader.o_request, reader.i_request), (reader.o, loader.i_data),
-                     (loader.o_embedding_request, embedding.i_request), (embedding.o, loader.i_embedding_data)):
+        m.d.comb += [
+            reader.abort.eq(self.abort),
+            embedding.abort.eq(self.abort),
+            self.idle.eq(reader.idle & embedding.idle),
+            loader.i_error.eq(reader.error),
+            loader.i_embedding_error.eq(embedding.error),
+        ]
+        for a, b in (
+            (loader.o_request, reader.i_request),
+            (reader.o, loader.i_data),
+            (loader.o_embedding_request, embedding.i_request),
+            (embedding.o, loader.i_embedding_data),
+        ):
             connect(m, a, b)
         axi.attach(m, self, "m_axi", reader.bus)
         axi.attach(m, self, "m_axi_emb", embedding.bus)
         for name in self._direct:
             if name != "o_constant":
                 inner, outer = getattr(loader, name), getattr(self, name)
-                m.d.comb += outer.eq(inner) if self.signature.members[name].flow == Out else inner.eq(outer)
+                m.d.comb += (
+                    outer.eq(inner) if self.signature.members[name].flow == Out else inner.eq(outer)
+                )
         wiring.connect(m, wiring.flipped(self.o_constant), loader.o_constant)
         return m
 
 
 def embedding_image():
     generator = random.Random(1)
-    table = [[generator.choice([0, generator.randrange(256)]) for _ in range(16)] for _ in range(30)]
+    table = [
+        [generator.choice([0, generator.randrange(256)]) for _ in range(16)] for _ in range(30)
+    ]
     return build_embedding(table[:20], table[20:28], table[28:])
 
 
@@ -66,12 +95,26 @@ def images(config, constants=21, instructions=3, **changes):
     """A small image and the embedding image that it names."""
     embedding = embedding_image()
     generator = random.Random(constants)
-    pairs = [(generator.randrange(4), generator.randrange(100), generator.getrandbits(32)) for _ in range(constants)]
+    pairs = [
+        (generator.randrange(4), generator.randrange(100), generator.getrandbits(32))
+        for _ in range(constants)
+    ]
     layout = Layout(instructions, constants, (64, 96))
-    header = {"config_hash": config.config_hash, "embedding_hash": parse_embedding(embedding).hash, "exit_threshold": 0x1ABCD,
-              "units": config.unit_bits, "layers": 3, "classes": 2, "heads": 1, **SIZES, **changes}
+    header = {
+        "config_hash": config.config_hash,
+        "embedding_hash": parse_embedding(embedding).hash,
+        "exit_threshold": 0x1ABCD,
+        "units": config.unit_bits,
+        "layers": 3,
+        "classes": 2,
+        "heads": 1,
+        **SIZES,
+        **changes,
+    }
     program = [[generator.getrandbits(32) for _ in range(8)] for _ in range(instructions)]
-    return build_image(layout, program, pairs, [generator.randbytes(64), generator.randbytes(96)], **header), embedding
+    return build_image(
+        layout, program, pairs, [generator.randbytes(64), generator.randbytes(96)], **header
+    ), embedding
 
 
 def changed(image, word, value):
@@ -106,7 +149,9 @@ def software(config, image, embedding):
 class Bench:
     def __init__(self, dut, pause="none", stall=None):
         self.dut, self.config = dut, harness.config()
-        self.sink = harness.Sink(dut, "o_constant", constant_layout(), pause=harness.pauses(pause)[1])
+        self.sink = harness.Sink(
+            dut, "o_constant", constant_layout(), pause=harness.pauses(pause)[1]
+        )
         self.memory, self.embedding = Memory(0x2000, BASE), Memory(0x2000, EMBEDDING_BASE)
         self.memory.serve_read(dut, "m_axi", stall)
         self.embedding.serve_read(dut, "m_axi_emb", stall and stall + 5)
@@ -154,13 +199,22 @@ class Bench:
         image, embedding = images(self.config, constants)
         await self.expect(Error.NONE, image, embedding)
         want, parsed = parse_image(image), parse_embedding(embedding)
-        pairs = [{"address": memory << 28 | index, "data": value} for memory, index, value in want.pairs]
+        pairs = [
+            {"address": memory << 28 | index, "data": value} for memory, index, value in want.pairs
+        ]
         harness.assert_same("constants", await self.sink.receive(len(pairs)), pairs)
         assert self.sink.empty()
         fields = {name: getattr(want, name) for name in image_layout().members}
         harness.assert_same("image", harness.read(self.dut, "image", image_layout()), fields)
-        fields = {"vocabulary": parsed.vocabulary, "positions": parsed.positions, "width": parsed.width, "table_offset": 64}
-        harness.assert_same("embedding", harness.read(self.dut, "embedding", embedding_layout()), fields)
+        fields = {
+            "vocabulary": parsed.vocabulary,
+            "positions": parsed.positions,
+            "width": parsed.width,
+            "table_offset": 64,
+        }
+        harness.assert_same(
+            "embedding", harness.read(self.dut, "embedding", embedding_layout()), fields
+        )
 
 
 @cocotb.test()
@@ -179,18 +233,44 @@ async def damaged(dut):
     await harness.start(dut)
     image, embedding = images(tb.config)
     hardware = tb.config
-    for word, value in ((0, 5), (1, VERSION - 1), (2, hardware.config_hash ^ 1), (3, 77), (4, len(image) - 32), (4, len(image) + 32), (4, 0),
-                        (5, 68), (5, len(image)), (5, 0xFFFFFFE0), (6, 0x7FFFFFF), (7, 4), (8, 0xFFFFFFFF), (8, len(image)),
-                        (9, 4 | 2 << 8 | 1 << 16), (9, 3 | 5 << 8 | 1 << 16), (9, 3 | 2 << 8 | 3 << 16), (10, 17), (10, 1 << 16), (10, 9),
-                        (11, 21), (14, 17), (14, 15), (14, 32)):
+    for word, value in (
+        (0, 5),
+        (1, VERSION - 1),
+        (2, hardware.config_hash ^ 1),
+        (3, 77),
+        (4, len(image) - 32),
+        (4, len(image) + 32),
+        (4, 0),
+        (5, 68),
+        (5, len(image)),
+        (5, 0xFFFFFFE0),
+        (6, 0x7FFFFFF),
+        (7, 4),
+        (8, 0xFFFFFFFF),
+        (8, len(image)),
+        (9, 4 | 2 << 8 | 1 << 16),
+        (9, 3 | 5 << 8 | 1 << 16),
+        (9, 3 | 2 << 8 | 3 << 16),
+        (10, 17),
+        (10, 1 << 16),
+        (10, 9),
+        (11, 21),
+        (14, 17),
+        (14, 15),
+        (14, 32),
+    ):
         bad = changed(image, word, value)
         code = software(hardware, bad, embedding)
         assert code != Error.NONE, f"{HEADER[word]} = {value}"
         await tb.expect(code, bad, embedding)
-    for needs in (1 << 6, 1 << 31):     # units that are not invented yet
+    for needs in (1 << 6, 1 << 31):  # units that are not invented yet
         await tb.expect(Error.IMAGE_UNITS, changed(image, 13, needs), embedding)
     generator = random.Random(6)
-    for bit in (8 * len(image) - 1, 8 * len(image) - 32, *(generator.randrange(512, 8 * len(image)) for _ in range(6))):
+    for bit in (
+        8 * len(image) - 1,
+        8 * len(image) - 32,
+        *(generator.randrange(512, 8 * len(image)) for _ in range(6)),
+    ):
         await tb.expect(Error.IMAGE_CRC, flipped(image, bit), embedding)
     for bit in range(0, 512, 29):
         bad = flipped(image, bit)
@@ -203,9 +283,22 @@ async def damaged_embedding(dut):
     tb = Bench(dut)
     await harness.start(dut)
     image, embedding = images(tb.config)
-    for name, value in (("magic", 5), ("version", VERSION + 1), ("length", len(embedding) + 32), ("vocabulary", 19), ("positions", 9), ("width", 17)):
-        await tb.expect(Error.EMBEDDING_HEADER, image, changed_embedding(embedding, EMBEDDING_HEADER.index(name), value))
-    await tb.expect(Error.EMBEDDING_HASH, image, changed_embedding(embedding, EMBEDDING_HEADER.index("hash"), 5))
+    for name, value in (
+        ("magic", 5),
+        ("version", VERSION + 1),
+        ("length", len(embedding) + 32),
+        ("vocabulary", 19),
+        ("positions", 9),
+        ("width", 17),
+    ):
+        await tb.expect(
+            Error.EMBEDDING_HEADER,
+            image,
+            changed_embedding(embedding, EMBEDDING_HEADER.index(name), value),
+        )
+    await tb.expect(
+        Error.EMBEDDING_HASH, image, changed_embedding(embedding, EMBEDDING_HEADER.index("hash"), 5)
+    )
     for bit in range(0, 512, 37):
         await tb.expect(Error.EMBEDDING_HEADER, image, flipped(embedding, bit))
     await tb.good()
@@ -291,4 +384,6 @@ def test_loader(bits):
 
 def test_loader_without_units():
     config = harness.small(units=frozenset({"exit"}))
-    harness.run(Harness(config), "sim.bench.bus.test_loader", "loader_units", config=config, only="units")
+    harness.run(
+        Harness(config), "sim.bench.bus.test_loader", "loader_units", config=config, only="units"
+    )

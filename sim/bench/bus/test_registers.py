@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """hw/bus/registers.py against the table: every register reads, writes and resets as firmware/registers.py says."""
+
 import dataclasses
 import random
 import warnings
@@ -13,16 +14,31 @@ from golden_model.hardware import HARDWARE
 from hw.bus.registers import Registers
 from sim.bench import harness
 
-warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"cocotbext\..*|cocotb_bus\..*")
+warnings.filterwarnings(
+    "ignore", category=DeprecationWarning, module=r"cocotbext\..*|cocotb_bus\..*"
+)
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp  # noqa: E402
 
-INPUTS = {"status": 0b1010, "error": int(Error.WATCHDOG), "error_pc": 0x1234, "sentences_done": 0x55AA}
+INPUTS = {
+    "status": 0b1010,
+    "error": int(Error.WATCHDOG),
+    "error_pc": 0x1234,
+    "sentences_done": 0x55AA,
+}
 ONES = 0xFFFFFFFF
 
 
 async def start(dut, stall=None):
     """The manager, after reset, with known values on all inputs."""
-    for name in ("bus__awvalid", "bus__wvalid", "bus__arvalid", "bus__bready", "bus__rready", "irq_cause_set", "exit_threshold_load"):
+    for name in (
+        "bus__awvalid",
+        "bus__wvalid",
+        "bus__arvalid",
+        "bus__bready",
+        "bus__rready",
+        "irq_cause_set",
+        "exit_threshold_load",
+    ):
         getattr(dut, name).value = 0
     for name, value in INPUTS.items():
         getattr(dut, name).value = value
@@ -32,8 +48,13 @@ async def start(dut, stall=None):
     manager = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "bus_"), dut.clk, dut.rst)
     if stall is not None:
         generator = random.Random(stall)
-        for channel in (manager.write_if.aw_channel, manager.write_if.w_channel, manager.write_if.b_channel,
-                        manager.read_if.ar_channel, manager.read_if.r_channel):
+        for channel in (
+            manager.write_if.aw_channel,
+            manager.write_if.w_channel,
+            manager.write_if.b_channel,
+            manager.read_if.ar_channel,
+            manager.read_if.r_channel,
+        ):
             channel.set_pause_generator(iter(lambda: generator.random() < 0.5, None))
     return manager
 
@@ -71,7 +92,9 @@ async def reads(dut, stall):
     for register in REGISTERS:
         value, response = await read(manager, register.offset)
         assert response == AxiResp.OKAY, register.name
-        assert value == after_reset(register, config), f"{register.name}: got {value:#x}, want {after_reset(register, config):#x}"
+        assert value == after_reset(register, config), (
+            f"{register.name}: got {value:#x}, want {after_reset(register, config):#x}"
+        )
 
 
 @cocotb.test()
@@ -79,17 +102,23 @@ async def reads(dut, stall):
 async def writes(dut, stall):
     manager, config = await start(dut, stall), harness.config()
     generator = random.Random(9)
-    values = {register: generator.getrandbits(32) for register in REGISTERS if register.access == "rw"}
+    values = {
+        register: generator.getrandbits(32) for register in REGISTERS if register.access == "rw"
+    }
     for register, value in values.items():
         assert await write(manager, register.offset, value) == AxiResp.OKAY
     for register, value in values.items():
         value &= (1 << register.width) - 1
         harness.assert_same(register.name, (await read(manager, register.offset))[0], value)
-        harness.assert_same(register.name.lower(), getattr(dut, register.name.lower()).value.to_unsigned(), value)
+        harness.assert_same(
+            register.name.lower(), getattr(dut, register.name.lower()).value.to_unsigned(), value
+        )
     for register in REGISTERS:
         if register.access == "ro":
             assert await write(manager, register.offset, ONES) == AxiResp.SLVERR, register.name
-            assert (await read(manager, register.offset))[0] == after_reset(register, config), register.name
+            assert (await read(manager, register.offset))[0] == after_reset(register, config), (
+                register.name
+            )
 
 
 @cocotb.test()
@@ -170,7 +199,15 @@ async def latched(dut):
     assert (high, low) == (1, 0xFFFFFFFF)
 
 
-@pytest.mark.parametrize("name, config", [("ci", HARDWARE["ci"]), ("edgebert", HARDWARE["edgebert"]),
-                                          ("bare", dataclasses.replace(HARDWARE["ci"], units=frozenset()))])
+@pytest.mark.parametrize(
+    "name, config",
+    [
+        ("ci", HARDWARE["ci"]),
+        ("edgebert", HARDWARE["edgebert"]),
+        ("bare", dataclasses.replace(HARDWARE["ci"], units=frozenset())),
+    ],
+)
 def test_registers(name, config):
-    harness.run(Registers(config), "sim.bench.bus.test_registers", f"registers_{name}", config=config)
+    harness.run(
+        Registers(config), "sim.bench.bus.test_registers", f"registers_{name}", config=config
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """hw/counters/tally.py against golden_model/counters.py: passes over random slots, each as soon as the one before has been counted."""
+
 import dataclasses
 import random
 
@@ -14,7 +15,12 @@ from sim.bench import harness
 from sim.bench.players import pulse, quiet, slot_table
 
 MOST = (1 << 32) - 1
-WORK = {"useful": Work(70_001, 96), "zeros": Work(1_234_567, 0), "heads": Work(999, 32), "dense": Work(MOST, MOST - 1)}
+WORK = {
+    "useful": Work(70_001, 96),
+    "zeros": Work(1_234_567, 0),
+    "heads": Work(999, 32),
+    "dense": Work(MOST, MOST - 1),
+}
 
 
 class Bench:
@@ -44,7 +50,9 @@ class Bench:
 
     async def attend(self, table):
         """The slot table changes as soon as it may."""
-        harness.drive(self.dut, "slots", self.block.slots.shape(), [{**slot, "start": 0} for slot in table])
+        harness.drive(
+            self.dut, "slots", self.block.slots.shape(), [{**slot, "start": 0} for slot in table]
+        )
         self.dut.mask.value = sum(slot["resident"] << i for i, slot in enumerate(table))
         await pulse(self.dut, "attend")
         await ClockCycles(self.dut.clk, 2 * self.config.slots)
@@ -58,7 +66,12 @@ class Bench:
                 if sentence is None and queue:
                     slots[i], layer[i] = queue.pop(0), 0
                     await self.give("begin", {"slot": i, "count": slots[i][0]})
-            await self.attend(slot_table(self.config, *(sentence and sentence[1][layer[i]] for i, sentence in enumerate(slots))))
+            await self.attend(
+                slot_table(
+                    self.config,
+                    *(sentence and sentence[1][layer[i]] for i, sentence in enumerate(slots)),
+                )
+            )
             for i, sentence in enumerate(slots):
                 if sentence and layer[i] == len(sentence[1]) - 1:
                     await self.give("verdict", {"slot": i, "layer": layer[i]})
@@ -77,7 +90,9 @@ class Bench:
 
     def compare(self, sentences):
         wanted = count_macs(WORK, self.config.layers, sentences)
-        harness.assert_same("counted", self.found, {name.lower(): value for name, value in wanted.items()})
+        harness.assert_same(
+            "counted", self.found, {name.lower(): value for name, value in wanted.items()}
+        )
 
 
 def sentence(config, generator):
@@ -106,13 +121,25 @@ async def at_once(dut):
     test = Bench(dut)
     config = test.config
     await test.start()
-    sentences = [(config.positions, [1])] * config.slots + [(config.positions, [config.positions] * config.layers)] * config.slots
+    sentences = [(config.positions, [1])] * config.slots + [
+        (config.positions, [config.positions] * config.layers)
+    ] * config.slots
     cycles = await test.passes(list(sentences))
     test.compare(sentences)
     assert cycles <= longest(config)
 
 
-@pytest.mark.parametrize("name, config", [("small", harness.small()), ("one", harness.small(slots=1)), ("edgebert", HARDWARE["edgebert"]),
-                                          ("wide", dataclasses.replace(HARDWARE["edgebert"], slots=16, positions=512, rows=512, layers=48))])
+@pytest.mark.parametrize(
+    "name, config",
+    [
+        ("small", harness.small()),
+        ("one", harness.small(slots=1)),
+        ("edgebert", HARDWARE["edgebert"]),
+        (
+            "wide",
+            dataclasses.replace(HARDWARE["edgebert"], slots=16, positions=512, rows=512, layers=48),
+        ),
+    ],
+)
 def test_tally(name, config):
     harness.run(Tally(config), "sim.bench.counters.test_tally", f"tally_{name}", config=config)

@@ -30,7 +30,10 @@ def cases(config, seed=1):
     yield [-3, -2, -1, 0], 11
     for _ in range(20):
         spread = generator.choice([3, 200, 5000, HIGH])
-        yield [generator.randint(-spread, spread) for _ in range(generator.choice([1, 2, n - 1, n]))], generator.randint(-20, 42)
+        yield (
+            [generator.randint(-spread, spread) for _ in range(generator.choice([1, 2, n - 1, n]))],
+            generator.randint(-20, 42),
+        )
 
 
 @cocotb.test()
@@ -54,11 +57,21 @@ async def contribution(dut, pause):
         harness.assert_same("last", [word["last"] for word in got], [0] * (len(values) - 1) + [1])
         harness.assert_same("sum", int(dut.sum.value), int(want.sum()))
         if pause == "none":
-            assert sink.cycles[-1] - sink.cycles[-len(values)] == len(values) - 1, "not one per cycle"
+            assert sink.cycles[-1] - sink.cycles[-len(values)] == len(values) - 1, (
+                "not one per cycle"
+            )
     assert sink.empty()
 
 
-@pytest.mark.parametrize("config", [harness.small(), harness.small(tokens=3, positions=15, rows=15)],
-                         ids=lambda config: str(config.positions))
+@pytest.mark.parametrize(
+    "config",
+    [harness.small(), harness.small(tokens=3, positions=15, rows=15)],
+    ids=lambda config: str(config.positions),
+)
 def test_contribution(config):
-    harness.run(Contribution(config), "sim.bench.decide.test_contribution", f"contribution_{config.positions}", config=config)
+    harness.run(
+        Contribution(config),
+        "sim.bench.decide.test_contribution",
+        f"contribution_{config.positions}",
+        config=config,
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """hw/decide/drop.py against golden_model/softmax.py and token_drop.py: slots with rows anywhere in their tiles, eta by layer."""
+
 import random
 
 import cocotb
@@ -17,7 +18,7 @@ from sim.bench import harness
 from sim.bench.players import Words, instruction, pulse, pulses, quiet, slot_table, tiles_of
 
 BASE, STRIDE, ONE = 33, 3, 2**16
-START = 3   # cycles that an operation without a slot takes, as the bench counts
+START = 3  # cycles that an operation without a slot takes, as the bench counts
 
 
 class Bench:
@@ -27,7 +28,10 @@ class Bench:
         quiet(dut, self.block)
         self.words = Words(dut, self.block, "scores", self._word, pause)
         self.stall, self.commands, self.total, self.judging = harness.pauses(pause, 7)[1], [], 0, []
-        self.verdicts, self.tallies = (pulses(dut, f"{name}_valid", name, getattr(self.block, name).shape()) for name in ("verdict", "tally"))
+        self.verdicts, self.tallies = (
+            pulses(dut, f"{name}_valid", name, getattr(self.block, name).shape())
+            for name in ("verdict", "tally")
+        )
         self.done = pulses(dut, "done")
         self.scores, self.etas = [], [None] * config.layers
         cocotb.start_soon(self._rows())
@@ -35,7 +39,7 @@ class Bench:
     def _word(self, address):
         tile, feature = divmod(address - BASE, STRIDE)
         assert feature == 0, f"no predictor value at {address}"
-        return self.scores[tile * self.config.tokens:(tile + 1) * self.config.tokens]
+        return self.scores[tile * self.config.tokens : (tile + 1) * self.config.tokens]
 
     async def _rows(self):
         """The row table: takes a COMPACT; when it reads a row's keep bit, the verdict must have come."""
@@ -46,17 +50,23 @@ class Bench:
             await RisingEdge(dut.clk)
             if dut.rst.value == 0 and ready and dut.o_rows__valid.value == 1:
                 command = harness.read(dut, "o_rows__payload", layout)
-                self.commands.append((Command(command["command"]), command["mask"], command["release"]))
+                self.commands.append(
+                    (Command(command["command"]), command["mask"], command["release"])
+                )
                 dut.o_rows__ready.value = 0
                 for row in range(self.total):
-                    assert row not in self.judging or row in [verdict["row"] for verdict in self.verdicts], f"row {row} is read before its verdict"
+                    assert row not in self.judging or row in [
+                        verdict["row"] for verdict in self.verdicts
+                    ], f"row {row} is read before its verdict"
                     await RisingEdge(dut.clk)
                 await RisingEdge(dut.clk)
                 assert not self.done, "done before the row table was"
                 await pulse(dut, "rows_done")
 
     async def set_eta(self, layer, eta):
-        harness.drive(self.dut, "eta_write", self.block.eta_write.shape(), {"address": layer, "data": eta})
+        harness.drive(
+            self.dut, "eta_write", self.block.eta_write.shape(), {"address": layer, "data": eta}
+        )
         await pulse(self.dut, "eta_write_valid")
         self.etas[layer] = eta
 
@@ -64,7 +74,12 @@ class Bench:
         """One DROP on random values. Compares everything that leaves; gives the kept rows of each slot, and the cycles."""
         dut, config = self.dut, self.config
         self.scores = [self.generator.randint(-spread, spread) for _ in range(config.rows)]
-        harness.drive(dut, "slots", self.block.slots.shape(), [{**slot, "start": min(slot["start"], config.rows - 1)} for slot in table])
+        harness.drive(
+            dut,
+            "slots",
+            self.block.slots.shape(),
+            [{**slot, "start": min(slot["start"], config.rows - 1)} for slot in table],
+        )
         harness.drive(dut, "mask", unsigned(config.slots), mask)
         harness.drive(dut, "layer", index(config.layers + 1), layer)
         self.total = max(slot["start"] + slot["count"] for slot in table)
@@ -76,10 +91,12 @@ class Bench:
         for number, slot in enumerate(table):
             if mask >> number & 1:
                 rows = range(slot["start"], slot["start"] + slot["count"])
-                e = numerator(torch.tensor(self.scores[rows.start:rows.stop]), frac)
+                e = numerator(torch.tensor(self.scores[rows.start : rows.stop]), frac)
                 kept = keep(e, self.etas[layer])
-                verdicts += [{"slot": number, "row": row, "exponential": int(x), "keep": int(bit)}
-                             for row, x, bit in zip(rows, e, kept, strict=True)]
+                verdicts += [
+                    {"slot": number, "row": row, "exponential": int(x), "keep": int(bit)}
+                    for row, x, bit in zip(rows, e, kept, strict=True)
+                ]
                 tallies.append({"slot": number, "count": len(rows), "kept": int(kept.sum())})
                 asked += [(BASE + tile * STRIDE, 1) for tile, _ in tiles_of(config, rows)]
         self.judging = [verdict["row"] for verdict in verdicts]
@@ -167,12 +184,22 @@ async def speed(dut):
     for count in (1, test.config.positions):
         for spread in (0, 32767):
             _, cycles = await test.run(slot_table(test.config, count), 1, 0, spread=spread)
-            harness.assert_same(f"cycles for {count} rows", cycles, 3 * count + 2 * -(-count // test.config.tokens) + 17 + 3 + START)
+            harness.assert_same(
+                f"cycles for {count} rows",
+                cycles,
+                3 * count + 2 * -(-count // test.config.tokens) + 17 + 3 + START,
+            )
 
 
-CONFIGS = {"4": harness.small(), "3": harness.small(tokens=3, slots=4, rows=30, positions=13), "1": harness.small(slots=1)}
+CONFIGS = {
+    "4": harness.small(),
+    "3": harness.small(tokens=3, slots=4, rows=30, positions=13),
+    "1": harness.small(slots=1),
+}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_drop(name):
-    harness.run(Drop(CONFIGS[name]), "sim.bench.decide.test_drop", f"drop_{name}", config=CONFIGS[name])
+    harness.run(
+        Drop(CONFIGS[name]), "sim.bench.decide.test_drop", f"drop_{name}", config=CONFIGS[name]
+    )

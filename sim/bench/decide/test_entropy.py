@@ -31,7 +31,10 @@ def cases(config, seed=1):
     yield [-2000, 100] * (c // 2), 11, 2**15
     for _ in range(15):
         spread = generator.choice([2, 300, 3000, HIGH])
-        logits = [generator.randint(-spread, spread) for _ in range(generator.choice([2, max(2, c - 1), c]))]
+        logits = [
+            generator.randint(-spread, spread)
+            for _ in range(generator.choice([2, max(2, c - 1), c]))
+        ]
         frac = generator.randint(4, 14)
         z, s = entropy_sums(torch.tensor(logits), frac)
         exact = edge(int(z), int(s))
@@ -52,7 +55,11 @@ def edge(z, s):
 def golden(logits, frac, threshold):
     logits = torch.tensor(logits)
     z, s = entropy_sums(logits, frac)
-    return {"exits": int(is_sure(z, s, threshold)), "entropy": int(reported_entropy(z, s)), "class": argmax(logits)}
+    return {
+        "exits": int(is_sure(z, s, threshold)),
+        "entropy": int(reported_entropy(z, s)),
+        "class": argmax(logits),
+    }
 
 
 @cocotb.test()
@@ -70,13 +77,22 @@ async def entropy(dut, pause):
         source.send([{"value": x, "last": int(i == len(logits) - 1)} for i, x in enumerate(logits)])
         await source.wait()
         begun = get_sim_time("ns")
-        harness.assert_same(f"entropy {number} {logits}", (await sink.receive(1))[0], golden(logits, frac, threshold))
+        harness.assert_same(
+            f"entropy {number} {logits}",
+            (await sink.receive(1))[0],
+            golden(logits, frac, threshold),
+        )
         if pause == "none":
-            assert get_sim_time("ns") - begun == (9 * len(logits) + 28 if len(logits) > 1 else 31) * harness.CLOCK_NS
+            assert (
+                get_sim_time("ns") - begun
+                == (9 * len(logits) + 28 if len(logits) > 1 else 31) * harness.CLOCK_NS
+            )
     assert sink.empty()
 
 
 @pytest.mark.parametrize("classes", [2, 3, 16])
 def test_entropy(classes):
     config = harness.small(classes=classes)
-    harness.run(Entropy(config), "sim.bench.decide.test_entropy", f"entropy_{classes}", config=config)
+    harness.run(
+        Entropy(config), "sim.bench.decide.test_entropy", f"entropy_{classes}", config=config
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """hw/decide/exit.py against golden_model/entropy.py and exit.py: each slot's logits from its lane, who ends, what the row table is told."""
+
 import random
 
 import cocotb
@@ -26,15 +27,23 @@ class Bench:
         self.block, self.stall = Exit(self.config), harness.pauses(pause, 7)[1]
         quiet(dut, self.block)
         self.words = Words(dut, self.block, "scores", self._word, pause)
-        self.finished = harness.Sink(dut, "o_finish", self.block.o_finish.payload.shape(), harness.pauses(pause, 3)[1])
-        self.verdicts, self.logits = (pulses(dut, f"{name}_valid", name, getattr(self.block, name).shape()) for name in ("verdict", "logit"))
+        self.finished = harness.Sink(
+            dut, "o_finish", self.block.o_finish.payload.shape(), harness.pauses(pause, 3)[1]
+        )
+        self.verdicts, self.logits = (
+            pulses(dut, f"{name}_valid", name, getattr(self.block, name).shape())
+            for name in ("verdict", "logit")
+        )
         self.done = pulses(dut, "done")
         self.scores, self.commands = {}, []
         cocotb.start_soon(self._rows())
 
     def _word(self, address):
         tile, feature = divmod(address - BASE, STRIDE)
-        return [self.scores[tile * self.config.tokens + lane][feature] for lane in range(self.config.tokens)]
+        return [
+            self.scores[tile * self.config.tokens + lane][feature]
+            for lane in range(self.config.tokens)
+        ]
 
     async def _rows(self):
         """The row table: takes a command, and is done in the next cycle, COMPACT some cycles later."""
@@ -44,9 +53,13 @@ class Bench:
             ready = dut.o_rows__ready
             await RisingEdge(dut.clk)
             if dut.rst.value == 0 and ready.value == 1 and dut.o_rows__valid.value == 1:
-                bits = dut.o_rows__payload.value  # those of fields that no command names are undefined
-                command, slot, mask, release = (bits[field.offset + field.width - 1:field.offset].to_unsigned()
-                                                for field in (layout[name] for name in ("command", "slot", "mask", "release")))
+                bits = (
+                    dut.o_rows__payload.value
+                )  # those of fields that no command names are undefined
+                command, slot, mask, release = (
+                    bits[field.offset + field.width - 1 : field.offset].to_unsigned()
+                    for field in (layout[name] for name in ("command", "slot", "mask", "release"))
+                )
                 name = Command(command)
                 assert mask == 0, "rows are dropped"
                 self.commands.append((name, release if name == Command.COMPACT else slot))
@@ -61,12 +74,31 @@ class Bench:
         dut, config, generator = self.dut, self.config, self.generator
         spread = generator.choice([2, 900, 9000, 32767])
         lanes = -(-config.slots // config.tokens) * config.tokens
-        self.scores = {slot: (logits or {}).get(slot, [generator.randint(-spread - 1, spread) for _ in range(classes)]) for slot in range(lanes)}
-        harness.drive(dut, "slots", self.block.slots.shape(), [{**slot, "layer": layer} for slot, layer in zip(
-            slot_table(config, *[1] * config.slots), layers, strict=True)])
+        self.scores = {
+            slot: (logits or {}).get(
+                slot, [generator.randint(-spread - 1, spread) for _ in range(classes)]
+            )
+            for slot in range(lanes)
+        }
+        harness.drive(
+            dut,
+            "slots",
+            self.block.slots.shape(),
+            [
+                {**slot, "layer": layer}
+                for slot, layer in zip(slot_table(config, *[1] * config.slots), layers, strict=True)
+            ],
+        )
         harness.drive(dut, "mask", unsigned(config.slots), mask)
         harness.drive(dut, "threshold", unsigned(18), threshold)
-        values = {"groups": 1, "reduction": classes, "source_base": BASE, "source_stride": STRIDE, "score_align": FRAC - EXP_IN_FRAC, **values}
+        values = {
+            "groups": 1,
+            "reduction": classes,
+            "source_base": BASE,
+            "source_stride": STRIDE,
+            "score_align": FRAC - EXP_IN_FRAC,
+            **values,
+        }
         harness.drive(dut, "instruction", unsigned(256), instruction(**values))
         for found in (self.verdicts, self.logits, self.done, self.commands, self.words.asked):
             found.clear()
@@ -77,21 +109,50 @@ class Bench:
         for slot in deciding:
             x = torch.tensor(self.scores[slot])
             z, s = entropy_sums(x, FRAC)
-            exits = int(is_sure(z, s, threshold)) & ("exit" in config.units) | values.get("final", 0)
-            verdicts.append({"slot": slot, "layer": layers[slot], "entropy": int(reported_entropy(z, s)), "exits": exits})
-            finished += [{"slot": slot, "layer": layers[slot] + 1, "label": argmax(x)}] if exits else []
+            exits = int(is_sure(z, s, threshold)) & ("exit" in config.units) | values.get(
+                "final", 0
+            )
+            verdicts.append(
+                {
+                    "slot": slot,
+                    "layer": layers[slot],
+                    "entropy": int(reported_entropy(z, s)),
+                    "exits": exits,
+                }
+            )
+            finished += (
+                [{"slot": slot, "layer": layers[slot] + 1, "label": argmax(x)}] if exits else []
+            )
         harness.assert_same("finish", await self.finished.receive(len(finished)), finished)
         while not self.done:
             await RisingEdge(dut.clk)
         self.cycles = (get_sim_time("ns") - begun) // harness.CLOCK_NS
         await ClockCycles(dut.clk, 3)
         harness.assert_same("verdicts", self.verdicts, verdicts)
-        harness.assert_same("logits", self.logits, [{"slot": slot, "index": i, "value": x}
-                                                  for slot in deciding for i, x in enumerate(self.scores[slot])])
-        harness.assert_same("requests", self.words.asked, [(BASE + slot // config.tokens * STRIDE, classes) for slot in deciding])
+        harness.assert_same(
+            "logits",
+            self.logits,
+            [
+                {"slot": slot, "index": i, "value": x}
+                for slot in deciding
+                for i, x in enumerate(self.scores[slot])
+            ],
+        )
+        harness.assert_same(
+            "requests",
+            self.words.asked,
+            [(BASE + slot // config.tokens * STRIDE, classes) for slot in deciding],
+        )
         release = sum(1 << one["slot"] for one in finished)
         staying = [slot for slot in range(config.slots) if (mask & ~release) >> slot & 1]
-        harness.assert_same("commands", self.commands, [*((Command.ADVANCE, slot) for slot in staying), *[(Command.COMPACT, release)] * (release > 0)])
+        harness.assert_same(
+            "commands",
+            self.commands,
+            [
+                *((Command.ADVANCE, slot) for slot in staying),
+                *[(Command.COMPACT, release)] * (release > 0),
+            ],
+        )
         assert len(self.done) == 1 and self.finished.empty()
         return release
 
@@ -99,7 +160,11 @@ class Bench:
 def edge(logits):
     """The least threshold at which these logits exit."""
     z, s = entropy_sums(torch.tensor(logits), FRAC)
-    return next(threshold for threshold in range(int(reported_entropy(z, s)) - 3, 2**18) if is_sure(z, s, threshold))
+    return next(
+        threshold
+        for threshold in range(int(reported_entropy(z, s)) - 3, 2**18)
+        if is_sure(z, s, threshold)
+    )
 
 
 @cocotb.test()
@@ -114,7 +179,9 @@ async def exiting(dut, pause):
         mask = every if step < 3 else generator.randint(1, every)
         threshold = [0, 2**18 - 1, 2**15, *[generator.randrange(2**17) for _ in range(5)]][step]
         layers = [generator.randrange(config.layers) for _ in range(config.slots)]
-        released.add(await test.run(mask, threshold, layers, generator.choice([1, 2, config.classes])))
+        released.add(
+            await test.run(mask, threshold, layers, generator.choice([1, 2, config.classes]))
+        )
     if "exit" in config.units:
         assert every in released and 0 in released
 
@@ -128,7 +195,9 @@ async def threshold(dut):
     slot, present = config.slots - 1, "exit" in config.units
     for logits in ([5, 900, 900], [-400, 17, 16], [0, 0, 0]):
         for above in (0, 1):
-            release = await test.run(1 << slot, edge(logits) - 1 + above, [0] * config.slots, 3, {slot: logits})
+            release = await test.run(
+                1 << slot, edge(logits) - 1 + above, [0] * config.slots, 3, {slot: logits}
+            )
             assert release == (above and present) << slot
 
 
@@ -157,14 +226,22 @@ async def speed(dut):
     nothing = test.cycles
     for classes in range(2, config.classes + 1):
         await test.run(every, 0, layers, classes)
-        harness.assert_same(f"{classes} classes", test.cycles - nothing, config.slots * (10 * classes + 32))
+        harness.assert_same(
+            f"{classes} classes", test.cycles - nothing, config.slots * (10 * classes + 32)
+        )
     await test.run(every, 0, layers, 2, groups=0)
     harness.assert_same("only moves on", test.cycles - nothing, config.slots * 2)
 
 
-CONFIGS = {"2": harness.small(), "5": harness.small(tokens=3, slots=5, rows=18), "never": harness.small(units={"drop"})}
+CONFIGS = {
+    "2": harness.small(),
+    "5": harness.small(tokens=3, slots=5, rows=18),
+    "never": harness.small(units={"drop"}),
+}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_exit(name):
-    harness.run(Exit(CONFIGS[name]), "sim.bench.decide.test_exit", f"exit_{name}", config=CONFIGS[name])
+    harness.run(
+        Exit(CONFIGS[name]), "sim.bench.decide.test_exit", f"exit_{name}", config=CONFIGS[name]
+    )

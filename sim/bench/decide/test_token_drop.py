@@ -29,7 +29,10 @@ def cases(config, seed=1):
     yield [ONE] * n, ONE
     yield [1, 2, 3, 2], ONE // 2
     for _ in range(20):
-        e = [generator.randint(0, generator.choice([4, 1000, ONE])) for _ in range(generator.choice([1, 2, n]))]
+        e = [
+            generator.randint(0, generator.choice([4, 1000, ONE]))
+            for _ in range(generator.choice([1, 2, n]))
+        ]
         i = generator.randrange(len(e))
         exact = (len(e) * e[i] << 16) // max(sum(e), 1)  # close to the edge of row i
         yield e, min(ONE, max(0, generator.choice([exact, exact + 1, generator.randint(0, ONE)])))
@@ -50,15 +53,25 @@ async def token_drop(dut, pause):
         harness.drive(dut, "eta", ETA, eta)
         source.send([{"exponential": x} for x in e])
         want = keep(torch.tensor(e), eta).tolist()
-        want = [{"index": i, "exponential": x, "keep": bit, "last": int(i == len(e) - 1)}
-                for i, (x, bit) in enumerate(zip(e, want, strict=True))]
+        want = [
+            {"index": i, "exponential": x, "keep": bit, "last": int(i == len(e) - 1)}
+            for i, (x, bit) in enumerate(zip(e, want, strict=True))
+        ]
         harness.assert_same("keep", await sink.receive(len(e)), want)
         if pause == "none":
             assert sink.cycles[-1] - sink.cycles[-len(e)] == len(e) - 1, "not one row per cycle"
     assert sink.empty()
 
 
-@pytest.mark.parametrize("config", [harness.small(), harness.small(tokens=3, positions=7)],
-                         ids=lambda config: str(config.positions))
+@pytest.mark.parametrize(
+    "config",
+    [harness.small(), harness.small(tokens=3, positions=7)],
+    ids=lambda config: str(config.positions),
+)
 def test_token_drop(config):
-    harness.run(TokenDrop(config), "sim.bench.decide.test_token_drop", f"token_drop_{config.positions}", config=config)
+    harness.run(
+        TokenDrop(config),
+        "sim.bench.decide.test_token_drop",
+        f"token_drop_{config.positions}",
+        config=config,
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """hw/program/issue.py: when each operation starts, has sent all and ends, cycle by cycle; the engines are Python and take any time."""
+
 import random
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from hw.program.issue import AHEAD, ENGINES, Issue
 from sim.bench import harness
 from sim.bench.players import instruction, pulse, quiet
 
-SENDING = (Opcode.LINEAR, Opcode.NORM)      # their engines are free before they have ended
+SENDING = (Opcode.LINEAR, Opcode.NORM)  # their engines are free before they have ended
 DURATIONS = (0, 0, 1, 2, 25)
 COUNT = 60
 
@@ -20,6 +21,7 @@ COUNT = 60
 @dataclass(eq=False)
 class Operation:
     """What goes in, and the cycles in which it is there for the first time, starts, is taken and ends; None: not yet."""
+
     values: dict
     opcode: Opcode
     follow: int = 0
@@ -31,14 +33,27 @@ class Operation:
 
     def due(self, before):
         """The cycle in which it starts, behind the operation `before`."""
-        follows = self.follow and not self.values["skipped"] and not self.values["fault"] and before.taken is not None
+        follows = (
+            self.follow
+            and not self.values["skipped"]
+            and not self.values["fault"]
+            and before.taken is not None
+        )
         free = before.taken if follows else before.ended
         return None if self.there is None or free is None else max(self.there, free + 1)
 
 
 def operation(config, generator, pc, opcode, follow, skipped=0, fault=0):
-    values = {"instruction": instruction(opcode=opcode, follow=follow, address=generator.randrange(2**32)), "pc": pc,
-              "mask": generator.randrange(1 << config.slots), "layer": generator.randrange(config.layers), "skipped": skipped, "fault": fault}
+    values = {
+        "instruction": instruction(
+            opcode=opcode, follow=follow, address=generator.randrange(2**32)
+        ),
+        "pc": pc,
+        "mask": generator.randrange(1 << config.slots),
+        "layer": generator.randrange(config.layers),
+        "skipped": skipped,
+        "fault": fault,
+    }
     return Operation(values, opcode, follow, empty=generator.randrange(2))
 
 
@@ -46,18 +61,27 @@ def operations(config, generator, kinds):
     for pc in range(1, COUNT + 1):
         opcode = generator.choice(kinds)
         skipped = int(opcode != Opcode.ADMIT and generator.random() < 0.2)
-        yield operation(config, generator, pc, opcode, follow=int(opcode in SENDING and generator.random() < 0.7), skipped=skipped)
+        yield operation(
+            config,
+            generator,
+            pc,
+            opcode,
+            follow=int(opcode in SENDING and generator.random() < 0.7),
+            skipped=skipped,
+        )
 
 
 class Bench:
     def __init__(self, dut, pause):
         self.dut, self.config, self.generator = dut, harness.config(), random.Random(21)
         self.block, self.cycle, self.turns, self.passes, self.most = Issue(self.config), 0, 0, 0, 0
-        self.source = harness.Source(dut, "i", self.block.i.payload.shape(), harness.pauses(pause)[0])
+        self.source = harness.Source(
+            dut, "i", self.block.i.payload.shape(), harness.pauses(pause)[0]
+        )
         quiet(dut, self.block)
-        self.program, self.last = [], Operation({}, None, ended=0)     # `last` of the program before
+        self.program, self.last = [], Operation({}, None, ended=0)  # `last` of the program before
         self.accepted = self.begun = self.finished = 0
-        self.sent, self.done = set(), set()     # operations whose engines say so
+        self.sent, self.done = set(), set()  # operations whose engines say so
         cocotb.start_soon(self._watch())
 
     async def run(self, kinds=ENGINES, fault=0):
@@ -66,7 +90,11 @@ class Bench:
         self.program = list(operations(self.config, self.generator, kinds))
         count = len(self.program)
         if fault:
-            self.program.append(operation(self.config, self.generator, COUNT + 1, Opcode.LINEAR, follow=1, fault=fault))
+            self.program.append(
+                operation(
+                    self.config, self.generator, COUNT + 1, Opcode.LINEAR, follow=1, fault=fault
+                )
+            )
         self.accepted = self.begun = self.finished = 0
         self.source.send([one.values for one in self.program])
         while self.finished < count:
@@ -135,24 +163,34 @@ class Bench:
 
     def _check(self, start, skipped):
         """Every output of this cycle."""
-        working, accepted = self.program[self.finished:self.begun], self.program[:self.accepted]
+        working, accepted = self.program[self.finished : self.begun], self.program[: self.accepted]
         pending = [one for one in working if one.taken is not None]
         running = [one for one in working if one.taken is None and one is not skipped]
         done = [one for one in working[:1] if one is skipped or self._says("engine_done", one)]
         taken = [one for one in running if self._says("engine_sent", one) and (not pending or done)]
         waiting = [one for one in accepted if one.taken is None and one.ended is None]
         want = {
-            "engine_start": start, "skipped": skipped is not None, "ended": bool(done), "taken": bool(taken), "pending": bool(pending),
-            "turn": self.turns % 2, "passes": self.passes, "fault": self._fault(), "pc": 0,
-            "resting": len(accepted) - self.finished == len(done), "i__ready": len(waiting) < AHEAD,
+            "engine_start": start,
+            "skipped": skipped is not None,
+            "ended": bool(done),
+            "taken": bool(taken),
+            "pending": bool(pending),
+            "turn": self.turns % 2,
+            "passes": self.passes,
+            "fault": self._fault(),
+            "pc": 0,
+            "resting": len(accepted) - self.finished == len(done),
+            "i__ready": len(waiting) < AHEAD,
         }
         assert len(pending) <= 1 and len(running) <= 1, "more than two at work"
-        for oldest in accepted[self.finished:self.finished + 1]:
+        for oldest in accepted[self.finished : self.finished + 1]:
             want |= {name: oldest.values[name] for name in ("instruction", "layer", "pc")}
         for one in running:
             want |= {"opening": one.values["instruction"], "mask": one.values["mask"]}
         got = {name: int(str(getattr(self.dut, name).value), 2) for name in want}
-        harness.assert_same(f"cycle {self.cycle} ", got, {name: int(value) for name, value in want.items()})
+        harness.assert_same(
+            f"cycle {self.cycle} ", got, {name: int(value) for name, value in want.items()}
+        )
         self.most = max(self.most, len(waiting))
         return done, taken
 
@@ -188,7 +226,11 @@ async def issue(dut, pause):
     await pulse(dut, "restart")
     await test.run(SENDING)
     assert pause != "none" or test.most == AHEAD
-    together = [one for one, behind in zip(test.program, test.program[1:], strict=False) if not behind.values["skipped"] and behind.start < one.ended]
+    together = [
+        one
+        for one, behind in zip(test.program, test.program[1:], strict=False)
+        if not behind.values["skipped"] and behind.start < one.ended
+    ]
     assert len(together) > COUNT // 4
     await test.run(SENDING, fault=int(Error.ILLEGAL_OPCODE))
     assert dut.fault.value.to_unsigned() == Error.ILLEGAL_OPCODE

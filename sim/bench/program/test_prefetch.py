@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 # SPDX-License-Identifier: Apache-2.0
 """hw/program/prefetch.py: streams are asked for in their order and ahead, words go on with what the array must know of them."""
+
 import random
 
 import cocotb
@@ -16,8 +17,16 @@ BASE, SIZE = 0x4000, 0x8000
 
 def streams(count):
     generator = random.Random(count)
-    return [{"address": 32 * generator.randrange(200), "beats": generator.choice([1, 2, 9]), "reduction": generator.randrange(1, 64),
-             "groups": generator.randrange(1, 40), "pc": number} for number in range(count)]
+    return [
+        {
+            "address": 32 * generator.randrange(200),
+            "beats": generator.choice([1, 2, 9]),
+            "reduction": generator.randrange(1, 64),
+            "groups": generator.randrange(1, 40),
+            "pc": number,
+        }
+        for number in range(count)
+    ]
 
 
 class Bench:
@@ -29,7 +38,9 @@ class Bench:
         quiet(dut, block)
         dut.base.value, dut.size.value = BASE, SIZE
         self.asked = harness.Source(dut, "i", block.i.payload.shape(), idle)
-        self.words = harness.Source(dut, "words", block.words.payload.shape(), harness.pauses(pause, seed=3)[0])
+        self.words = harness.Source(
+            dut, "words", block.words.payload.shape(), harness.pauses(pause, seed=3)[0]
+        )
         self.requests = harness.Sink(dut, "o_request", block.o_request.payload.shape(), stall)
         self.out = harness.Sink(dut, "o", block.o.payload.shape(), harness.pauses(pause, seed=5)[1])
         self.with_them = []
@@ -40,16 +51,32 @@ class Bench:
         while True:
             await RisingEdge(dut.clk)
             if dut.rst.value == 0 and dut.o__valid.value == 1 and dut.o__ready.value == 1:
-                self.with_them.append({name: getattr(dut, name).value.to_unsigned() for name in ("reduction", "groups", "pc")})
+                self.with_them.append(
+                    {
+                        name: getattr(dut, name).value.to_unsigned()
+                        for name in ("reduction", "groups", "pc")
+                    }
+                )
 
     async def expect(self, stream):
         """Its request."""
-        request, = await self.requests.receive(1)
-        harness.assert_same("request", request, {"address": BASE + stream["address"], "words": stream["beats"], "base": BASE, "size": SIZE})
+        (request,) = await self.requests.receive(1)
+        harness.assert_same(
+            "request",
+            request,
+            {
+                "address": BASE + stream["address"],
+                "words": stream["beats"],
+                "base": BASE,
+                "size": SIZE,
+            },
+        )
 
     def give(self, stream):
         words = [(stream["pc"] << 8) + number for number in range(stream["beats"])]
-        self.words.send([{"data": word, "last": number == len(words) - 1} for number, word in enumerate(words)])
+        self.words.send(
+            [{"data": word, "last": number == len(words) - 1} for number, word in enumerate(words)]
+        )
         return [{"data": word, "first": int(not number)} for number, word in enumerate(words)]
 
 
@@ -64,8 +91,15 @@ async def in_order(dut, pause):
         given = test.give(stream)
         harness.assert_same("words", await test.out.receive(stream["beats"]), given)
     assert test.requests.empty() and test.out.empty()
-    harness.assert_same("with them", test.with_them, [{name: stream[name] for name in ("reduction", "groups", "pc")}
-                                                    for stream in want for _ in range(stream["beats"])])
+    harness.assert_same(
+        "with them",
+        test.with_them,
+        [
+            {name: stream[name] for name in ("reduction", "groups", "pc")}
+            for stream in want
+            for _ in range(stream["beats"])
+        ],
+    )
 
 
 @cocotb.test()
@@ -87,4 +121,6 @@ async def ahead(dut):
 @pytest.mark.parametrize("bus_bits", [32, 128])
 def test_prefetch(bus_bits):
     config = harness.small(bus_bits=bus_bits)
-    harness.run(Prefetch(config), "sim.bench.program.test_prefetch", f"prefetch_{bus_bits}", config=config)
+    harness.run(
+        Prefetch(config), "sim.bench.program.test_prefetch", f"prefetch_{bus_bits}", config=config
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """hw/program/sequencer.py, hw/program/program.py and hw/program/issue.py: programs with every opcode, against an interpreter in Python; the engines are Python too."""
+
 import random
 
 import cocotb
@@ -24,12 +25,25 @@ EVERY = [  # every opcode and selection; a layer for each group, then the last l
     (Opcode.ADMIT, {}),
     (Opcode.NORM, {"select": Select.NEW}),
     (Opcode.GROUP, {"target": 7}),
-    (Opcode.LINEAR, {"select": Select.GROUP, "address": 0x300, "beats": 7, "stacked": 1, "reduction": 33, "groups": 2}),
+    (
+        Opcode.LINEAR,
+        {
+            "select": Select.GROUP,
+            "address": 0x300,
+            "beats": 7,
+            "stacked": 1,
+            "reduction": 33,
+            "groups": 2,
+        },
+    ),
     (Opcode.ATTEND, {"select": Select.GROUP}),
     (Opcode.EXIT, {"select": Select.GROUP}),
     (Opcode.LOOP, {"target": 2}),
     (Opcode.DROP, {"select": Select.NOT_LAST}),
-    (Opcode.LINEAR, {"select": Select.LAST, "address": 0x700, "beats": 3, "reduction": 16, "groups": 9}),
+    (
+        Opcode.LINEAR,
+        {"select": Select.LAST, "address": 0x700, "beats": 3, "reduction": 16, "groups": 9},
+    ),
     (Opcode.NORM, {"select": Select.ALL}),
     (Opcode.LOOP, {"target": 0}),
     (Opcode.HALT, {}),
@@ -41,7 +55,11 @@ class Front(wiring.Component):
 
     def __init__(self, config):
         self.sequencer, self.issue = Sequencer(config), Issue(config)
-        members = {name: member for block in (self.issue, self.sequencer) for name, member in block.signature.members.items()}
+        members = {
+            name: member
+            for block in (self.issue, self.sequencer)
+            for name, member in block.signature.members.items()
+        }
         for name in ("i", "o_operation", "restart", "resting"):
             del members[name]
         super().__init__(members | {"ended": Out(1), "empty": In(1)})
@@ -56,9 +74,17 @@ class Front(wiring.Component):
                 if member.is_signature:
                     wiring.connect(m, getattr(block, name), wiring.flipped(getattr(self, name)))
                 else:
-                    m.d.comb += getattr(self, name).eq(getattr(block, name)) if member.flow == Out else getattr(block, name).eq(getattr(self, name))
+                    m.d.comb += (
+                        getattr(self, name).eq(getattr(block, name))
+                        if member.flow == Out
+                        else getattr(block, name).eq(getattr(self, name))
+                    )
         wiring.connect(m, sequencer.o_operation, issue.i)
-        m.d.comb += [issue.restart.eq(self.start), sequencer.ended.eq(issue.ended), sequencer.resting.eq(issue.resting)]
+        m.d.comb += [
+            issue.restart.eq(self.start),
+            sequencer.ended.eq(issue.ended),
+            sequencer.resting.eq(issue.resting),
+        ]
         return m
 
 
@@ -87,14 +113,28 @@ class Machine:
     def mask(self, select, group, last):
         """The slots that an operation works on."""
         every = set(range(len(self.table)))
-        chosen = {Select.ALL: every, Select.NEW: {i for i in every if self.table[i].get("fresh")}, Select.GROUP: group,
-                  Select.NOT_LAST: every - last, Select.LAST: last}[select]
+        chosen = {
+            Select.ALL: every,
+            Select.NEW: {i for i in every if self.table[i].get("fresh")},
+            Select.GROUP: group,
+            Select.NOT_LAST: every - last,
+            Select.LAST: last,
+        }[select]
         return sum(1 << i for i in chosen if self.table[i]["resident"])
 
 
 def interpret(machine, program, present=frozenset(ENGINES), limit=500):
     """([(pc, opcode, mask, layer of the group or None)], skipped operations, passes, fault) of a run."""
-    events, skipped, passes, pc, pending, group, last, layer = [], 0, 0, 0, set(), set(), set(), None
+    events, skipped, passes, pc, pending, group, last, layer = (
+        [],
+        0,
+        0,
+        0,
+        set(),
+        set(),
+        set(),
+        None,
+    )
     while len(events) + skipped < limit:
         if pc >= len(program):
             return events, skipped, passes, Error.ILLEGAL_OPCODE
@@ -140,16 +180,26 @@ class Bench:
         self.words = harness.Source(dut, "words", unsigned(32), idle)
         self.streams = harness.Sink(dut, "o_stream", self.block.o_stream.payload.shape(), stall)
         quiet(dut, self.block)
-        self.done, self.ended, self.skipped = (pulses(dut, name) for name in ("done", "ended", "skipped"))
+        self.done, self.ended, self.skipped = (
+            pulses(dut, name) for name in ("done", "ended", "skipped")
+        )
         self.program, self.machine, self.events, self.linger = [], None, [], 0
         for task in (self._fetch(), self._engines()):
             cocotb.start_soon(task)
 
     async def _fetch(self):
         while True:
-            request, = await self.requests.receive(1)
-            harness.assert_same("request", request, {"address": PROGRAM, "words": isa.WORDS * len(self.program)})
-            self.words.send([word for opcode, values in self.program for word in isa.pack(opcode=opcode, **values)])
+            (request,) = await self.requests.receive(1)
+            harness.assert_same(
+                "request", request, {"address": PROGRAM, "words": isa.WORDS * len(self.program)}
+            )
+            self.words.send(
+                [
+                    word
+                    for opcode, values in self.program
+                    for word in isa.pack(opcode=opcode, **values)
+                ]
+            )
 
     async def _engines(self):
         dut = self.dut
@@ -160,14 +210,25 @@ class Bench:
             started = dut.engine_start.value.to_unsigned()
             assert started & started - 1 == 0, "two engines at once"
             opcode = ENGINES[started.bit_length() - 1]
-            word, pc, mask = (getattr(dut, name).value.to_unsigned() for name in ("instruction", "pc", "mask"))
+            word, pc, mask = (
+                getattr(dut, name).value.to_unsigned() for name in ("instruction", "pc", "mask")
+            )
             assert word & 255 == opcode, "the wrong engine"
             values = self.program[pc][1]
-            self.events.append((pc, opcode, mask, dut.layer.value.to_unsigned() if values.get("select") == Select.GROUP else None))
+            self.events.append(
+                (
+                    pc,
+                    opcode,
+                    mask,
+                    dut.layer.value.to_unsigned() if values.get("select") == Select.GROUP else None,
+                )
+            )
             ended = len(self.ended)
             await ClockCycles(dut.clk, self.linger or self.generator.choice([1, 2, 9]))
             for name, value in (("instruction", word), ("pc", pc), ("mask", mask)):
-                assert getattr(dut, name).value.to_unsigned() == value, f"{name} moved under the engine"
+                assert getattr(dut, name).value.to_unsigned() == value, (
+                    f"{name} moved under the engine"
+                )
             assert len(self.ended) == ended, "ended before the engine was done"
             self.machine.apply(opcode, mask)
             harness.drive(dut, "slots", self.block.slots.shape(), self.machine.table)
@@ -176,9 +237,21 @@ class Bench:
 
     def _stream(self, pc, layer):
         """The weight stream of a LINEAR; that of a group's layer, where it has several."""
-        values = {"address": 0, "beats": 0, "stacked": 0, "reduction": 0, "groups": 0} | self.program[pc][1]
-        address = values["address"] + (layer or 0) * values["stacked"] * stream_stride(values["beats"] * self.config.bus_bytes)
-        return {"address": address, "pc": pc, **{name: values[name] for name in ("beats", "reduction", "groups")}}
+        values = {
+            "address": 0,
+            "beats": 0,
+            "stacked": 0,
+            "reduction": 0,
+            "groups": 0,
+        } | self.program[pc][1]
+        address = values["address"] + (layer or 0) * values["stacked"] * stream_stride(
+            values["beats"] * self.config.bus_bytes
+        )
+        return {
+            "address": address,
+            "pc": pc,
+            **{name: values[name] for name in ("beats", "reduction", "groups")},
+        }
 
     async def run(self, program, queue=(), present=frozenset(ENGINES)):
         """Run to the end; compare with the interpreter."""
@@ -187,8 +260,13 @@ class Bench:
         for found in (self.done, self.ended, self.skipped, self.events):
             found.clear()
         harness.drive(dut, "slots", self.block.slots.shape(), self.machine.table)
-        for name, value in (("program", PROGRAM), ("instructions", len(program)), ("layers", LAYERS), ("empty", 0),
-                            ("present", sum(1 << i for i, opcode in enumerate(ENGINES) if opcode in present))):
+        for name, value in (
+            ("program", PROGRAM),
+            ("instructions", len(program)),
+            ("layers", LAYERS),
+            ("empty", 0),
+            ("present", sum(1 << i for i, opcode in enumerate(ENGINES) if opcode in present)),
+        ):
             getattr(dut, name).value = value
         events, skipped, passes, fault = interpret(Machine(self.config, queue), program, present)
         await pulse(dut, "start")
@@ -204,7 +282,11 @@ class Bench:
         await ClockCycles(dut.clk, 3)
         harness.assert_same("operations", self.events, events)
         layers = [(pc, layer) for pc, opcode, _, layer in events if opcode == Opcode.LINEAR]
-        harness.assert_same("streams", await self.streams.receive(len(layers)), [self._stream(*one) for one in layers])
+        harness.assert_same(
+            "streams",
+            await self.streams.receive(len(layers)),
+            [self._stream(*one) for one in layers],
+        )
         assert self.streams.empty()
         harness.assert_same("skipped", len(self.skipped), skipped)
         harness.assert_same("ended", len(self.ended), len(events) + skipped)
@@ -220,10 +302,24 @@ async def programs(dut, pause):
     test = Bench(dut, pause)
     await harness.start(dut)
     last = test.config.slots - 1
-    for queue in ([(0, last)], [(0,), (1, last), (), (0,)], [(1,), range(last + 1), range(last + 1)], []):
+    for queue in (
+        [(0, last)],
+        [(0,), (1, last), (), (0,)],
+        [(1,), range(last + 1), range(last + 1)],
+        [],
+    ):
         await test.run(EVERY, queue)
     await test.run([(Opcode.HALT, {})])
-    await test.run([(Opcode.LOOP, {"target": 2}), (15, {}), (Opcode.ADMIT, {}), (Opcode.NORM, {}), (Opcode.HALT, {})], [(0,)])
+    await test.run(
+        [
+            (Opcode.LOOP, {"target": 2}),
+            (15, {}),
+            (Opcode.ADMIT, {}),
+            (Opcode.NORM, {}),
+            (Opcode.HALT, {}),
+        ],
+        [(0,)],
+    )
     await test.run(EVERY, [(last,)])
 
 
@@ -233,7 +329,13 @@ async def ahead(dut):
     test = Bench(dut, "none")
     await harness.start(dut)
     linear = {"beats": 1, "reduction": 1, "groups": 1}
-    program = [(Opcode.ADMIT, {}), *[(Opcode.LINEAR, linear)] * 3, (Opcode.EXIT, {}), (Opcode.LINEAR, linear), (Opcode.HALT, {})]
+    program = [
+        (Opcode.ADMIT, {}),
+        *[(Opcode.LINEAR, linear)] * 3,
+        (Opcode.EXIT, {}),
+        (Opcode.LINEAR, linear),
+        (Opcode.HALT, {}),
+    ]
     test.linger = 200
     cocotb.start_soon(test.run(program, [(0,)]))
     for started, streams in ((1, 0), (2, 3), (4, 0), (5, 0), (6, 1)):
@@ -251,7 +353,10 @@ FAULTS = {
     "end": ([(Opcode.ADMIT, {}), (Opcode.NORM, {})], ENGINES),
     "jump": ([(Opcode.ADMIT, {}), (Opcode.LOOP, {"target": 99})], ENGINES),
     "no_program": ([], ENGINES),
-    "absent": ([(Opcode.ADMIT, {}), (Opcode.NORM, {}), (Opcode.DROP, {})], [opcode for opcode in ENGINES if opcode != Opcode.DROP]),
+    "absent": (
+        [(Opcode.ADMIT, {}), (Opcode.NORM, {}), (Opcode.DROP, {})],
+        [opcode for opcode in ENGINES if opcode != Opcode.DROP],
+    ),
 }
 
 
@@ -263,10 +368,16 @@ async def faults(dut, kind):
     program, present = FAULTS[kind]
     await test.run(program, [(0,)], frozenset(present))
     if kind != "no_program":
-        harness.assert_same("pc", dut.pc.value.to_unsigned(), 99 if kind == "jump" else program.index(program[-1]) + (kind == "end"))
+        harness.assert_same(
+            "pc",
+            dut.pc.value.to_unsigned(),
+            99 if kind == "jump" else program.index(program[-1]) + (kind == "end"),
+        )
 
 
 @pytest.mark.parametrize("slots", [2, 5])
 def test_sequencer(slots):
     config = harness.small(slots=slots)
-    harness.run(Front(config), "sim.bench.program.test_sequencer", f"sequencer_{slots}", config=config)
+    harness.run(
+        Front(config), "sim.bench.program.test_sequencer", f"sequencer_{slots}", config=config
+    )

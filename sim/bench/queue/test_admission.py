@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """hw/queue/admission.py against a plain model of ADMIT: stager and row table are Python; every event in its order, whatever has been staged when."""
+
 import random
 
 import cocotb
@@ -19,7 +20,13 @@ class Model:
     """The slots (rows of each, None: free), the queue, and what ADMIT does with them."""
 
     def __init__(self, config, limit):
-        self.rows, self.limit, self.slots, self.queue, self.next = config.rows, limit, [None] * config.slots, [], 0
+        self.rows, self.limit, self.slots, self.queue, self.next = (
+            config.rows,
+            limit,
+            [None] * config.slots,
+            [],
+            0,
+        )
 
     @property
     def total(self):
@@ -28,14 +35,27 @@ class Model:
     def admit(self):
         """(commands, begins, finishes) of one ADMIT."""
         commands, begins, finishes = [(Command.SETTLE,)], [], []
-        while self.next < len(self.queue) and sum(count is not None for count in self.slots) < self.limit:
+        while (
+            self.next < len(self.queue)
+            and sum(count is not None for count in self.slots) < self.limit
+        ):
             one, slot = self.queue[self.next], self.slots.index(None)
             if len(one["physical"]) > self.rows - self.total:
                 break
-            begins.append({"slot": slot, "sentence": self.next, "tag": one["tag"], "deadline": one["deadline"], "count": one["count"]})
+            begins.append(
+                {
+                    "slot": slot,
+                    "sentence": self.next,
+                    "tag": one["tag"],
+                    "deadline": one["deadline"],
+                    "count": one["count"],
+                }
+            )
             if one["physical"]:
                 commands.append((Command.ADMIT, slot, self.next))
-                commands += [(Command.APPEND, slot, i, row) for i, row in enumerate(one["physical"])]
+                commands += [
+                    (Command.APPEND, slot, i, row) for i, row in enumerate(one["physical"])
+                ]
                 if one["status"]:
                     commands.append((Command.COMPACT, 1 << slot))
             if one["status"]:
@@ -52,10 +72,18 @@ class Bench:
         config, self.block = self.config, Admission(self.config)
         self.pause = harness.pauses(pause, 9)[1]
         quiet(dut, self.block)
-        self.begins, self.finishes = (harness.Sink(dut, name, getattr(self.block, name).payload.shape(), harness.pauses(pause, i)[1])
-                                      for i, name in enumerate(("o_begin", "o_finish")))
-        self.sentences, self.rows_in, self.staged = (harness.Source(dut, name, getattr(self.block, name).payload.shape(), harness.pauses(pause, i)[0])
-                                                     for i, name in enumerate(("i_sentence", "i_row", "i_staged"), 21))
+        self.begins, self.finishes = (
+            harness.Sink(
+                dut, name, getattr(self.block, name).payload.shape(), harness.pauses(pause, i)[1]
+            )
+            for i, name in enumerate(("o_begin", "o_finish"))
+        )
+        self.sentences, self.rows_in, self.staged = (
+            harness.Source(
+                dut, name, getattr(self.block, name).payload.shape(), harness.pauses(pause, i)[0]
+            )
+            for i, name in enumerate(("i_sentence", "i_row", "i_staged"), 21)
+        )
         self.done, self.empties = pulses(dut, "done"), pulses(dut, "empty")
         self.commands, self.stager = [], None
         self.slots, self.total = [{"count": 0, "resident": 0} for _ in range(config.slots)], 0
@@ -70,11 +98,29 @@ class Bench:
         """A queue of sentences, staged at random times; `bad`: sentence -> (status, detail)."""
         self.queue = []
         for number, length in enumerate(lengths):
-            wrong = Error.SENTENCE_EMPTY if length == 0 else Error.SENTENCE_LENGTH if length > POSITIONS else 0
+            wrong = (
+                Error.SENTENCE_EMPTY
+                if length == 0
+                else Error.SENTENCE_LENGTH
+                if length > POSITIONS
+                else 0
+            )
             status, detail = (wrong, 0) if wrong else dict(bad).get(number, (0, 0))
-            physical = [] if wrong else [self.generator.randrange(self.config.physical_rows) for _ in range(length)]
-            self.queue.append({"count": length, "deadline": self.generator.getrandbits(32), "tag": self.generator.getrandbits(32),
-                               "status": status, "detail": detail, "physical": physical})
+            physical = (
+                []
+                if wrong
+                else [self.generator.randrange(self.config.physical_rows) for _ in range(length)]
+            )
+            self.queue.append(
+                {
+                    "count": length,
+                    "deadline": self.generator.getrandbits(32),
+                    "tag": self.generator.getrandbits(32),
+                    "status": status,
+                    "detail": detail,
+                    "physical": physical,
+                }
+            )
         self.dut.count.value = len(lengths)
         self.stager = cocotb.start_soon(self._stage())
         return self.queue
@@ -82,7 +128,16 @@ class Bench:
     async def _stage(self):
         for one in self.queue:
             await ClockCycles(self.dut.clk, self.generator.choice([1, 1, 40]))
-            self.sentences.send([{"tag": one["tag"], "deadline": one["deadline"], "count": one["count"], "rows": len(one["physical"])}])
+            self.sentences.send(
+                [
+                    {
+                        "tag": one["tag"],
+                        "deadline": one["deadline"],
+                        "count": one["count"],
+                        "rows": len(one["physical"]),
+                    }
+                ]
+            )
             await ClockCycles(self.dut.clk, self.generator.choice([1, 1, 60]))
             self.rows_in.send(one["physical"])
             self.staged.send([{"status": one["status"], "detail": one["detail"]}])
@@ -98,11 +153,19 @@ class Bench:
             if dut.rst.value == 1 or not ready or dut.o_rows__valid.value == 0:
                 continue
             bits = dut.o_rows__payload.value  # those of fields that no command names are undefined
-            value = {name: bits[layout[name].offset + layout[name].width - 1:layout[name].offset]
-                     for name in ("command", "slot", "sentence", "position", "physical", "release")}
+            value = {
+                name: bits[layout[name].offset + layout[name].width - 1 : layout[name].offset]
+                for name in ("command", "slot", "sentence", "position", "physical", "release")
+            }
             command = Command(value["command"].to_unsigned())
-            names = {Command.ADMIT: ("slot", "sentence"), Command.APPEND: ("slot", "position", "physical"), Command.COMPACT: ("release",)}
-            self.commands.append((command, *(value[name].to_unsigned() for name in names.get(command, ()))))
+            names = {
+                Command.ADMIT: ("slot", "sentence"),
+                Command.APPEND: ("slot", "position", "physical"),
+                Command.COMPACT: ("release",),
+            }
+            self.commands.append(
+                (command, *(value[name].to_unsigned() for name in names.get(command, ())))
+            )
             if command == Command.COMPACT:
                 dut.o_rows__ready.value = 0
                 await ClockCycles(dut.clk, self.generator.choice([1, 4]))
@@ -136,15 +199,23 @@ class Bench:
         harness.assert_same("commands", self.commands, commands)
         harness.assert_same("begins", await self.begins.receive(len(begins)), begins)
         harness.assert_same("finishes", await self.finishes.receive(len(finishes)), finishes)
-        harness.assert_same("slots", [slot["count"] if slot["resident"] else None for slot in self.slots], model.slots)
-        harness.assert_same("empty", len(self.empties), int(model.slots == [None] * self.config.slots))
+        harness.assert_same(
+            "slots",
+            [slot["count"] if slot["resident"] else None for slot in self.slots],
+            model.slots,
+        )
+        harness.assert_same(
+            "empty", len(self.empties), int(model.slots == [None] * self.config.slots)
+        )
         assert self.begins.empty() and self.finishes.empty() and len(self.done) == 1
 
     async def drain(self, model):
         """ADMIT and the leaving of sentences in turn, until all have been there."""
         while model.next < len(model.queue) or model.total:
             await self.admit(model)
-            leave = [i for i, count in enumerate(model.slots) if count and self.generator.random() < 0.6]
+            leave = [
+                i for i, count in enumerate(model.slots) if count and self.generator.random() < 0.6
+            ]
             for i in leave:
                 model.slots[i] = None
                 self.release(1 << i)
@@ -165,7 +236,14 @@ async def admission(dut, pause):
     await harness.start(dut, 8_000)
     for limit in {test.config.slots, 1}:
         model = Model(test.config, limit)
-        await restart(test, model, [test.generator.choice([1, 2, POSITIONS, test.generator.randint(1, POSITIONS)]) for _ in range(9)])
+        await restart(
+            test,
+            model,
+            [
+                test.generator.choice([1, 2, POSITIONS, test.generator.randint(1, POSITIONS)])
+                for _ in range(9)
+            ],
+        )
         await test.drain(model)
     await restart(test, model, [])
     await test.drain(model)
@@ -177,15 +255,29 @@ async def failing(dut, pause):
     """Bad tokens, lengths that cannot be; the sentences around them are untouched."""
     test = Bench(dut, pause)
     await harness.start(dut, 8_000)
-    bad = {0: (Error.SENTENCE_TOKEN, 0), 3: (Error.SENTENCE_CHECK, 2), 5: (Error.SENTENCE_TOKEN, 3), 7: (Error.SENTENCE_CHECK, 0)}
+    bad = {
+        0: (Error.SENTENCE_TOKEN, 0),
+        3: (Error.SENTENCE_CHECK, 2),
+        5: (Error.SENTENCE_TOKEN, 3),
+        7: (Error.SENTENCE_CHECK, 0),
+    }
     model = Model(test.config, test.config.slots)
     await restart(test, model, [2, 0, POSITIONS, 5, POSITIONS + 1, 4, 0, 3, 100, 2, 0], bad)
     await test.drain(model)
 
 
-CONFIGS = {"2": harness.small(positions=9), "3": harness.small(tokens=3, slots=5, rows=18, positions=9), "1": harness.small(slots=1)}
+CONFIGS = {
+    "2": harness.small(positions=9),
+    "3": harness.small(tokens=3, slots=5, rows=18, positions=9),
+    "1": harness.small(slots=1),
+}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_admission(name):
-    harness.run(Admission(CONFIGS[name]), "sim.bench.queue.test_admission", f"admission_{name}", config=CONFIGS[name])
+    harness.run(
+        Admission(CONFIGS[name]),
+        "sim.bench.queue.test_admission",
+        f"admission_{name}",
+        config=CONFIGS[name],
+    )

@@ -33,7 +33,16 @@ class Machine:
         self.at, self.cycles, self.rows, self.codes = 0, 0, 0, []
 
     async def start(self):
-        for name in ("table_write_valid", "admit_valid", "verdict_valid", "begin", "through", "end", "dvfs_acknowledge", "total"):
+        for name in (
+            "table_write_valid",
+            "admit_valid",
+            "verdict_valid",
+            "begin",
+            "through",
+            "end",
+            "dvfs_acknowledge",
+            "total",
+        ):
             getattr(self.dut, name).value = 0
         harness.drive(self.dut, "layers", 8, LAYERS)
         self.show()
@@ -67,7 +76,9 @@ class Machine:
             if dut.admit_valid.value == 1:
                 admit = harness.read(dut, "admit", self.members["admit"].shape)
                 deadline = admit["deadline"]
-                self.deadlines[admit["slot"]] = self.time + (deadline << PERIOD_FRAC) if deadline else None
+                self.deadlines[admit["slot"]] = (
+                    self.time + (deadline << PERIOD_FRAC) if deadline else None
+                )
             if dut.end.value == 1:
                 self.cycles = self.clock - start
             begun = dut.begin.value == 1
@@ -87,7 +98,9 @@ class Machine:
                 code = int(dut.dvfs_code.value)
                 for _ in range(self.delay):
                     await FallingEdge(dut.clk)
-                    assert (int(dut.dvfs_request.value), int(dut.dvfs_code.value)) == (1, code), "request changed"
+                    assert (int(dut.dvfs_request.value), int(dut.dvfs_code.value)) == (1, code), (
+                        "request changed"
+                    )
                 dut.dvfs_acknowledge.value = 1
                 await FallingEdge(dut.clk)
                 assert dut.dvfs_request.value == 0
@@ -104,12 +117,21 @@ class Machine:
         self.predicted[slot] = self.predicted[slot] or predicted_exit(entropy, self.table)
         await ClockCycles(self.dut.clk, 2)
         await FallingEdge(self.dut.clk)
-        assert harness.read(self.dut, "predicted", self.members["predicted"].shape) == self.predicted
+        assert (
+            harness.read(self.dut, "predicted", self.members["predicted"].shape) == self.predicted
+        )
 
     def want(self, total):
         tokens = self.config.tokens
-        slots = [(None if self.deadlines[i] is None else self.deadlines[i] - self.at, slot["layer"], self.predicted[i])
-                 for i, slot in enumerate(self.slots) if slot["resident"]]
+        slots = [
+            (
+                None if self.deadlines[i] is None else self.deadlines[i] - self.at,
+                slot["layer"],
+                self.predicted[i],
+            )
+            for i, slot in enumerate(self.slots)
+            if slot["resident"]
+        ]
         return request(slots, LAYERS, -(-total // tokens), self.cycles, -(-self.rows // tokens))
 
     async def begin(self, total):
@@ -145,15 +167,22 @@ async def governed(dut):
     points, total = set(), generator.randint(1, config.rows)
     for _ in range(25):
         for slot, state in enumerate(machine.slots):
-            if state["resident"] and (state["layer"] == LAYERS or generator.random() < .35):
+            if state["resident"] and (state["layer"] == LAYERS or generator.random() < 0.35):
                 state["resident"] = 0
-            if not state["resident"] and generator.random() < .6:
-                await machine.admit(slot, generator.choice([0, 2**32 - 1] + [generator.randint(1, 10_000 * config.slots)] * 9))
+            if not state["resident"] and generator.random() < 0.6:
+                await machine.admit(
+                    slot,
+                    generator.choice(
+                        [0, 2**32 - 1] + [generator.randint(1, 10_000 * config.slots)] * 9
+                    ),
+                )
         points.add(await machine.begin(total))
         total = max(1, min(config.rows, total + generator.randint(-4, 4)))
         for slot, state in enumerate(machine.slots):
             if state["resident"]:
-                await machine.verdict(slot, generator.choice([0, 2**18 - 1, generator.getrandbits(18)]))
+                await machine.verdict(
+                    slot, generator.choice([0, 2**18 - 1, generator.getrandbits(18)])
+                )
         await machine.end(total, generator.randint(0, 300))
     assert len(points) > 2, points
 
@@ -215,18 +244,27 @@ async def slow_regulator(dut):
     await machine.end(8)
     machine.codes.clear()
     machine.show(8)
-    await machine.pulse("begin")          # slack: the lowest point is asked for
+    await machine.pulse("begin")  # slack: the lowest point is asked for
     await ClockCycles(dut.clk, DECISION)
     assert (int(dut.dvfs_request.value), int(dut.dvfs_code.value)) == (1, 0)
-    await machine.admit(0, 1)             # no slack any more, while the regulator is busy
+    await machine.admit(0, 1)  # no slack any more, while the regulator is busy
     await machine.end(8)
     assert await machine.begin(8) == len(FREQUENCIES) - 1
     assert machine.codes == [0, len(FREQUENCIES) - 1]
 
 
-CONFIGS = [harness.small(layers=LAYERS), harness.small(tokens=3, slots=1, layers=LAYERS), harness.small(slots=8, rows=40, layers=LAYERS)]
+CONFIGS = [
+    harness.small(layers=LAYERS),
+    harness.small(tokens=3, slots=1, layers=LAYERS),
+    harness.small(slots=8, rows=40, layers=LAYERS),
+]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.tokens}_{config.slots}")
 def test_dvfs(config):
-    harness.run(Dvfs(config), "sim.bench.queue.test_dvfs", f"dvfs_{config.tokens}_{config.slots}", config=config)
+    harness.run(
+        Dvfs(config),
+        "sim.bench.queue.test_dvfs",
+        f"dvfs_{config.tokens}_{config.slots}",
+        config=config,
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """hw/queue/embedding.py: the sums of golden_model/embedding.py from an embedding image, and one status per token whatever is wrong with it."""
+
 import random
 import struct
 
@@ -31,7 +32,10 @@ def tables(config, width):
     largest = 1 << config.format.bits
 
     def row(density):
-        return [generator.randrange(largest) if generator.random() < density else 0 for _ in range(width)]
+        return [
+            generator.randrange(largest) if generator.random() < density else 0
+            for _ in range(width)
+        ]
 
     def rows(count):
         return [row(generator.choice([0, 0.2, 0.5, 1])) for _ in range(count)]
@@ -59,9 +63,23 @@ class Bench:
 
     async def start(self, shifts="mixed"):
         dut, parsed = self.dut, parse_embedding(self.image)
-        dut.abort.value, dut.loading.value, dut.base.value, dut.size.value = 0, 0, BASE, len(self.image)
-        harness.drive(dut, "table", embedding_layout(), {"vocabulary": parsed.vocabulary, "positions": parsed.positions,
-                                                       "width": parsed.width, "table_offset": 64})
+        dut.abort.value, dut.loading.value, dut.base.value, dut.size.value = (
+            0,
+            0,
+            BASE,
+            len(self.image),
+        )
+        harness.drive(
+            dut,
+            "table",
+            embedding_layout(),
+            {
+                "vocabulary": parsed.vocabulary,
+                "positions": parsed.positions,
+                "width": parsed.width,
+                "table_offset": 64,
+            },
+        )
         self.shifts = SHIFTS[shifts]
         for name, shift in zip(("word", "position", "segment"), self.shifts, strict=True):
             harness.drive(dut, f"{name}_shift", signed(6), shift)
@@ -78,26 +96,44 @@ class Bench:
         word, position, segment = (torch.tensor(table) for table in self.tables)
         t, s, p, _ = (torch.tensor(column) for column in zip(*tokens, strict=True))
         saturations = Saturations()
-        values = embedding_sum(word[t], position[p], segment[s], self.shifts, self.config.format, saturations).tolist()
-        return [{"row": row, "feature": j, "value": value, "last": int(j == self.width - 1)}
-                for (_, _, _, row), line in zip(tokens, values, strict=True) for j, value in enumerate(line)], saturations.count
+        values = embedding_sum(
+            word[t], position[p], segment[s], self.shifts, self.config.format, saturations
+        ).tolist()
+        return [
+            {"row": row, "feature": j, "value": value, "last": int(j == self.width - 1)}
+            for (_, _, _, row), line in zip(tokens, values, strict=True)
+            for j, value in enumerate(line)
+        ], saturations.count
 
     def send(self, tokens):
-        self.source.send([{"token": token | segment << 31, "position": position, "row": row} for token, segment, position, row in tokens])
+        self.source.send(
+            [
+                {"token": token | segment << 31, "position": position, "row": row}
+                for token, segment, position, row in tokens
+            ]
+        )
 
     async def good(self, tokens):
         self.send(tokens)
         want, saturations = self.expected(tokens)
         before = self.clamped
-        harness.assert_same("done", await self.done.receive(len(tokens)), [{"row": row, "status": 0} for _, _, _, row in tokens])
+        harness.assert_same(
+            "done",
+            await self.done.receive(len(tokens)),
+            [{"row": row, "status": 0} for _, _, _, row in tokens],
+        )
         harness.assert_same("features", self.features, want)
         self.features.clear()
-        assert self.clamped - before == saturations, f"saturated {self.clamped - before} times, want {saturations}"
+        assert self.clamped - before == saturations, (
+            f"saturated {self.clamped - before} times, want {saturations}"
+        )
 
     async def bad(self, token, status, late=False):
         """A token that must fail with `status`; only with its third row, `late`, it may have given features."""
         self.send([token])
-        harness.assert_same("done", await self.done.receive(1), [{"row": token[3], "status": status}])
+        harness.assert_same(
+            "done", await self.done.receive(1), [{"row": token[3], "status": status}]
+        )
         assert late or not self.features
         self.features.clear()
 
@@ -112,8 +148,15 @@ class Bench:
 def some(count, seed=2):
     generator = random.Random(seed)
     corners = [(0, 0, 0, 0), (WORDS - 1, 1, POSITIONS - 1, 65535)]
-    return corners + [(generator.randrange(WORDS), generator.randrange(2), generator.randrange(POSITIONS), generator.randrange(100))
-                      for _ in range(count)]
+    return corners + [
+        (
+            generator.randrange(WORDS),
+            generator.randrange(2),
+            generator.randrange(POSITIONS),
+            generator.randrange(100),
+        )
+        for _ in range(count)
+    ]
 
 
 @cocotb.test()
@@ -155,17 +198,30 @@ async def damaged(dut, stall):
     def put(image, entry, value):
         struct.pack_into("<I", image, entry, value)
 
-    changes = [lambda image, entry, start: put(image, entry, start + 2), lambda image, entry, start: put(image, entry, 0xFFFFFFFC),
-               lambda image, entry, start: put(image, entry, 0), lambda image, entry, start: put(image, entry + 4, start),
-               lambda image, entry, start: put(image, entry + 4, start - 4), lambda image, entry, start: put(image, entry + 4, 0x80000000),
-               lambda image, entry, start: image.__setitem__(slice(start, start + 2), b"\xff\xff")]
-    for row, token in ((5, (5, 0, 3, 1)), (WORDS + 3, (5, 0, 3, 2)), (WORDS + POSITIONS + 1, (5, 1, 3, 3))):
+    changes = [
+        lambda image, entry, start: put(image, entry, start + 2),
+        lambda image, entry, start: put(image, entry, 0xFFFFFFFC),
+        lambda image, entry, start: put(image, entry, 0),
+        lambda image, entry, start: put(image, entry + 4, start),
+        lambda image, entry, start: put(image, entry + 4, start - 4),
+        lambda image, entry, start: put(image, entry + 4, 0x80000000),
+        lambda image, entry, start: image.__setitem__(slice(start, start + 2), b"\xff\xff"),
+    ]
+    for row, token in (
+        (5, (5, 0, 3, 1)),
+        (WORDS + 3, (5, 0, 3, 2)),
+        (WORDS + POSITIONS + 1, (5, 1, 3, 3)),
+    ):
         length = parsed.offsets[row + 1] - parsed.offsets[row]
         if "embedding_check" in tb.config.units:
-            used = len(tb.image[parsed.offsets[row]:parsed.offsets[row + 1]].rstrip(b"\0")) or 1
+            used = len(tb.image[parsed.offsets[row] : parsed.offsets[row + 1]].rstrip(b"\0")) or 1
             bits = [generator.randrange(8 * used) for _ in range(6)]
-            changes += [lambda image, entry, start, bit=bit: image.__setitem__(start + bit // 8, image[start + bit // 8] ^ 1 << bit % 8)
-                        for bit in bits]
+            changes += [
+                lambda image, entry, start, bit=bit: image.__setitem__(
+                    start + bit // 8, image[start + bit // 8] ^ 1 << bit % 8
+                )
+                for bit in bits
+            ]
         for change in changes[:6] if length > 40 else changes:
             tb.patch(row, change)
             if bytes(tb.memory.data) != tb.image:
@@ -196,20 +252,37 @@ async def bad_among_good(dut):
     """Tokens that follow each other closely: each has its own status, and what fails leaves the others whole."""
     tb = Bench(dut)
     await tb.start()
-    parsed, tokens = parse_embedding(tb.image), [(3, 0, 0, 0), (5, 1, 1, 1), (WORDS, 0, 2, 2), (6, 0, 3, 3), (5, 0, 4, 4), (7, 1, 5, 5)]
+    parsed, tokens = (
+        parse_embedding(tb.image),
+        [(3, 0, 0, 0), (5, 1, 1, 1), (WORDS, 0, 2, 2), (6, 0, 3, 3), (5, 0, 4, 4), (7, 1, 5, 5)],
+    )
     image = bytearray(tb.image)
     struct.pack_into("<I", image, 64 + 4 * 5, parsed.offsets[5] + 2)
     tb.memory.load(BASE, image)
     tb.send(tokens)
     status = [0, Error.SENTENCE_CHECK, Error.SENTENCE_TOKEN, 0, Error.SENTENCE_CHECK, 0]
-    harness.assert_same("done", await tb.done.receive(len(tokens)), [{"row": row, "status": int(code)} for row, code in enumerate(status)])
-    harness.assert_same("features", tb.features, tb.expected([token for token, code in zip(tokens, status, strict=True) if not code])[0])
+    harness.assert_same(
+        "done",
+        await tb.done.receive(len(tokens)),
+        [{"row": row, "status": int(code)} for row, code in enumerate(status)],
+    )
+    harness.assert_same(
+        "features",
+        tb.features,
+        tb.expected([token for token, code in zip(tokens, status, strict=True) if not code])[0],
+    )
     tb.features.clear()
     tb.memory.load(BASE, tb.image)
-    tb.memory.faults = {BASE + parsed.offsets[5] - parsed.offsets[5] % tb.config.bus_bytes: AxiResp.SLVERR}
+    tb.memory.faults = {
+        BASE + parsed.offsets[5] - parsed.offsets[5] % tb.config.bus_bytes: AxiResp.SLVERR
+    }
     tb.send(tokens)
     found = [word["status"] for word in await tb.done.receive(len(tokens))]
-    assert found[1] == Error.EMBEDDING_BUS and set(found) <= {0, Error.EMBEDDING_BUS, Error.SENTENCE_TOKEN}, found
+    assert found[1] == Error.EMBEDDING_BUS and set(found) <= {
+        0,
+        Error.EMBEDDING_BUS,
+        Error.SENTENCE_TOKEN,
+    }, found
     tb.memory.faults = {}
     tb.features.clear()
     await tb.good(some(2))
@@ -242,14 +315,20 @@ async def loading(dut):
     step = tb.config.bus_bytes
     tb.requests.send([{"address": BASE, "words": 64 // step, "base": BASE, "size": len(tb.image)}])
     words = await tb.loaded.receive(64 // step)
-    assert b"".join(word["data"].to_bytes(step, "little") for word in words) == tb.image[:64] and words[-1]["last"]
+    assert (
+        b"".join(word["data"].to_bytes(step, "little") for word in words) == tb.image[:64]
+        and words[-1]["last"]
+    )
     dut.loading.value = 0
     await tb.good(some(1))
 
 
 CONFIGS = {
-    "32": harness.small(embedding=32), "128": harness.small(embedding=32, bus_bits=128), "256": harness.small(embedding=32, bus_bits=256),
-    "int8": harness.small(embedding=32, format=INT8), "wide": harness.small(embedding=32, bus_bits=64, format=NumberFormat(8, 4)),
+    "32": harness.small(embedding=32),
+    "128": harness.small(embedding=32, bus_bits=128),
+    "256": harness.small(embedding=32, bus_bits=256),
+    "int8": harness.small(embedding=32, format=INT8),
+    "wide": harness.small(embedding=32, bus_bits=64, format=NumberFormat(8, 4)),
     "unchecked": harness.small(embedding=32, units=frozenset()),
 }
 
@@ -257,5 +336,16 @@ CONFIGS = {
 @pytest.mark.parametrize("name", CONFIGS)
 def test_embedding(name):
     config = CONFIGS[name]
-    only = {"256": "every_row", "int8": "every_row", "wide": "every_row", "unchecked": "damaged"}.get(name)
-    harness.run(Embedder(config), "sim.bench.queue.test_embedding", f"embedding_{name}", config=config, only=only)
+    only = {
+        "256": "every_row",
+        "int8": "every_row",
+        "wide": "every_row",
+        "unchecked": "damaged",
+    }.get(name)
+    harness.run(
+        Embedder(config),
+        "sim.bench.queue.test_embedding",
+        f"embedding_{name}",
+        config=config,
+        only=only,
+    )

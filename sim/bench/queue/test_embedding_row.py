@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 # SPDX-License-Identifier: Apache-2.0
 """hw/queue/embedding_table.py and hw/queue/embedding_row.py: rows of an embedding image, whole and damaged; the reader of the port is Python."""
+
 import random
 import struct
 
@@ -28,9 +29,19 @@ class Rows(wiring.Component):
 
     def __init__(self, config):
         self.fetcher, self.decoder = RowFetcher(config), RowDecoder(config)
-        ports = {name: self.fetcher.signature.members[name] for name in ("base", "size", "table", "i", "o_request", "i_data", "idle")}
-        super().__init__({**ports, **{name: Out(self.decoder.signature.members[name].shape)
-                                      for name in ("code_valid", "feature", "code", "done", "status")}})
+        ports = {
+            name: self.fetcher.signature.members[name]
+            for name in ("base", "size", "table", "i", "o_request", "i_data", "idle")
+        }
+        super().__init__(
+            {
+                **ports,
+                **{
+                    name: Out(self.decoder.signature.members[name].shape)
+                    for name in ("code_valid", "feature", "code", "done", "status")
+                },
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -39,9 +50,17 @@ class Rows(wiring.Component):
             wiring.connect(m, getattr(fetcher, name), wiring.flipped(getattr(self, name)))
         wiring.connect(m, fetcher.o, decoder.i)
         wiring.connect(m, fetcher.o_row, decoder.i_row)
-        m.d.comb += [getattr(fetcher, name).eq(getattr(self, name)) for name in ("base", "size", "table")]
-        m.d.comb += [getattr(self, name).eq(getattr(decoder, name)) for name in ("code_valid", "feature", "code", "done", "status")]
-        m.d.comb += [self.idle.eq(fetcher.idle), decoder.width.eq(self.table.width)]
+        m.d.comb += [
+            getattr(fetcher, name).eq(getattr(self, name)) for name in ("base", "size", "table")
+        ]
+        m.d.comb += [
+            getattr(self, name).eq(getattr(decoder, name))
+            for name in ("code_valid", "feature", "code", "done", "status")
+        ]
+        m.d.comb += [
+            self.idle.eq(fetcher.idle),
+            decoder.width.eq(self.table.width),
+        ]
         return m
 
 
@@ -49,7 +68,14 @@ class Port:
     """Plays the reader: the bus words of the requests one after the other, each request `latency` cycles after it was taken."""
 
     def __init__(self, dut, config, pause, latency=0):
-        self.dut, self.config, self.memory, self.queue, self.requests, self.latency = dut, config, b"", [], [], latency
+        self.dut, self.config, self.memory, self.queue, self.requests, self.latency = (
+            dut,
+            config,
+            b"",
+            [],
+            [],
+            latency,
+        )
         self.idle, self.stall = harness.pauses(pause)
         self.cycle = 0
         cocotb.start_soon(self._run())
@@ -60,8 +86,15 @@ class Port:
         step = self.config.bus_bytes
         for i in range(one["words"]):
             at = one["address"] + i * step - BASE
-            word = int.from_bytes(self.memory[at:at + step], "little")
-            self.queue.append((harness.pack(bus_word(self.config), {"data": word, "last": int(i == one["words"] - 1)}), self.cycle + self.latency))
+            word = int.from_bytes(self.memory[at : at + step], "little")
+            self.queue.append(
+                (
+                    harness.pack(
+                        bus_word(self.config), {"data": word, "last": int(i == one["words"] - 1)}
+                    ),
+                    self.cycle + self.latency,
+                )
+            )
 
     async def _run(self):
         dut, offered = self.dut, False
@@ -73,7 +106,12 @@ class Port:
                 offered = False
             if dut.o_request__ready.value == 1 and dut.o_request__valid.value == 1:
                 self._take()
-            if self.queue and not offered and self.queue[0][1] <= self.cycle and not (self.idle and next(self.idle)):
+            if (
+                self.queue
+                and not offered
+                and self.queue[0][1] <= self.cycle
+                and not (self.idle and next(self.idle))
+            ):
                 offered = True
                 dut.i_data__payload.value = self.queue[0][0]
             dut.i_data__valid.value = int(offered)
@@ -84,8 +122,16 @@ class Bench:
     def __init__(self, dut, pause, latency=0):
         self.dut, self.config, generator = dut, harness.config(), random.Random(16)
         block, width = Rows(self.config), self.config.embedding
-        tables = [[[generator.getrandbits(8) if generator.random() < density else 0 for _ in range(width)]
-                   for density in (0, 1, 0.5, 0.1, 0.9, 0.3, 0.5, 1, 0)[:rows]] for rows in (WORDS, POSITIONS, 2)]
+        tables = [
+            [
+                [
+                    generator.getrandbits(8) if generator.random() < density else 0
+                    for _ in range(width)
+                ]
+                for density in (0, 1, 0.5, 0.1, 0.9, 0.3, 0.5, 1, 0)[:rows]
+            ]
+            for rows in (WORDS, POSITIONS, 2)
+        ]
         self.codes, self.image = sum(tables, []), build_embedding(*tables)
         self.parsed = parse_embedding(self.image)
         quiet(dut, block)
@@ -95,7 +141,17 @@ class Bench:
         self.values = pulses(dut, "code_valid", "code", block.code.shape())
         self.ends = pulses(dut, "done", "status", block.status.shape())
         dut.base.value, dut.size.value = BASE, len(self.image)
-        harness.drive(dut, "table", embedding_layout(), {"vocabulary": WORDS, "positions": POSITIONS, "width": width, "table_offset": HEADER_BYTES})
+        harness.drive(
+            dut,
+            "table",
+            embedding_layout(),
+            {
+                "vocabulary": WORDS,
+                "positions": POSITIONS,
+                "width": width,
+                "table_offset": HEADER_BYTES,
+            },
+        )
 
     async def read(self, numbers, image=None):
         """The statuses of some rows, whose features are in `features` and `values`."""
@@ -112,8 +168,12 @@ class Bench:
     async def good(self, *numbers):
         assert await self.read(numbers) == [0] * len(numbers)
         width = self.config.embedding
-        harness.assert_same(f"features of {numbers}", self.features, len(numbers) * list(range(width)))
-        harness.assert_same(f"codes of {numbers}", self.values, sum((self.codes[number] for number in numbers), []))
+        harness.assert_same(
+            f"features of {numbers}", self.features, len(numbers) * list(range(width))
+        )
+        harness.assert_same(
+            f"codes of {numbers}", self.values, sum((self.codes[number] for number in numbers), [])
+        )
 
 
 @cocotb.test()
@@ -124,7 +184,10 @@ async def rows(dut, pause):
     await test.good(*range(len(test.codes)))
     await test.good(3)
     step = test.config.bus_bytes
-    assert all(one["address"] % step == 0 and (one["base"], one["size"]) == (BASE, len(test.image)) for one in test.port.requests)
+    assert all(
+        one["address"] % step == 0 and (one["base"], one["size"]) == (BASE, len(test.image))
+        for one in test.port.requests
+    )
 
 
 @cocotb.test()
@@ -136,7 +199,9 @@ async def latency(dut):
     await test.good(*[1] * 12)
     begin = test.port.cycle
     await test.good(*[1] * 12)
-    assert test.port.cycle - begin < 3 * 60 + 12 * (width + width // 8 + 12), test.port.cycle - begin
+    assert test.port.cycle - begin < 3 * 60 + 12 * (width + width // 8 + 12), (
+        test.port.cycle - begin
+    )
 
 
 @cocotb.test()
@@ -146,29 +211,51 @@ async def damaged(dut, pause):
     test = Bench(dut, pause)
     await harness.start(dut, 40_000)
     number = 4
-    entry, (start, end) = HEADER_BYTES + 4 * number, test.parsed.offsets[number:number + 2]
+    entry, (start, end) = HEADER_BYTES + 4 * number, test.parsed.offsets[number : number + 2]
     changes = [(entry, value) for value in (start + 2, end, end + 4, 0, 0xFFFFFFFC)]
-    changes += [(entry + 4, value) for value in (start, start - 4, end - 4, 0x80000000, len(test.image) + 4)]
+    changes += [
+        (entry + 4, value) for value in (start, start - 4, end - 4, 0x80000000, len(test.image) + 4)
+    ]
     for at, value in changes:
         image = bytearray(test.image)
         struct.pack_into("<I", image, at, value)
-        assert await test.read([1, number, 7], bytes(image)) == [0, Error.SENTENCE_CHECK, 0], f"{value:#x} at {at}"
-        assert test.values[:len(test.codes[1])] == test.codes[1] and test.values[-len(test.codes[7]):] == test.codes[7]
+        assert await test.read([1, number, 7], bytes(image)) == [0, Error.SENTENCE_CHECK, 0], (
+            f"{value:#x} at {at}"
+        )
+        assert (
+            test.values[: len(test.codes[1])] == test.codes[1]
+            and test.values[-len(test.codes[7]) :] == test.codes[7]
+        )
     image, last, size = bytearray(test.image), len(test.codes) - 1, len(test.image)
     struct.pack_into("<2I", image, HEADER_BYTES + 4 * last, size - 4, size + 4)
     test.port.requests.clear()
     assert await test.read([last], bytes(image)) == [Error.SENTENCE_CHECK]
-    assert all(one["address"] + one["words"] * test.config.bus_bytes <= BASE + size for one in test.port.requests), "beyond the image"
+    assert all(
+        one["address"] + one["words"] * test.config.bus_bytes <= BASE + size
+        for one in test.port.requests
+    ), "beyond the image"
     present = "embedding_check" in test.config.units
-    for at in (start + 2, start + 5):   # codes
+    for at in (start + 2, start + 5):  # codes
         image = bytearray(test.image)
         image[at] ^= 0x41
-        assert await test.read([number, 7], bytes(image)) == [Error.SENTENCE_CHECK if present else 0, 0]
+        assert await test.read([number, 7], bytes(image)) == [
+            Error.SENTENCE_CHECK if present else 0,
+            0,
+        ]
 
 
-CONFIGS = {"32": harness.small(embedding=32), "128": harness.small(embedding=18, bus_bits=128), "unchecked": harness.small(bus_bits=64, units=())}
+CONFIGS = {
+    "32": harness.small(embedding=32),
+    "128": harness.small(embedding=18, bus_bits=128),
+    "unchecked": harness.small(bus_bits=64, units=()),
+}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_embedding_row(name):
-    harness.run(Rows(CONFIGS[name]), "sim.bench.queue.test_embedding_row", f"embedding_row_{name}", config=CONFIGS[name])
+    harness.run(
+        Rows(CONFIGS[name]),
+        "sim.bench.queue.test_embedding_row",
+        f"embedding_row_{name}",
+        config=CONFIGS[name],
+    )

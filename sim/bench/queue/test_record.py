@@ -16,8 +16,11 @@ from sim.bench.players import Record
 
 def random_field(config, generator):
     field = generator.choice([Field.WORD, Field.LOGIT, Field.ENTROPY, Field.TOKENS, Field.DROPPED])
-    number = {Field.WORD: generator.choice([0, 2, 4, 6]), Field.LOGIT: generator.randrange(config.classes),
-              Field.DROPPED: generator.randrange(config.positions)}.get(field, generator.randrange(config.layers))
+    number = {
+        Field.WORD: generator.choice([0, 2, 4, 6]),
+        Field.LOGIT: generator.randrange(config.classes),
+        Field.DROPPED: generator.randrange(config.positions),
+    }.get(field, generator.randrange(config.layers))
     return field, number, generator.getrandbits(32)
 
 
@@ -96,9 +99,18 @@ async def counts(dut, pause):
     assert driver.sink.empty()
 
 
-CONFIGS = [harness.small(), harness.small(tokens=3, slots=1, positions=15), harness.small(slots=8, layers=12)]
+CONFIGS = [
+    harness.small(),
+    harness.small(tokens=3, slots=1, positions=15),
+    harness.small(slots=8, layers=12),
+]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.tokens}_{config.slots}")
 def test_exit(config):
-    harness.run(RecordMemory(config), "sim.bench.queue.test_record", f"record_{config.tokens}_{config.slots}", config=config)
+    harness.run(
+        RecordMemory(config),
+        "sim.bench.queue.test_record",
+        f"record_{config.tokens}_{config.slots}",
+        config=config,
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """hw/queue/results.py against the result record of docs/design.md: events of sentences that overlap, records written; the writer is Python."""
+
 import random
 
 import cocotb
@@ -22,8 +23,15 @@ FAILURES = [error for error in Error if error.is_sentence]
 
 def block_of(config):
     admission, exiting = Admission(config), Exit(config)
-    return Results(config, *(stream.payload.shape() for stream in (admission.o_begin, admission.o_finish, exiting.o_finish)),
-                   exiting.logit.shape(), exiting.verdict.shape())
+    return Results(
+        config,
+        *(
+            stream.payload.shape()
+            for stream in (admission.o_begin, admission.o_finish, exiting.o_finish)
+        ),
+        exiting.logit.shape(),
+        exiting.verdict.shape(),
+    )
 
 
 class Bench:
@@ -35,10 +43,20 @@ class Bench:
         (_, stall), (idle, hold) = harness.pauses(pause), harness.pauses(pause, seed=5)
         quiet(dut, self.block)
         self.begins = harness.Source(dut, "begin", self.block.begin.payload.shape(), idle)
-        self.ends = {name: harness.Source(dut, name, getattr(self.block, name).payload.shape()) for name in ("failure", "success")}
+        self.ends = {
+            name: harness.Source(dut, name, getattr(self.block, name).payload.shape())
+            for name in ("failure", "success")
+        }
         self.requests = harness.Sink(dut, "o_request", request(), stall)
         self.words = harness.Sink(dut, "o_data", unsigned(32), hold)
-        self.records, self.sentences, self.started, self.cycle, self.written, self.passes = {}, {}, {}, 0, 0, 0
+        self.records, self.sentences, self.started, self.cycle, self.written, self.passes = (
+            {},
+            {},
+            {},
+            0,
+            0,
+            0,
+        )
         self.predicted = [0] * self.config.slots
         dut.base.value, dut.size.value = BASE, SIZE
         cocotb.start_soon(self._clock())
@@ -57,7 +75,9 @@ class Bench:
         self.records[slot], self.sentences[slot] = Record(self.config, tag), sentence
         self.records[slot].words[2] = count << 16
         self.records[slot].words[5] = -self.passes
-        self.begins.send([{"slot": slot, "sentence": sentence, "tag": tag, "deadline": 5, "count": count}])
+        self.begins.send(
+            [{"slot": slot, "sentence": sentence, "tag": tag, "deadline": 5, "count": count}]
+        )
         await self.begins.wait()
         self.started[slot] = self.cycle
 
@@ -66,11 +86,22 @@ class Bench:
         config, generator = self.config, self.generator
         name = generator.choice(["tokens", "dropped", "logit", "verdict"])
         layer, value = generator.randrange(config.layers), generator.randrange(-32768, 32768)
-        number = {"dropped": generator.randrange(config.positions), "logit": generator.randrange(config.classes)}.get(name, layer)
-        payload = {"tokens": {"layer": layer, "entering": value & 511, "kept": value & 255}, "dropped": {"layer": layer, "position": number},
-                   "logit": {"index": number, "value": value}, "verdict": {"layer": layer, "entropy": value & 0xFFFF, "exits": value & 1}}[name]
-        field, word = {"tokens": (Field.TOKENS, value & 511 | (value & 255) << 16), "dropped": (Field.DROPPED, layer),
-                       "logit": (Field.LOGIT, value % 2**32), "verdict": (Field.ENTROPY, value & 0xFFFF)}[name]
+        number = {
+            "dropped": generator.randrange(config.positions),
+            "logit": generator.randrange(config.classes),
+        }.get(name, layer)
+        payload = {
+            "tokens": {"layer": layer, "entering": value & 511, "kept": value & 255},
+            "dropped": {"layer": layer, "position": number},
+            "logit": {"index": number, "value": value},
+            "verdict": {"layer": layer, "entropy": value & 0xFFFF, "exits": value & 1},
+        }[name]
+        field, word = {
+            "tokens": (Field.TOKENS, value & 511 | (value & 255) << 16),
+            "dropped": (Field.DROPPED, layer),
+            "logit": (Field.LOGIT, value % 2**32),
+            "verdict": (Field.ENTROPY, value & 0xFFFF),
+        }[name]
         harness.drive(self.dut, name, getattr(self.block, name).shape(), {"slot": slot, **payload})
         await pulse(self.dut, f"{name}_valid")
         self.records[slot].write(field, number, word)
@@ -83,13 +114,24 @@ class Bench:
         record.words[2] |= payload.get("label", 0) | payload.get("layer", 0) << 8
         record.words[5] = (record.words[5] + self.passes) % 2**32
         record.words[6] = self.predicted[slot]
-        asked, = await self.requests.receive(1)
+        (asked,) = await self.requests.receive(1)
         end = self.cycle
-        harness.assert_same("request", asked, {"address": BASE + self.sentences[slot] * 4 * size, "words": size, "base": BASE, "size": SIZE})
+        harness.assert_same(
+            "request",
+            asked,
+            {
+                "address": BASE + self.sentences[slot] * 4 * size,
+                "words": size,
+                "base": BASE,
+                "size": SIZE,
+            },
+        )
         got = await self.words.receive(size)
         cycles, got[3] = got[3], 0
         harness.assert_same("record", got, record.read())
-        assert 0 < cycles < end - self.started[slot], f"{cycles} cycles, at most {end - self.started[slot]}"
+        assert 0 < cycles < end - self.started[slot], (
+            f"{cycles} cycles, at most {end - self.started[slot]}"
+        )
         await ClockCycles(dut.clk, 30 if wait else 1)
         assert dut.finished.value == self.written, "counted before it was written"
         assert self.ends[name]._queue, "the stream was taken before the record was written"
@@ -130,9 +172,20 @@ async def overlapping(dut, pause):
             slot = generator.choice(sorted(running))
             running.remove(slot)
             if generator.random() < 0.7:
-                await test.finish(slot, "success", layer=generator.randint(1, config.layers), label=generator.randrange(16))
+                await test.finish(
+                    slot,
+                    "success",
+                    layer=generator.randint(1, config.layers),
+                    label=generator.randrange(16),
+                )
             else:
-                await test.finish(slot, "failure", status=generator.choice(FAILURES), detail=generator.getrandbits(16), wait=True)
+                await test.finish(
+                    slot,
+                    "failure",
+                    status=generator.choice(FAILURES),
+                    detail=generator.getrandbits(16),
+                    wait=True,
+                )
     assert test.requests.empty() and test.words.empty()
     await pulse(dut, "clear")
     await RisingEdge(dut.clk)
@@ -159,7 +212,12 @@ async def time(dut):
         await test.begin(0, number)
         await ClockCycles(dut.clk, 200 + 7 * number)
         if number % 2:
-            harness.drive(dut, "verdict", test.block.verdict.shape(), {"slot": 0, "layer": 1, "entropy": 0x2FFFF, "exits": 1})
+            harness.drive(
+                dut,
+                "verdict",
+                test.block.verdict.shape(),
+                {"slot": 0, "layer": 1, "entropy": 0x2FFFF, "exits": 1},
+            )
             cocotb.start_soon(pulse(dut, "verdict_valid"))
             test.records[0].write(Field.ENTROPY, 1, 0x2FFFF)
         before = test.cycle - test.started[0]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """hw/rows/gather.py: pointers, positions and words of tiles, by row and by [CLS] row, with any number of features."""
+
 import itertools
 import random
 
@@ -19,7 +20,9 @@ def cases(config, generator):
     for features in (config.hidden, 1, config.tokens, config.tokens + 1, 2 * config.tokens - 1):
         for cls in (0, 1):
             for read in (1, 0, 1):
-                tiles = ceil_div(config.slots, config.tokens) if cls else config.rows // config.tokens
+                tiles = (
+                    ceil_div(config.slots, config.tokens) if cls else config.rows // config.tokens
+                )
                 yield generator.randrange(tiles), cls, read, features
 
 
@@ -32,10 +35,16 @@ class Bench:
         self.block, self.blocks = Gather(config), ceil_div(config.hidden, t)
         self.physical = generator.sample(range(config.rows), config.rows)
         self.position = [generator.randrange(1000) for _ in self.physical]
-        self.state = [[generator.randrange(-32768, 32768) for _ in range(t)] for _ in range(config.rows * self.blocks)]
+        self.state = [
+            [generator.randrange(-32768, 32768) for _ in range(t)]
+            for _ in range(config.rows * self.blocks)
+        ]
         self.starts = [generator.randrange(config.rows) for _ in range(config.slots)]
         idle, stall = harness.pauses(pause)
-        self.source, self.sink = harness.Source(dut, "i", self.block.request, idle), harness.Sink(dut, "o", self.block.o.payload.shape(), stall)
+        self.source, self.sink = (
+            harness.Source(dut, "i", self.block.request, idle),
+            harness.Sink(dut, "o", self.block.o.payload.shape(), stall),
+        )
         quiet(dut, self.block)
         RowPositions(dut, row_physical=self.physical, row_position=self.position)
         Words(dut, self.block, "state", lambda address: self.state[address], pause)
@@ -48,16 +57,38 @@ class Bench:
         await self.source.wait()
         await until(dut, "pointed")
         lanes = range(tile * t, tile * t + t)
-        rows = [self.starts[slot] for slot in lanes if slot < self.config.slots] if cls else list(lanes)  # lanes without a slot: anything
-        pointers, positions = (harness.read(dut, name, getattr(self.block, name).shape()) for name in ("pointers", "positions"))
-        harness.assert_same("pointers", pointers[:len(rows)], [self.physical[row] * self.blocks for row in rows])
-        harness.assert_same("positions", positions[:len(rows)], [self.position[row] for row in rows])
+        rows = (
+            [self.starts[slot] for slot in lanes if slot < self.config.slots]
+            if cls
+            else list(lanes)
+        )  # lanes without a slot: anything
+        pointers, positions = (
+            harness.read(dut, name, getattr(self.block, name).shape())
+            for name in ("pointers", "positions")
+        )
+        harness.assert_same(
+            "pointers", pointers[: len(rows)], [self.physical[row] * self.blocks for row in rows]
+        )
+        harness.assert_same(
+            "positions", positions[: len(rows)], [self.position[row] for row in rows]
+        )
         if read:
             got = await self.sink.receive(features)
-            want = [[self.state[self.physical[row] * self.blocks + i // t][i % t] for row in rows] for i in range(features)]
-            harness.assert_same("words", [word["values"][:len(rows)] for word in got], want)
-            harness.assert_same("last", [word["last"] for word in got], [int(i == features - 1) for i in range(features)])
-            harness.assert_same("pointers hold", harness.read(dut, "pointers", self.block.pointers.shape()), pointers)
+            want = [
+                [self.state[self.physical[row] * self.blocks + i // t][i % t] for row in rows]
+                for i in range(features)
+            ]
+            harness.assert_same("words", [word["values"][: len(rows)] for word in got], want)
+            harness.assert_same(
+                "last",
+                [word["last"] for word in got],
+                [int(i == features - 1) for i in range(features)],
+            )
+            harness.assert_same(
+                "pointers hold",
+                harness.read(dut, "pointers", self.block.pointers.shape()),
+                pointers,
+            )
 
 
 @cocotb.test()
@@ -76,7 +107,11 @@ class Written:
 
     def __init__(self, test, cls):
         self.test, self.dut, self.cls, self.shape = test, test.dut, cls, test.block.progress.shape()
-        self.values, self.places, self.early = list(test.state), {}, 0      # places: (tile, word) of an address
+        self.values, self.places, self.early = (
+            list(test.state),
+            {},
+            0,
+        )  # places: (tile, word) of an address
         test.state[:] = [[0] * test.config.tokens for _ in test.state]
         self.dut.follow.value = 1
         for task in (self._write(), self._watch()):
@@ -90,7 +125,12 @@ class Written:
                 address = test.physical[row] * test.blocks + block
                 test.state[address], self.places[address] = self.values[address], (tile, block * t)
             last = int(tile == test.config.rows // t - 1)
-            harness.drive(self.dut, "progress", self.shape, {"tile": tile, "words": block * t + t, "final": 1, "last": last})
+            harness.drive(
+                self.dut,
+                "progress",
+                self.shape,
+                {"tile": tile, "words": block * t + t, "final": 1, "last": last},
+            )
         await ClockCycles(self.dut.clk, 3)
         self.dut.follow.value = 0
         harness.drive(self.dut, "progress", self.shape, {})
@@ -99,9 +139,18 @@ class Written:
         while True:
             await RisingEdge(self.dut.clk)
             if self.dut.state_request__valid.value == 1 and self.dut.follow.value == 1:
-                request = harness.read(self.dut, "state_request__payload", self.test.block.state_request.payload.shape())
-                progress, (tile, word) = harness.read(self.dut, "progress", self.shape), self.places[request["address"]]
-                assert tile < progress["tile"] or (tile == progress["tile"] and word < progress["words"]), "asked for before it is written"
+                request = harness.read(
+                    self.dut,
+                    "state_request__payload",
+                    self.test.block.state_request.payload.shape(),
+                )
+                progress, (tile, word) = (
+                    harness.read(self.dut, "progress", self.shape),
+                    self.places[request["address"]],
+                )
+                assert tile < progress["tile"] or (
+                    tile == progress["tile"] and word < progress["words"]
+                ), "asked for before it is written"
                 assert progress["last"] or not self.cls, "[CLS] rows before the last tile"
                 self.early += 1
 
@@ -113,7 +162,11 @@ async def follow(dut, pause, cls):
     await harness.start(dut)
     written = Written(test, cls)
     await RisingEdge(dut.clk)
-    tiles = ceil_div(test.config.slots, test.config.tokens) if cls else test.config.rows // test.config.tokens
+    tiles = (
+        ceil_div(test.config.slots, test.config.tokens)
+        if cls
+        else test.config.rows // test.config.tokens
+    )
     for tile in range(tiles):
         await test.run(tile, cls, 1, test.config.hidden - 1)
     await test.run(0, cls, 1, test.config.hidden)

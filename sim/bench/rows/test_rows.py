@@ -18,8 +18,13 @@ class Model:
 
     def __init__(self, config):
         self.config, self.rows, self.events, self.slot_events, self.dropped = config, [], [], [], []
-        self.slots = [{"resident": 0, "fresh": 0, "sentence": 0, "layer": 0} for _ in range(config.slots)]
-        self.free, self.taken = list(range(config.physical_rows)), []     # in the order in which they are taken, and appended
+        self.slots = [
+            {"resident": 0, "fresh": 0, "sentence": 0, "layer": 0} for _ in range(config.slots)
+        ]
+        self.free, self.taken = (
+            list(range(config.physical_rows)),
+            [],
+        )  # in the order in which they are taken, and appended
 
     def admit(self, slot, sentence):
         self.slots[slot] = {"resident": 1, "fresh": 1, "sentence": sentence, "layer": 0}
@@ -68,13 +73,21 @@ class Bench:
 
     async def _watch(self):
         ports = Rows(self.config).signature.members
-        changed, slot_changed, dropped = (ports[name].shape for name in ("changed", "slot_changed", "dropped"))
+        changed, slot_changed, dropped = (
+            ports[name].shape for name in ("changed", "slot_changed", "dropped")
+        )
         while True:
             await RisingEdge(self.dut.clk)
             self.cycle += 1
-            if self.dut.rst.value == 0 and (event := harness.read(self.dut, "changed", changed))["valid"]:
+            if (
+                self.dut.rst.value == 0
+                and (event := harness.read(self.dut, "changed", changed))["valid"]
+            ):
                 self.events.append((event["row"], event["slot"], event["position"]))
-            if self.dut.rst.value == 0 and (event := harness.read(self.dut, "slot_changed", slot_changed))["valid"]:
+            if (
+                self.dut.rst.value == 0
+                and (event := harness.read(self.dut, "slot_changed", slot_changed))["valid"]
+            ):
                 self.slot_events.append((event["slot"], event["sentence"], event["layer"]))
             if self.dut.rst.value == 0 and self.dut.dropped.value[0] == 1:
                 event = harness.read(self.dut, "dropped", dropped)
@@ -90,7 +103,7 @@ class Bench:
                 assert row == model.free.pop(0)
                 model.taken.append(row)
                 self.wanted -= 1
-            ready = int(self.wanted > 0 and generator.random() < .6)
+            ready = int(self.wanted > 0 and generator.random() < 0.6)
             dut.o_free__ready.value = ready
 
     async def take(self, count):
@@ -133,8 +146,13 @@ class Bench:
         """Counts, slots, every entry, events; no row is lost or there twice."""
         model, rows = self.model, []
         await FallingEdge(self.dut.clk)
-        assert sorted([*model.free, *model.taken, *(row[0] for row in model.rows)]) == list(range(self.config.physical_rows))
-        assert (int(self.dut.total.value), int(self.dut.free.value)) == (len(model.rows), len(model.free))
+        assert sorted([*model.free, *model.taken, *(row[0] for row in model.rows)]) == list(
+            range(self.config.physical_rows)
+        )
+        assert (int(self.dut.total.value), int(self.dut.free.value)) == (
+            len(model.rows),
+            len(model.free),
+        )
         for row in range(len(model.rows)):
             harness.drive(self.dut, "read_row", index(self.config.rows), row)
             await RisingEdge(self.dut.clk)
@@ -145,7 +163,12 @@ class Bench:
         for number, slot in enumerate(slots):
             mine = [i for i, row in enumerate(model.rows) if row[1] == number]
             start, count = slot.pop("start"), slot.pop("count")
-            assert count == len(mine) and (not mine or start == mine[0]), (number, start, count, mine)
+            assert count == len(mine) and (not mine or start == mine[0]), (
+                number,
+                start,
+                count,
+                mine,
+            )
         harness.assert_same("slots", slots, model.slots)
         harness.assert_same("events", self.events, model.events)
         harness.assert_same("slot_events", self.slot_events, model.slot_events)
@@ -167,7 +190,9 @@ async def fill(config, table, generator):
     model = table.model
     for slot in range(config.slots):
         length = generator.choice([1, 2, config.positions, generator.randint(1, config.positions)])
-        if model.slots[slot]["resident"] or length > min(config.rows - len(model.rows), len(model.free) + len(model.taken)):
+        if model.slots[slot]["resident"] or length > min(
+            config.rows - len(model.rows), len(model.free) + len(model.taken)
+        ):
             continue
         sentence = generator.getrandbits(32)
         assert await table.command(Command.ADMIT, slot=slot, sentence=sentence) == 1
@@ -201,14 +226,17 @@ async def table(dut, pause):
         model.settle()
         await fill(config, table, generator)
         await table.check()
-        keep = [generator.random() < (0, 1, .5, .9)[step % 4] for _ in model.rows]
+        keep = [generator.random() < (0, 1, 0.5, 0.9)[step % 4] for _ in model.rows]
         beside = step % 3 == 2
         if not beside:
             await table.write_keep(keep)
-        mask, release = generator.getrandbits(config.slots), generator.getrandbits(config.slots) & generator.getrandbits(config.slots)
+        mask, release = (
+            generator.getrandbits(config.slots),
+            generator.getrandbits(config.slots) & generator.getrandbits(config.slots),
+        )
         await compact(table, generator, keep if beside else None, mask=mask, release=release)
         for number, slot in enumerate(model.slots):
-            if slot["layer"] < config.layers and generator.random() < .6:
+            if slot["layer"] < config.layers and generator.random() < 0.6:
                 assert await table.command(Command.ADVANCE, slot=number) == 1
                 model.advance(number)
         await table.check()
@@ -221,12 +249,14 @@ async def full(dut):
     config, table, generator = await begin(dut, "none")
     model, commands = table.model, []
     await table.take(config.physical_rows)
-    for i, row in enumerate(model.taken[:config.rows]):
+    for i, row in enumerate(model.taken[: config.rows]):
         slot, position = i * config.slots // config.rows, i % config.positions
         if not model.slots[slot]["resident"]:
             commands.append({"command": Command.ADMIT.value, "slot": slot, "sentence": 7})
             model.admit(slot, 7)
-        commands.append({"command": Command.APPEND.value, "slot": slot, "position": position, "physical": row})
+        commands.append(
+            {"command": Command.APPEND.value, "slot": slot, "position": position, "physical": row}
+        )
         model.append(slot, position)
     first = table.cycle
     table.source.send(commands)
@@ -243,4 +273,9 @@ CONFIGS = [harness.small(), harness.small(tokens=3, slots=1), harness.small(slot
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.tokens}_{config.slots}")
 def test_rows(config):
-    harness.run(Rows(config), "sim.bench.rows.test_rows", f"rows_{config.tokens}_{config.slots}", config=config)
+    harness.run(
+        Rows(config),
+        "sim.bench.rows.test_rows",
+        f"rows_{config.tokens}_{config.slots}",
+        config=config,
+    )

@@ -16,10 +16,23 @@ from sim.bench import harness
 
 def tiles(config, slots, mask):
     """What the iterator says."""
-    live = {row for i, slot in enumerate(slots) if mask >> i & 1 for row in range(slot["start"], slot["start"] + slot["count"])}
+    live = {
+        row
+        for i, slot in enumerate(slots)
+        if mask >> i & 1
+        for row in range(slot["start"], slot["start"] + slot["count"])
+    }
     found = sorted({row // config.tokens for row in live})
-    return [{"tile": tile, "live": sum(1 << lane for lane in range(config.tokens) if tile * config.tokens + lane in live),
-             "last": int(tile == found[-1])} for tile in found]
+    return [
+        {
+            "tile": tile,
+            "live": sum(
+                1 << lane for lane in range(config.tokens) if tile * config.tokens + lane in live
+            ),
+            "last": int(tile == found[-1]),
+        }
+        for tile in found
+    ]
 
 
 @cocotb.test()
@@ -37,12 +50,19 @@ async def iterator(dut, pause):
     for _ in range(20):
         slots, start = [], 0
         for _ in range(config.slots):
-            count = min(generator.choice([0, 1, config.tokens, generator.randint(0, config.positions)]), config.rows - start)
+            count = min(
+                generator.choice([0, 1, config.tokens, generator.randint(0, config.positions)]),
+                config.rows - start,
+            )
             slots.append({"start": min(start, config.rows - 1), "count": count})
             start += count
         generator.shuffle(slots)
         harness.drive(dut, "slots", layout, slots)
-        masks = [(1 << config.slots) - 1, 0, *(generator.getrandbits(config.slots) for _ in range(3))]
+        masks = [
+            (1 << config.slots) - 1,
+            0,
+            *(generator.getrandbits(config.slots) for _ in range(3)),
+        ]
         source.send(masks)
         want = [tile for mask in masks for tile in tiles(config, slots, mask)]
         harness.assert_same("tiles", await sink.receive(len(want)), want)
@@ -56,9 +76,14 @@ async def iterator(dut, pause):
 async def iterator_speed(dut):
     """One tile per cycle, two cycles after the mask."""
     config = harness.config()
-    source, sink = harness.Source(dut, "i", config.slots), harness.Sink(dut, "o", tile_layout(config))
+    source, sink = (
+        harness.Source(dut, "i", config.slots),
+        harness.Sink(dut, "o", tile_layout(config)),
+    )
     layout = data.ArrayLayout(slot_layout(config), config.slots)
-    harness.drive(dut, "slots", layout, [{"start": 0, "count": config.positions}] + [{}] * (config.slots - 1))
+    harness.drive(
+        dut, "slots", layout, [{"start": 0, "count": config.positions}] + [{}] * (config.slots - 1)
+    )
     await harness.start(dut)
     source.send([1])
     await source.wait()
@@ -82,4 +107,9 @@ CONFIGS = [harness.small(), harness.small(tokens=3, slots=1), harness.small(slot
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.tokens}_{config.slots}")
 def test_tiles(config):
-    harness.run(TileIterator(config), "sim.bench.rows.test_tiles", f"tiles_{config.tokens}_{config.slots}", config=config)
+    harness.run(
+        TileIterator(config),
+        "sim.bench.rows.test_tiles",
+        f"tiles_{config.tokens}_{config.slots}",
+        config=config,
+    )
