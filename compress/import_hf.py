@@ -279,7 +279,10 @@ def _compare_golden(checkpoint, inputs, fmt):
         network = quantize(checkpoint, fmt)
     except ValueError as error:
         raise AlbertError(f"Model cannot be quantised to {fmt}: {error}") from error
-    reference, worst, same, saturations = Reference(checkpoint), 0.0, 0, 0
+    reference = Reference(checkpoint)
+    worst = 0.0
+    same = 0
+    saturations = 0
     inputs = inputs[:: -(-len(inputs) // CHECKED)]
     for one in inputs:
         golden, plain = run(network, *one), reference.run(*one)

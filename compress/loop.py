@@ -76,7 +76,10 @@ class Loop:
     """
 
     def __init__(self, stage, examples, path, seed=0):
-        self.stage, self.examples, self.path, self.seed = stage, examples, Path(path), seed
+        self.stage = stage
+        self.examples = examples
+        self.path = Path(path)
+        self.seed = seed
         self.step, self.recent, self.limit = 0, None, None
         per_epoch = -(-len(examples) // stage.batch)
         self.per_epoch, self.total = per_epoch, max(1, round(per_epoch * stage.epochs))
@@ -103,7 +106,9 @@ class Loop:
             return
         state = torch.load(self.path)
         s = self.stage
-        self.step, self.recent, s.network.masks = state["step"], state["recent"], state["masks"]
+        self.step = state["step"]
+        self.recent = state["recent"]
+        s.network.masks = state["masks"]
         s.network.load_state_dict(state["network"])
         for optimiser, saved in zip(s.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)

@@ -75,7 +75,9 @@ class Training:
     """The files of one run and the networks that its stages make."""
 
     def __init__(self, task, data_dir, out_dir, config, recipe, log=print):
-        self.task, self.data_dir, self.out_dir = task, Path(data_dir), Path(out_dir)
+        self.task = task
+        self.data_dir = Path(data_dir)
+        self.out_dir = Path(out_dir)
         self.recipe, self.log = recipe, log
         self.work = self.out_dir / "work"
         self.work.mkdir(parents=True, exist_ok=True)
@@ -150,7 +152,9 @@ class Training:
 
     def pieces(self):
         """The related texts cut into pieces that fit, each with its text's label."""
-        size, sequences, labels = self.config.positions - 2, [], []
+        size = self.config.positions - 2
+        sequences = []
+        labels = []
         for ids, label in zip(*self.related_ids(), strict=True):
             for start in range(0, len(ids), size):
                 part = ids[start : start + size]

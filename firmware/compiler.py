@@ -94,10 +94,14 @@ class _Compiler:
     """One compilation: the instructions so far, with their symbols and weight streams."""
 
     def __init__(self, network, hardware, early_exit):
-        self.network, self.hardware, self.early_exit = network, hardware, early_exit
+        self.network = network
+        self.hardware = hardware
+        self.early_exit = early_exit
         self.model = network.model
         self.attention = len(network.live_heads) * self.model.head  # features of all live heads
-        self.instructions, self.symbols, self.columns = [], [], {}
+        self.instructions = []
+        self.symbols = []
+        self.columns = {}
         self.streams = {}  # pc -> bytes
         self._order_values()
 
@@ -247,7 +251,9 @@ class _Compiler:
     # The program, in its order.
 
     def embed(self):
-        e, h, tables = self.model.embedding, self.model.hidden, self.network.tables
+        e = self.model.embedding
+        h = self.model.hidden
+        tables = self.network.tables
         self.emit(
             "ADMIT",
             Symbol("embed_sum", self.network.frac["embed_sum"]),
@@ -327,7 +333,9 @@ class _Compiler:
         self.instructions[group]["target"] = loop + 1
 
     def attend(self):
-        network, a, h = self.network, self.attention, self.model.hidden
+        network = self.network
+        a = self.attention
+        h = self.model.hidden
         context = self.hardware.tiles * a
         everything = {"select": Select.ALL, "source": Source.STATE}
         self.linear(

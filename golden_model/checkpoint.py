@@ -23,7 +23,9 @@ def _norm(name, size):
 
 def tensor_shapes(model):
     """Shape of every tensor of a checkpoint, by name."""
-    e, h, ff = model.embedding, model.hidden, model.feed_forward
+    e = model.embedding
+    h = model.hidden
+    ff = model.feed_forward
     shapes = {
         "embedding.word": (model.vocabulary, e),
         "embedding.position": (model.positions, e),

@@ -76,7 +76,9 @@ class _Quantizer:
         for name in RANGES:
             if name not in checkpoint.ranges:
                 raise ValueError(f"Checkpoint must have a range of {name}, it is missing")
-        self.checkpoint, self.fmt, self.model = checkpoint, fmt, checkpoint.model
+        self.checkpoint = checkpoint
+        self.fmt = fmt
+        self.model = checkpoint.model
         self.weights = {name: checkpoint[name].double() for name in checkpoint.tensors}
         for part in ("weight", "bias"):
             self.weights[f"attention.query.{part}"] /= math.sqrt(self.model.head)

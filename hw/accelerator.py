@@ -39,7 +39,8 @@ class Accelerator(wiring.Component):
     """
 
     def __init__(self, config, *, trace=False):
-        self.config, self.trace = config, trace
+        self.config = config
+        self.trace = trace
         self.core = Core(config)
         members = axi.flat("s_axil", axi.lite(ADDRESS_BITS).flip()) | axi.flat(
             "m_axi", axi.master(config.bus_bits)
@@ -62,8 +63,12 @@ class Accelerator(wiring.Component):
         m.submodules.writer = self.writer = Writer(config)
         self.reset = Signal()
         m.submodules.core = ResetInserter(self.reset)(self.core)
-        self.loading, self.running, self.failed, self.done = Signal(), Signal(), Signal(), Signal()
-        self.error, self.error_pc = Signal(8), Signal(16)
+        self.loading = Signal()
+        self.running = Signal()
+        self.failed = Signal()
+        self.done = Signal()
+        self.error = Signal(8)
+        self.error_pc = Signal(16)
         axi.attach(m, self, "s_axil", self.registers.bus)
         axi.attach(m, self, "m_axi", self.reader.bus)
         axi.attach(m, self, "m_axi", self.writer.bus)
@@ -78,7 +83,9 @@ class Accelerator(wiring.Component):
 
     def _settings(self, m):
         """Registers to the loader and the core; a slot limit of nothing or too much is what the hardware has."""
-        registers, queue, loader = self.registers, self.core.queue, self.loader
+        registers = self.registers
+        queue = self.core.queue
+        loader = self.loader
         for name in (
             "image_base",
             "image_size",
@@ -109,9 +116,12 @@ class Accelerator(wiring.Component):
         ]
 
     def _control(self, m):
-        registers, loader, core = self.registers, self.loader, self.core
+        registers = self.registers
+        loader = self.loader
+        core = self.core
         self.abort = Signal()
-        error, idle = self._error(m), self._masters(m)
+        error = self._error(m)
+        idle = self._masters(m)
         m.d.comb += [
             registers.status.busy.eq(self.loading | self.running | self.reset),
             registers.status.loaded.eq(loader.loaded),
@@ -190,8 +200,10 @@ class Accelerator(wiring.Component):
 
     def _error(self, m):
         """The first of: an illegal instruction, a bus or window fault, a refused image, nothing loaded, no progress."""
-        error, waited = Signal(8), Signal(32)
-        limit, embedding = self.registers.watchdog, self.embedder.error
+        error = Signal(8)
+        waited = Signal(32)
+        limit = self.registers.watchdog
+        embedding = self.embedder.error
         # A row that points outside the embedding image is that sentence's fault, a bus that answers with an error everybody's.
         bus_error = (embedding != 0) & (embedding != Error.WINDOW) & self.running
         words = self.reader.o, self.embedder.o_data  # that a load waits for
@@ -217,7 +229,10 @@ class Accelerator(wiring.Component):
 
     def _ports(self, m):
         """The memory reader and the embedder serve the loader while it loads, else the core; the writer serves the core."""
-        loader, core, reader, embedder = self.loader, self.core, self.reader, self.embedder
+        loader = self.loader
+        core = self.core
+        reader = self.reader
+        embedder = self.embedder
         m.d.comb += [
             reader.i_request.valid.eq(
                 Mux(self.loading, loader.o_request.valid, core.o_request.valid & self.running)
@@ -268,7 +283,8 @@ class Accelerator(wiring.Component):
         """Counters run while a queue runs and start again with each; without the unit they do not exist."""
         if "counters" not in self.config.units:
             return
-        core, bus = self.core.counters, self.config.bus_bytes
+        core = self.core.counters
+        bus = self.config.bus_bytes
         steps = {
             name: Mux(getattr(self, f"{port}valid") & getattr(self, f"{port}ready"), bus, 0)
             for name, port in (
@@ -297,6 +313,7 @@ class Accelerator(wiring.Component):
         if self.trace:
             names += [f"trace_{name}{end}" for name in taps(self.config) for end in ("", "_valid")]
         for name in names:
-            port, inner = getattr(self, name), getattr(self.core, name)
+            port = getattr(self, name)
+            inner = getattr(self.core, name)
             outward = self.signature.members[name].flow == Out
             m.d.comb += port.eq(inner) if outward else inner.eq(port)

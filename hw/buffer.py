@@ -38,7 +38,8 @@ class Buffer(wiring.Component):
     """
 
     def __init__(self, shape, lanes, depth):
-        self.lanes, self.depth = lanes, depth
+        self.lanes = lanes
+        self.depth = depth
         self.word = data.ArrayLayout(shape, lanes)
         self._bits = Shape.cast(shape).width
         super().__init__(
@@ -66,8 +67,12 @@ class Buffer(wiring.Component):
             write.data.eq(self.write_data.as_value()),
             write.en.eq(Mux(self.write, self.write_lanes, 0)),
         ]
-        advance, remaining, address = Signal(), Signal(16), Signal(32)
-        issue, read_last, reading = Signal(), Signal(), Signal()
+        advance = Signal()
+        remaining = Signal(16)
+        address = Signal(32)
+        issue = Signal()
+        read_last = Signal()
+        reading = Signal()
         first = remaining == 0
         left = Mux(first, self.i.payload.count, remaining)
         m.d.comb += [
@@ -108,7 +113,8 @@ class Turn(wiring.Component):
     """
 
     def __init__(self, shape, width, beats):
-        self.width, self.beats = width, beats
+        self.width = width
+        self.beats = beats
         self._bits = Shape.cast(shape).width
         super().__init__(
             {
@@ -129,9 +135,12 @@ class Turn(wiring.Component):
             for b in range(2)
         ]
         full = Signal(2)
-        filling, emptying = Signal(), Signal()
-        filled, emptied = Signal(range(self.beats)), Signal(range(self.width))
-        take, give = Signal(), Signal()
+        filling = Signal()
+        emptying = Signal()
+        filled = Signal(range(self.beats))
+        emptied = Signal(range(self.width))
+        take = Signal()
+        give = Signal()
         m.d.comb += [
             self.i.ready.eq(~full.bit_select(filling, 1)),
             take.eq(self.i.valid & self.i.ready),

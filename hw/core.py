@@ -76,17 +76,14 @@ class Core(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        self.rows, self.datapath = Rows(config), Datapath(config)
-        self.sequencer, self.issue, self.prefetch = (
-            Sequencer(config),
-            Issue(config),
-            Prefetch(config),
-        )
-        self.staging, self.admission, self.exiting = (
-            Staging(config),
-            Admission(config),
-            Exit(config),
-        )
+        self.rows = Rows(config)
+        self.datapath = Datapath(config)
+        self.sequencer = Sequencer(config)
+        self.issue = Issue(config)
+        self.prefetch = Prefetch(config)
+        self.staging = Staging(config)
+        self.admission = Admission(config)
+        self.exiting = Exit(config)
         self.dropping = Drop(config) if "drop" in config.units else None
         self.fetch = Fetch(config)
         begin, failure, success = (
@@ -179,7 +176,9 @@ class Core(wiring.Component):
 
     def _sequence(self, m):
         """The sequencer, and the engines of the operations."""
-        sequencer, issue, datapath = self.sequencer, self.issue, self.datapath
+        sequencer = self.sequencer
+        issue = self.issue
+        datapath = self.datapath
         engines = {
             Opcode.ADMIT: self.admission,
             Opcode.DROP: self.dropping,
@@ -205,7 +204,8 @@ class Core(wiring.Component):
             self.pc.eq(issue.pc),
         ]
         for index, opcode in enumerate(ENGINES):
-            start, done = issue.engine_start[index], issue.engine_done[index]
+            start = issue.engine_start[index]
+            done = issue.engine_done[index]
             if opcode in engines:
                 engine = engines[opcode]
                 m.d.comb += sequencer.present[index].eq(engine is not None)
@@ -228,12 +228,10 @@ class Core(wiring.Component):
 
     def _engines(self, m):
         """What the engines work on."""
-        issue, datapath, exiting, admission = (
-            self.issue,
-            self.datapath,
-            self.exiting,
-            self.admission,
-        )
+        issue = self.issue
+        datapath = self.datapath
+        exiting = self.exiting
+        admission = self.admission
         m.d.comb += [
             datapath.instruction.eq(issue.instruction),
             datapath.opening.eq(issue.opening),
@@ -271,7 +269,9 @@ class Core(wiring.Component):
     def _stage(self, m):
         """The stager between queue, embedder, free rows and ADMIT. After the program's end it begins
         nothing; the run ends when nothing is under way."""
-        staging, rows, admission = self.staging, self.rows, self.admission
+        staging = self.staging
+        rows = self.rows
+        admission = self.admission
         m.d.comb += [
             staging.start.eq(self.issue.engine_start[ENGINES.index(Opcode.ADMIT)]),
             staging.instruction.eq(self.issue.instruction),
@@ -324,7 +324,8 @@ class Core(wiring.Component):
                 ]
 
     def _row_reads(self, m):
-        rows, datapath = self.rows, self.datapath
+        rows = self.rows
+        datapath = self.datapath
         m.d.comb += [
             rows.read_row.eq(datapath.row_address),
             datapath.row_physical.eq(rows.read_data.physical),
@@ -341,7 +342,9 @@ class Core(wiring.Component):
 
     def _reads(self, m):
         """Words come in the order of the requests: weights as bus words, program and tokens as 32-bit words."""
-        fetch, prefetch, queue = self.fetch, self.prefetch, self.queue
+        fetch = self.fetch
+        prefetch = self.prefetch
+        queue = self.queue
         m.submodules.runs = runs = Fifo(1, RUNS)  # 1: a run of weights
         weights = ~fetch.o_request.valid  # short runs go first
         m.d.comb += [
@@ -379,12 +382,13 @@ class Core(wiring.Component):
 
     def _fetch(self, m):
         """Runs of 32-bit words: the program, then descriptors and tokens."""
-        sequencer, fetch, staging, queue = self.sequencer, self.fetch, self.staging, self.queue
-        run, filling, reading = (
-            fetch.i.payload,
-            sequencer.o_fetch.valid,
-            staging.o_read.valid & self.working,
-        )
+        sequencer = self.sequencer
+        fetch = self.fetch
+        staging = self.staging
+        queue = self.queue
+        run = fetch.i.payload
+        filling = sequencer.o_fetch.valid
+        reading = staging.o_read.valid & self.working
         program = Signal()  # the run is the program
         with m.If(fetch.i.valid & fetch.i.ready):
             m.d.sync += program.eq(filling)
@@ -408,7 +412,9 @@ class Core(wiring.Component):
         ]
 
     def _results(self, m):
-        results, admission, exiting = self.results, self.admission, self.exiting
+        results = self.results
+        admission = self.admission
+        exiting = self.exiting
         for target, source in (
             (results.begin, admission.o_begin),
             (results.failure, admission.o_finish),
@@ -438,7 +444,8 @@ class Core(wiring.Component):
             ]
         if self.dropping is None:
             return
-        tally, dropped = self.dropping.tally, self.rows.dropped
+        tally = self.dropping.tally
+        dropped = self.rows.dropped
         m.d.comb += [
             results.tokens_valid.eq(self.dropping.tally_valid),
             results.tokens.slot.eq(tally.slot),
@@ -453,12 +460,10 @@ class Core(wiring.Component):
 
     def _voltage(self, m):
         """A pass begins when ADMIT is done, its rows are worked on when EXIT starts, it is over when ADMIT starts again."""
-        dvfs, issue, begin, verdict = (
-            self.dvfs,
-            self.issue,
-            self.admission.o_begin,
-            self.exiting.verdict,
-        )
+        dvfs = self.dvfs
+        issue = self.issue
+        begin = self.admission.o_begin
+        verdict = self.exiting.verdict
         admit, leave = (
             issue.engine_start[ENGINES.index(opcode)] for opcode in (Opcode.ADMIT, Opcode.EXIT)
         )
@@ -483,7 +488,8 @@ class Core(wiring.Component):
 
     def _progress(self, m):
         """A program that only runs in a circle makes no progress: what it skips does not count."""
-        datapath, issue = self.datapath, self.issue
+        datapath = self.datapath
+        issue = self.issue
         admits = fields(issue.instruction).opcode == Opcode.ADMIT
         moved = self.words.valid & self.words.ready | self.token_done.valid & self.token_done.ready
         m.d.comb += [

@@ -63,17 +63,18 @@ class Datapath(wiring.Component):
         words = buffer_words(config)
         t = config.tokens
         self.state = Buffer(ACT, t, words["state"])
-        self.sum, self.normed = Buffer(ACT, t, words["sum"]), Buffer(ACT, t, words["normed"])
-        self.codes, self.keys = (
-            Buffer(code(config), t, words["codes"]),
-            Buffer(code(config), t, words["keys"]),
-        )
+        self.sum = Buffer(ACT, t, words["sum"])
+        self.normed = Buffer(ACT, t, words["normed"])
+        self.codes = Buffer(code(config), t, words["codes"])
+        self.keys = Buffer(code(config), t, words["keys"])
         self.values = Buffer(code(config), config.columns, words["values"])
         self.scores = Buffer(ACT, t, words["scores"])
-        self.gather, self.store = Gather(config), Store(config)
+        self.gather = Gather(config)
+        self.store = Store(config)
         self.array = MacArray(config, meta=column_meta(config))
         self.operand = Operand(config, self.gather.request)
-        self.linear, self.norm = Linear(config), Norm(config, self.gather.request)
+        self.linear = Linear(config)
+        self.norm = Norm(config, self.gather.request)
         self.attention = Attention(config, self.store.scores.payload.shape(), self.gather.request)
         taps = {
             "stored": self.store.stored,
@@ -176,7 +177,8 @@ class Datapath(wiring.Component):
 
     def _follow(self, m):
         """Whether the operation that was started reads what the one that ends writes, and how far that is."""
-        before, source = fields(self.instruction), fields(self.opening).source
+        before = fields(self.instruction)
+        source = fields(self.opening).source
         normed = before.opcode == Opcode.NORM
         made = Mux(
             normed, before.target_buffer == Target.STATE, before.target_buffer == Target.CODES
@@ -197,7 +199,8 @@ class Datapath(wiring.Component):
 
     def _gather(self, m):
         """Requests of the operand, of NORM and of ATTEND; the row table's port is the gather's until it has its pointers."""
-        gather, normalizing = self.gather, self.norm.reading
+        gather = self.gather
+        normalizing = self.norm.reading
         for i in range(self.config.slots):
             m.d.comb += gather.starts[i].eq(self.slots[i].start)
         for chosen, request in (
@@ -237,12 +240,10 @@ class Datapath(wiring.Component):
 
     def _array(self, m):
         """Operands and commands from LINEAR or ATTEND; weights from the bus, dense entries from ATTEND."""
-        array, operand, attention, opening = (
-            self.array,
-            self.operand,
-            self.attention,
-            fields(self.opening),
-        )
+        array = self.array
+        operand = self.operand
+        attention = self.attention
+        opening = fields(self.opening)
         m.d.comb += [
             operand.source.eq(Mux(self._attending, Source.CODES, opening.source)),
             operand.features.eq(opening.reduction),
@@ -327,7 +328,8 @@ class Datapath(wiring.Component):
                 ]
 
     def _writes(self, m):
-        store, norm = self.store, self.norm
+        store = self.store
+        norm = self.norm
         for buffer, target, values in (
             (self.sum, Target.SUM, store.write.values),
             (self.scores, Target.SCORES, store.write.values),

@@ -39,7 +39,9 @@ class Pipeline:
     """
 
     def __init__(self, m, i, o):
-        self._m, self._i, self._o = m, i, o
+        self._m = m
+        self._i = i
+        self._o = o
         self.enable = Signal(name="pipeline_enable")
         self.accepted = Signal(name="pipeline_accepted")
         self.valid = i.valid
@@ -113,7 +115,8 @@ class Fifo(wiring.Component):
     """
 
     def __init__(self, shape, depth):
-        self._shape, self._depth = shape, depth
+        self._shape = shape
+        self._depth = depth
         super().__init__(
             {
                 "i": In(stream.Signature(shape)),

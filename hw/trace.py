@@ -48,7 +48,9 @@ def taps(config):
 
 def observe(m, core):
     """The taps of a `Core`, from where the values are."""
-    datapath, rows, issue = core.datapath, core.rows, core.issue
+    datapath = core.datapath
+    rows = core.rows
+    issue = core.issue
     stored = datapath.stored.meta
     exits = core.exiting.verdict
     values = {

@@ -98,7 +98,9 @@ def buffer_sizes(config):
     from hw.array.mac_lane import entry_layout, operand_layout
     from hw.datapath import buffer_words
 
-    tokens, columns, code = config.tokens, config.columns, config.format.bits
+    tokens = config.tokens
+    columns = config.columns
+    code = config.format.bits
     widths = {"codes": code * tokens, "keys": code * tokens, "values": code * columns}
     sizes = [
         (name, words, widths.get(name, ACT_BITS * tokens))

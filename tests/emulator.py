@@ -59,7 +59,9 @@ class Machine:
         self.image, self.embedding = parse_image(program.image), parse_embedding(program.embedding)
         check(self.image, self.hardware, self.embedding)
         self.threshold = self.image.exit_threshold if threshold is None else threshold
-        hw, t, fmt = self.hardware, self.hardware.tokens, self.hardware.format
+        hw = self.hardware
+        t = self.hardware.tokens
+        fmt = self.hardware.format
         self.fmt, widest = fmt, max(hw.hidden, hw.embedding)
         cls_tiles = ceil_div(hw.slots, t)
         depths = {
@@ -75,7 +77,11 @@ class Machine:
         )
         self.state = torch.full((hw.rows, widest), RUBBISH)
         self.constants = {(memory, index): value for memory, index, value in self.image.pairs}
-        self.streams, self.slots, self.tensors, self.results, self.passes = {}, [], {}, {}, 0
+        self.streams = {}
+        self.slots = []
+        self.tensors = {}
+        self.results = {}
+        self.passes = 0
 
     def run(self, sentences):
         self.queue = list(enumerate(sentences))
@@ -306,7 +312,9 @@ class Machine:
         self.settle()
 
     def attend(self, op, slots):
-        h, d, words = op.groups, op.reduction, ceil_div(op.reduction, self.hardware.columns)
+        h = op.groups
+        d = op.reduction
+        words = ceil_div(op.reduction, self.hardware.columns)
         for slot in slots:
             rows = self.rows([slot])
             q = self.read(Target.CODES, op.source_base, op.source_stride, rows, h * d).view(

@@ -260,7 +260,9 @@ def test_drop_rate_falls_without_a_price():
     live = {}
     for phi in (0.0, 3.0):
         stage = Reduce(make_network(), targets)
-        stage.phi, stage.batch, stage.epochs = phi, 8, 6.0
+        stage.phi = phi
+        stage.batch = 8
+        stage.epochs = 6.0
         for group in stage.optimisers[1].param_groups:
             group["lr"] = 0.05
         loop = Loop(stage, examples, "unused", seed=1)

@@ -122,11 +122,9 @@ def test_float_twin_is_eager(tmp_path, activation):
 def test_golden_is_near(tmp_path, albert, fmt):
     import_albert(albert, tmp_path / "out", fmt=fmt)
     checkpoint = load(tmp_path / "out")
-    network, reference, theirs = (
-        quantize(checkpoint, fmt),
-        Reference(checkpoint),
-        eager(read(albert)),
-    )
+    network = quantize(checkpoint, fmt)
+    reference = Reference(checkpoint)
+    theirs = eager(read(albert))
     for tokens, segments in random_sentences(checkpoint.model, 4, seed=4):
         result = run(network, tokens, segments)
         logits = torch.tensor(result.logits) * 2.0 ** -network.frac["logits"]
@@ -420,7 +418,9 @@ def call(monkeypatch, *arguments):
 
 
 def test_command(tmp_path, albert, vocab, monkeypatch, capsys):
-    out, image, tensors = tmp_path / "out", tmp_path / "a.img", tmp_path / "a.npz"
+    out = tmp_path / "out"
+    image = tmp_path / "a.img"
+    tensors = tmp_path / "a.npz"
     assert (
         call(
             monkeypatch,

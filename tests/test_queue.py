@@ -56,7 +56,9 @@ def sentences(draw):
 )
 def test_nobody_starves(queue, slots, rows):
     """Sentences begin in their order; the k-th waits for at most k times the layers' number of passes, and a resident one moves on in each."""
-    begun, ended, passes = [], {}, -1
+    begun = []
+    ended = {}
+    passes = -1
     for work in schedule(program(slots, rows), queue):
         opcode = program(slots, rows).instructions[work.pc]["opcode"]
         if opcode == Opcode.ADMIT:

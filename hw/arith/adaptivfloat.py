@@ -14,7 +14,8 @@ __all__ = ["Encoder", "decode"]
 
 def decode(code, fmt):
     """The integer d of a code, signed(fmt.decoded_bits), combinational; both zero codes read as zero."""
-    sign, magnitude = code[fmt.bits - 1], code[: fmt.bits - 1]
+    sign = code[fmt.bits - 1]
+    magnitude = code[: fmt.bits - 1]
     if not fmt.is_adaptivfloat:
         return (code & (magnitude.any() | ~sign).replicate(fmt.bits)).as_signed()
     m = fmt.mantissa
@@ -43,7 +44,8 @@ class Encoder(wiring.Component):
     """
 
     def __init__(self, config, *, meta=0, shape=ACT):
-        self._format, self._lanes = config.format, config.tokens
+        self._format = config.format
+        self._lanes = config.tokens
         self._shape = Shape.cast(shape)
         self._bits = self._shape.width  # |value| < 2^bits
         super().__init__(
@@ -69,7 +71,8 @@ class Encoder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         pipeline = Pipeline(m, self.i, self.o)
-        values, lanes = self.i.payload.values, range(self._lanes)
+        values = self.i.payload.values
+        lanes = range(self._lanes)
         negative = [values[n][-1] & self._shape.signed for n in lanes]
         word = pipeline.stage(
             magnitude=[Mux(negative[n], -values[n], values[n])[: self._bits] for n in lanes],
@@ -104,7 +107,8 @@ class Encoder(wiring.Component):
 
     def _finish(self, m, scaled, negative):
         """The code: E and the fraction rounded to m bits, clamped; zero at or below half the smallest value."""
-        fmt, point = self._format, self._bits - 1
+        fmt = self._format
+        point = self._bits - 1
         linear = scaled[1:].as_signed()
         rounded = round_shift(m, linear, point - fmt.mantissa)
         zero = ~scaled[0] | (linear <= (1 << (point - fmt.mantissa)) - (1 << point))

@@ -90,7 +90,8 @@ class Exponential(wiring.Component):
 
     def _distance(self, m, difference):
         """The difference at exp's scale. Amounts beyond the ends shift everything out, to 0 or to the largest."""
-        low, high = -DISTANCE.width, len(difference) + 1
+        low = -DISTANCE.width
+        high = len(difference) + 1
         shifted = round_shift(m, difference, clamp(m, self.align, low, high), low, high)
         distance = Signal(DISTANCE)
         m.d.comb += distance.eq(Mux(shifted[DISTANCE.width :].any(), -1, shifted))

@@ -89,7 +89,8 @@ def align(m, value, shift):
 def normalise(m, value):
     """(`value` shifted left until its top bit is set, position of its leading one) of an unsigned value; zero gives (0, 0)."""
     width = len(value)
-    shifted, position = value, Const(width - 1, range(width))
+    shifted = value
+    position = Const(width - 1, range(width))
     for k in reversed(range((width - 1).bit_length())):
         step = 1 << k
         empty = _named(m, f"normalise_empty_{k}", ~shifted[max(width - step, 0) :].any())

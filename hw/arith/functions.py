@@ -18,10 +18,8 @@ MANTISSA = unsigned(MANTISSA_FRAC + 1)  # 2^15 .. 2^16, and 0 for the function o
 
 def table_memory(tables):
     """ROM of {base, slope} with the entries of golden-model `tables` one after another."""
-    base, slope = (
-        [x for table in tables for x in table.base],
-        [x for table in tables for x in table.slope],
-    )
+    base = [x for table in tables for x in table.base]
+    slope = [x for table in tables for x in table.slope]
     layout = data.StructLayout({"base": _range_shape(base), "slope": _range_shape(slope)})
     return Memory(
         shape=layout,
@@ -69,9 +67,11 @@ class _Normalised(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        table, memory = self.table(), table_memory([self.table()])
+        table = self.table()
+        memory = table_memory([self.table()])
         m.submodules.table = memory
-        read, bits = memory.read_port(), table.fraction_bits
+        read = memory.read_port()
+        bits = table.fraction_bits
         pipeline = Pipeline(m, self.i, self.o)
         shifted, position = normalise(m, self.i.payload.z)
         word = pipeline.stage(shifted=shifted, position=position, meta=self.i.payload.meta)

@@ -62,7 +62,9 @@ class Activation(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         pipeline = Pipeline(m, self.i, self.o)
-        i, o, lanes = self.i.payload, self.o.payload, range(self._lanes)
+        i = self.i.payload
+        o = self.o.payload
+        lanes = range(self._lanes)
         none = self.function == Function.NONE
         aligned = [align(m, i.values[n], self.align) for n in lanes]
         count_saturated(m, pipeline, [flag & ~none for _, flag in aligned], i.live, self.saturated)

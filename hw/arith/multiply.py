@@ -32,7 +32,8 @@ class SerialMultiplier(wiring.Component):
     """
 
     def __init__(self, a_width, b_width):
-        self._a_width, self._b_width = a_width, b_width
+        self._a_width = a_width
+        self._b_width = b_width
         self._steps = ceil_div(b_width, BITS)
         self.latency = self._steps + 1
         self._product = Signal(
@@ -60,7 +61,8 @@ class SerialMultiplier(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         low = self._steps * BITS
-        factor, product = Signal(self._a_width), self._product
+        factor = Signal(self._a_width)
+        product = self._product
         left = Signal(range(self._steps + 1))
         total = Signal(self._a_width + BITS)
         m.d.comb += [

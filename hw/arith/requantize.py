@@ -73,7 +73,9 @@ class Requantize(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         pipeline = Pipeline(m, self.i, self.o)
-        i, o, lanes = self.i.payload, self.o.payload, range(self._lanes)
+        i = self.i.payload
+        o = self.o.payload
+        lanes = range(self._lanes)
         word = pipeline.stage(
             sum=[i.accumulators[n] + i.bias for n in lanes], live=i.live, meta=i.meta
         )

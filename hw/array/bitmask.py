@@ -75,10 +75,8 @@ class ColumnDecoder(wiring.Component):
             Signal(16),
             Signal(),
         )  # columns that are left of the string; the column has ended
-        self._mask, self._index = (
-            Signal(WORD_ROWS),
-            Signal(max(1, ceil_log2(self.config.reduction) - 4)),
-        )  # mask word, its number
+        self._mask = Signal(WORD_ROWS)
+        self._index = Signal(max(1, ceil_log2(self.config.reduction) - 4))  # mask word, its number
         last_index = Signal.like(self._index)
         self._bytes = self._fill(m, last_index)
         self._ends = self._index == last_index
@@ -92,10 +90,8 @@ class ColumnDecoder(wiring.Component):
     def _fill(self, m, last_index):
         """Bus words to chunks to a circle of two chunks, from which `_take` bytes leave; returns the next bytes, `TAKEN` of them."""
         chunks = self.config.bus_bytes // CHUNK
-        word, full = (
-            Signal(self.config.bus_bits, reset_less=True),
-            Signal(range(chunks + 1)),
-        )  # chunks that are left of a word
+        word = Signal(self.config.bus_bits, reset_less=True)
+        full = Signal(range(chunks + 1))  # chunks that are left of a word
         circle = [
             [Signal(8, name=f"byte_{half}_{at}", reset_less=True) for at in range(CHUNK)]
             for half in range(2)
@@ -140,7 +136,8 @@ class ColumnDecoder(wiring.Component):
 
     def _next_bytes(self, m, circle, head):
         """The bytes from `head` on: of each place in a chunk that of the one chunk or the other, then turned."""
-        offset, chosen = head[:2], Array(Signal(8, name=f"chosen_{at}") for at in range(CHUNK))
+        offset = head[:2]
+        chosen = Array(Signal(8, name=f"chosen_{at}") for at in range(CHUNK))
         for at, byte in enumerate(chosen):
             passed = (
                 offset > at if at < CHUNK - 1 else Const(0)
@@ -150,8 +147,10 @@ class ColumnDecoder(wiring.Component):
 
     def _header(self, m):
         """A column's header in three parts; returns what makes the states."""
-        content, pending = Signal(8 * HEADER_BYTES), Signal()
-        payload, past = self.o_header.payload, self._columns == 0
+        content = Signal(8 * HEADER_BYTES)
+        pending = Signal()
+        payload = self.o_header.payload
+        past = self._columns == 0
         m.d.comb += [
             self.o_header.valid.eq(pending),
             payload.bias.eq(content[:BIAS_BITS].as_signed()),
@@ -186,7 +185,9 @@ class ColumnDecoder(wiring.Component):
 
     def _walk(self, m):
         """A mask word and its weights; the next word's mask is taken with the last weight. Returns what makes the states."""
-        mask, lone, following = self._mask, Signal(), Signal(WORD_ROWS)
+        mask = self._mask
+        lone = Signal()
+        following = Signal(WORD_ROWS)
         weight = Signal()  # a weight's byte is here
         position, rest = _lowest(m, mask)
         take_weight = self._weights(m, weight, self._flush, Cat(position, self._index))
@@ -230,10 +231,8 @@ class ColumnDecoder(wiring.Component):
 
     def _weights(self, m, weight, flush, k):
         """Hold each weight until its successor or the column's end is known; returns whether a weight's byte is taken."""
-        held, entry = (
-            Signal(),
-            Signal(data.StructLayout({"k": len(self.o.payload.k), "code": code(self.config)})),
-        )
+        held = Signal()
+        entry = Signal(data.StructLayout({"k": len(self.o.payload.k), "code": code(self.config)}))
         m.d.comb += [
             self.o.valid.eq(flush | (weight & held)),
             self.o.payload.last.eq(flush),
@@ -260,7 +259,10 @@ def _lowest(m, mask):
     """(position of the lowest set bit, the mask without it), four bits at a time."""
     parts = [mask[at : at + 4] for at in range(0, len(mask), 4)]
     some = [part.any() for part in parts]
-    chosen, high, low, rest = Signal(4), Signal(2), Signal(2), Signal(len(mask))
+    chosen = Signal(4)
+    high = Signal(2)
+    low = Signal(2)
+    rest = Signal(len(mask))
     m.d.comb += [
         high.eq(_first(some)),
         chosen.eq(Array(parts)[high]),

@@ -46,7 +46,8 @@ class LayerNorm(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        self._lanes, self._most = config.tokens, max(config.hidden, config.embedding)
+        self._lanes = config.tokens
+        self._most = max(config.hidden, config.embedding)
         word = {"values": data.ArrayLayout(ACT, self._lanes), "live": self._lanes}
         super().__init__(
             {
@@ -63,7 +64,8 @@ class LayerNorm(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        lanes, bits = range(self._lanes), (self._most - 1).bit_length()
+        lanes = range(self._lanes)
+        bits = (self._most - 1).bit_length()
         self._totals = [Signal(signed(ACT.width + bits), name=f"total_{n}") for n in lanes]
         self._squares = [
             Signal(unsigned(2 * ACT.width - 1 + bits), name=f"squares_{n}") for n in lanes
@@ -77,16 +79,17 @@ class LayerNorm(wiring.Component):
         m.submodules.words = words = Memory(
             shape=self.i.payload.values.shape(), depth=2 * self._most, init=[]
         )
-        number, live, bank, full, squared = (
-            Signal(range(self._most + 1)),
-            Signal(self._lanes),
-            Signal(),
-            Signal(),
-            Signal(),
-        )
-        give, given, leaving = Signal(), Signal(range(self._most + 1)), Signal(self._lanes)
+        number = Signal(range(self._most + 1))
+        live = Signal(self._lanes)
+        bank = Signal()
+        full = Signal()
+        squared = Signal()
+        give = Signal()
+        given = Signal(range(self._most + 1))
+        leaving = Signal(self._lanes)
         results = self._results(m, words, leaving, given, ~bank, give)
-        taken, write = self.i.valid & self.i.ready, words.write_port()
+        taken = self.i.valid & self.i.ready
+        write = words.write_port()
         m.d.comb += [
             write.addr.eq(Mux(bank, self._most, 0) + number),
             write.data.eq(self.i.payload.values),
@@ -134,10 +137,8 @@ class LayerNorm(wiring.Component):
         """Both sums of every row, the products registered."""
         m.d.sync += squared.eq(taken)
         for n, x in enumerate(self.i.payload.values):
-            product, value = (
-                Signal(unsigned(2 * ACT.width - 1), name=f"square_{n}"),
-                Signal(ACT, name=f"value_{n}"),
-            )
+            product = Signal(unsigned(2 * ACT.width - 1), name=f"square_{n}")
+            value = Signal(ACT, name=f"value_{n}")
             m.d.sync += [
                 product.eq(x * x),
                 value.eq(x),
@@ -150,15 +151,11 @@ class LayerNorm(wiring.Component):
 
     def _root(self, m, rsqrt):
         """Row after row to 1/sqrt(N): the sums turn once around; returns whether the last root arrives."""
-        left, gone = (
-            Signal(range(self._lanes + 1), init=self._lanes),
-            Signal(range(self._lanes + 1)),
-        )
-        scaled, squared, difference = (
-            Signal(len(rsqrt.i.payload.z)),
-            Signal(len(rsqrt.i.payload.z)),
-            Signal(2),
-        )
+        left = Signal(range(self._lanes + 1), init=self._lanes)
+        gone = Signal(range(self._lanes + 1))
+        scaled = Signal(len(rsqrt.i.payload.z))
+        squared = Signal(len(rsqrt.i.payload.z))
+        difference = Signal(2)
         send = left != 0
         m.d.sync += [
             scaled.eq(self._squares[0] * self.length),
@@ -197,11 +194,13 @@ class LayerNorm(wiring.Component):
 
     def _results(self, m, words, live, number, bank, give):
         """The second pass, over the words of `bank`; returns the stream of feature numbers that it takes."""
-        lanes, bypass = range(self._lanes), self.bypass
+        lanes = range(self._lanes)
+        bypass = self.bypass
         m.submodules.parameters = parameters = Memory(
             shape=data.StructLayout({"gamma": ACT, "beta": ACT}), depth=SETS * self._most, init=[]
         )
-        new, write = self.param_write.payload, parameters.write_port()
+        new = self.param_write.payload
+        write = parameters.write_port()
         m.d.comb += [
             write.addr.eq(Mux(self.param_write.valid, new.address, 0)),
             write.data.gamma.eq(new.gamma),
@@ -214,7 +213,8 @@ class LayerNorm(wiring.Component):
             features.payload.eq(number),
         ]
         pipeline = Pipeline(m, features, self.o)
-        row, parameter = words.read_port(), parameters.read_port()
+        row = words.read_port()
+        parameter = parameters.read_port()
         m.d.comb += [
             row.addr.eq(Mux(bank, self._most, 0) + number),
             parameter.addr.eq(self.set * self._most + number),
@@ -234,7 +234,8 @@ class LayerNorm(wiring.Component):
             **word.keep(*keep),
         )
         lost = []
-        low, high = -CENTRED_FRAC, len(self._totals[0]) - CENTRED_FRAC
+        low = -CENTRED_FRAC
+        high = len(self._totals[0]) - CENTRED_FRAC
         factors = [
             saturate(
                 m, round_shift(m, word.y[n], self._halves[n] - CENTRED_FRAC, low, high), FACTOR_BITS

@@ -55,10 +55,8 @@ class Tiles(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.rows = rows = self._rows
-        left, tile = (
-            Signal(self.config.slots),
-            Signal(16),
-        )  # slots of this [CLS] tile and the later ones
+        left = Signal(self.config.slots)
+        tile = Signal(16)  # slots of this [CLS] tile and the later ones
         live = left[: self.config.tokens]
         m.d.comb += [
             rows.slots.eq(self.slots),
@@ -141,12 +139,17 @@ class Linear(wiring.Component):
             tiles.i.payload.eq(self.mask),
         ]
         left, groups = Signal(16), Signal(8)  # groups after this block; of this block
-        first, single, tile = Signal(), Signal(), Signal(tiles.o.payload.shape())
-        source, target = Signal(32), Signal(24)  # word offsets of this tile
-        load, command = Signal(), Signal()  # still to be sent for this tile
+        first = Signal()
+        single = Signal()
+        tile = Signal(tiles.o.payload.shape())
+        source = Signal(32)
+        target = Signal(24)  # word offsets of this tile
+        load = Signal()
+        command = Signal()  # still to be sent for this tile
         m.submodules.commands = queue = Fifo(self.o_command.payload.shape(), COMMANDS)
         wiring.connect(m, queue.o, wiring.flipped(self.o_command))
-        commands, meta = queue.i, queue.i.payload.meta
+        commands = queue.i
+        meta = queue.i.payload.meta
         final = left == 0
         m.d.comb += [
             self.o_load.payload.tile.eq(tile.tile),

@@ -101,7 +101,8 @@ class MacArray(wiring.Component):
     """
 
     def __init__(self, config, *, meta=0):
-        self.config, self.meta = config, meta
+        self.config = config
+        self.meta = meta
         super().__init__(
             {
                 "i_weights": In(stream.Signature(string_layout(config))),
@@ -153,11 +154,9 @@ class MacArray(wiring.Component):
 
     def _distribute(self, m):
         """Word i of a stream to lane i % P, whatever the length of the stream before."""
-        turn, following, opening = (
-            Signal(self.config.columns),
-            Signal(self.config.columns, init=1),
-            Signal(),
-        )
+        turn = Signal(self.config.columns)
+        following = Signal(self.config.columns, init=1)
+        opening = Signal()
         first = self.i_weights.payload.first | opening  # of a lane's string
         m.d.comb += turn.eq(Mux(self.i_weights.payload.first, 1, following))
         for index, lane in enumerate(self._lanes):
@@ -193,8 +192,11 @@ class MacArray(wiring.Component):
 
     def _load(self, m, ready, sent, release):
         """Take activations apart and write them into all lanes' copies; `ready` follows the first write."""
-        bank, row = Signal(), Signal(range(self.config.reduction))
-        write, last, used = Signal(write_layout(self.config)), Signal(), Signal(2)
+        bank = Signal()
+        row = Signal(range(self.config.reduction))
+        write = Signal(write_layout(self.config))
+        last = Signal()
+        used = Signal(2)
         loading = Signal(loading_layout(self.config))
         m.d.comb += self.i_load.ready.eq(~used.bit_select(bank, 1))
         write_row = self.i_load.valid & self.i_load.ready
@@ -229,7 +231,9 @@ class MacArray(wiring.Component):
 
     def _sequence(self, m, ready, sent, bank, advance):
         """Commands to a window of groups, the first one being drained; returns it."""
-        command, count, end = self.i_command.payload, Signal(8), Signal()
+        command = self.i_command.payload
+        count = Signal(8)
+        end = Signal()
         meta = data.StructLayout({"base": 16, "lanes": self.config.columns, "meta": self.meta})
         window = [Signal(group_layout(meta), name=f"group_{index}") for index in range(WINDOW)]
         valid = self.i_command.valid & ready.bit_select(bank, 1)
@@ -272,16 +276,19 @@ class MacArray(wiring.Component):
 
         Registers that are cleared route better, and take less, than a wide multiplexer."""
         columns = self.config.columns
-        turn, move, chosen, end = Signal(columns, init=1), Signal(), Signal(), Signal()
+        turn = Signal(columns, init=1)
+        move = Signal()
+        chosen = Signal()
+        end = Signal()
         gated = [
             Signal(result_layout(self.config), name=f"gated_{index}", reset_less=True)
             for index in range(columns)
         ]
-        meta, column = (
-            Signal(self.meta, reset_less=True),
-            Signal(column_layout(self.config, self.meta), reset_less=True),
-        )
-        lane_number, dense, place = Signal(range(columns)), Signal(), Signal(16, reset_less=True)
+        meta = Signal(self.meta, reset_less=True)
+        column = Signal(column_layout(self.config, self.meta), reset_less=True)
+        lane_number = Signal(range(columns))
+        dense = Signal()
+        place = Signal(16, reset_less=True)
         result = data.View(
             result_layout(self.config), reduce(or_, (gate.as_value() for gate in gated))
         )

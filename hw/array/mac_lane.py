@@ -46,8 +46,11 @@ def operand_layout(config):
 
 def unpack(config, value):
     """A code's operand, combinational: the same integer as golden_model.adaptivfloat.decode_integer."""
-    fmt, negative, magnitude = config.format, value[-1], value[:-1]
-    mantissa, exponent = Cat(magnitude[: fmt.mantissa], magnitude.any()), magnitude[fmt.mantissa :]
+    fmt = config.format
+    negative = value[-1]
+    magnitude = value[:-1]
+    mantissa = Cat(magnitude[: fmt.mantissa], magnitude.any())
+    exponent = magnitude[fmt.mantissa :]
     if not fmt.is_adaptivfloat:
         if shifts(config):
             return Cat(Mux(negative, -magnitude, magnitude)[: len(magnitude)], negative)
@@ -109,7 +112,8 @@ class Ring(wiring.Component):
     """
 
     def __init__(self, shape, depth):
-        self._shape, self._depth = shape, depth
+        self._shape = shape
+        self._depth = depth
         super().__init__(
             {
                 "i": In(stream.Signature(shape)),
@@ -124,7 +128,8 @@ class Ring(wiring.Component):
         m.submodules.memory = memory = Memory(
             shape=self._shape, depth=self._depth, init=[], attrs=NO_COLLISIONS
         )
-        write, read = memory.write_port(), memory.read_port()
+        write = memory.write_port()
+        read = memory.read_port()
         written, fetched, base = (
             Signal(range(2 * self._depth), name=name) for name in ("written", "fetched", "base")
         )
@@ -136,10 +141,8 @@ class Ring(wiring.Component):
             Signal(),
             Signal(),
         )  # the read port holds a word; it goes to `o`; the next is read
-        full, following = (
-            Signal(),
-            Signal.like(written),
-        )  # seen a cycle late when words are released
+        full = Signal()
+        following = Signal.like(written)  # seen a cycle late when words are released
         output = Signal(self._shape, reset_less=True)
         m.d.comb += [
             self.i.ready.eq(~full),
@@ -253,7 +256,9 @@ class MacLane(wiring.Component):
             Signal(),
             Signal(),
         )  # groups done in the window; an entry is wanted; its row is there
-        group, entry, offered = Signal(group_layout()), Signal(entry_layout(self.config)), Signal()
+        group = Signal(group_layout())
+        entry = Signal(entry_layout(self.config))
+        offered = Signal()
         with m.Switch(ahead):
             for index in range(WINDOW):
                 with m.Case(index):
@@ -289,7 +294,8 @@ class MacLane(wiring.Component):
             init=[],
             attrs=NO_COLLISIONS,
         )
-        write, read = memory.write_port(), memory.read_port()
+        write = memory.write_port()
+        read = memory.read_port()
         m.d.comb += [
             write.en.eq(self.write.enable),
             write.addr.eq(self.write.address),
@@ -300,10 +306,8 @@ class MacLane(wiring.Component):
         shifted = shifts(config)
         valid, last = (Signal(4 if shifted else 3, name=name) for name in ("valid", "last"))
         weight_code = Signal(code(config), reset_less=True)
-        weight, operands = (
-            Signal(operand_layout(config), reset_less=True),
-            Signal(read.data.shape(), reset_less=True),
-        )
+        weight = Signal(operand_layout(config), reset_less=True)
+        operands = Signal(read.data.shape(), reset_less=True)
         with m.If(self._enable):
             m.d.sync += [
                 valid.eq(Cat(self.multiplies, valid)),
@@ -341,7 +345,8 @@ class MacLane(wiring.Component):
         """Stages 3 and 4 without a multiplier block: for every two bits of a mantissa 0 to 3 times the other one, and their sum shifted.
 
         A negative product is left one too small: its bits are inverted, which takes no logic."""
-        width, single = len(operand.mantissa), weight.mantissa
+        width = len(operand.mantissa)
+        single = weight.mantissa
         mantissas = Signal(2 * width + 1, name=f"mantissas_{index}", reset_less=True)
         exponent = Signal(self.config.format.exponent, name=f"exponent_{index}", reset_less=True)
         negative, carry = (
@@ -352,7 +357,8 @@ class MacLane(wiring.Component):
             name=f"product_{index}",
             reset_less=True,
         )
-        bits, exponents = Cat(operand.mantissa, Const(0, 1)), operand.exponent + weight.exponent
+        bits = Cat(operand.mantissa, Const(0, 1))
+        exponents = operand.exponent + weight.exponent
         rows = [
             Mux(bits[at + 1], Mux(bits[at], triple, single << 1), Mux(bits[at], single, 0)) << at
             for at in range(0, width, 2)
@@ -374,7 +380,8 @@ class MacLane(wiring.Component):
         result = Signal(
             data.ArrayLayout(accumulator(self.config), self.config.tokens), reset_less=True
         )
-        taken, current = self.o.valid & self.o.ready, self.window[0]
+        taken = self.o.valid & self.o.ready
+        current = self.window[0]
         m.d.comb += [
             self.blocked.eq(self._valid & last & filled),
             self._enable.eq(~self.blocked),
@@ -390,10 +397,8 @@ class MacLane(wiring.Component):
         ]
         m.d.sync += filled.eq((filled & ~taken) | ends)
         for index, (product, carry) in enumerate(products):
-            total, added = (
-                Signal(accumulator(self.config), name=f"total_{index}"),
-                Signal(accumulator(self.config), name=f"added_{index}"),
-            )
+            total = Signal(accumulator(self.config), name=f"total_{index}")
+            added = Signal(accumulator(self.config), name=f"added_{index}")
             # A carry comes in from an added lowest bit: a third operand would be a second adder.
             m.d.comb += added.eq(
                 (Cat(carry, total).as_signed() + Cat(carry, product).as_signed()) >> len(carry)

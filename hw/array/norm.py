@@ -89,16 +89,18 @@ class Norm(wiring.Component):
         m.submodules.layernorm = self.layernorm
         m.submodules.tiles = tiles = TileIterator(self.config)
         op = fields(self.instruction)
-        tile, base, source = Signal(tiles.o.payload.shape()), Signal(32), Signal(32)
-        asked_sum, asked_residual, written = Signal(), Signal(), Signal()
-        leaving, writing = (
-            Signal(
-                data.StructLayout(
-                    {"tile": tile.shape(), "target": 24, "pointers": self.pointers.shape()}
-                )
-            ),
-            Signal(),
+        tile = Signal(tiles.o.payload.shape())
+        base = Signal(32)
+        source = Signal(32)
+        asked_sum = Signal()
+        asked_residual = Signal()
+        written = Signal()
+        leaving = Signal(
+            data.StructLayout(
+                {"tile": tile.shape(), "target": 24, "pointers": self.pointers.shape()}
+            )
         )
+        writing = Signal()
         self._requests(m, op, tile, base, source)
         entered = self._add(m, op, tile)
         self._write(m, op, leaving.tile, leaving.target, leaving.pointers, written)
@@ -188,8 +190,11 @@ class Norm(wiring.Component):
 
     def _add(self, m, op, tile):
         """The words of the sum, with the residual where there is one, into the LayerNorm; returns whether the tile's last one enters."""
-        norm, words = self.layernorm, Signal(self.sum_words.payload.shape())
-        valid, summed, both = Signal(), Signal(), Signal()
+        norm = self.layernorm
+        words = Signal(self.sum_words.payload.shape())
+        valid = Signal()
+        summed = Signal()
+        both = Signal()
         normed = op.source == Source.NORMED
         m.d.comb += [
             words.eq(Mux(normed, self.normed_words.payload, self.gather_words.payload)),
@@ -231,14 +236,13 @@ class Norm(wiring.Component):
         """To NORMED at once; to the residual stream through the turn, a short last block filled up with repeats."""
         t = self.config.tokens
         m.submodules.turn = turn = Turn(ACT, t, t)
-        result, feature = self.layernorm.o, Signal(16)
-        beat, filling, row, block, live = (
-            Signal(range(t)),
-            Signal(),
-            Signal(range(t)),
-            Signal(16),
-            Signal(t),
-        )  # live: this row and those behind it
+        result = self.layernorm.o
+        feature = Signal(16)
+        beat = Signal(range(t))
+        filling = Signal()
+        row = Signal(range(t))
+        block = Signal(16)
+        live = Signal(t)  # live: this row and those behind it
         to_state = op.target_buffer == Target.STATE
         moved = result.valid & result.ready
         final = feature == op.reduction - 1
@@ -270,10 +274,8 @@ class Norm(wiring.Component):
             m.d.sync += feature.eq(Mux(final, 0, feature + 1))
         entered, complete = Signal(16), Signal()  # blocks that filled; the tile's last one has
         self._given = filling | complete  # all its results have come
-        full, emptied = (
-            turn.i.valid & turn.i.ready & (beat == t - 1),
-            turn.o.valid & turn.o.payload.last,
-        )
+        full = turn.i.valid & turn.i.ready & (beat == t - 1)
+        emptied = turn.o.valid & turn.o.payload.last
         with m.If(turn.i.valid & turn.i.ready):
             m.d.sync += [
                 beat.eq(Mux(beat == t - 1, 0, beat + 1)),

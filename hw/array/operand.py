@@ -74,18 +74,17 @@ class Operand(wiring.Component):
         ]
         tile = Signal(16)
         for name in BUFFERS:
-            request, index = getattr(self, f"{name}_request"), getattr(self, f"{name}_index")
+            request = getattr(self, f"{name}_request")
+            index = getattr(self, f"{name}_index")
             written = has_written(self.progress, Mux(index == 0, self.i.payload.tile, tile), index)
             m.d.comb += [
                 request.payload.address.eq(self.i.payload.address),
                 request.payload.count.eq(self.features),
                 getattr(self, f"{name}_hold").eq(self.follow & ~written),
             ]
-        taken, gone, tiles = (
-            self.i.valid & self.i.ready,
-            self.o.valid & self.o.ready & self.o.payload.last,
-            Signal(3),
-        )
+        taken = self.i.valid & self.i.ready
+        gone = self.o.valid & self.o.ready & self.o.payload.last
+        tiles = Signal(3)
         m.d.sync += tiles.eq(tiles + taken - gone)
         m.d.comb += self.idle.eq(tiles == 0)
         with m.If(taken):

@@ -70,8 +70,10 @@ class Store(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        t, p = config.tokens, config.columns
-        act, codes = data.ArrayLayout(ACT, t), data.ArrayLayout(code(config), t)
+        t = config.tokens
+        p = config.columns
+        act = data.ArrayLayout(ACT, t)
+        codes = data.ArrayLayout(code(config), t)
         self.meta = data.StructLayout({"column": column_meta(config), "destination": 16, "last": 1})
         super().__init__(
             {
@@ -130,7 +132,8 @@ class Store(wiring.Component):
     def _split(self, m, requantize, normalize):
         """Scores overtake the contexts before them, as far as those wait in `Normalize`."""
         column = self.columns.payload
-        meta, live = Signal(self.meta), Signal(self.config.tokens)
+        meta = Signal(self.meta)
+        live = Signal(self.config.tokens)
         m.d.comb += [
             meta.column.eq(column.meta),
             meta.destination.eq(column.destination),
@@ -154,7 +157,8 @@ class Store(wiring.Component):
 
     def _merge(self, m, requantize, normalize, activation):
         meta = data.View(self.meta, requantize.o.payload.meta)
-        score, padding = meta.column.kind == Kind.SCORE, meta.destination == NOWHERE
+        score = meta.column.kind == Kind.SCORE
+        padding = meta.destination == NOWHERE
         m.d.comb += [
             self.scores.valid.eq(requantize.o.valid & score & ~padding),
             self.scores.payload.values.eq(requantize.o.payload.values),
@@ -173,14 +177,10 @@ class Store(wiring.Component):
             ]
 
     def _write(self, m, activation, encoder):
-        plain, portion = (
-            (self.target == Target.SUM) | (self.target == Target.SCORES),
-            PORTION * self.config.columns,
-        )
-        act, coded = (
-            data.View(self.meta, activation.o.payload.meta),
-            data.View(self.meta, encoder.o.payload.meta),
-        )
+        plain = (self.target == Target.SUM) | (self.target == Target.SCORES)
+        portion = PORTION * self.config.columns
+        act = data.View(self.meta, activation.o.payload.meta)
+        coded = data.View(self.meta, encoder.o.payload.meta)
         moved = activation.o.valid & activation.o.ready
         m.d.comb += [
             encoder.i.payload.values.eq(activation.o.payload.values),
@@ -221,13 +221,16 @@ class Store(wiring.Component):
 
     def _turn(self, m, coded, meta):
         """VALUES: P columns of T tokens become T rows of P features, up to the last live one; the word's number is the destination of its columns."""
-        t, p = self.config.tokens, self.config.columns
+        t = self.config.tokens
+        p = self.config.columns
         block = data.StructLayout(
             {"word": 16, "tile": 16, "live": t, "offset": 24, "last": 1, "end": 1}
         )
         m.submodules.turn = turn = Turn(code(self.config), t, p)
         m.submodules.blocks = blocks = Fifo(block, 4)
-        beat, row, word = Signal(range(p)), Signal(range(t)), Signal(16)
+        beat = Signal(range(p))
+        row = Signal(range(t))
+        word = Signal(16)
         real = meta.destination != NOWHERE
         final = beat == p - 1
         m.d.comb += [
@@ -246,11 +249,9 @@ class Store(wiring.Component):
             m.d.sync += beat.eq(Mux(final, 0, beat + 1))
             with m.If(real):
                 m.d.sync += word.eq(meta.destination)
-        done, current, live = (
-            turn.o.valid & blocks.o.valid,
-            blocks.o.payload,
-            Signal(t),
-        )  # this row, and those behind it
+        done = turn.o.valid & blocks.o.valid
+        current = blocks.o.payload
+        live = Signal(t)  # this row, and those behind it
         m.d.comb += [
             turn.o.ready.eq(blocks.o.valid),
             blocks.o.ready.eq(turn.o.valid & turn.o.payload.last),

@@ -43,7 +43,8 @@ class Attention(wiring.Component):
 
     def __init__(self, config, scores, point):
         self.config = config
-        self.scoring, self.feeder = Scoring(config, scores, point), Feeder(config)
+        self.scoring = Scoring(config, scores, point)
+        self.feeder = Feeder(config)
         own = {"i", "align", "length", "stride", "idle", "o_numerators"}
         self._ports = {
             name: (block, member)
@@ -96,7 +97,8 @@ class Attention(wiring.Component):
     def _pass(self, m):
         """The ports that are a part's."""
         for name, (part, member) in self._ports.items():
-            ours, theirs = getattr(self, name), getattr(part, name)
+            ours = getattr(self, name)
+            theirs = getattr(part, name)
             if member.is_signature:
                 wiring.connect(m, theirs, wiring.flipped(ours))
             else:
@@ -118,12 +120,11 @@ class Attention(wiring.Component):
 
     def _load(self, m, turns):
         """The operand of each turn, complete before that of the next begins: a query tile, or the softmax's numerators."""
-        context, asked = turns.payload.context, Signal()
-        query, numerators, softmax = (
-            turns.valid & ~context,
-            turns.valid & context,
-            self.scoring.o_numerators,
-        )
+        context = turns.payload.context
+        asked = Signal()
+        query = turns.valid & ~context
+        numerators = turns.valid & context
+        softmax = self.scoring.o_numerators
         m.d.comb += [
             self.o_load.valid.eq(query & ~asked),
             self.o_load.payload.tile.eq(turns.payload.item.tile),
@@ -142,7 +143,8 @@ class Attention(wiring.Component):
         m.d.sync += asked.eq((asked | query & self.o_load.ready) & ~turns.ready)
 
     def _finish(self, m, feeder):
-        turn, last = feeder.i, Signal()  # the last turn's words are asked for
+        turn = feeder.i
+        last = Signal()  # the last turn's words are asked for
         with m.If(turn.valid & turn.ready & turn.payload.context & turn.payload.item.last):
             m.d.sync += last.eq(1)
         m.d.comb += self.done.eq(last & feeder.idle)

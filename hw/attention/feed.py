@@ -99,11 +99,10 @@ class KeyWalker(_Walker):
     def elaborate(self, platform):
         m = Module()
         m.submodules.tiles = tiles = TileIterator(self.config)
-        tile, run = Signal(tiles.o.payload.shape()), self.o_run.payload
-        member, part = (
-            Signal(range(members(self.config) + 1)),
-            Signal(range(parts(self.config) + 1)),
-        )
+        tile = Signal(tiles.o.payload.shape())
+        run = self.o_run.payload
+        member = Signal(range(members(self.config) + 1))
+        part = Signal(range(parts(self.config) + 1))
         cut, opening = (
             parts(self.config) > 1,
             Signal(),
@@ -142,7 +141,8 @@ class KeyWalker(_Walker):
 
     def _first(self, m, live):
         """The first part of a tile that holds one of the slot's keys."""
-        part, p = Signal(range(parts(self.config))), self.config.columns
+        part = Signal(range(parts(self.config)))
+        p = self.config.columns
         for number in reversed(range(parts(self.config))):
             with m.If(live[number * p : (number + 1) * p].any()):
                 m.d.comb += part.eq(number)
@@ -150,15 +150,13 @@ class KeyWalker(_Walker):
 
     def _group(self, m, tile, part):
         """The group that begins with this tile: lane l has row base + l, where that is the slot's and the group's."""
-        t, p, item, group = (
-            self.config.tokens,
-            self.config.columns,
-            self.i.payload,
-            self.o_group.payload,
-        )
-        first, rest = (
-            Signal(signed(17)),
-            Signal(signed(17)),
+        t = self.config.tokens
+        p = self.config.columns
+        item = self.i.payload
+        group = self.o_group.payload
+        first = Signal(signed(17))
+        rest = Signal(
+            signed(17)
         )  # the slot's first lane and the one behind its last, counted from the group's first
         limit = members(self.config) * t - part * p  # lanes that the group's tiles have
         m.d.comb += [
@@ -193,8 +191,11 @@ class ValueWalker(_Walker):
 
     def elaborate(self, platform):
         m = Module()
-        p, item, announced = self.config.columns, self.i.payload, self.o_group.payload
-        feature, group = Signal(16), Signal(16)
+        p = self.config.columns
+        item = self.i.payload
+        announced = self.o_group.payload
+        feature = Signal(16)
+        group = Signal(16)
         final = feature + p >= self.length
         m.d.comb += [
             self.o_request.payload.address.eq(group * self.config.rows + item.start),
@@ -244,7 +245,8 @@ class Feeder(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        self.keys, self.values = KeyWalker(config), ValueWalker(config)
+        self.keys = KeyWalker(config)
+        self.values = ValueWalker(config)
         ports = {}
         for name, lanes in (("key", config.tokens), ("value", config.columns)):
             word = data.StructLayout({"values": data.ArrayLayout(code(config), lanes), "last": 1})
@@ -288,7 +290,8 @@ class Feeder(wiring.Component):
 
     def _walk(self, m, runs, commands):
         """One walker at a time has a turn, and the array's ear."""
-        turn, command = self.i.payload, commands.payload
+        turn = self.i.payload
+        command = commands.payload
         for walker in (self.keys, self.values):
             m.d.comb += [
                 walker.i.payload.eq(turn.item),
@@ -320,22 +323,24 @@ class Feeder(wiring.Component):
 
     def _feed(self, m, runs):
         """The words of the oldest run, then what closes its group: lanes without a key take one zero, so that their column ends."""
-        t, p, run, entry = (
-            self.config.tokens,
-            self.config.columns,
-            runs.payload,
-            self.o_dense.payload,
-        )
-        keys, values = self.key_words, self.value_words
+        t = self.config.tokens
+        p = self.config.columns
+        run = runs.payload
+        entry = self.o_dense.payload
+        keys = self.key_words
+        values = self.value_words
         taken = [
             ((1 << min(t, p)) - 1) << (member * t) for member in range(members(self.config))
         ]  # lanes, by place of the tile
         spare = [
             (1 << p) - (1 << min(t, p) + member * t) for member in range(members(self.config))
         ]  # after it
-        k, lanes = Signal(16), Signal(p, init=-1)
+        k = Signal(16)
+        lanes = Signal(p, init=-1)
         rest, wants = Signal(), Signal()  # lanes without a key are served; are there
-        word, last, moved = Signal(), Signal(), self.o_dense.valid & self.o_dense.ready
+        word = Signal()
+        last = Signal()
+        moved = self.o_dense.valid & self.o_dense.ready
         m.d.comb += [
             word.eq(Mux(run.values, values.valid, keys.valid)),
             last.eq(Mux(run.values, values.payload.last, keys.payload.last)),

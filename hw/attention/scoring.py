@@ -33,7 +33,8 @@ class Scoring(wiring.Component):
 
     def __init__(self, config, scores, point):
         self.softmax = Softmax(config)
-        t, codes = config.tokens, data.ArrayLayout(code(config), config.tokens)
+        t = config.tokens
+        codes = data.ArrayLayout(code(config), config.tokens)
         denominators = self.softmax.o_denominator.payload.shape()
         tap = {"slot": 8, "head": 8, "tile": 16, "live": t}
         super().__init__(
@@ -63,9 +64,12 @@ class Scoring(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.softmax = softmax = self.softmax
-        item, works = self.i.payload, Signal()  # the item's positions are there
-        row, given = Signal(16), Signal(16)  # of the next score, of the next numerator
-        taken, emitted = softmax.i.valid & softmax.i.ready, softmax.o.valid & softmax.o.ready
+        item = self.i.payload
+        works = Signal()  # the item's positions are there
+        row = Signal(16)
+        given = Signal(16)  # of the next score, of the next numerator
+        taken = softmax.i.valid & softmax.i.ready
+        emitted = softmax.o.valid & softmax.o.ready
         self._softmax(m, item, works)
         self._taps(m, item, taken, emitted, row, given)
         m.d.comb += self.row_address.eq(row + taken)

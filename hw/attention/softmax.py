@@ -64,8 +64,11 @@ class SpanMask(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        pipeline, i, o = Pipeline(m, self.i, self.o), self.i.payload, self.o.payload
-        lanes, positions = range(self._config.tokens), self._config.positions
+        pipeline = Pipeline(m, self.i, self.o)
+        i = self.i.payload
+        o = self.o.payload
+        lanes = range(self._config.tokens)
+        positions = self._config.positions
         first = Signal(range(self._config.heads * positions))  # entry of this head's distance 0
         m.d.sync += first.eq(self.head * positions)
         m.d.comb += self.span_write.ready.eq(1)
@@ -103,7 +106,8 @@ class SpanMask(wiring.Component):
         m.submodules[f"span_{lane}"] = memory = Memory(
             shape=SPAN, depth=self._config.heads * self._config.positions, init=[]
         )
-        read, write = memory.read_port(), memory.write_port()
+        read = memory.read_port()
+        write = memory.write_port()
         m.d.comb += [
             read.addr.eq(address),
             read.en.eq(pipeline.enable & pipeline.valid),
@@ -166,7 +170,9 @@ class Softmax(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         maxima = Signal(data.ArrayLayout(ACT, self._config.tokens))
-        key, final, storing = Signal.like(self.length), Signal(), Signal()
+        key = Signal.like(self.length)
+        final = Signal()
+        storing = Signal()
         words = stream.Signature(
             data.StructLayout({"key": self.i.payload.shape(), "last": 1})
         ).create()
@@ -214,7 +220,8 @@ class Softmax(wiring.Component):
         m.submodules.scores = memory = Memory(
             shape=self.i.payload.shape(), depth=self._config.positions, init=[]
         )
-        read, write = memory.read_port(), memory.write_port()
+        read = memory.read_port()
+        write = memory.write_port()
         pipeline = Pipeline(m, asked, words)
         m.d.comb += [
             write.en.eq(storing),
@@ -252,7 +259,8 @@ class Softmax(wiring.Component):
                 span.query_positions.eq(self.query_positions),
             ]
             connect(m, span.span_write, wiring.flipped(self.span_write))
-            exponentials, masked = span.i, span.o
+            exponentials = span.i
+            masked = span.o
         else:
             exponentials = masked
         for n, lane in enumerate(lanes):
@@ -299,7 +307,8 @@ class Normalize(wiring.Component):
     """
 
     def __init__(self, config, *, meta=0):
-        self._config, self._lanes = config, config.tokens
+        self._config = config
+        self._lanes = config.tokens
         tail = {"live": self._lanes, "meta": meta}
         super().__init__(
             {
@@ -329,7 +338,9 @@ class Normalize(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        lanes, i, o = range(self._lanes), self.i.payload, self.o.payload
+        lanes = range(self._lanes)
+        i = self.i.payload
+        o = self.o.payload
         serving, open_, empty = (
             Signal(),
             Signal(),
@@ -344,7 +355,8 @@ class Normalize(wiring.Component):
         with m.If(gated.valid & gated.ready & i.last):
             m.d.sync += serving.eq(0)
         pipeline = Pipeline(m, gated, self.o)
-        guard, highest = factor_guard(self._config.format), len(self.i_denominators.payload[0]) - 1
+        guard = factor_guard(self._config.format)
+        highest = len(self.i_denominators.payload[0]) - 1
         scaled = [
             round_shift(
                 m, i.accumulators[n], factors[n].position - guard, min(0, -guard), highest - guard
@@ -378,11 +390,13 @@ class Normalize(wiring.Component):
 
     def _reciprocals(self, m, serving, open_, empty):
         """The T reciprocals, from one unit: denominators shift out of one chain, results into another."""
-        shape, t = self.i_denominators.payload[0].shape(), self._lanes
+        shape = self.i_denominators.payload[0].shape()
+        t = self._lanes
         m.submodules.reciprocal = unit = Reciprocal(len(self.i_denominators.payload[0]))
         waiting = [Signal(shape, name=f"denominator_{n}") for n in range(t)]
         results = [Signal(unit.o.payload.shape(), name=f"reciprocal_{n}") for n in range(t)]
-        given, got = Signal(range(t + 1), init=t), Signal(range(t + 1), init=t)
+        given = Signal(range(t + 1), init=t)
+        got = Signal(range(t + 1), init=t)
         m.d.comb += [
             open_.eq(serving & (got == t)),
             self.i_denominators.ready.eq(~serving & empty),

@@ -19,7 +19,8 @@ def item_layout(config):
     offset : words before the head in a tile; query, target : first word of the head's query, of the tile's context
     last : of the operation
     """
-    slot, tile = slot_layout(config).members, tile_layout(config).members
+    slot = slot_layout(config).members
+    tile = tile_layout(config).members
     return data.StructLayout(
         {
             "slot": index(config.slots),
@@ -69,8 +70,10 @@ class Items(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.tiles = tiles = TileIterator(self.config)
-        op, item = fields(self.instruction), Signal(self.o.payload.shape())
-        pending, selected = Signal(self.config.slots), Signal(self.config.slots)
+        op = fields(self.instruction)
+        item = Signal(self.o.payload.shape())
+        pending = Signal(self.config.slots)
+        selected = Signal(self.config.slots)
         end, final = Signal(), Signal()  # the query tile's last head; the slot's last query tile
         lowest = pending & (~pending + 1)
         m.d.comb += [

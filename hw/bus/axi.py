@@ -122,6 +122,7 @@ def flat(prefix, signature):
 def attach(m, component, prefix, interface):
     """Join the flat ports `prefix_*` of `component` with `interface`, a port of one of its submodules (or one half of the bus)."""
     for name in interface.signature.members:
-        port, inner = getattr(component, f"{prefix}_{name}"), getattr(interface, name)
+        port = getattr(component, f"{prefix}_{name}")
+        inner = getattr(interface, name)
         outward = component.signature.members[f"{prefix}_{name}"].flow == Out
         m.d.comb += port.eq(inner) if outward else inner.eq(port)

@@ -10,9 +10,11 @@ MEMORY_SHIFT = 28  # address = memory << 28 | index
 
 def write_constants(m, core):
     """What the loader passes on, into the memories of the blocks that a `Core` has."""
-    index, value = core.constant.address[:MEMORY_SHIFT], core.constant.data
+    index = core.constant.address[:MEMORY_SHIFT]
+    value = core.constant.data
     memory = core.constant.address[MEMORY_SHIFT:]
-    norm, span = core.datapath.param_write, core.datapath.span_write
+    norm = core.datapath.param_write
+    span = core.datapath.span_write
     m.d.comb += [
         norm.valid.eq(core.constant_valid & (memory == Memory.NORM)),
         norm.payload.address.eq(index),

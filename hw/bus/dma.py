@@ -44,12 +44,10 @@ class Reader(wiring.Component):
 
     def __init__(self, config, *, burst=16, outstanding=4):
         check_burst(config, burst)
-        self._config, self._burst, self._outstanding, self._depth = (
-            config,
-            burst,
-            outstanding,
-            burst * outstanding,
-        )
+        self._config = config
+        self._burst = burst
+        self._outstanding = outstanding
+        self._depth = burst * outstanding
         super().__init__(
             {
                 "i_request": In(stream.Signature(request())),
@@ -64,8 +62,10 @@ class Reader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         run = Run(self._config.bus_bytes, self._burst)
-        free, aborting = Signal(range(self._depth + 1), init=self._depth), Signal()
-        asked, freed = Signal(), Signal(2)
+        free = Signal(range(self._depth + 1), init=self._depth)
+        aborting = Signal()
+        asked = Signal()
+        freed = Signal(2)
         quiet = (free == self._depth) & ~self.o.valid
         m.d.sync += free.eq(free + freed - Mux(asked, run.length, 0))
         finals = self._receive(m, aborting, freed)
@@ -123,7 +123,8 @@ class Reader(wiring.Component):
         m.submodules.buffer = buffer = SyncFIFOBuffered(
             width=self._config.bus_bits + 1, depth=self._depth
         )
-        beat, bad = Signal(), Signal()
+        beat = Signal()
+        bad = Signal()
         discard = aborting | self.abort
         drop = discard | (self.error != 0)
         m.d.comb += [
@@ -214,7 +215,8 @@ class Writer(wiring.Component):
 
     def __init__(self, config, *, burst=16):
         check_burst(config, burst)
-        self._config, self._burst = config, burst
+        self._config = config
+        self._burst = burst
         super().__init__(
             {
                 "i_request": In(stream.Signature(request())),
@@ -229,8 +231,11 @@ class Writer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        run, bus = Run(self._config.bus_bytes, self._burst), self.bus
-        aborting, sending, beats = Signal(), Signal(), Signal(range(self._burst + 1))
+        run = Run(self._config.bus_bytes, self._burst)
+        bus = self.bus
+        aborting = Signal()
+        sending = Signal()
+        beats = Signal(range(self._burst + 1))
         self._gather(m, aborting, sending)
         m.d.comb += [
             bus.awaddr.eq(run.address),
@@ -282,8 +287,11 @@ class Writer(wiring.Component):
 
     def _gather(self, m, aborting, sending):
         """32-bit words into a bus word, and that to the bus; an abort sends words without strobes instead."""
-        bus, parts = self.bus, self._config.bus_bits // 32
-        part, full, taken = Signal(range(parts)), Signal(), Signal()
+        bus = self.bus
+        parts = self._config.bus_bits // 32
+        part = Signal(range(parts))
+        full = Signal()
+        taken = Signal()
         m.d.comb += [
             bus.wvalid.eq(sending & (full | aborting)),
             bus.wstrb.eq(full.replicate(len(bus.wstrb))),

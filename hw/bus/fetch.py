@@ -44,7 +44,8 @@ class Fetch(wiring.Component):
         m.submodules.words = words = Words(self.config)
         bus = self.config.bus_bytes
         shift = ceil_log2(bus)
-        run, index = Signal(words_layout()), Signal(18)
+        run = Signal(words_layout())
+        index = Signal(18)
         skip = run.address[2:shift] if shift > 2 else 0
         end = skip + run.words
         wanted = (index >= skip) & (index < end)

@@ -71,7 +71,8 @@ class Loader(wiring.Component):
 
     def __init__(self, config):
         self._config = config
-        asks, words = stream.Signature(request()), stream.Signature(bus_word(config))
+        asks = stream.Signature(request())
+        words = stream.Signature(bus_word(config))
         super().__init__(
             {
                 "start": In(1),
@@ -106,7 +107,9 @@ class Loader(wiring.Component):
             {name: Signal(32, name=f"{prefix}_{name}") for name in names}
             for prefix, names in (("image", HEADER), ("embedding", EMBEDDING_HEADER))
         )
-        self._count, self._pair_first, self._pairs = Signal(range(17)), Signal(32), Signal(32)
+        self._count = Signal(range(17))
+        self._pair_first = Signal(32)
+        self._pairs = Signal(32)
         self._outputs(m)
         with m.FSM() as fsm:
             with m.State("Idle"):
@@ -124,7 +127,8 @@ class Loader(wiring.Component):
 
     def _outputs(self, m):
         """The header words that others need."""
-        header, embedding = self._header, self._embedding_header
+        header = self._header
+        embedding = self._embedding_header
         m.d.comb += [
             *(
                 self.image[name].eq(header[name])
@@ -187,7 +191,8 @@ class Loader(wiring.Component):
 
     def _read_image(self, m):
         """States up to a proven image."""
-        header, bus_bytes = self._header, self._config.bus_bytes
+        header = self._header
+        bus_bytes = self._config.bus_bytes
         window = self.image_base, self.image_size
         with m.State("Ask header"):
             m.d.comb += self._crc.start.eq(1)
@@ -242,7 +247,9 @@ class Loader(wiring.Component):
 
     def _image_rules(self):
         """What must hold of a whole image, in the order of firmware/image.py."""
-        config, header, image = self._config, self._header, self.image
+        config = self._config
+        header = self._header
+        image = self.image
         yield self._crc.match_detected, Error.IMAGE_CRC
         yield (header["units"] & (0xFFFFFFFF ^ config.unit_bits)) == 0, Error.IMAGE_UNITS
         yield header["config_hash"] == config.config_hash, Error.IMAGE_CONFIG
@@ -264,7 +271,9 @@ class Loader(wiring.Component):
 
     def _read_embedding(self, m):
         """States that prove the embedding image's header and that it is the one the image wants."""
-        header, image, bus_bytes = self._embedding_header, self._header, self._config.bus_bytes
+        header = self._embedding_header
+        image = self._header
+        bus_bytes = self._config.bus_bytes
         with m.State("Ask embedding"):
             m.d.comb += self._crc.start.eq(1)
             m.d.sync += self._count.eq(0)
@@ -312,8 +321,10 @@ class Loader(wiring.Component):
 
     def _constants(self, m):
         """States that hand out the constants; then the image is loaded."""
-        bus_bytes, header = self._config.bus_bytes, self._header
-        word, done = self._words.o, self._pairs == header["constants"]
+        bus_bytes = self._config.bus_bytes
+        header = self._header
+        word = self._words.o
+        done = self._pairs == header["constants"]
         with m.State("Ask constants"):
             m.d.sync += [
                 self._pairs.eq(0),

@@ -98,7 +98,9 @@ class Registers(wiring.Component):
         return value.as_value() if isinstance(value, data.View) else value
 
     def _write_channel(self, m):
-        bus, accept, response = self.bus, Signal(), Signal(Resp)
+        bus = self.bus
+        accept = Signal()
+        response = Signal(Resp)
         m.d.comb += [
             accept.eq(bus.awvalid & bus.wvalid & ~bus.bvalid),
             bus.awready.eq(accept),
@@ -113,10 +115,8 @@ class Registers(wiring.Component):
                 bus.bresp.eq(response),
             ]
         for register in REGISTERS:
-            hit, write = (
-                bus.awaddr == register.offset,
-                Signal(name=f"write_{register.name.lower()}"),
-            )
+            hit = bus.awaddr == register.offset
+            write = Signal(name=f"write_{register.name.lower()}")
             with m.If(hit):
                 m.d.comb += response.eq(Resp.SLVERR)
             if register.access != "ro":
@@ -127,7 +127,8 @@ class Registers(wiring.Component):
 
     def _store(self, m, register, write):
         """What a write does to one register."""
-        value, written = self._value(register.name), self.bus.wdata[: register.width]
+        value = self._value(register.name)
+        written = self.bus.wdata[: register.width]
         if register.access == "pulse":
             m.d.sync += value.eq(0)
         if register.access == "w1c":
@@ -141,7 +142,9 @@ class Registers(wiring.Component):
             m.d.sync += value.eq(written)
 
     def _read_channel(self, m):
-        bus, accept, high = self.bus, Signal(), Signal(32)
+        bus = self.bus
+        accept = Signal()
+        high = Signal(32)
         m.d.comb += [
             accept.eq(bus.arvalid & ~bus.rvalid),
             bus.arready.eq(accept),

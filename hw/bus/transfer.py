@@ -32,9 +32,13 @@ class Run:
     """Where a transfer stands: the registers that `Reader` and `Writer` share. `left` counts bus words."""
 
     def __init__(self, bus_bytes, burst):
-        self._shift, self._burst = ceil_log2(bus_bytes), burst
-        self.address, self.left = Signal(32), Signal(32)
-        self._end, self._limit, self._refused = Signal(38), Signal(33), Signal()
+        self._shift = ceil_log2(bus_bytes)
+        self._burst = burst
+        self.address = Signal(32)
+        self.left = Signal(32)
+        self._end = Signal(38)
+        self._limit = Signal(33)
+        self._refused = Signal()
         self.length = Signal(range(burst + 1))
 
     def take(self, payload, unit):

@@ -32,8 +32,11 @@ def counters_layout(config):
 
 def count(m, core):
     """An engine is at work from its operation's start to its end; of two that overlap the older one counts."""
-    datapath, issue, tally = core.datapath, core.issue, core.tally
-    array, opcode = datapath.array, fields(issue.instruction).opcode
+    datapath = core.datapath
+    issue = core.issue
+    tally = core.tally
+    array = datapath.array
+    opcode = fields(issue.instruction).opcode
     working = (~issue.resting | issue.ended) & ~issue.skipped
     steps = {
         "array_busy": array.busy,
@@ -52,7 +55,9 @@ def count(m, core):
 
 
 def _tally(m, core):
-    tally, begin, verdict = core.tally, core.admission.o_begin, core.exiting.verdict
+    tally = core.tally
+    begin = core.admission.o_begin
+    verdict = core.exiting.verdict
     m.submodules.tally = ResetInserter(core.start)(tally)
     m.d.comb += [
         tally.layers.eq(core.image.layers),

@@ -99,14 +99,15 @@ class Tally(wiring.Component):
         m.submodules.jobs = jobs = Fifo(_job(self.config), 3 * self.config.slots)
         m.submodules.multiplier = multiplier = SerialMultiplier(32, _pairs(self.config).width)
         m.submodules.work = work = Memory(shape=32, depth=WORDS, init=[])
-        write, weight = work.write_port(), work.read_port(domain="comb")
-        job, count = jobs.o.payload, jobs.o.payload.high - jobs.o.payload.low
-        kind, rows, pairs = (
-            Signal(Kind),
-            Signal(_pairs(self.config)),
-            Signal(_pairs(self.config)),
-        )  # jobs of a kind together
-        step, layer = Signal(range(WORDS)), Signal(index(self.config.layers + 1))
+        write = work.write_port()
+        weight = work.read_port(domain="comb")
+        job = jobs.o.payload
+        count = jobs.o.payload.high - jobs.o.payload.low
+        kind = Signal(Kind)
+        rows = Signal(_pairs(self.config))
+        pairs = Signal(_pairs(self.config))  # jobs of a kind together
+        step = Signal(range(WORDS))
+        layer = Signal(index(self.config.layers + 1))
         m.d.comb += [
             write.en.eq(self.work_write_valid),
             write.addr.eq(self.work_write.address),
@@ -168,15 +169,14 @@ class Tally(wiring.Component):
 
     def _queue(self, m, i):
         """Jobs of the pass, first all slots' live tokens, then all dropped ones; later its exits. Returns what of the pass is still to come."""
-        slots, job = self.config.slots, i.payload
+        slots = self.config.slots
+        job = i.payload
         lengths = Array(
             Signal(self.begin.count.shape(), name=f"length_{slot}") for slot in range(slots)
         )
-        pending, count, length = (
-            Signal(2 * slots),
-            Signal(self.begin.count.shape()),
-            Signal(self.begin.count.shape()),
-        )
+        pending = Signal(2 * slots)
+        count = Signal(self.begin.count.shape())
+        length = Signal(self.begin.count.shape())
         live = pending[:slots].any()
         with m.If(self.begin_valid):
             m.d.sync += lengths[self.begin.slot].eq(self.begin.count)

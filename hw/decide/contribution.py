@@ -58,12 +58,12 @@ class Contribution(wiring.Component):
             shape=EXPONENTIAL, depth=self._config.positions, init=[]
         )
         m.submodules.exponential = exponential = Exponential()
-        read, write = memory.read_port(), memory.write_port()
-        asked, done = (
-            Signal.like(self.count),
-            Signal.like(self.count),
-        )  # words read and words written, or given
-        maximum, fetched = Signal(ACT), Signal()
+        read = memory.read_port()
+        write = memory.write_port()
+        asked = Signal.like(self.count)
+        done = Signal.like(self.count)  # words read and words written, or given
+        maximum = Signal(ACT)
+        fetched = Signal()
         more = asked != self.count
         m.d.comb += [
             read.addr.eq(Mux(more, asked, 0)),

@@ -70,8 +70,11 @@ class Drop(wiring.Component):
         m.submodules.rule = rule = TokenDrop(self.config)
         m.submodules.tiles = tiles = TileIterator(self.config)
         op = fields(self.instruction)
-        pending, selected = Signal(self.config.slots), Signal(self.config.slots)
-        slot, number, kept = Signal(slot_layout(self.config)), Signal(8), Signal(16)
+        pending = Signal(self.config.slots)
+        selected = Signal(self.config.slots)
+        slot = Signal(slot_layout(self.config))
+        number = Signal(8)
+        kept = Signal(16)
         live, last = (
             Signal(self.config.tokens),
             Signal(),
@@ -144,7 +147,8 @@ class Drop(wiring.Component):
     def _rule(self, m, op, contribution, rule, slot):
         """The exponentials of the slot into the drop rule, with the layer's eta."""
         m.submodules.eta = eta = Memory(shape=ETA, depth=self.config.layers, init=[])
-        eta_read, eta_write = eta.read_port(), eta.write_port()
+        eta_read = eta.read_port()
+        eta_write = eta.write_port()
         m.d.comb += [
             eta_read.addr.eq(self.layer),
             rule.eta.eq(eta_read.data),
@@ -162,7 +166,8 @@ class Drop(wiring.Component):
 
     def _lanes(self, m, contribution, live, last):
         """A word's values, one live lane after the other."""
-        lowest, words = live & (~live + 1), self.scores_words
+        lowest = live & (~live + 1)
+        words = self.scores_words
         value = reduce(
             or_,
             (
@@ -184,7 +189,10 @@ class Drop(wiring.Component):
 
     def _verdict(self, m, rule, slot, number, kept, final):
         """Verdicts, one a cycle; with the first one of the `final` slot the row table is asked to follow. Returns the pulse of a slot's last one."""
-        result, first, last, waiting = rule.o.payload, Signal(), Signal(), Signal()
+        result = rule.o.payload
+        first = Signal()
+        last = Signal()
+        waiting = Signal()
         command = self.o_rows
         m.d.sync += [
             self.verdict_valid.eq(rule.o.valid),

@@ -78,14 +78,17 @@ class Entropy(wiring.Component):
         top = config.classes << EXP_FRAC
         self._z = Signal(range(top + 1), init=1 << EXP_FRAC)
         self._s = Signal(range((top << EXP_IN_FRAC) + 1))  # d e <= 1 / e
-        self._maximum, self._number = Signal(ACT), Signal(index(config.classes))
+        self._maximum = Signal(ACT)
+        self._number = Signal(index(config.classes))
         self._left, self._adding = (
             Signal(index(config.classes)),
             Signal(),
         )  # exponentials to come; a product for s is in progress
         self._position = Signal(range(len(self._z)))  # p, leading one of z
-        self._u, self._factor = Signal(POINT + 2), Signal(POINT + 2)
-        self._ln, self._mantissa = Signal(range(LN2 * 4 + 1)), Signal(POINT + 2)
+        self._u = Signal(POINT + 2)
+        self._factor = Signal(POINT + 2)
+        self._ln = Signal(range(LN2 * 4 + 1))
+        self._mantissa = Signal(POINT + 2)
         self._multiplier = SerialMultiplier(max(len(self._z), 2 * SLOPE + FRACTION), THRESHOLD_BITS)
         self._product = self._multiplier.product
 
@@ -95,7 +98,9 @@ class Entropy(wiring.Component):
         m.submodules.logits = logits = Memory(shape=ACT, depth=self._config.classes, init=[])
         m.submodules.table = table = Memory(shape=ENTRY, depth=len(_table()), init=_table())
         m.submodules.exponential = exponential = Exponential()
-        read, write, entry = logits.read_port(), logits.write_port(), table.read_port()
+        read = logits.read_port()
+        write = logits.write_port()
+        entry = table.read_port()
         self._normalise(m)
         with m.If(self._adding & self._multiplier.done):
             m.d.sync += [
@@ -155,7 +160,8 @@ class Entropy(wiring.Component):
             m.next = following
 
     def _store(self, m):
-        value, number = self.i.payload.value, self._number
+        value = self.i.payload.value
+        number = self._number
         with m.If(self.i.valid):
             with m.If((number == 0) | (value > self._maximum)):
                 m.d.sync += [
@@ -170,7 +176,8 @@ class Entropy(wiring.Component):
 
     def _read(self, m, read, i):
         """All logits but the largest, from the last to the first, one a cycle."""
-        number, fetched = self._number, Signal()
+        number = self._number
+        fetched = Signal()
         more = number != 0
         m.d.comb += [
             read.addr.eq(Mux(number > self.o.payload["class"], number, number - 1)),
@@ -202,13 +209,12 @@ class Entropy(wiring.Component):
 
     def _interpolate(self, m, entry):
         """Both slopes times the low bits of u, side by side in one product."""
-        slopes, width = Cat(entry.ln_slope, C(0, FRACTION), entry.mantissa_slope), SLOPE + FRACTION
+        slopes = Cat(entry.ln_slope, C(0, FRACTION), entry.mantissa_slope)
+        width = SLOPE + FRACTION
         self._multiply(m, slopes, self._u[:FRACTION], "Decide", FRACTION)
         product = self._multiplier.narrow(FRACTION)
-        rise, fall = (
-            round_shift(m, product[:width], FRACTION),
-            round_shift(m, product[width : 2 * width], FRACTION),
-        )
+        rise = round_shift(m, product[:width], FRACTION)
+        fall = round_shift(m, product[width : 2 * width], FRACTION)
         power = Array(C(k * LN2, range(LN2 * 4 + 1)) for k in range(8))[self._position - EXP_FRAC]
         m.d.sync += [
             self._ln.eq(entry.ln + rise + power),

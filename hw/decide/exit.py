@@ -65,12 +65,11 @@ class Exit(wiring.Component):
         m = Module()
         m.submodules.entropy = entropy = self.entropy
         op = fields(self.instruction)
-        pending, release = Signal(self.config.slots), Signal(self.config.slots)
-        number, layer, count = (
-            Signal(range(self.config.slots)),
-            Signal(index(self.config.layers + 1)),
-            Signal(8),
-        )
+        pending = Signal(self.config.slots)
+        release = Signal(self.config.slots)
+        number = Signal(range(self.config.slots))
+        layer = Signal(index(self.config.layers + 1))
+        count = Signal(8)
         given, compacted = Signal(), Signal()  # COMPACT has been given; it is done
         self._connect(m, op, number, layer, count, release)
         with m.If(given & self.rows_done):
@@ -147,12 +146,14 @@ class Exit(wiring.Component):
 
     def _connect(self, m, op, number, layer, count, release):
         """Logits from the slot's lane into the entropy unit; what is known goes out."""
-        entropy, lanes, slots = self.entropy, self.config.tokens, range(self.config.slots)
-        lane, tile = (
-            Array(i % lanes for i in slots)[number],
-            Array(i // lanes for i in slots)[number],
-        )
-        word, verdict, rows = self.scores_words, entropy.o.payload, self.o_rows.payload
+        entropy = self.entropy
+        lanes = self.config.tokens
+        slots = range(self.config.slots)
+        lane = Array(i % lanes for i in slots)[number]
+        tile = Array(i // lanes for i in slots)[number]
+        word = self.scores_words
+        verdict = entropy.o.payload
+        rows = self.o_rows.payload
         m.d.comb += [
             entropy.align.eq(op.score_align),
             entropy.threshold.eq(self.threshold),

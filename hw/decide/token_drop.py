@@ -62,7 +62,8 @@ class TokenDrop(wiring.Component):
         )  # `product` is a row's; the row on `i` is the last one
         number = Signal.like(self.o.payload.index)
         row = Signal.like(self.o.payload)  # the row of `product`
-        product, limit = Signal(ETA.width + len(self.sum)), Signal(ETA.width + len(self.sum))
+        product = Signal(ETA.width + len(self.sum))
+        limit = Signal(ETA.width + len(self.sum))
         m.d.comb += [
             enable.eq(~self.o.valid | self.o.ready),
             self.i.ready.eq(rows & enable),

@@ -81,9 +81,11 @@ class Issue(wiring.Component):
         m.submodules.queue = queue = Fifo(self.i.payload.shape(), AHEAD)
         wiring.connect(m, wiring.flipped(self.i), queue.i)
         operation = queue.o.payload
-        ending, pending = Signal(operation.shape()), self.pending
+        ending = Signal(operation.shape())
+        pending = self.pending
         oldest = data.View(operation.shape(), Mux(pending, ending.as_value(), operation.as_value()))
-        finished, passed = Signal(), Signal()
+        finished = Signal()
+        passed = Signal()
         m.d.comb += [
             self.instruction.eq(oldest.instruction),
             self.layer.eq(oldest.layer),

@@ -59,7 +59,8 @@ class Prefetch(wiring.Component):
         m.submodules.arriving = arriving = Fifo(_columns(), STREAMS)
         first = Signal(init=1)
         wiring.connect(m, wiring.flipped(self.i), waiting.i)
-        following, words = waiting.o.payload, self.words
+        following = waiting.o.payload
+        words = self.words
         m.d.comb += [
             self.o_request.payload.address.eq(self.base + following.address),
             self.o_request.payload.words.eq(following.beats),

@@ -41,8 +41,10 @@ class Program(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.memory = memory = Memory(shape=32 * WORDS, depth=CAPACITY, init=[])
-        write, read = memory.write_port(granularity=32), memory.read_port()
-        word, taken = self.written[: ceil_log2(WORDS)], Signal()
+        write = memory.write_port(granularity=32)
+        read = memory.read_port()
+        word = self.written[: ceil_log2(WORDS)]
+        taken = Signal()
         m.d.comb += [
             self.i.ready.eq(1),
             taken.eq(self.i.valid & (self.written != CAPACITY * WORDS)),

@@ -66,8 +66,10 @@ class Sequencer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.program = self._program = program = Program()
-        self._op, self._pc = fields(program.instruction), Signal(16)
-        self._pending, self._group = Signal(self.config.slots), Signal(self.config.slots)
+        self._op = fields(program.instruction)
+        self._pc = Signal(16)
+        self._pending = Signal(self.config.slots)
+        self._group = Signal(self.config.slots)
         self._layer = Signal(index(self.config.layers + 1))  # of the last GROUP
         self._last = Signal(
             self.config.slots
@@ -115,7 +117,8 @@ class Sequencer(wiring.Component):
         return m
 
     def _decode(self, m):
-        op, operation = self._op, self.o_operation.payload
+        op = self._op
+        operation = self.o_operation.payload
         engine = Cat(op.opcode == opcode for opcode in ENGINES) & self.present
         mask = self._selected(m)
         m.d.comb += [
@@ -148,9 +151,11 @@ class Sequencer(wiring.Component):
 
     def _issue(self, m, skipped):
         """An operation, and before it its weight stream."""
-        op, asked = self._op, Signal()
+        op = self._op
+        asked = Signal()
         wants = (op.opcode == Opcode.LINEAR) & ~skipped
-        request, operation = self.o_stream, self.o_operation
+        request = self.o_stream
+        operation = self.o_operation
         barrier = Signal()
         m.d.comb += [
             request.payload.address.eq(op.address + self._layer * self._stride(op)),
@@ -213,7 +218,8 @@ class Sequencer(wiring.Component):
         return [self.slots[i] for i in range(self.config.slots)]
 
     def _selected(self, m):
-        mask, last = Signal(self.config.slots), self._last
+        mask = Signal(self.config.slots)
+        last = self._last
         with m.Switch(self._op.select):
             with m.Case(Select.ALL):
                 m.d.comb += mask.eq(-1)

@@ -67,11 +67,11 @@ class Admission(wiring.Component):
             Signal(32),
             Signal(8),
         )  # next of the queue; the slot that it gets
-        self._wanted, self._appended = (
-            Signal(index(self.config.positions + 1)),
-            Signal(index(self.config.positions + 1)),
-        )  # its rows
-        begin, finish, head = self.o_begin.payload, self.o_finish.payload, self.i_sentence.payload
+        self._wanted = Signal(index(self.config.positions + 1))
+        self._appended = Signal(index(self.config.positions + 1))  # its rows
+        begin = self.o_begin.payload
+        finish = self.o_finish.payload
+        head = self.i_sentence.payload
         m.d.comb += [
             begin.slot.eq(self._slot),
             begin.sentence.eq(self._sentence),
@@ -96,7 +96,8 @@ class Admission(wiring.Component):
 
     def _seek(self, m):
         """The next sentence of the queue, while a slot and its rows are free; a bad one begins too, so that its record has its tag."""
-        resident, head = Cat(slot.resident for slot in self._slots()), self.i_sentence.payload
+        resident = Cat(slot.resident for slot in self._slots())
+        head = self.i_sentence.payload
         with m.State("SEEK"):
             for i, slot in reversed(list(enumerate(self._slots()))):
                 with m.If(~slot.resident):
@@ -123,7 +124,8 @@ class Admission(wiring.Component):
 
     def _append(self, m):
         """When it is staged, its slot and rows."""
-        status, detail = Signal(8), Signal(16)
+        status = Signal(8)
+        detail = Signal(16)
         m.d.comb += [
             self.o_finish.payload.status.eq(status),
             self.o_finish.payload.detail.eq(detail),

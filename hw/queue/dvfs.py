@@ -75,17 +75,15 @@ class Dvfs(wiring.Component):
             }
         )
         tiles = index(config.tiles + 1)
-        self._time, self._now = Signal(TIME), Signal(TIME)  # now, and at the decision
-        self._deadlines, self._limited = (
-            Signal(data.ArrayLayout(TIME, slots)),
-            Signal(slots),
-        )  # limited: has a deadline
-        self._cycles, self._rows = Signal(CYCLES), Signal.like(self.total)  # of the last pass
-        self._tiles, self._pass_tiles, self._rest = (
-            Signal(tiles),
-            Signal(tiles),
-            Signal.like(self.total),
-        )
+        self._time = Signal(TIME)
+        self._now = Signal(TIME)  # now, and at the decision
+        self._deadlines = Signal(data.ArrayLayout(TIME, slots))
+        self._limited = Signal(slots)  # limited: has a deadline
+        self._cycles = Signal(CYCLES)
+        self._rows = Signal.like(self.total)  # of the last pass
+        self._tiles = Signal(tiles)
+        self._pass_tiles = Signal(tiles)
+        self._rest = Signal.like(self.total)
         self._number, self._any = (
             Signal(range(slots + 1)),
             Signal(),
@@ -96,7 +94,8 @@ class Dvfs(wiring.Component):
         self._work, self._left = (
             Signal(self._scaled.shape().width + LAYER.width) for _ in range(2)
         )
-        self._budget, self._ahead = Signal(len(self._left) + tiles.width), Signal(LAYER)
+        self._budget = Signal(len(self._left) + tiles.width)
+        self._ahead = Signal(LAYER)
         self._multiplier = SerialMultiplier(
             len(self._work), max(tiles.width, LENGTHS[0].bit_length(), LAYER.width)
         )
@@ -171,7 +170,8 @@ class Dvfs(wiring.Component):
             ]
 
     def _slot(self, m):
-        number, slot = self._number, Array(self.slots)[self._number]
+        number = self._number
+        slot = Array(self.slots)[self._number]
         predicted = Array(self.predicted)[number]
         left = Array(self._deadlines)[number] - self._now
         ahead = Mux(predicted == 0, self.layers, predicted) - slot.layer
@@ -200,9 +200,11 @@ class Dvfs(wiring.Component):
 
     def _predict(self, m):
         m.submodules.table = table = Memory(shape=LAYER, depth=BINS, init=[])
-        read, write = table.read_port(), table.write_port()
+        read = table.read_port()
+        write = table.write_port()
         bin_number = self.verdict.entropy >> BIN_SHIFT
-        valid, slot = Signal(), Signal.like(self.verdict.slot)
+        valid = Signal()
+        slot = Signal.like(self.verdict.slot)
         m.d.comb += [
             write.addr.eq(self.table_write.address),
             write.data.eq(self.table_write.data),
@@ -219,8 +221,10 @@ class Dvfs(wiring.Component):
 
     def _measure(self, m):
         """Cycles from `begin` to `end`, and the rows at the first `through` between them."""
-        counter, rows = Signal(CYCLES), Signal.like(self.total)
-        running, through = Signal(), Signal()
+        counter = Signal(CYCLES)
+        rows = Signal.like(self.total)
+        running = Signal()
+        through = Signal()
         m.d.sync += counter.eq(counter + 1)
         with m.If(self.through & ~through):
             m.d.sync += [

@@ -20,7 +20,8 @@ from hw.stream import Fifo
 
 __all__ = ["Embedder", "feature_layout", "token_layout"]
 
-SHIFT_LOW, SHIFT_HIGH = -8, 31  # of the program's shifts
+SHIFT_LOW = -8
+SHIFT_HIGH = 31  # of the program's shifts
 TABLES = 3
 TOKENS = 4  # that may be inside: enough for the rows that are looked up ahead
 
@@ -90,11 +91,13 @@ class Embedder(wiring.Component):
         )
 
     def elaborate(self, platform):
-        m, core = Module(), Module()
+        m = Module()
+        core = Module()
         m.submodules.reader = self._reader = reader = Reader(self._config)
         m.submodules.core = ResetInserter(self.abort)(core)
         self._recover = Signal()
-        self._fetcher, self._decoder = RowFetcher(self._config), RowDecoder(self._config)
+        self._fetcher = RowFetcher(self._config)
+        self._decoder = RowDecoder(self._config)
         for name, block in (("fetcher", self._fetcher), ("decoder", self._decoder)):
             core.submodules[name] = ResetInserter(self._recover)(block)
         core.submodules.tokens = self._tokens = Fifo(
@@ -108,7 +111,8 @@ class Embedder(wiring.Component):
             Signal(ERROR),
             Signal(),
         )  # the port's failure; a row may be decoded
-        asking, sitting = self._number(core), self._sequence(core, self._accumulate(core))
+        asking = self._number(core)
+        sitting = self._sequence(core, self._accumulate(core))
         self._share(m)
         m.d.comb += [
             reader.abort.eq(self.abort | self._recover),
@@ -122,7 +126,8 @@ class Embedder(wiring.Component):
 
     def _share(self, m):
         """The reader between the rows and the loader."""
-        row, reader = self._fetcher, self._reader
+        row = self._fetcher
+        reader = self._reader
         m.d.comb += [
             reader.i_request.valid.eq(Mux(self.loading, self.i_request.valid, row.o_request.valid)),
             reader.i_request.payload.eq(
@@ -147,8 +152,11 @@ class Embedder(wiring.Component):
 
     def _number(self, m):
         """Tokens to the numbers of their rows; returns whether a token's are still wanted."""
-        table, token, index = self.table, Signal(token_layout()), Signal(range(TABLES))
-        asking, stopped = Signal(), self._error != 0
+        table = self.table
+        token = Signal(token_layout())
+        index = Signal(range(TABLES))
+        asking = Signal()
+        stopped = self._error != 0
         unknown = self.i.payload.token[:31] >= table.vocabulary
         numbers = self._fetcher.i
         m.d.comb += [
@@ -185,7 +193,10 @@ class Embedder(wiring.Component):
 
     def _sequence(self, m, busy):
         """A token's three rows, then its end; when the port has failed, the end of all tokens. Returns whether it rests."""
-        tokens, decoder, error, sitting = self._tokens.o, self._decoder, self._error, Signal()
+        tokens = self._tokens.o
+        decoder = self._decoder
+        error = self._error
+        sitting = Signal()
         broken = Mux(error == Error.WINDOW, Error.SENTENCE_CHECK, Error.EMBEDDING_BUS)
         m.d.comb += [
             self.o_done.payload.row.eq(tokens.payload.row),
@@ -238,17 +249,20 @@ class Embedder(wiring.Component):
 
     def _accumulate(self, m):
         """Codes into the sums, those of the third row out; returns whether codes are still on their way."""
-        config, decoder = self._config, self._decoder
+        config = self._config
+        decoder = self._decoder
         width = config.format.decoded_bits - SHIFT_LOW + 2  # three shifted rows
         m.submodules.sums = sums = Memory(shape=signed(width), depth=config.embedding, init=[])
-        read, write = sums.read_port(), sums.write_port()
-        shift, decoded, shifted = (
-            Signal(signed(6)),
-            Signal(signed(config.format.decoded_bits)),
-            Signal(signed(width)),
-        )
-        valid, feature, total = Signal(2), (Signal(16), Signal(16)), Signal(signed(width))
-        first, last = self._index == 0, self._index == TABLES - 1
+        read = sums.read_port()
+        write = sums.write_port()
+        shift = Signal(signed(6))
+        decoded = Signal(signed(config.format.decoded_bits))
+        shifted = Signal(signed(width))
+        valid = Signal(2)
+        feature = (Signal(16), Signal(16))
+        total = Signal(signed(width))
+        first = self._index == 0
+        last = self._index == TABLES - 1
         with m.Switch(self._index):
             for index, amount in enumerate(
                 (self.word_shift, self.position_shift, self.segment_shift)

@@ -80,15 +80,14 @@ class RowDecoder(wiring.Component):
 
     def _bytes(self, m, start):
         """The words byte by byte: in a cycle with `_want`, `_taken` or, past the row's end, `_missing`."""
-        lane, i = Signal(2), self.i
+        lane = Signal(2)
+        i = self.i
         self._left = Signal(range(longest_row(self._config.embedding) + 1))
-        self._want, self._taken, self._missing, self._byte, self._last = (
-            Signal(),
-            Signal(),
-            Signal(),
-            Signal(8),
-            Signal(),
-        )
+        self._want = Signal()
+        self._taken = Signal()
+        self._missing = Signal()
+        self._byte = Signal(8)
+        self._last = Signal()
         m.d.comb += [
             self._byte.eq(i.payload.data.word_select(lane, 8)),
             self._missing.eq(self._want & (self._left == 0)),
@@ -109,7 +108,9 @@ class RowDecoder(wiring.Component):
 
     def _features(self, m, start):
         """The register behind the decoder, and what its states work on."""
-        self._feature, self._mask, self._decoded = Signal(16), Signal(WORD_ROWS), Signal()
+        self._feature = Signal(16)
+        self._mask = Signal(WORD_ROWS)
+        self._decoded = Signal()
         m.submodules.crc = self._crc = crc.Parameters(CRC8_SMBUS, 8).create()
         m.d.comb += [
             self._crc.data.eq(self._byte),
@@ -125,7 +126,9 @@ class RowDecoder(wiring.Component):
 
     def _decode(self, m):
         """States from the first mask to the check byte."""
-        feature, mask, check = self._feature, self._mask, self._crc
+        feature = self._feature
+        mask = self._mask
+        check = self._crc
         with m.State("Mask low"):
             m.d.comb += [
                 self._want.eq(1),

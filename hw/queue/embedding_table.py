@@ -86,14 +86,16 @@ class RowFetcher(wiring.Component):
 
     def _ask(self, m, runs, places, rows, ahead):
         """Requests: a look-up while a number is there and few are ahead, else the next row; returns whether it rests."""
-        begin, end, is_table = Signal(32), Signal(32), Signal()
-        address, count, skip, row = (
-            Signal(32),
-            Signal(32),
-            Signal.like(runs.i.payload.skip),
-            Signal(row_layout(self._config)),
-        )
-        place, asked, resting = places.o.payload, self.o_request, Signal()
+        begin = Signal(32)
+        end = Signal(32)
+        is_table = Signal()
+        address = Signal(32)
+        count = Signal(32)
+        skip = Signal.like(runs.i.payload.skip)
+        row = Signal(row_layout(self._config))
+        place = places.o.payload
+        asked = self.o_request
+        resting = Signal()
         step = self._config.bus_bytes
         m.d.comb += [
             asked.payload.address.eq(address),
@@ -155,11 +157,15 @@ class RowFetcher(wiring.Component):
         """The words of a request: the two offsets of a look-up to the places, a row's to `o`."""
         m.submodules.words = words = Words(self._config)
         wiring.connect(m, words.i, wiring.flipped(self.i_data))
-        skip, current, row = runs.o.payload.skip, words.o.payload, places.i.payload.row
+        skip = runs.o.payload.skip
+        current = words.o.payload
+        row = places.i.payload.row
         at = Signal(
             range(self._config.bus_bytes // 4 + 2)
         )  # words of this request before this one, at most skip + 2
-        begin, end, length = Signal(32), Signal(32), Signal(33)
+        begin = Signal(32)
+        end = Signal(32)
+        length = Signal(33)
         m.d.comb += [
             self.o.payload.eq(current),
             length.eq(end - begin),

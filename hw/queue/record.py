@@ -71,23 +71,23 @@ class RecordMemory(wiring.Component):
         address = unsigned(self._word_bits + index(config.slots).width)
         self._dropped = ENTROPIES + 2 * config.layers  # first word of the positions' bytes
         self._now = Signal(WORD)
-        self._slot, self._word = (
-            Signal(index(config.slots)),
-            Signal(self._word_bits),
-        )  # of a write that takes longer
+        self._slot = Signal(index(config.slots))
+        self._word = Signal(self._word_bits)  # of a write that takes longer
         self._data = Signal(WORD)
         self._reading, self._readable = (
             Signal(),
             Signal(),
         )  # a record is on its way; one may be asked for
         self._write = Signal(data.StructLayout({"address": address, "data": WORD, "enable": BYTES}))
-        self._elapsed, self._stored = Signal(address), Signal(WORD)  # what CYCLES and PASSES read
+        self._elapsed = Signal(address)
+        self._stored = Signal(WORD)  # what CYCLES and PASSES read
 
     def elaborate(self, platform):
         m = Module()
         depth = self._config.slots << self._word_bits
         m.submodules.records = records = Memory(shape=WORD, depth=depth, init=[])
-        read, write = records.read_port(), records.write_port(granularity=8)
+        read = records.read_port()
+        write = records.write_port(granularity=8)
         m.d.sync += self._now.eq(self._now + 1)
         m.d.comb += [
             write.addr.eq(self._write.address),
@@ -118,7 +118,8 @@ class RecordMemory(wiring.Component):
         ]
 
     def _accept(self, m):
-        field, late = self.i.payload, Signal()
+        field = self.i.payload
+        late = Signal()
         number = field.index
         m.d.comb += [
             late.eq((field.field == Field.CYCLES) | (field.field == Field.PASSES)),
@@ -165,7 +166,8 @@ class RecordMemory(wiring.Component):
                 m.next = "Fetch"
 
     def _clear(self, m):
-        word, value = self._word, Signal(WORD)
+        word = self._word
+        value = Signal(WORD)
         end = self._dropped + -(-self._config.positions // BYTES)
         with m.Switch(word):
             with m.Case(TAG):
@@ -185,7 +187,8 @@ class RecordMemory(wiring.Component):
 
     def _read(self, m, port):
         """The record of one slot; the read port follows CYCLES and PASSES otherwise."""
-        slot, word = Signal.like(self.i_read.payload), Signal(self._word_bits + 1)
+        slot = Signal.like(self.i_read.payload)
+        word = Signal(self._word_bits + 1)
         more = word != self._config.result_words
         m.d.comb += [
             self.i_read.ready.eq(~self._reading & self._readable),

@@ -114,7 +114,9 @@ class Results(wiring.Component):
             m.d.comb += self.begin.ready.eq(self.exit.i.ready)
 
     def _finish(self, m, sentences, counts):
-        failed, failure, success = self.failure.valid, self.failure.payload, self.success.payload
+        failed = self.failure.valid
+        failure = self.failure.payload
+        success = self.success.payload
         slot = Mux(failed, failure.slot, success.slot)
         tokens = counts[slot]
         label = Signal(16)

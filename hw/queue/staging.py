@@ -93,12 +93,12 @@ class Staging(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        config, op = self.config, fields(self.instruction)
-        self._sentence, self._descriptor = (
-            Signal(32),
-            Signal(32 * DESCRIPTOR_WORDS),
-        )  # the one that is staged
-        self._status, self._detail = Signal(8), Signal(16)
+        config = self.config
+        op = fields(self.instruction)
+        self._sentence = Signal(32)
+        self._descriptor = Signal(32 * DESCRIPTOR_WORDS)  # the one that is staged
+        self._status = Signal(8)
+        self._detail = Signal(16)
         self._asked, self._embedded = (
             Signal(16),
             Signal(16),
@@ -135,7 +135,8 @@ class Staging(wiring.Component):
         address, count, deadline, tag = (
             self._descriptor.word_select(i, 32) for i in range(DESCRIPTOR_WORDS)
         )
-        word, sentence = Signal(range(DESCRIPTOR_WORDS)), self._sentences.i.payload
+        word = Signal(range(DESCRIPTOR_WORDS))
+        sentence = self._sentences.i.payload
         with m.State("NEXT"):
             m.d.sync += [
                 self._status.eq(Error.NONE),
@@ -182,7 +183,9 @@ class Staging(wiring.Component):
 
     def _give(self, m):
         """A row for each token; when all are embedded the sentence is staged."""
-        tokens, rows, length = self._tokens, self._rows, self._descriptor[32:48]
+        tokens = self._tokens
+        rows = self._rows
+        length = self._descriptor[32:48]
         m.d.comb += [
             self.o_token.payload.token.eq(tokens.o.payload),
             self.o_token.payload.position.eq(self._asked),
@@ -225,7 +228,8 @@ class Staging(wiring.Component):
 
     def _results(self, m):
         """Tokens end; the first one that fails is kept. Their features are shown."""
-        feature, done = self.feature, self.token_done.payload
+        feature = self.feature
+        done = self.token_done.payload
         m.d.comb += [
             self.embedded_valid.eq(self.feature_valid),
             self.embedded.sentence.eq(self._sentence),
@@ -243,8 +247,11 @@ class Staging(wiring.Component):
 
     def _words(self, m):
         """T features make a word, the row's last ones too; a token ends when its words have been written."""
-        config, feature = self.config, self.feature
-        lane, block, address = Signal(range(config.tokens)), Signal(16), Signal(32)
+        config = self.config
+        feature = self.feature
+        lane = Signal(range(config.tokens))
+        block = Signal(16)
+        address = Signal(32)
         values = Array(Signal(ACT, name=f"value_{i}") for i in range(config.tokens))
         complete = Signal()  # `values` are a word
         m.submodules.words = words = Fifo(

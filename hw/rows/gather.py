@@ -65,12 +65,10 @@ class Gather(wiring.Component):
         t = self.config.tokens
         m.submodules.turn = turn = Turn(ACT, t, t)
         request = Signal(self.request)
-        lane, read_lane, block, given = (
-            Signal(range(t + 1)),
-            Signal(range(t + 1)),
-            Signal(16),
-            Signal(16),
-        )
+        lane = Signal(range(t + 1))
+        read_lane = Signal(range(t + 1))
+        block = Signal(16)
+        given = Signal(16)
         slot = Signal(16)
         with m.If(request.cls):
             m.d.comb += [

@@ -102,7 +102,9 @@ class Rows(wiring.Component):
 
     def __init__(self, config):
         self._config = config
-        row, physical, slot = index(config.rows), index(config.physical_rows), index(config.slots)
+        row = index(config.rows)
+        physical = index(config.physical_rows)
+        slot = index(config.slots)
         super().__init__(
             {
                 "i_command": In(stream.Signature(command_layout(config))),
@@ -172,8 +174,10 @@ class Rows(wiring.Component):
         m.submodules.table = table = Memory(shape=entry_layout(config), depth=config.rows, init=[])
         m.submodules.free_list = free_list = Fifo(index(config.physical_rows), config.physical_rows)
         m.submodules.keep = keep = Memory(shape=1, depth=config.rows, init=[])
-        table_read, table_write = table.read_port(), table.write_port()
-        keep_read, keep_write = keep.read_port(), keep.write_port()
+        table_read = table.read_port()
+        table_write = table.write_port()
+        keep_read = keep.read_port()
+        keep_write = keep.write_port()
         m.d.comb += [
             table_write.addr.eq(self.changed.row),
             table_write.data.physical.eq(self._put),

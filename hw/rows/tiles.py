@@ -50,10 +50,8 @@ class TileIterator(wiring.Component):
         lanes = self._config.tokens
         busy, pending = Signal(), Signal()  # a mask is in progress; stage 2 holds a tile
         mask = Signal(self._config.slots)
-        first, tile = (
-            Signal(self._config.rows.bit_length() + 1),
-            Signal(index(self._config.tiles)),
-        )  # stage 1
+        first = Signal(self._config.rows.bit_length() + 1)
+        tile = Signal(index(self._config.tiles))  # stage 1
         bounds = Signal(
             data.ArrayLayout(
                 data.StructLayout({"low": lanes, "high": lanes, "later": 1}), self._config.slots

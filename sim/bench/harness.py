@@ -251,7 +251,10 @@ class Source:
     """Drives the stream `name`. `send` queues; the words go out in order, one per cycle except where `pause` yields True."""
 
     def __init__(self, dut, name, layout, pause=None):
-        self._clock, self._reset, self._layout, self._pause = dut.clk, dut.rst, layout, pause
+        self._clock = dut.clk
+        self._reset = dut.rst
+        self._layout = layout
+        self._pause = pause
         self._payload = getattr(dut, f"{name}__payload", None)  # absent when it is 0 bits wide
         self._valid, self._ready = getattr(dut, f"{name}__valid"), getattr(dut, f"{name}__ready")
         self._queue, self._sent = deque(), Event()
@@ -290,13 +293,11 @@ class Sink:
     """Takes the stream `name`, and checks that a word once offered stays until it is taken. `cycles` tells when each arrived."""
 
     def __init__(self, dut, name, layout, pause=None):
-        self._clock, self._reset, self._layout, self._pause, self._name = (
-            dut.clk,
-            dut.rst,
-            layout,
-            pause,
-            name,
-        )
+        self._clock = dut.clk
+        self._reset = dut.rst
+        self._layout = layout
+        self._pause = pause
+        self._name = name
         self._payload = getattr(dut, f"{name}__payload", None)
         self._valid, self._ready = getattr(dut, f"{name}__valid"), getattr(dut, f"{name}__ready")
         self._queue, self._arrived = deque(), Event()
@@ -342,7 +343,9 @@ class Counter:
     """Adds up the output port `name` over all cycles, as the accelerator's counters do."""
 
     def __init__(self, dut, name):
-        self._dut, self._port, self._total = dut, getattr(dut, name), 0
+        self._dut = dut
+        self._port = getattr(dut, name)
+        self._total = 0
         cocotb.start_soon(self._run())
 
     async def _run(self):

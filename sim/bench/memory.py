@@ -24,7 +24,9 @@ class Memory:
 
     def __init__(self, size, base=0):
         self.base, self.data = base, bytearray(size)
-        self.faults, self.strays, self.touched = {}, [], []
+        self.faults = {}
+        self.strays = []
+        self.touched = []
         self._answer = AxiResp.OKAY
 
     def load(self, address, content):

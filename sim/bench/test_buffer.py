@@ -75,14 +75,15 @@ class Held:
     read too early is an old one. `want` are the words that were read."""
 
     def __init__(self, dut, block, contents, runs, generator):
-        self.dut, self.block, self.contents, self.runs, self.generator = (
-            dut,
-            block,
-            contents,
-            list(runs),
-            generator,
-        )
-        self.address, self.place, self.count, self.want = 0, 0, 0, []
+        self.dut = dut
+        self.block = block
+        self.contents = contents
+        self.runs = list(runs)
+        self.generator = generator
+        self.address = 0
+        self.place = 0
+        self.count = 0
+        self.want = []
         cocotb.start_soon(self._watch())
 
     async def _watch(self):

@@ -67,7 +67,9 @@ class Session:
     """
 
     def __init__(self, library, config, layouts, image, embedding, sentences):
-        self.config, self.image, self.embedding = config, bytes(image), bytes(embedding)
+        self.config = config
+        self.image = bytes(image)
+        self.embedding = bytes(embedding)
         self.input_base = PAGE + _pages(len(self.image))
         self.token_bytes = -(-4 * config.positions // 32) * 32
         self.tokens_base = self.input_base + -(-DESCRIPTOR_BYTES * sentences // 32) * 32

@@ -25,7 +25,9 @@ class Array:
 
     def __init__(self, lanes):
         self.lanes, self.turned = lanes, 0  # rows that the store turns of a group
-        self.end, self.taken, self.start = [-9] * lanes, [-9] * lanes, [0] * lanes
+        self.end = [-9] * lanes
+        self.taken = [-9] * lanes
+        self.start = [0] * lanes
         self.natural, self.capture = [-9] * lanes, [-9] * lanes
         self.gone, self.entered, self.last = (
             [-9] * WINDOW,
@@ -66,7 +68,9 @@ class Array:
             chain = max(chain, self.capture[lane]) + 1
             if leave is not None:
                 chain = leave(chain)
-            self.end[lane], self.start[lane], self.taken[lane] = end, end + 1, chain
+            self.end[lane] = end
+            self.start[lane] = end + 1
+            self.taken[lane] = chain
         self.last = chain
         self.turns = [self.turns[-1], max(chain + STORE + ENCODER, self.emptied)]
         self.emptied = self.turns[-1] + self.turned
@@ -120,21 +124,17 @@ class Linears:
         """
         heights, tiles = tiles, list(tiles)
         coded = values["target_buffer"] not in (Target.SUM, Target.SCORES)
-        turned, single, cls = (
-            values["target_buffer"] == Target.VALUES,
-            len(tiles) == 1,
-            values.get("cls"),
-        )
+        turned = values["target_buffer"] == Target.VALUES
+        single = len(tiles) == 1
+        cls = values.get("cls")
         store = STORE - DRAIN + (ENCODER if coded else 0)  # from a column's way into the store
         array, self.open = self.array, before.ended + 1
         self.loads.begin(values, before if before.ended >= start and before.makes(values) else None)
-        ending, send, begun, ready, bank = (
-            Ending(values),
-            start + (3 if cls else 4 + tiles[0]),
-            0,
-            0,
-            0,
-        )
+        ending = Ending(values)
+        send = start + (3 if cls else 4 + tiles[0])
+        begun = 0
+        ready = 0
+        bank = 0
         for first in range(0, values["groups"], values["block"]):
             block = range(first, min(first + values["block"], values["groups"]))
             for index, tile in enumerate(tiles):
@@ -182,7 +182,9 @@ class _Loads:
     """Tiles of K words from the operand to the array, one behind the other."""
 
     def __init__(self, config):
-        self.t, self.idle, self.before = config.tokens, 0, None
+        self.t = config.tokens
+        self.idle = 0
+        self.before = None
 
     def begin(self, values, before):
         """The tiles of an operation; before : of the operation that is still writing them, if any."""
@@ -198,11 +200,9 @@ class _Loads:
         self.behind = (
             2 * t + 2 + encoder if gathered else self.first
         )  # from what is written last to the last word
-        self.k, self.before, self.cls = (
-            k,
-            before,
-            values.get("cls") and values["source"] == Source.CLS,
-        )
+        self.k = k
+        self.before = before
+        self.cls = values.get("cls") and values["source"] == Source.CLS
 
     def load(self, send, free, tile):
         """(when the request was taken, when the first row is there, when the tile is)."""

@@ -46,7 +46,11 @@ class _Machine:
     def __init__(self, config, head):
         self.config, self.head = config, head
         self.array = Array(config.columns)
-        self.pushed, self.begun, self.loaded, self.walked, self.left = [], [], [], [], []
+        self.pushed = []
+        self.begun = []
+        self.loaded = []
+        self.walked = []
+        self.left = []
         self.items, self.summed = (
             [],
             [],
@@ -56,7 +60,10 @@ class _Machine:
             0,
             0,
         )  # the last item's: reciprocals are there, last score, last column of the context before
-        self.runs, self.popped, self.free, self.fed = [NEVER] * RUNS, [NEVER] * COMMANDS, {}, 0
+        self.runs = [NEVER] * RUNS
+        self.popped = [NEVER] * COMMANDS
+        self.free = {}
+        self.fed = 0
         self.passed, self.scores = (
             [NEVER] * DRAIN,
             [NEVER] * REQUANTIZE,
@@ -129,11 +136,15 @@ class _Machine:
 
     def _keys(self, turn, first, count, works):
         """P keys a group, or where P < T a part of a tile that has any."""
-        t, p, live = self.config.tokens, self.config.columns, range(first, first + count)
+        t = self.config.tokens
+        p = self.config.columns
+        live = range(first, first + count)
         members, parts = max(1, p // t), ceil_div(t, p)
         tiles = range(first // t, (first + count - 1) // t + 1)
         place = self._walk(turn) + 3 + first // t
-        fed, keys, announced = [], [], 0
+        fed = []
+        keys = []
+        announced = 0
         for index, tile in enumerate(tiles):
             for part in range(
                 max(0, first - tile * t) // p, min(parts, ceil_div(first + count - tile * t, p))

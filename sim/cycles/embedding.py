@@ -20,14 +20,12 @@ class Port:
     asked for before go until then."""
 
     def __init__(self, memory, burst):
-        self.memory, self.burst, self.free, self.taken, self.behind, self.finish = (
-            memory,
-            burst,
-            0,
-            0,
-            0,
-            [],
-        )
+        self.memory = memory
+        self.burst = burst
+        self.free = 0
+        self.taken = 0
+        self.behind = 0
+        self.finish = []
 
     def request(self, at, address, count):
         """Asks for the bus words of `count` bytes -> (when it was taken, when each is at the output)."""
@@ -63,13 +61,11 @@ class Rows:
 
     def __init__(self, image):
         words = struct.unpack("<16I", image[:64])
-        self.image, self.vocabulary, self.positions, self.features, self.table = (
-            image,
-            words[5],
-            words[6],
-            words[7],
-            words[8],
-        )
+        self.image = image
+        self.vocabulary = words[5]
+        self.positions = words[6]
+        self.features = words[7]
+        self.table = words[8]
 
     def numbers(self, token, position, segment):
         return token, self.vocabulary + position, self.vocabulary + self.positions + segment
@@ -177,7 +173,9 @@ class Embedder:
         time = max(self.resting, taken + 1)  # the decoder takes the row
         self.begun.append(time)
         width = self.port.memory.width
-        byte, word, free = begin, begin // width, max(beats[0], self.port.taken + 1)
+        byte = begin
+        word = begin // width
+        free = max(beats[0], self.port.taken + 1)
         free += begin % width // 4  # words before the row
         for takes in self.rows.steps(begin):
             time += 1

@@ -32,8 +32,12 @@ class Memory:
     """The memory model of the co-simulation (sim/cosim/axi.h): latency to the first beat, credit for each."""
 
     def __init__(self, latency, bytes_per_cycle, width):
-        self.latency, self.rate, self.width = latency, bytes_per_cycle, width
-        self._last, self._credit, self._known = -1, width + bytes_per_cycle, {}
+        self.latency = latency
+        self.rate = bytes_per_cycle
+        self.width = width
+        self._last = -1
+        self._credit = width + bytes_per_cycle
+        self._known = {}
 
     def beat(self, ready):
         """The cycle of the next beat, of a burst whose first one may come at `ready`."""
@@ -110,7 +114,10 @@ class LaneCode:
 
 def _byte_cycles(string, groups, masks):
     """(cycles of each byte, entries of each byte, end of each column) of a lane's string: hw/array/bitmask.py's states."""
-    cycles, entries, ends, at = np.ones(len(string), int), np.ones(len(string), int), [], 0
+    cycles = np.ones(len(string), int)
+    entries = np.ones(len(string), int)
+    ends = []
+    at = 0
     for _ in range(groups):
         cycles[at : at + HEADER_BYTES] = 0, 0, 1, 0, 0, 1, 1  # three parts
         entries[at : at + HEADER_BYTES] = 0
@@ -150,7 +157,9 @@ class Streams:
 
     def begin(self, code, ask, address, beats):
         """The next stream, known to the prefetcher at `ask`; the one before is `finished`."""
-        self.code, self.beats, self.released = code, beats, []
+        self.code = code
+        self.beats = beats
+        self.released = []
         self.asked = max(ask, self.asked) + REQUEST - 2
         self.offset, self.first = address // self.memory.width % BURST, self.end
         self.round = 0
@@ -204,14 +213,15 @@ class Streams:
 
     def _round(self):
         """One word for each lane; comparisons in place of `max`, because the cycle model's time goes here."""
-        number, coming, taken, begins = self.round, self.coming, self.taken, []
-        left, done, before, later, ahead = (
-            self.left,
-            self.done,
-            self.before,
-            self.later,
-            self.code.ahead,
-        )
+        number = self.round
+        coming = self.coming
+        taken = self.taken
+        begins = []
+        left = self.left
+        done = self.done
+        before = self.before
+        later = self.later
+        ahead = self.code.ahead
         for lane, (cost, early, needed) in enumerate(self.code.steps[number]):
             beat = next(coming, 0)
             if not beat:

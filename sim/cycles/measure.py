@@ -53,12 +53,12 @@ class Meter:
     """Called at the end of every operation: reads the counters while the machine fetches the next instruction."""
 
     def __init__(self, session, program, watch=None):
-        self.session, self.program, self.watch = session, program, watch
-        self.cycle, self.counters, self.bytes = (
-            session.sim.cycle,
-            dict.fromkeys(COUNTERS, 0),
-            self._bytes(),
-        )
+        self.session = session
+        self.program = program
+        self.watch = watch
+        self.cycle = session.sim.cycle
+        self.counters = dict.fromkeys(COUNTERS, 0)
+        self.bytes = self._bytes()
         self.layer, self.ended = -1, []
 
     def _bytes(self):
@@ -96,7 +96,9 @@ class Meter:
                 tuple(pc for pc, _ in worked),
             )
         )
-        self.cycle, self.counters, self.bytes = cycle, now, moved
+        self.cycle = cycle
+        self.counters = now
+        self.bytes = moved
         if self.watch:
             self.watch(cycle)
 
@@ -185,7 +187,11 @@ def _peak_memory():
 
 def _operations(program, ended, work):
     """(`Operation`s of what a `Meter` saw, which has the short ones between two others as one; each sentence's end)."""
-    ledger, done, operations, ends, now = Ledger(program), iter(executed(program, work)), [], {}, 0
+    ledger = Ledger(program)
+    done = iter(executed(program, work))
+    operations = []
+    ends = {}
+    now = 0
     for one in ended:
         parts = list(itertools.islice(done, len(one.pcs)))
         if tuple(part.pc for part in parts) != one.pcs:

@@ -68,11 +68,9 @@ class _Model:
             Memory(latency, bytes_per_cycle, config.bus_bytes) for _ in range(3)
         )
         self.port = Port(self.memory, BURST)  # of the program and the stager
-        self.codes, self.streams, self.linears = (
-            codes,
-            Streams(config, self.memory),
-            Linears(config),
-        )
+        self.codes = codes
+        self.streams = Streams(config, self.memory)
+        self.linears = Linears(config)
         self.now, self.front, self.gone = (
             0,
             0,
@@ -82,7 +80,9 @@ class _Model:
         self.edited = 0  # when the row table was compacted
 
     def run(self, work):
-        predicted, before, queue = [], 0, [sentence for one in work for sentence in one.admitted]
+        predicted = []
+        before = 0
+        queue = [sentence for one in work for sentence in one.admitted]
         self.stager = Stager(
             self.config,
             Rows(self.program.embedding),
@@ -176,7 +176,11 @@ class _Model:
         last = (features - 1) % (
             PORTION * self.config.columns
         )  # words behind the first one of the last portion
-        tile, free, given, written, ending = start + 2 + tiles[0], 0, 0, 0, Ending(values)
+        tile = start + 2 + tiles[0]
+        free = 0
+        given = 0
+        written = 0
+        ending = Ending(values)
         for number, behind in zip(tiles, [*tiles[1:], None], strict=True):
             summed = self._summed(behind) if values.get("follow") else 0
             entered = max(max(tile + words, free) + features - 1, summed + last)

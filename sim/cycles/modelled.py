@@ -39,7 +39,9 @@ class Modelled:
             saved = [
                 max(0, some - best) for some, best in zip(cycles, self._best(runs), strict=True)
             ]
-        operations, layer, read = [], -1, BYTES * len(self.program.instructions)
+        operations = []
+        layer = -1
+        read = BYTES * len(self.program.instructions)
         for run, taken, stalled in zip(runs, cycles, saved, strict=True):
             layer += self._opcode(run[-1]) == Opcode.ADMIT
             operations.append(
@@ -88,13 +90,11 @@ class Modelled:
 
     def moved(self, one):
         """{counter: bytes} of each port: bus words, each weight once."""
-        values, width, read, embedding, written = (
-            self.program.instructions[one.pc],
-            self.config.bus_bytes,
-            0,
-            0,
-            0,
-        )
+        values = self.program.instructions[one.pc]
+        width = self.config.bus_bytes
+        read = 0
+        embedding = 0
+        written = 0
         if self._opcode(one) == Opcode.LINEAR:
             read = values["beats"] * width
         if self._opcode(one) == Opcode.EXIT:
@@ -112,7 +112,9 @@ class Modelled:
 
     def _times(self, runs, cycles):
         """(latencies, ends) of the sentences: from their turn in ADMIT, which goes by tokens, to the end of the EXIT that lets them go."""
-        begun, ended, now = [], {}, 0
+        begun = []
+        ended = {}
+        now = 0
         for run, taken in zip(runs, cycles, strict=True):
             lengths = [len(sentence.ids) for sentence in run[-1].admitted]
             begun += [
@@ -132,7 +134,9 @@ def _words(address, count, width):
 
 def _runs(program, work):
     """Each operation with the skipped ones before it."""
-    runs, run, worked = [], [], {id(one) for one in executed(program, work)}
+    runs = []
+    run = []
+    worked = {id(one) for one in executed(program, work)}
     for one in work:
         run.append(one)
         if id(one) in worked:

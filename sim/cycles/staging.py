@@ -17,15 +17,16 @@ class Stager:
     """
 
     def __init__(self, config, rows, port, embedding, sentences):
-        self.config, self.rows, self.port, self.embedding, self.sentences = (
-            config,
-            rows,
-            port,
-            embedding,
-            sentences,
-        )
+        self.config = config
+        self.rows = rows
+        self.port = port
+        self.embedding = embedding
+        self.sentences = sentences
         self.idle = 0
-        self.known, self.staged, self.begun, self.freed = [], [], [], []
+        self.known = []
+        self.staged = []
+        self.begun = []
+        self.freed = []
         self._steps, self._ready = None, lambda: None
 
     def start(self, at):

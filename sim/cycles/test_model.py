@@ -48,7 +48,9 @@ CASES = {  # model, config, density, eta, exit threshold, (sentences, shortest, 
 
 def compare(name, program, ended, predicted):
     """Print each operation's cycles; (simulated, predicted) of the run. Short operations that the meter saw as one stay one."""
-    left, lines, totals = list(predicted), {}, [0, 0]
+    left = list(predicted)
+    lines = {}
+    totals = [0, 0]
     for one in ended:
         parts, left = left[: len(one.pcs)], left[len(one.pcs) :]
         assert tuple(part.pc for part in parts) == one.pcs

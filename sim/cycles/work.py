@@ -86,7 +86,9 @@ class _Machine:
     """The slot table and the sequencer's selections."""
 
     def __init__(self, program, queue, slots):
-        self.program, self.queue, self.config = program, queue, program.hardware
+        self.program = program
+        self.queue = queue
+        self.config = program.hardware
         self.limit, self.layers = slots or self.config.slots, parse_image(program.image).layers
         self.order, self.sentence, self.number, self.layer, self.count = (
             [],
@@ -95,13 +97,11 @@ class _Machine:
             {},
             {},
         )  # slots in the order of their rows; the rest by slot
-        self.fresh, self.last, self.pending, self.group, self.group_layer = (
-            set(),
-            set(),
-            set(),
-            set(),
-            0,
-        )
+        self.fresh = set()
+        self.last = set()
+        self.pending = set()
+        self.group = set()
+        self.group_layer = 0
         self.done = []
 
     def step(self, pc):
@@ -112,10 +112,16 @@ class _Machine:
             if opcode not in (Opcode.ADMIT, Opcode.GROUP, Opcode.LOOP)
             else []
         )
-        total, starts, at = sum(self.count.values()), {}, 0
+        total = sum(self.count.values())
+        starts = {}
+        at = 0
         for slot in self.order:
             starts[slot], at = at, at + self.count[slot]
-        admitted, ended, leaving, refused, following = (), (), (), False, pc + 1
+        admitted = ()
+        ended = ()
+        leaving = ()
+        refused = False
+        following = pc + 1
         rows = tuple((starts[slot], self.count[slot]) for slot in chosen)
         if opcode == Opcode.ADMIT:
             admitted = self._admit(total)
@@ -157,7 +163,9 @@ class _Machine:
             slot = min(set(range(self.config.slots)) - set(self.order))
             self.number[slot], sentence = self.queue.pop(0)
             self.order.append(slot)
-            self.sentence[slot], self.layer[slot], self.count[slot] = sentence, 0, len(sentence.ids)
+            self.sentence[slot] = sentence
+            self.layer[slot] = 0
+            self.count[slot] = len(sentence.ids)
             self.fresh.add(slot)
             total += len(sentence.ids)
             admitted.append(sentence)

@@ -270,7 +270,9 @@ def _print(text):
 def campaign(seed, configs=20, models=5, only=None, workers=2, log=_print):
     """Run it; returns whether nothing differed and every corner occurred."""
     numbers = range(configs) if only is None else [only]
-    corners, failures, totals = Counter(), [], Counter()
+    corners = Counter()
+    failures = []
+    totals = Counter()
     with multiprocessing.get_context("spawn").Pool(min(workers, len(numbers))) as pool:
         jobs = [pool.apply_async(_configuration, (seed, number, models)) for number in numbers]
         for job in jobs:

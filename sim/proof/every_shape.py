@@ -150,7 +150,9 @@ def _key(lanes):
 def _run(hardware, watch):
     watch("elaborates, compiles")
     build.build(hardware, traced)
-    values, cycles, failures = 0, 0, []
+    values = 0
+    cycles = 0
+    failures = []
     for number, run in enumerate(RUNS, 1):
         what = f"{run.model}, run {number} of {len(RUNS)}"
         outcome = run.outcome(

@@ -35,11 +35,9 @@ class Machine:
         pc = 0
         while True:
             values = self.program.instructions[pc]
-            self.taps, self.values, self.symbol = (
-                {name: [] for name in TAPS},
-                values,
-                self.program.symbols[pc],
-            )
+            self.taps = {name: [] for name in TAPS}
+            self.values = values
+            self.symbol = self.program.symbols[pc]
             target = getattr(self, "_" + values["opcode"].name.lower())(values)
             if values["opcode"] == Opcode.ATTEND:
                 self._embed()

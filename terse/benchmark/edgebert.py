@@ -27,7 +27,9 @@ def product(a, b, c, n, trip=0):
 
 def operation_cycles(model, tokens, n=16, trip=0):
     """Cycles of one layer by our operations' names; softmax is part of `context`."""
-    h, ff, head = model.hidden, model.feed_forward, model.head
+    h = model.hidden
+    ff = model.feed_forward
+    head = model.head
     square = product(tokens, h, h, n, trip)
     attention = model.heads * (
         product(tokens, head, tokens, n, trip) + product(tokens, tokens, head, n, trip)

@@ -17,7 +17,9 @@ from sim.bench import harness
 
 def cases(config, count=60):
     """Corners of the accumulator with and against the bias, then seeded numbers of every magnitude."""
-    generator, bits, lanes = random.Random(1), config.accumulator_bits - 1, config.tokens
+    generator = random.Random(1)
+    bits = config.accumulator_bits - 1
+    lanes = config.tokens
     corners = [-(2**bits), 2**bits - 1, 0, 1, -1, 2**15, -(2**15) - 1]
     words = [
         ([corner] * lanes, bias) for corner in corners for bias in (-(2**bits), 2**bits - 1, 0)

@@ -25,7 +25,9 @@ class Array:
     """The array and its streams, and the columns that are expected of it."""
 
     def __init__(self, dut, pause, seed=1):
-        self.config, self.dut, block = harness.config(), dut, MacArray(harness.config(), meta=META)
+        self.config = harness.config()
+        self.dut = dut
+        block = MacArray(harness.config(), meta=META)
         self.random = np.random.default_rng(seed)
         self.inputs = {
             name: harness.Source(
@@ -279,7 +281,9 @@ async def cycles(dut):
     """From the second tile on, whose weights are in the rings, the array takes nnz / P cycles, a tenth more at most."""
     array = Array(dut, "none")
     await harness.start(dut, cycles=30_000)
-    config, tiles, reduction = array.config, 3, 128
+    config = array.config
+    tiles = 3
+    reduction = 128
     counters = Counters(dut)
     for density in (0.4, 0.2):
         codes = array.codes((64, reduction), density)
@@ -326,7 +330,9 @@ async def cycles(dut):
 @cocotb.test()
 async def begins(dut):
     """Lanes multiply while the tile is loaded, but no column ends before its last row is there."""
-    array, reduction, part = Array(dut, "none"), 64, 32
+    array = Array(dut, "none")
+    reduction = 64
+    part = 32
     await harness.start(dut, cycles=5_000)
     counters, tile = Counters(dut), array.codes((array.config.tokens, reduction))
     rows, codes = tile.T.tolist(), array.codes((array.config.columns, reduction)) | 1

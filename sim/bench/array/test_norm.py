@@ -102,14 +102,14 @@ class Front(wiring.Component):
 
 class Bench:
     def __init__(self, dut, pause):
-        self.dut, self.config, self.pause, generator = (
-            dut,
-            harness.config(),
-            pause,
-            random.Random(9),
-        )
+        self.dut = dut
+        self.config = harness.config()
+        self.pause = pause
+        generator = random.Random(9)
         config, self.generator = self.config, generator
-        self.block, self.t, self.longest = Front(config), config.tokens, LONGEST
+        self.block = Front(config)
+        self.t = config.tokens
+        self.longest = LONGEST
         self.table = slot_table(config, 5, 3, config.rows - 9)
         self.values = {
             name: [
@@ -162,7 +162,9 @@ class Bench:
 
     async def _sum(self, tiles, pauses=(0,)):
         """The LINEAR before: two blocks of columns on every tile, each word claimed by `written` when it is there; then `follow` ends."""
-        dut, shape, half = self.dut, self.block.written.shape(), ceil_div(self.features, 2)
+        dut = self.dut
+        shape = self.block.written.shape()
+        half = ceil_div(self.features, 2)
         for final, words in ((0, range(half)), (1, range(half, self.features))):
             for tile, word in itertools.product(tiles, words):
                 address = tile * self.features + word
@@ -250,11 +252,9 @@ class Bench:
 
     async def _follow(self, target, mask):
         """What `progress` claims has been written in an earlier cycle; the most words of the last tile that it claimed until `done`."""
-        tiles, shape, most = (
-            dict(tiles_of(self.config, rows_of(self.table, mask))),
-            self.block.progress.shape(),
-            0,
-        )
+        tiles = dict(tiles_of(self.config, rows_of(self.table, mask)))
+        shape = self.block.progress.shape()
+        most = 0
         while self.dut.done.value == 0:
             claim = harness.read(self.dut, "progress", shape)
             tile, words = claim["tile"], claim["words"]

@@ -89,12 +89,10 @@ async def watch_idle(dut, block):
 
 class Bench:
     def __init__(self, dut, pause):
-        self.dut, self.config, self.generator, self.pause = (
-            dut,
-            harness.config(),
-            random.Random(15),
-            pause,
-        )
+        self.dut = dut
+        self.config = harness.config()
+        self.generator = random.Random(15)
+        self.pause = pause
         self.block = Operand(self.config, Gather(self.config).request)
         idle, stall = harness.pauses(pause)
         self.source = harness.Source(dut, "i", load_layout(), idle)
@@ -118,7 +116,9 @@ class Bench:
         return self.words[address]
 
     async def load(self, source, count, offset):
-        dut, config, t = self.dut, self.config, self.config.tokens
+        dut = self.dut
+        config = self.config
+        t = self.config.tokens
         tile, address = self.generator.randrange(config.tiles), self.generator.randrange(2**16)
         low, high = (0, 2**config.format.bits) if source == Source.CODES else (-32768, 32768)
         words = [
@@ -199,11 +199,9 @@ async def follow(dut, name):
             "final": generator.randrange(2),
         }
         number = 0 if asked is None else generator.randrange(4)
-        ready.value, index.value, dut.follow.value = (
-            int(number == 0 and generator.random() < 0.3),
-            number,
-            follow,
-        )
+        ready.value = int(number == 0 and generator.random() < 0.3)
+        index.value = number
+        dut.follow.value = follow
         harness.drive(dut, "i__payload", load_layout(), {"tile": offered})
         harness.drive(dut, "progress", shape, progress)
         await RisingEdge(dut.clk)
@@ -246,7 +244,9 @@ async def write(dut, block, name, words, parts, generator):
 @cocotb.parametrize(pause=harness.PAUSES, name=BUFFERS, count=[1, 2, 11])
 async def joined(dut, pause, name, count):
     """Tiles of a buffer, twice, while they are written, in one part or in two; then once more."""
-    config, generator, offset = harness.config(), random.Random(f"{pause} {name} {count}"), 5
+    config = harness.config()
+    generator = random.Random(f"{pause} {name} {count}")
+    offset = 5
     block, coded = Front(config, TILES * max(FEATURES)), name == "codes"
     idle, stall = harness.pauses(pause)
     source, sink = (

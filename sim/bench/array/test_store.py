@@ -25,8 +25,12 @@ SHIFT, ALIGN, ENCODE, CONTEXT_SHIFT = 3, 1, 5, 24
 
 class Bench:
     def __init__(self, dut, pause):
-        self.dut, self.config, self.generator = dut, harness.config(), random.Random(11)
-        self.block, self.t, self.p = Store(self.config), self.config.tokens, self.config.columns
+        self.dut = dut
+        self.config = harness.config()
+        self.generator = random.Random(11)
+        self.block = Store(self.config)
+        self.t = self.config.tokens
+        self.p = self.config.columns
         idle, stall = harness.pauses(pause)
         self.columns = harness.Source(dut, "columns", self.block.columns.payload.shape(), idle)
         self.totals = harness.Source(dut, "denominators", self.block.denominators.payload.shape())
@@ -284,12 +288,10 @@ class Behind(Bench):
 
     async def _watch(self, fields, columns):
         """Until it has `ended`: `progress` is that of the last word (SUM: its portion) written in an earlier cycle; with the end everything is."""
-        dut, rows, progress, portion = (
-            self.dut,
-            0,
-            {"tile": 0, "words": 0, "final": 0, "last": 0},
-            PORTION * self.p,
-        )
+        dut = self.dut
+        rows = 0
+        progress = {"tile": 0, "words": 0, "final": 0, "last": 0}
+        portion = PORTION * self.p
         left = list(columns)
         while True:
             await RisingEdge(dut.clk)

@@ -56,7 +56,9 @@ class Array:
 
     async def group(self):
         """(command, destinations, codes of every lane) of the next group."""
-        lanes, closed, first = [[] for _ in range(self.config.columns)], set(), self._entries
+        lanes = [[] for _ in range(self.config.columns)]
+        closed = set()
+        first = self._entries
         while len(closed) < len(lanes):
             (entry,) = await self.dense.receive(1)
             self._entries += 1
@@ -89,10 +91,17 @@ class Bench:
     """
 
     def __init__(self, dut, pause, dimension, heads):
-        self.dut, self.config, self.dimension, self.heads = dut, harness.config(), dimension, heads
+        self.dut = dut
+        self.config = harness.config()
+        self.dimension = dimension
+        self.heads = heads
         config, generator = self.config, random.Random(dimension)
-        self.block, self.generator, self.pause = block_of(config), generator, pause
-        t, p, rows = config.tokens, config.columns, config.rows
+        self.block = block_of(config)
+        self.generator = generator
+        self.pause = pause
+        t = config.tokens
+        p = config.columns
+        rows = config.rows
         self.table = slot_table(config, 5, 2, rows - 9, 1)
         self.positions = [generator.randrange(config.positions) for _ in range(rows)]
         largest = 1 << config.format.bits
@@ -111,9 +120,14 @@ class Bench:
                 for _ in range(heads)
             ]
         )
-        self.stride, self.source, self.target, self.target_stride = heads * dimension + 1, 30, 7, 51
+        self.stride = heads * dimension + 1
+        self.source = 30
+        self.target = 7
+        self.target_stride = 51
         self.groups = ceil_div(dimension, p)  # words of a row's values, a head
-        self.items, self.loaded, self.worked = [], 0, 0
+        self.items = []
+        self.loaded = 0
+        self.worked = 0
         idle, _ = harness.pauses(pause, 9)
         self.array = Array(dut, self.block, config, pause)
         stalls = [harness.pauses(pause, seed)[1] for seed in (11, 13, 15, 17)]
@@ -279,7 +293,9 @@ class Bench:
 
     async def _scores(self, item):
         """Check the key groups and send back their scores."""
-        fmt, scores, last = self.config.format, {}, False
+        fmt = self.config.format
+        scores = {}
+        last = False
         query = decode_integer(
             self.query[item.tile * self.t : item.tile * self.t + self.t, item.head], fmt
         )
@@ -337,12 +353,10 @@ class Item:
     """A head of a query tile, and with its scores the golden model's numerators."""
 
     def __init__(self, test, slot, tile, live, head):
-        self.test, self.tile, self.head, self.rows = (
-            test,
-            tile,
-            head,
-            sorted(rows_of(test.table, 1 << slot)),
-        )
+        self.test = test
+        self.tile = tile
+        self.head = head
+        self.rows = sorted(rows_of(test.table, 1 << slot))
         self.query = test.source + tile * test.stride + head * test.dimension
         self.where = {
             "tile": tile,
@@ -384,7 +398,9 @@ async def edges(dut):
     """Slots that begin and end anywhere in a tile: whole groups, one row, both sides of a tile's border, a tile in the middle."""
     test = Bench(dut, "none", 3, 1)
     config = test.config
-    t, p, rows = config.tokens, config.columns, config.rows
+    t = config.tokens
+    p = config.columns
+    rows = config.rows
     await test.start()
     for table in ((p, 1), (1, p, rows - 2 - p, 1), (t - 1, 2, p), (t, p, 1), (p - 1, 2, t)):
         test.table = slot_table(config, *table)

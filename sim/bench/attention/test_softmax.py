@@ -131,7 +131,9 @@ def contexts(config, generator):
 @cocotb.test()
 @cocotb.parametrize(pause=["none", "both"])
 async def normalize(dut, pause):
-    config, generator, saturations = harness.config(), random.Random(5), Saturations()
+    config = harness.config()
+    generator = random.Random(5)
+    saturations = Saturations()
     block, t = Normalize(config, meta=3), config.tokens
     idle, stall = harness.pauses(pause)
     totals_in = harness.Source(dut, "i_denominators", block.i_denominators.payload.shape())

@@ -27,7 +27,9 @@ class Bench:
     """Plays admissions, beginnings of ATTEND and verdicts."""
 
     def __init__(self, dut):
-        self.dut, self.config, self.block = dut, harness.config(), Tally(harness.config())
+        self.dut = dut
+        self.config = harness.config()
+        self.block = Tally(harness.config())
         self.found = dict.fromkeys(tally_layout(self.config).members, 0)
         quiet(dut, self.block)
 
@@ -60,7 +62,9 @@ class Bench:
 
     async def passes(self, queue):
         """Sentences (length, live tokens by layer), each in the first slot that is free; returns the cycles of the longest pass."""
-        slots, layer, longest = [None] * self.config.slots, [0] * self.config.slots, 0
+        slots = [None] * self.config.slots
+        layer = [0] * self.config.slots
+        longest = 0
         while queue or any(slots):
             for i, sentence in enumerate(slots):
                 if sentence is None and queue:

@@ -17,17 +17,24 @@ from hw.rows.rows import Command, command_layout, index
 from sim.bench import harness
 from sim.bench.players import Words, instruction, pulse, pulses, quiet, slot_table, tiles_of
 
-BASE, STRIDE, ONE = 33, 3, 2**16
+BASE = 33
+STRIDE = 3
+ONE = 2**16
 START = 3  # cycles that an operation without a slot takes, as the bench counts
 
 
 class Bench:
     def __init__(self, dut, pause):
-        self.dut, self.config, self.generator = dut, harness.config(), random.Random(13)
+        self.dut = dut
+        self.config = harness.config()
+        self.generator = random.Random(13)
         config, self.block = self.config, Drop(self.config)
         quiet(dut, self.block)
         self.words = Words(dut, self.block, "scores", self._word, pause)
-        self.stall, self.commands, self.total, self.judging = harness.pauses(pause, 7)[1], [], 0, []
+        self.stall = harness.pauses(pause, 7)[1]
+        self.commands = []
+        self.total = 0
+        self.judging = []
         self.verdicts, self.tallies = (
             pulses(dut, f"{name}_valid", name, getattr(self.block, name).shape())
             for name in ("verdict", "tally")
@@ -87,7 +94,9 @@ class Bench:
         harness.drive(dut, "instruction", unsigned(256), word)
         for found in (self.verdicts, self.tallies, self.done, self.words.asked, self.commands):
             found.clear()
-        verdicts, tallies, asked = [], [], []
+        verdicts = []
+        tallies = []
+        asked = []
         for number, slot in enumerate(table):
             if mask >> number & 1:
                 rows = range(slot["start"], slot["start"] + slot["count"])

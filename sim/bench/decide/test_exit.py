@@ -23,7 +23,9 @@ BASE, STRIDE, FRAC = 70, 24, 9
 
 class Bench:
     def __init__(self, dut, pause):
-        self.dut, self.config, self.generator = dut, harness.config(), random.Random(12)
+        self.dut = dut
+        self.config = harness.config()
+        self.generator = random.Random(12)
         self.block, self.stall = Exit(self.config), harness.pauses(pause, 7)[1]
         quiet(dut, self.block)
         self.words = Words(dut, self.block, "scores", self._word, pause)
@@ -71,7 +73,9 @@ class Bench:
 
     async def run(self, mask, threshold, layers, classes, logits=None, **values):
         """One EXIT; `logits` by slot, random ones where None. Compares everything that leaves."""
-        dut, config, generator = self.dut, self.config, self.generator
+        dut = self.dut
+        config = self.config
+        generator = self.generator
         spread = generator.choice([2, 900, 9000, 32767])
         lanes = -(-config.slots // config.tokens) * config.tokens
         self.scores = {

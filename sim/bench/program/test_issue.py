@@ -73,8 +73,14 @@ def operations(config, generator, kinds):
 
 class Bench:
     def __init__(self, dut, pause):
-        self.dut, self.config, self.generator = dut, harness.config(), random.Random(21)
-        self.block, self.cycle, self.turns, self.passes, self.most = Issue(self.config), 0, 0, 0, 0
+        self.dut = dut
+        self.config = harness.config()
+        self.generator = random.Random(21)
+        self.block = Issue(self.config)
+        self.cycle = 0
+        self.turns = 0
+        self.passes = 0
+        self.most = 0
         self.source = harness.Source(
             dut, "i", self.block.i.payload.shape(), harness.pauses(pause)[0]
         )

@@ -125,16 +125,14 @@ class Machine:
 
 def interpret(machine, program, present=frozenset(ENGINES), limit=500):
     """([(pc, opcode, mask, layer of the group or None)], skipped operations, passes, fault) of a run."""
-    events, skipped, passes, pc, pending, group, last, layer = (
-        [],
-        0,
-        0,
-        0,
-        set(),
-        set(),
-        set(),
-        None,
-    )
+    events = []
+    skipped = 0
+    passes = 0
+    pc = 0
+    pending = set()
+    group = set()
+    last = set()
+    layer = None
     while len(events) + skipped < limit:
         if pc >= len(program):
             return events, skipped, passes, Error.ILLEGAL_OPCODE
@@ -173,7 +171,9 @@ def interpret(machine, program, present=frozenset(ENGINES), limit=500):
 
 class Bench:
     def __init__(self, dut, pause):
-        self.dut, self.config, self.generator = dut, harness.config(), random.Random(8)
+        self.dut = dut
+        self.config = harness.config()
+        self.generator = random.Random(8)
         self.block = Front(self.config)
         idle, stall = harness.pauses(pause)
         self.requests = harness.Sink(dut, "o_fetch", self.block.o_fetch.payload.shape(), stall)
@@ -183,7 +183,10 @@ class Bench:
         self.done, self.ended, self.skipped = (
             pulses(dut, name) for name in ("done", "ended", "skipped")
         )
-        self.program, self.machine, self.events, self.linger = [], None, [], 0
+        self.program = []
+        self.machine = None
+        self.events = []
+        self.linger = 0
         for task in (self._fetch(), self._engines()):
             cocotb.start_soon(task)
 

@@ -20,13 +20,11 @@ class Model:
     """The slots (rows of each, None: free), the queue, and what ADMIT does with them."""
 
     def __init__(self, config, limit):
-        self.rows, self.limit, self.slots, self.queue, self.next = (
-            config.rows,
-            limit,
-            [None] * config.slots,
-            [],
-            0,
-        )
+        self.rows = config.rows
+        self.limit = limit
+        self.slots = [None] * config.slots
+        self.queue = []
+        self.next = 0
 
     @property
     def total(self):
@@ -34,7 +32,9 @@ class Model:
 
     def admit(self):
         """(commands, begins, finishes) of one ADMIT."""
-        commands, begins, finishes = [(Command.SETTLE,)], [], []
+        commands = [(Command.SETTLE,)]
+        begins = []
+        finishes = []
         while (
             self.next < len(self.queue)
             and sum(count is not None for count in self.slots) < self.limit
@@ -68,7 +68,9 @@ class Model:
 
 class Bench:
     def __init__(self, dut, pause):
-        self.dut, self.config, self.generator = dut, harness.config(), random.Random(14)
+        self.dut = dut
+        self.config = harness.config()
+        self.generator = random.Random(14)
         config, self.block = self.config, Admission(self.config)
         self.pause = harness.pauses(pause, 9)[1]
         quiet(dut, self.block)

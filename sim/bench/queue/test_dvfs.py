@@ -23,14 +23,21 @@ class Machine:
     """Drives a Dvfs as an accelerator does, and keeps time and predictions like it."""
 
     def __init__(self, dut, config, delay=3):
-        self.dut, self.config, self.delay = dut, config, delay
+        self.dut = dut
+        self.config = config
+        self.delay = delay
         self.members = Dvfs(config).signature.members
         self.generator = random.Random(config.slots)
         self.table = [self.generator.randint(1, LAYERS) for _ in range(BINS)]
         self.slots = [{"resident": 0, "layer": 0} for _ in range(config.slots)]
         self.deadlines, self.predicted = [None] * config.slots, [0] * config.slots
-        self.time, self.current, self.clock = 0, len(FREQUENCIES) - 1, 0
-        self.at, self.cycles, self.rows, self.codes = 0, 0, 0, []
+        self.time = 0
+        self.current = len(FREQUENCIES) - 1
+        self.clock = 0
+        self.at = 0
+        self.cycles = 0
+        self.rows = 0
+        self.codes = []
 
     async def start(self):
         for name in (
@@ -68,7 +75,9 @@ class Machine:
 
     async def keep_time(self):
         """What the block's registers do at every edge."""
-        dut, begun, start = self.dut, False, 0
+        dut = self.dut
+        begun = False
+        start = 0
         while True:
             await RisingEdge(dut.clk)
             if begun:

@@ -63,12 +63,10 @@ class Bench:
 
     async def start(self, shifts="mixed"):
         dut, parsed = self.dut, parse_embedding(self.image)
-        dut.abort.value, dut.loading.value, dut.base.value, dut.size.value = (
-            0,
-            0,
-            BASE,
-            len(self.image),
-        )
+        dut.abort.value = 0
+        dut.loading.value = 0
+        dut.base.value = BASE
+        dut.size.value = len(self.image)
         harness.drive(
             dut,
             "table",
@@ -238,7 +236,9 @@ async def damaged(dut, stall):
 async def failing_bus(dut, response, stall):
     tb = Bench(dut, stall=stall)
     await tb.start()
-    parsed, step, token = parse_embedding(tb.image), tb.config.bus_bytes, (4, 1, 2, 8)
+    parsed = parse_embedding(tb.image)
+    step = tb.config.bus_bytes
+    token = (4, 1, 2, 8)
     for row in (4, WORDS + 2, WORDS + POSITIONS + 1):
         for offset in (64 + 4 * row, parsed.offsets[row], parsed.offsets[row + 1] - 4):
             tb.memory.faults = {BASE + offset - offset % step: AxiResp(response)}

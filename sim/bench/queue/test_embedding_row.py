@@ -68,14 +68,12 @@ class Port:
     """Plays the reader: the bus words of the requests one after the other, each request `latency` cycles after it was taken."""
 
     def __init__(self, dut, config, pause, latency=0):
-        self.dut, self.config, self.memory, self.queue, self.requests, self.latency = (
-            dut,
-            config,
-            b"",
-            [],
-            [],
-            latency,
-        )
+        self.dut = dut
+        self.config = config
+        self.memory = b""
+        self.queue = []
+        self.requests = []
+        self.latency = latency
         self.idle, self.stall = harness.pauses(pause)
         self.cycle = 0
         cocotb.start_soon(self._run())
@@ -120,7 +118,9 @@ class Port:
 
 class Bench:
     def __init__(self, dut, pause, latency=0):
-        self.dut, self.config, generator = dut, harness.config(), random.Random(16)
+        self.dut = dut
+        self.config = harness.config()
+        generator = random.Random(16)
         block, width = Rows(self.config), self.config.embedding
         tables = [
             [
@@ -226,7 +226,9 @@ async def damaged(dut, pause):
             test.values[: len(test.codes[1])] == test.codes[1]
             and test.values[-len(test.codes[7]) :] == test.codes[7]
         )
-    image, last, size = bytearray(test.image), len(test.codes) - 1, len(test.image)
+    image = bytearray(test.image)
+    last = len(test.codes) - 1
+    size = len(test.image)
     struct.pack_into("<2I", image, HEADER_BYTES + 4 * last, size - 4, size + 4)
     test.port.requests.clear()
     assert await test.read([last], bytes(image)) == [Error.SENTENCE_CHECK]

@@ -38,7 +38,9 @@ class Bench:
     """The block, its slots' records and where their sentences go."""
 
     def __init__(self, dut, pause):
-        self.dut, self.config, self.generator = dut, harness.config(), random.Random(11)
+        self.dut = dut
+        self.config = harness.config()
+        self.generator = random.Random(11)
         self.block = block_of(self.config)
         (_, stall), (idle, hold) = harness.pauses(pause), harness.pauses(pause, seed=5)
         quiet(dut, self.block)
@@ -49,14 +51,12 @@ class Bench:
         }
         self.requests = harness.Sink(dut, "o_request", request(), stall)
         self.words = harness.Sink(dut, "o_data", unsigned(32), hold)
-        self.records, self.sentences, self.started, self.cycle, self.written, self.passes = (
-            {},
-            {},
-            {},
-            0,
-            0,
-            0,
-        )
+        self.records = {}
+        self.sentences = {}
+        self.started = {}
+        self.cycle = 0
+        self.written = 0
+        self.passes = 0
         self.predicted = [0] * self.config.slots
         dut.base.value, dut.size.value = BASE, SIZE
         cocotb.start_soon(self._clock())
@@ -108,7 +108,9 @@ class Bench:
 
     async def finish(self, slot, name, wait=False, **payload):
         """The record of a slot as it is written; `wait`: the memory takes its time, and the stream stays."""
-        dut, record, size = self.dut, self.records[slot], self.config.result_words
+        dut = self.dut
+        record = self.records[slot]
+        size = self.config.result_words
         self.ends[name].send([{"slot": slot, **payload}])
         record.words[0], record.words[4] = payload.get("status", 0), payload.get("detail", 0)
         record.words[2] |= payload.get("label", 0) | payload.get("layer", 0) << 8

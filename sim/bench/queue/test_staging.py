@@ -47,7 +47,9 @@ def features_of(token):
 
 class Bench:
     def __init__(self, dut, pause):
-        self.dut, self.config, self.generator = dut, harness.config(), random.Random(14)
+        self.dut = dut
+        self.config = harness.config()
+        self.generator = random.Random(14)
         config, self.block = self.config, Staging(self.config)
         quiet(dut, self.block)
         sink = {
@@ -69,7 +71,10 @@ class Bench:
             dut, "token_done", self.block.token_done.payload.shape(), harness.pauses(pause, 23)[0]
         )
         self.tapped = pulses(dut, "embedded_valid", "embedded", self.block.embedded.shape())
-        self.memory, self.given, self.fetched, self.outside = {}, [], [], []
+        self.memory = {}
+        self.given = []
+        self.fetched = []
+        self.outside = []
         dut.queue.value, dut.positions.value = QUEUE, POSITIONS
         dut.instruction.value = instruction(word_shift=3, position_shift=-2, segment_shift=1)
         for task in (self._memory(), self._embedder(), self._write()):

@@ -30,8 +30,12 @@ class Bench:
     """The row table and the residual stream, with random contents."""
 
     def __init__(self, dut, pause):
-        self.dut, self.config, self.generator = dut, harness.config(), random.Random(6)
-        config, generator, t = self.config, self.generator, self.config.tokens
+        self.dut = dut
+        self.config = harness.config()
+        self.generator = random.Random(6)
+        config = self.config
+        generator = self.generator
+        t = self.config.tokens
         self.block, self.blocks = Gather(config), ceil_div(config.hidden, t)
         self.physical = generator.sample(range(config.rows), config.rows)
         self.position = [generator.randrange(1000) for _ in self.physical]
@@ -106,12 +110,13 @@ class Written:
     for before `progress` says that it is there; behind the last block `follow` ends."""
 
     def __init__(self, test, cls):
-        self.test, self.dut, self.cls, self.shape = test, test.dut, cls, test.block.progress.shape()
-        self.values, self.places, self.early = (
-            list(test.state),
-            {},
-            0,
-        )  # places: (tile, word) of an address
+        self.test = test
+        self.dut = test.dut
+        self.cls = cls
+        self.shape = test.block.progress.shape()
+        self.values = list(test.state)
+        self.places = {}
+        self.early = 0  # places: (tile, word) of an address
         test.state[:] = [[0] * test.config.tokens for _ in test.state]
         self.dut.follow.value = 1
         for task in (self._write(), self._watch()):

@@ -17,7 +17,11 @@ class Model:
     """The table as lists: rows of (physical, slot, position); slots as dictionaries."""
 
     def __init__(self, config):
-        self.config, self.rows, self.events, self.slot_events, self.dropped = config, [], [], [], []
+        self.config = config
+        self.rows = []
+        self.events = []
+        self.slot_events = []
+        self.dropped = []
         self.slots = [
             {"resident": 0, "fresh": 0, "sentence": 0, "layer": 0} for _ in range(config.slots)
         ]
@@ -62,13 +66,20 @@ class Bench:
     """A Rows with its drivers, in step with a Model."""
 
     def __init__(self, dut, config, idle):
-        self.dut, self.config, self.model = dut, config, Model(config)
+        self.dut = dut
+        self.config = config
+        self.model = Model(config)
         self.source = harness.Source(dut, "i_command", command_layout(config), idle)
-        self.wanted, self.kept, self.cycle, dut.o_free__ready.value = 0, [], 0, 0
+        self.wanted = 0
+        self.kept = []
+        self.cycle = 0
+        dut.o_free__ready.value = 0
         cocotb.start_soon(self._take())
         self.keep = data.StructLayout({"enable": 1, "row": index(config.rows), "keep": 1})
         self.slots = data.ArrayLayout(slot_layout(config), config.slots)
-        self.events, self.slot_events, self.dropped = [], [], []
+        self.events = []
+        self.slot_events = []
+        self.dropped = []
         cocotb.start_soon(self._watch())
 
     async def _watch(self):
@@ -95,7 +106,10 @@ class Bench:
 
     async def _take(self):
         """Take `wanted` rows, at random times, whatever the table is doing; each must be the model's next one."""
-        dut, model, generator, ready = self.dut, self.model, random.Random(5), 0
+        dut = self.dut
+        model = self.model
+        generator = random.Random(5)
+        ready = 0
         while True:
             await RisingEdge(dut.clk)
             if ready and dut.rst.value == 0 and dut.o_free__valid.value == 1:
