@@ -16,7 +16,6 @@ from hw.counters.tally import Tally
 from hw.datapath import Datapath
 from hw.decide.drop import Drop
 from hw.decide.exit import Exit
-from hw.instruction import fields
 from hw.program.issue import ENGINES, Issue
 from hw.program.prefetch import Prefetch
 from hw.program.sequencer import Sequencer
@@ -246,13 +245,13 @@ class Core(wiring.Component):
             admission.slot_limit.eq(self.queue.slot_limit),
             admission.total.eq(self.rows.total),
         ]
-        users = [(exiting, fields(issue.instruction).opcode == Opcode.EXIT)]
+        users = [(exiting, issue.instruction.opcode == Opcode.EXIT)]
         if self.dropping is not None:
             m.d.comb += [
                 self.dropping.mask.eq(issue.mask),
                 self.dropping.layer.eq(issue.layer),
             ]
-            users.append((self.dropping, fields(issue.instruction).opcode == Opcode.DROP))
+            users.append((self.dropping, issue.instruction.opcode == Opcode.DROP))
         for engine, chosen in users:  # SCORES serves DROP and EXIT
             m.d.comb += [
                 engine.scores_request.ready.eq(datapath.scores_request.ready & chosen),
@@ -490,7 +489,7 @@ class Core(wiring.Component):
         """A program that only runs in a circle makes no progress: what it skips does not count."""
         datapath = self.datapath
         issue = self.issue
-        admits = fields(issue.instruction).opcode == Opcode.ADMIT
+        admits = issue.instruction.opcode == Opcode.ADMIT
         moved = self.words.valid & self.words.ready | self.token_done.valid & self.token_done.ready
         m.d.comb += [
             self.passed.eq(issue.ended & admits & ~self.admission.empty),

@@ -15,7 +15,7 @@ from hw.array.operand import BUFFERS, Operand
 from hw.array.store import Store, column_meta
 from hw.attention.attention import Attention
 from hw.buffer import Buffer, request_layout
-from hw.instruction import fields
+from hw.instruction import instruction_layout
 from hw.queue.staging import word_layout
 from hw.rows.gather import Gather, row_blocks
 from hw.rows.rows import slot_layout
@@ -91,9 +91,9 @@ class Datapath(wiring.Component):
                 "sent": Out(engines),
                 "taken": In(1),
                 "mask": In(config.slots),
-                "opening": In(256),
+                "opening": In(instruction_layout()),
                 "turn": In(1),
-                "instruction": In(256),
+                "instruction": In(instruction_layout()),
                 "pending": In(1),
                 "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
                 "row_address": Out(16),
@@ -132,7 +132,7 @@ class Datapath(wiring.Component):
             "attention",
         ):
             m.submodules[name] = getattr(self, name)
-        op = fields(self.instruction)
+        op = self.instruction
         self._attending = op.opcode == Opcode.ATTEND
         self._engines(m)
         self._gather(m)
@@ -155,7 +155,7 @@ class Datapath(wiring.Component):
                 engine.slots.eq(self.slots),
                 engine.instruction.eq(self.instruction),
             ]
-        with m.If(fields(self.instruction).opcode != Opcode.NORM):
+        with m.If(self.instruction.opcode != Opcode.NORM):
             m.d.comb += self.norm.instruction.eq(self.opening)
         m.d.comb += self.linear.instruction.eq(self.opening)
         for name, engine in (("linear", self.linear), ("norm", self.norm)):
@@ -177,8 +177,8 @@ class Datapath(wiring.Component):
 
     def _follow(self, m):
         """Whether the operation that was started reads what the one that ends writes, and how far that is."""
-        before = fields(self.instruction)
-        source = fields(self.opening).source
+        before = self.instruction
+        source = self.opening.source
         normed = before.opcode == Opcode.NORM
         made = Mux(
             normed, before.target_buffer == Target.STATE, before.target_buffer == Target.CODES
@@ -243,7 +243,7 @@ class Datapath(wiring.Component):
         array = self.array
         operand = self.operand
         attention = self.attention
-        opening = fields(self.opening)
+        opening = self.opening
         m.d.comb += [
             operand.source.eq(Mux(self._attending, Source.CODES, opening.source)),
             operand.features.eq(opening.reduction),

@@ -1,22 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fields of an instruction word as Amaranth values, from the one table in firmware/isa.py."""
+"""The instruction as the blocks see it: a view with the fields of firmware/isa.py."""
 
-from firmware.isa import FIELDS
+from amaranth import signed, unsigned
+from amaranth.lib import data
 
-__all__ = ["fields"]
+from firmware.isa import BYTES, FIELDS
 
+__all__ = ["instruction_layout"]
 
-class _Fields:
-    def __init__(self, instruction):
-        self._instruction = instruction
-
-    def __getattr__(self, name):
-        field = FIELDS[name]
-        start = 32 * field.word + field.low
-        value = self._instruction[start : start + field.width]
-        return value.as_signed() if field.signed else value
+WORD = 32  # bits
 
 
-def fields(instruction):
-    """`fields(x).shift` is the field `shift` of the 256-bit instruction x."""
-    return _Fields(instruction)
+def instruction_layout():
+    """256 bits with every field of `FIELDS`; overlays share their bits, signed fields are signed."""
+    return data.FlexibleLayout(
+        8 * BYTES,
+        {
+            name: data.Field(
+                signed(field.width) if field.signed else unsigned(field.width),
+                WORD * field.word + field.low,
+            )
+            for name, field in FIELDS.items()
+        },
+    )

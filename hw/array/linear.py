@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from firmware.isa import Target
 from hw.array.mac_array import command_layout
 from hw.array.store import Kind, column_meta
-from hw.instruction import fields
+from hw.instruction import instruction_layout
 from hw.rows.rows import slot_layout
 from hw.rows.tiles import TileIterator
 from hw.stream import Fifo
@@ -118,7 +118,7 @@ class Linear(wiring.Component):
             {
                 "start": In(1),
                 "mask": In(config.slots),
-                "instruction": In(256),
+                "instruction": In(instruction_layout()),
                 "turn": In(1),
                 "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
                 "o_load": Out(stream.Signature(load_layout())),
@@ -131,7 +131,7 @@ class Linear(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        op = fields(self.instruction)
+        op = self.instruction
         m.submodules.tiles = tiles = Tiles(self.config)
         m.d.comb += [
             tiles.slots.eq(self.slots),

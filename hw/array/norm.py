@@ -9,9 +9,8 @@ from firmware.isa import Source, Target
 from hw.arith.fixed import round_shift, saturate
 from hw.array.layernorm import LayerNorm
 from hw.buffer import Turn, request_layout
-from hw.instruction import fields
+from hw.engine import engine_signature
 from hw.progress import has_written, progress_layout
-from hw.rows.rows import slot_layout
 from hw.rows.tiles import TileIterator
 from hw.shapes import ACT
 
@@ -50,16 +49,12 @@ class Norm(wiring.Component):
         words = stream.Signature(data.StructLayout({"values": act, "last": 1}))
         super().__init__(
             {
-                "start": In(1),
-                "mask": In(config.slots),
-                "instruction": In(256),
+                **engine_signature(config).members,
                 "reading": Out(1),
                 "sent": Out(1),
                 "taken": In(1),
-                "done": Out(1),
                 "follow": In(1),
                 "written": In(progress_layout()),
-                "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
                 "gather_request": Out(stream.Signature(point)),
                 "pointed": In(1),
                 "pointers": In(data.ArrayLayout(32, t)),
@@ -88,7 +83,7 @@ class Norm(wiring.Component):
         m = Module()
         m.submodules.layernorm = self.layernorm
         m.submodules.tiles = tiles = TileIterator(self.config)
-        op = fields(self.instruction)
+        op = self.instruction
         tile = Signal(tiles.o.payload.shape())
         base = Signal(32)
         source = Signal(32)

@@ -9,7 +9,7 @@ from hw.array.linear import load_layout
 from hw.attention.feed import Feeder
 from hw.attention.scoring import Scoring
 from hw.attention.turns import Items, Turns, item_layout, turn_layout
-from hw.instruction import fields
+from hw.engine import engine_signature
 from hw.stream import Fifo
 
 __all__ = ["Attention"]
@@ -54,10 +54,7 @@ class Attention(wiring.Component):
         }
         super().__init__(
             {
-                "start": In(1),
-                "mask": In(config.slots),
-                "instruction": In(256),
-                "done": Out(1),
+                **engine_signature(config).members,
                 "o_load": Out(stream.Signature(load_layout())),
                 "loaded": In(1),
                 "o_numerators": Out(self.scoring.o_numerators.signature),
@@ -75,7 +72,7 @@ class Attention(wiring.Component):
         m.submodules.loads = loads = Fifo(turn_layout(self.config), AHEAD)
         m.submodules.feeds = feeds = Fifo(turn_layout(self.config), AHEAD)
         m.submodules.scores = scores = Fifo(item_layout(self.config), AHEAD)
-        op = fields(self.instruction)
+        op = self.instruction
         m.d.comb += [
             items.start.eq(self.start),
             items.mask.eq(self.mask),

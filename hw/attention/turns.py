@@ -5,7 +5,7 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.instruction import fields
+from hw.instruction import instruction_layout
 from hw.rows.rows import index, slot_layout
 from hw.rows.tiles import TileIterator, tile_layout
 
@@ -61,7 +61,7 @@ class Items(wiring.Component):
             {
                 "start": In(1),
                 "mask": In(config.slots),
-                "instruction": In(256),
+                "instruction": In(instruction_layout()),
                 "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
                 "o": Out(stream.Signature(item_layout(config))),
             }
@@ -70,7 +70,7 @@ class Items(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.tiles = tiles = TileIterator(self.config)
-        op = fields(self.instruction)
+        op = self.instruction
         item = Signal(self.o.payload.shape())
         pending = Signal(self.config.slots)
         selected = Signal(self.config.slots)

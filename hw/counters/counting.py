@@ -6,7 +6,6 @@ from amaranth.lib import data
 
 from firmware.isa import Opcode
 from hw.counters.tally import tally_layout
-from hw.instruction import fields
 from hw.program.issue import ENGINES
 
 __all__ = ["count", "counters_layout"]
@@ -36,7 +35,7 @@ def count(m, core):
     issue = core.issue
     tally = core.tally
     array = datapath.array
-    opcode = fields(issue.instruction).opcode
+    opcode = issue.instruction.opcode
     working = (~issue.resting | issue.ended) & ~issue.skipped
     steps = {
         "array_busy": array.busy,

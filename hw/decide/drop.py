@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 from hw.buffer import request_layout
 from hw.decide.contribution import Contribution
 from hw.decide.token_drop import ETA, TokenDrop
-from hw.instruction import fields
+from hw.engine import engine_signature
 from hw.rows.rows import Command, command_layout, index, slot_layout
 from hw.rows.tiles import TileIterator
 from hw.shapes import ACT, EXPONENTIAL
@@ -43,11 +43,7 @@ class Drop(wiring.Component):
         word = data.StructLayout({"values": data.ArrayLayout(ACT, config.tokens), "last": 1})
         super().__init__(
             {
-                "start": In(1),
-                "mask": In(config.slots),
-                "instruction": In(256),
-                "done": Out(1),
-                "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
+                **engine_signature(config).members,
                 "layer": In(index(config.layers + 1)),
                 "eta_write_valid": In(1),
                 "eta_write": In(data.StructLayout({"address": 16, "data": ETA})),
@@ -69,7 +65,7 @@ class Drop(wiring.Component):
         m.submodules.contribution = contribution = Contribution(self.config)
         m.submodules.rule = rule = TokenDrop(self.config)
         m.submodules.tiles = tiles = TileIterator(self.config)
-        op = fields(self.instruction)
+        op = self.instruction
         pending = Signal(self.config.slots)
         selected = Signal(self.config.slots)
         slot = Signal(slot_layout(self.config))

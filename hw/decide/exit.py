@@ -7,8 +7,8 @@ from amaranth.lib.wiring import In, Out
 
 from hw.buffer import request_layout
 from hw.decide.entropy import Entropy
-from hw.instruction import fields
-from hw.rows.rows import Command, command_layout, index, slot_layout
+from hw.engine import engine_signature
+from hw.rows.rows import Command, command_layout, index
 from hw.shapes import ACT
 
 __all__ = ["Exit"]
@@ -39,11 +39,7 @@ class Exit(wiring.Component):
         layer = index(config.layers + 1)
         super().__init__(
             {
-                "start": In(1),
-                "mask": In(config.slots),
-                "instruction": In(256),
-                "done": Out(1),
-                "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
+                **engine_signature(config).members,
                 "threshold": In(18),
                 "scores_request": Out(stream.Signature(request_layout())),
                 "scores_words": In(stream.Signature(word)),
@@ -64,7 +60,7 @@ class Exit(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.entropy = entropy = self.entropy
-        op = fields(self.instruction)
+        op = self.instruction
         pending = Signal(self.config.slots)
         release = Signal(self.config.slots)
         number = Signal(range(self.config.slots))

@@ -5,8 +5,8 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from firmware.isa import BYTES, Opcode
-from hw.instruction import fields
+from firmware.isa import Opcode
+from hw.instruction import instruction_layout
 from hw.rows.rows import index
 from hw.stream import Fifo
 
@@ -21,7 +21,7 @@ def operation_layout(config):
     `fault`: its error code, else 0."""
     return data.StructLayout(
         {
-            "instruction": 8 * BYTES,
+            "instruction": instruction_layout(),
             "pc": 16,
             "mask": config.slots,
             "layer": index(config.layers + 1),
@@ -57,7 +57,7 @@ class Issue(wiring.Component):
             {
                 "i": In(stream.Signature(operation)),
                 "restart": In(1),
-                "opening": Out(8 * BYTES),
+                "opening": Out(instruction_layout()),
                 "turn": Out(1),
                 "pending": Out(1),
                 **{
@@ -112,11 +112,7 @@ class Issue(wiring.Component):
                 (pending | running) & (_engine(oldest) & self.engine_done).any()
             )
             with m.State("IDLE"):
-                follows = (
-                    fields(operation.instruction).follow
-                    & ~operation.skipped
-                    & (operation.fault == 0)
-                )
+                follows = operation.instruction.follow & ~operation.skipped & (operation.fault == 0)
                 with m.If(queue.o.valid & (~pending | follows)):
                     with m.If(operation.fault != 0):
                         m.d.sync += self.fault.eq(operation.fault)
@@ -144,4 +140,4 @@ class Issue(wiring.Component):
 
 def _engine(operation):
     """One bit for each of `ENGINES`."""
-    return Cat(operation.instruction[:8] == opcode for opcode in ENGINES)
+    return Cat(operation.instruction.opcode == opcode for opcode in ENGINES)

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from firmware.isa import CAPACITY, WORDS
+from hw.instruction import instruction_layout
 
 __all__ = ["Program"]
 
@@ -34,7 +35,7 @@ class Program(wiring.Component):
                 "written": Out(range(CAPACITY * WORDS + 1)),
                 "fetch": In(1),
                 "pc": In(16),
-                "instruction": Out(32 * WORDS),
+                "instruction": Out(instruction_layout()),
             }
         )
 

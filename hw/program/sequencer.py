@@ -9,7 +9,6 @@ from amaranth.utils import ceil_log2
 from firmware.image import ALIGNMENT
 from firmware.isa import CAPACITY, STACKED_BITS, WORDS, Opcode, Select
 from firmware.registers import Error
-from hw.instruction import fields
 from hw.program.issue import ENGINES, operation_layout
 from hw.program.prefetch import stream_layout
 from hw.program.program import Program
@@ -66,7 +65,7 @@ class Sequencer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.program = self._program = program = Program()
-        self._op = fields(program.instruction)
+        self._op = program.instruction
         self._pc = Signal(16)
         self._pending = Signal(self.config.slots)
         self._group = Signal(self.config.slots)

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from firmware.registers import Error
 from golden_model.hardware import ceil_div
-from hw.instruction import fields
+from hw.instruction import instruction_layout
 from hw.queue.embedding import feature_layout, token_layout
 from hw.rows.gather import row_blocks
 from hw.rows.rows import index
@@ -67,7 +67,7 @@ class Staging(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
-                "instruction": In(256),
+                "instruction": In(instruction_layout()),
                 "queue": In(32),
                 "count": In(32),
                 "positions": In(16),
@@ -94,7 +94,7 @@ class Staging(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        op = fields(self.instruction)
+        op = self.instruction
         self._sentence = Signal(32)
         self._descriptor = Signal(32 * DESCRIPTOR_WORDS)  # the one that is staged
         self._status = Signal(8)
