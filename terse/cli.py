@@ -196,9 +196,8 @@ def bench(
 ):
     """Cycles by co-simulation or cycle model, beside their limits, EdgeBERT's and what is asked; what is measured already is not run again."""
     from golden_model.config import MODELS
-    from terse import report
     from terse.benchmark import rows as benching
-    from terse.benchmark import sweep
+    from terse.benchmark import sweep, tables
 
     if golden:
         from terse.benchmark.timing import golden_times
@@ -211,15 +210,15 @@ def bench(
 
     cases = sweep.select(sweep.quick_cases() if quick else sweep.full_cases(), only)
     cases = sweep.with_source(cases, source) if source else cases
-    with report.bench_progress(cases) as watch:
+    with tables.bench_progress(cases) as watch:
         result = benching.bench(cases, watch=watch, trip=trip)
     console = Console() if sys.stdout.isatty() else Console(width=150)
-    console.print(report.bench_table(result, operations=len(cases) <= 3))
+    console.print(tables.bench_table(result, operations=len(cases) <= 3))
     print(text(MODELS["base"], 128, trip=trip))
     asked = [claim for claim in claims(result) if not only or claim.met is not None]
     for table in filter(
         None,
-        (report.shapes_table(result), report.streams_table(result), report.claims_table(asked)),
+        (tables.shapes_table(result), tables.streams_table(result), tables.claims_table(asked)),
     ):
         console.print(table)
     _say(*result.notes)

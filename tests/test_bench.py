@@ -15,9 +15,9 @@ from golden_model.hardware import HARDWARE
 from golden_model.model import run
 from sim.cycles.measure import COUNTERS
 from sim.cycles.operations import Measurement, Operation
-from terse import cli, report
+from terse import cli
 from terse.benchmark import cases as running
-from terse.benchmark import edgebert, kept, sweep, timing
+from terse.benchmark import edgebert, kept, sweep, tables, timing
 from terse.benchmark import rows as benching
 from terse.benchmark.cases import Case
 from terse.benchmark.plots import write_plots
@@ -60,7 +60,7 @@ KEYS = [
 ]
 
 
-# EdgeBERT: figures of issue 3 and prior-art.md.
+# EdgeBERT: figures computed by hand from the formula, and what its sources give.
 
 
 def test_edgebert_layer():
@@ -384,7 +384,7 @@ def test_command(measured, tmp_path, monkeypatch, capsys):
     assert (
         "EdgeBERT, n = 16, S = 128" in out
         and "base 16x16, 1 layer, 32 tokens," in out
-        and "what issue 3 asks" in out
+        and "targets" in out
     )
     written = json.loads((tmp_path / "a.json").read_text())
     assert list(written) == ["rows", "simulation"]
@@ -416,7 +416,7 @@ def test_shapes(measured):
         and case.sparsity == 0.6
         and case.hardware.tokens in (16, 64)
     ]
-    table = report.shapes_table(benching.bench(cases))
+    table = tables.shapes_table(benching.bench(cases))
     headers = [column.header for column in table.columns]
     assert len(table.rows) == 2 and headers[2::2] == [
         "cycles, 128 tokens",

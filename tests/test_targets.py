@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The claims of issue 3 on rows made by hand."""
+"""The targets of `terse bench` on rows made by hand."""
 
 import dataclasses
 
 from terse.benchmark.cases import Case
 from terse.benchmark.rows import Result, Row
 from terse.benchmark.sweep import deadline_streams, fitted_streams, streams
+from terse.benchmark.tables import claims_table, streams_table
 from terse.benchmark.targets import Claim, claims
-from terse.report import claims_table, streams_table
 
 EMPTY = dict.fromkeys(field.name for field in dataclasses.fields(Row))
 
