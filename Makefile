@@ -11,7 +11,7 @@ DATA ?= ../shared/data
 PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: all setup tools test regress wheel campaign shapes fullsize verilog synth synth-array train lint clean
+.PHONY: all setup tools test regress wheel campaign shapes fullsize verilog synth synth-array train lint types clean
 .DEFAULT_GOAL := all
 
 all: setup
@@ -73,6 +73,12 @@ train: setup
 
 lint: setup
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# pyright comes with the extra `dev`.
+types: setup
+	$(BIN)/pip install -q -e ".[dev]"
+	$(BIN)/pyright
 
 clean:
 	rm -rf build sim_build results.xml .pytest_cache .ruff_cache .hypothesis
