@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fixed internal formats of functions and decisions, in one place (shared/spec/numerics.md).
+"""The fixed internal formats of functions and decisions, in one place (docs/numerics.md).
 
 FRAC is the number of fraction bits, BITS the width. ACT tensors have 16 bits (`fixed.ACT_BITS`)
 and a binary point of their own (`Network.frac`); `fixed.align` brings them to a function's input.

@@ -115,7 +115,7 @@ class HardwareConfig:
 
     @property
     def accumulator_bits(self):
-        """Width of the exact accumulator (numerics.md, Accumulation)."""
+        """Width of the exact accumulator (docs/numerics.md, Accumulation)."""
         return self.format.accumulator_bits(self.reduction)
 
     @property

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LayerNorm from exact sums, without division (shared/spec/numerics.md).
+"""LayerNorm from exact sums, without division (docs/numerics.md).
 
 N = H sum(x^2) - (sum x)^2,  y = (H x - sum x) / sqrt(N) * gamma + beta;  N = 0 gives beta.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Softmax of attention rows, normalised once, after the product with V (shared/spec/numerics.md).
+"""Softmax of attention rows, normalised once, after the product with V (docs/numerics.md).
 
     e = exp(score - row maximum), e <- round_shift(e * span, 8), code = AdaptivFloat(e)
     context = sum(decoded * v) / sum(decoded)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signal shapes by their names in numerics.md; no block writes a width as a literal."""
+"""Signal shapes by their names in docs/numerics.md; no block writes a width as a literal."""
 
 from amaranth import signed, unsigned
 
