@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The row table: which live token of which slot is in which physical row (system.md, Rows, slots and passes)."""
 
-from amaranth import Module, Mux, Signal, unsigned
+from amaranth import Module, Mux, Signal
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 
+from hw.shapes import index
 from hw.stream import Fifo
 
 __all__ = ["Command", "Rows", "command_layout", "entry_layout", "index", "slot_layout"]
@@ -22,11 +22,6 @@ class Command(enum.Enum, shape=3):
     )
     ADVANCE = 3  # `slot` is one layer further
     SETTLE = 4  # no slot is fresh any more
-
-
-def index(count):
-    """Shape of a number in 0..count-1, at least one bit."""
-    return unsigned(max(1, ceil_log2(count)))
 
 
 def command_layout(config):
