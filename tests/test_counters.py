@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The predicted counters: every multiplication of the dense layers is done or skipped for one cause; what is done is what the weight streams hold."""
+"""The predicted counters: every multiplication of the dense layers is done or skipped for one cause.
+
+What is done is what the weight streams hold.
+"""
 
 import dataclasses
 from collections import Counter
@@ -81,7 +84,7 @@ def test_nothing_is_skipped_of_a_plain_model():
 
 
 def test_useful_is_what_the_operations_do():
-    """The prediction from the network is the sum over the layers' operations of the schedule, by the weight streams."""
+    """The network's prediction is the sum over the layers' operations, by the weight streams."""
     net = network(dead_heads=1)
     words = random_sentences(NANO, 6, 3)
     results = [run(net, *one) for one in words]
@@ -106,7 +109,7 @@ def test_useful_is_what_the_operations_do():
     ids=lambda config: f"{config.slots} slots",
 )
 def test_shortest_pass_outlasts_the_tally(config):
-    """So its queue cannot overflow: the smallest model there can be, a token in each slot, a memory that never waits."""
+    """The tally's queue cannot overflow: smallest model, a token in each slot, no memory waits."""
     model = dataclasses.replace(NANO, layers=3, hidden=16, heads=1, feed_forward=16, classes=2)
     net = quantize(random_checkpoint(model, density=0.05, eta=0.0), AF8)
     queue = [Sentence((1,), (0,), (1,) * 3, (1,) * 3)] * (2 * config.slots)

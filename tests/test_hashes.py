@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bits of every named tensor, pinned: of seeded random models, and of the shipped one on real sentences.
+"""The bits of every named tensor, pinned: random models by seed, the shipped one on real sentences.
 `python -m tests.test_hashes` writes hashes.json anew, which is right only when a
 rounding was changed on purpose.
 """

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/arith/fixed.py equals golden_model/fixed.py, in Amaranth's own simulator (combinational logic: nothing powers up undefined)."""
+"""hw/arith/fixed.py equals golden_model/fixed.py, in Amaranth's own simulator.
+
+The logic is combinational, so nothing powers up undefined and a four-state simulator shows no more.
+"""
 
 import random
 

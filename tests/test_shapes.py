@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m sim.proof.every_shape` without a simulator: the shapes, what is kept and what is done again."""
+"""`python -m sim.proof.every_shape` without a simulator: shapes, what is kept and done again."""
 
 import pytest
 
@@ -15,7 +15,7 @@ LANES = (4, 4), (8, 8)
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
-    """Every run of a shape that is not kept; `wrong` are shapes that differ, in `stopped` Ctrl-C comes."""
+    """Runs of shapes that are not kept; `wrong` shapes differ, in `stopped` ones Ctrl-C comes."""
 
     class Runs(list):
         wrong, stopped = (), ()

@@ -45,7 +45,7 @@ def test_report(tmp_path, capsys, luts, text, status):
 
 
 def test_array_alone(tmp_path, capsys, monkeypatch):
-    """Its Verilog by the file's name; of its figures logic cells for each MAC, and no word on whether it fits."""
+    """Verilog by the file's name; logic cells for each MAC, and no word on whether it fits."""
     monkeypatch.setitem(HARDWARE, "small", HardwareConfig(tokens=2, columns=2))
     main(tmp_path / "small_array_fabric.v")
     assert "module array(" in (tmp_path / "small_array_fabric.v").read_text()
