@@ -17,7 +17,7 @@ from transformers import AlbertConfig, AlbertForSequenceClassification
 
 from compress.data import DataError
 from golden_model.checkpoint import tensor_shapes
-from golden_model.config import ModelConfig
+from golden_model.config import ModelConfig, brief
 from golden_model.hardware import HardwareConfig, ceil_div
 
 __all__ = ["NAMES", "POSITIONS", "Albert", "AlbertError", "eager", "hardware_for", "read"]
@@ -76,11 +76,13 @@ class Albert:
     config : transformers' AlbertConfig, eager attention
     model : ModelConfig with as many positions as are kept
     state : float32 tensors by transformers' names, all positions
+    labels : names of the classes, None where id2label has only LABEL_0, LABEL_1, ...
     """
 
     config: AlbertConfig
     model: ModelConfig
     state: dict
+    labels: tuple[str, ...] | None = None
 
     def tensors(self):
         """The same tensors by our names, shapes of `tensor_shapes`."""
@@ -104,7 +106,8 @@ def read(folder, positions=None):
             )
     config = _config(folder / "config.json")
     model = _sizes(config, positions)
-    return Albert(config, model, _state(folder / "model.safetensors", config, model))
+    state = _state(folder / "model.safetensors", config, model)
+    return Albert(config, model, state, _labels(folder / "config.json", config))
 
 
 def _config(path):
@@ -147,6 +150,18 @@ def _check(path, config, values):
             f"{path}: layer_norm_eps must be at most {EPSILON} (the machine's "
             f"LayerNorm has none), not {config.layer_norm_eps}"
         )
+
+
+def _labels(path, config):
+    """Names of the classes from id2label, None where it holds only what transformers invents."""
+    classes, names = range(config.num_labels), config.id2label
+    if sorted(names) != list(classes):
+        raise AlbertError(
+            f"{path}: id2label must name the classes 0..{config.num_labels - 1}, not {brief(names)}"
+        )
+    if all(names[i] == f"LABEL_{i}" for i in classes):
+        return None
+    return tuple(str(names[i]) for i in classes)
 
 
 def _sizes(config, positions):

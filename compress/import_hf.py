@@ -7,6 +7,7 @@ copy of the model's pooler and classifier, the exit threshold is 0 (no entropy i
 compiler leaves all of them out of the program, so the hardware needs none of those units.
 """
 
+import dataclasses
 import lzma
 import os
 import tempfile
@@ -75,12 +76,16 @@ def import_albert(
     tokenizer, notes = _tokenizer(folder, vocab, albert.model)
     inputs = _inputs(albert.model, tokenizer, sentences, notes)
     checkpoint = Checkpoint(
-        albert.model, _complete(albert.tensors(), albert.model), command=command
+        albert.model,
+        _complete(albert.tensors(), albert.model),
+        command=command,
+        labels=albert.labels,
+        format=fmt or AF8,
     )
     metrics = {"calibration_rows": len(inputs), **_compare_twin(albert, checkpoint, inputs)}
     checkpoint = _compress(checkpoint, zeros, fmt)
     checkpoint.ranges = calibrate(checkpoint, inputs)
-    metrics |= _compare_golden(checkpoint, inputs, fmt or AF8)
+    metrics |= _compare_golden(checkpoint, inputs)
     metrics |= {
         "encoder_sparsity": sparsity(checkpoint.tensors, ENCODER),
         "embedding_sparsity": sparsity(checkpoint.tensors, EMBEDDING),
@@ -238,7 +243,7 @@ def _compress(checkpoint, zeros, fmt):
         for name, before in checkpoint.tensors.items()
         if not torch.equal(before, tensors[name])
     }
-    return Checkpoint(checkpoint.model, tensors | dense, command=checkpoint.command)
+    return dataclasses.replace(checkpoint, tensors=tensors | dense)
 
 
 # Comparisons.
@@ -273,12 +278,12 @@ def _compare_twin(albert, checkpoint, inputs):
     return metrics
 
 
-def _compare_golden(checkpoint, inputs, fmt):
-    """The integer model with codes of `fmt` against the float twin, on a few of the inputs."""
+def _compare_golden(checkpoint, inputs):
+    """The integer model against the float twin, on a few of the inputs."""
     try:
-        network = quantize(checkpoint, fmt)
+        network = quantize(checkpoint, checkpoint.format)
     except ValueError as error:
-        raise AlbertError(f"Model cannot be quantised to {fmt}: {error}") from error
+        raise AlbertError(f"Model cannot be quantised to {checkpoint.format}: {error}") from error
     reference = Reference(checkpoint)
     worst = 0.0
     same = 0
@@ -291,7 +296,7 @@ def _compare_golden(checkpoint, inputs, fmt):
         same += golden.predicted_class == plain.predicted_class
         saturations += golden.saturations
     return {
-        "golden_format": str(fmt),
+        "golden_format": str(checkpoint.format),
         "golden_rows": len(inputs),
         "golden_same_class": same,
         "golden_difference": worst,

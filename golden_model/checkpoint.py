@@ -1,16 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A checkpoint: a folder with model.safetensors and config.json (docs/design.md section 1)."""
+"""A checkpoint: a folder with model.safetensors and config.json (docs/design.md section 1).
+
+All that makes one good is checked here, and nowhere else: when it is made, when it is read from a
+folder, and once more when `quantize` turns it into integers.
+"""
 
 import json
 import pathlib
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from golden_model.config import ModelConfig
+from golden_model.config import AF8, ModelConfig, NumberFormat, brief, from_json
+from golden_model.dvfs import BINS
+from golden_model.files import read_json, read_safetensors
 
-__all__ = ["Checkpoint", "load", "tensor_shapes"]
+__all__ = ["RANGES", "Checkpoint", "CheckpointError", "load", "tensor_shapes"]
+
+# Tensors whose range `quantize` needs. The residual sums may be added, which then need no guess;
+# the numerators' is 1 by definition and may be there.
+RANGES = (
+    "embed_sum",
+    "embed",
+    "x",
+    "predict_hidden",
+    "predict",
+    "q",
+    "k",
+    "v",
+    "score",
+    "context",
+    "attention",
+    "attention_norm",
+    "hidden",
+    "ffn",
+    "pooled",
+    "logits",
+)
+OPTIONAL_RANGES = ("attention_sum", "ffn_sum", "numerator")
+# An ACT has at least -16 fraction bits, so it reaches 2^31; HEADROOM is below 2.
+LARGEST_RANGE = 2.0**30
+SHARES = ("eta", "attention.span")  # tensors that hold shares, 0..1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is not what it must be: what was wrong and what is allowed, in one line."""
 
 
 def _linear(name, outputs, inputs, stack=()):
@@ -51,53 +87,95 @@ def tensor_shapes(model):
 class Checkpoint:
     """Float tensors of a model with what compression and calibration found out about it.
 
-    `ranges` is max |x| per named tensor; `exit_threshold` is an entropy in nats; `dvfs_table` the
-    predicted exit layer per entropy bin; tensors named dense.NAME are of the uncompressed model.
+    Parameters
+    ----------
+    model : sizes
+    tensors : {name: tensor}, those of `tensor_shapes`; dense.NAME is of the uncompressed model
+    ranges : max |x| by tensor, for all of RANGES once it is calibrated
+    exit_threshold : an entropy in nats; 0 never exits
+    dvfs_table : predicted exit layer, from 1, by entropy bin
+    metrics, command : what was measured, and what made it
+    labels : names of the classes, where they have names
+    format : the number format that it was rounded for, which runs take unless told otherwise
+
+    Raises CheckpointError.
     """
 
     model: ModelConfig
-    tensors: dict
-    ranges: dict = field(default_factory=dict)
+    tensors: dict[str, torch.Tensor]
+    ranges: dict[str, float] = field(default_factory=dict)
     exit_threshold: float = 0.0
-    dvfs_table: list | None = None
-    metrics: dict = field(default_factory=dict)
+    dvfs_table: list[int] | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
     command: str = ""
+    labels: tuple[str, ...] | None = None
+    format: NumberFormat = AF8
 
     def __post_init__(self):
+        if isinstance(self.labels, list):  # as JSON has them
+            self.labels = tuple(self.labels)
+        self.check()
+        self.tensors = {name: tensor.float() for name, tensor in self.tensors.items()}
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self.tensors[name]
+
+    def check(self, calibrated: bool = False) -> None:
+        """Raise CheckpointError unless every part holds what it may hold.
+
+        calibrated: also every range that `quantize` needs must be there.
+        """
+        self._check_tensors()
+        _check_ranges(self.ranges, calibrated)
+        if not _within(self.exit_threshold, 0, float("inf")):
+            raise CheckpointError(
+                "Exit threshold must be one number of nats for all layers, at least 0, "
+                f"not {brief(self.exit_threshold)}"
+            )
+        if self.dvfs_table is not None:
+            _check_table(self.dvfs_table, self.model.layers)
+        if self.labels is not None:
+            _check_labels(self.labels, self.model.classes)
+        if not isinstance(self.metrics, dict):
+            raise CheckpointError(f"Metrics must be an object, not {brief(self.metrics)}")
+        if not isinstance(self.command, str):
+            raise CheckpointError(f"Command must be text, not {brief(self.command)}")
+
+    def _check_tensors(self):
         shapes = tensor_shapes(self.model)
         for name in shapes:
             if name not in self.tensors:
-                raise ValueError(f"Checkpoint must have the tensor {name}, it is missing")
+                raise CheckpointError(f"Checkpoint must have the tensor {name}, it is missing")
         for name, tensor in self.tensors.items():
             plain = name.removeprefix("dense.")
             if plain not in shapes:
-                raise ValueError(f"Checkpoint must have only tensors of the contract, not {name}")
-            if tuple(tensor.shape) != shapes[plain]:
-                raise ValueError(
-                    f"Tensor {name} must have shape {shapes[plain]}, not {tuple(tensor.shape)}"
+                raise CheckpointError(
+                    f"Checkpoint must have only tensors of the contract, not {brief(name)}"
                 )
-        self.tensors = {name: tensor.float() for name, tensor in self.tensors.items()}
+            _check_tensor(name, tensor, shapes[plain])
+            if plain in SHARES:
+                _check_shares(name, tensor)
 
-    def __getitem__(self, name):
-        return self.tensors[name]
-
-    def dense(self):
+    def dense(self) -> "Checkpoint":
         """The uncompressed model: dense.NAME for NAME, every token kept, no exit, full spans."""
         tensors = {name: t for name, t in self.tensors.items() if not name.startswith("dense.")}
         for name in list(tensors):
             tensors[name] = self.tensors.get("dense." + name, tensors[name])
         tensors["eta"] = torch.zeros_like(tensors["eta"])
         tensors["attention.span"] = torch.ones_like(tensors["attention.span"])
-        return Checkpoint(self.model, tensors, self.ranges)
+        return Checkpoint(self.model, tensors, self.ranges, labels=self.labels, format=self.format)
 
-    def save(self, path, dtype=torch.float32):
+    def save(self, path: str | pathlib.Path, dtype: torch.dtype = torch.float32) -> None:
         """Write the folder `path`; dtype torch.float16 halves it."""
+        self.check()
         path = pathlib.Path(path)
         path.mkdir(parents=True, exist_ok=True)
         tensors = {name: t.detach().to(dtype).contiguous() for name, t in self.tensors.items()}
         save_file(tensors, path / "model.safetensors")
         config = {
             "model": self.model.to_json(),
+            "format": asdict(self.format),
+            "labels": self.labels,
             "ranges": self.ranges,
             "exit_threshold": self.exit_threshold,
             "dvfs_table": self.dvfs_table,
@@ -107,16 +185,105 @@ class Checkpoint:
         (path / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
-def load(path):
-    """Read a checkpoint folder."""
+def load(path: str | pathlib.Path) -> Checkpoint:
+    """Read a checkpoint folder, which must be complete: every range that `quantize` needs is there.
+
+    Raises CheckpointError for what is missing, damaged or not allowed, OSError for what cannot be
+    opened.
+    """
     path = pathlib.Path(path)
-    config = json.loads((path / "config.json").read_text())
-    return Checkpoint(
-        ModelConfig(**config["model"]),
-        load_file(path / "model.safetensors"),
+    for name in ("config.json", "model.safetensors"):
+        if not (path / name).is_file():
+            raise CheckpointError(
+                f"{path} must hold config.json and model.safetensors, {name} is missing"
+            )
+    config = read_json(path / "config.json", CheckpointError)
+    if "model" not in config:
+        raise CheckpointError(f"{path / 'config.json'} must have the key model, it is missing")
+    try:
+        model = from_json(ModelConfig, config["model"])
+        # Checkpoints from before there was a choice were all made for AdaptivFloat<8,3>.
+        number_format = from_json(NumberFormat, config.get("format", asdict(AF8)))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path / 'config.json'}: {error}") from error
+    checkpoint = Checkpoint(
+        model,
+        read_safetensors(path / "model.safetensors", CheckpointError),
         config.get("ranges", {}),
         config.get("exit_threshold", 0.0),
         config.get("dvfs_table"),
         config.get("metrics", {}),
         config.get("command", ""),
+        config.get("labels"),
+        number_format,
     )
+    checkpoint.check(calibrated=True)
+    return checkpoint
+
+
+# Rules for one part each.
+
+
+def _within(value, low, high):
+    """Whether a value is a number of low..high; infinity and NaN are none, nor is a bool."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and low <= value <= high and value != float("inf")
+
+
+def _check_tensor(name, tensor, shape):
+    if not isinstance(tensor, torch.Tensor):
+        raise CheckpointError(f"Tensor {name} must be a tensor, not {brief(tensor)}")
+    if tuple(tensor.shape) != shape:
+        raise CheckpointError(f"Tensor {name} must have shape {shape}, not {tuple(tensor.shape)}")
+    if not tensor.is_floating_point():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise CheckpointError(f"Tensor {name} must hold floats, not {kind}")
+    values = tensor.float()  # in which a large float64 is infinite
+    finite = torch.isfinite(values)
+    if not finite.all():
+        wrong = float(values[~finite][0])
+        raise CheckpointError(f"Tensor {name} must hold finite numbers only, not {wrong}")
+
+
+def _check_shares(name, tensor):
+    wrong = tensor[(tensor < 0) | (tensor > 1)]
+    if len(wrong):
+        raise CheckpointError(f"Tensor {name} must be in 0..1, not {float(wrong[0]):g}")
+
+
+def _check_ranges(ranges, calibrated):
+    if not isinstance(ranges, dict):
+        raise CheckpointError(f"Ranges must be an object of numbers, not {brief(ranges)}")
+    for name in RANGES if calibrated else ():
+        if name not in ranges:
+            raise CheckpointError(f"Checkpoint must have a range of {name}, it is missing")
+    for name, value in ranges.items():
+        if name not in RANGES + OPTIONAL_RANGES:
+            raise CheckpointError(
+                f"Ranges must be of {', '.join(RANGES + OPTIONAL_RANGES)}, not of {brief(name)}"
+            )
+        if not _within(value, 0, LARGEST_RANGE):
+            raise CheckpointError(
+                f"Range of {name} must be a number in 0..2^30, not {brief(value)}"
+            )
+
+
+def _check_table(table, layers):
+    if not isinstance(table, (list, tuple)):
+        raise CheckpointError(f"DVFS table must be a list of layers or null, not {brief(table)}")
+    if len(table) != BINS:
+        raise CheckpointError(f"DVFS table must have {BINS} entries, not {len(table)}")
+    for index, layer in enumerate(table):
+        if not isinstance(layer, int) or not _within(layer, 1, layers):
+            raise CheckpointError(
+                f"DVFS table entry {index} must be a layer in 1..{layers}, not {brief(layer)}"
+            )
+
+
+def _check_labels(labels, classes):
+    if not isinstance(labels, tuple) or len(labels) != classes:
+        raise CheckpointError(f"Labels must be the names of {classes} classes, not {brief(labels)}")
+    for label in labels:
+        # What a terminal could take for a command is no name.
+        if not isinstance(label, str) or not label.isprintable() or not label.strip():
+            raise CheckpointError(f"Label must be printable text, not {brief(label)}")

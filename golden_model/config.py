@@ -1,9 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
 """Number formats of codes and sizes of models (docs/design.md section 1)."""
 
-from dataclasses import asdict, dataclass
+import reprlib
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any, TypeVar
 
-__all__ = ["AF8", "INT8", "MODELS", "ModelConfig", "NumberFormat"]
+__all__ = ["AF8", "INT8", "MODELS", "ModelConfig", "NumberFormat", "brief", "from_json"]
+
+Kind = TypeVar("Kind")
+_BRIEF = reprlib.Repr()
+_BRIEF.maxstring = 80
+
+
+def brief(value: Any) -> str:
+    """A wrong value as text for a message of one line: long ones and deep ones are cut."""
+    return _BRIEF.repr(value)
+
+
+def from_json(kind: type[Kind], values: Any) -> Kind:
+    """The dataclass `kind` from an object of a JSON file.
+
+    Raises TypeError or ValueError with the key that is unknown, missing or wrong.
+    """
+    known = {field.name: field for field in fields(kind)}
+    if not isinstance(values, dict):
+        raise TypeError(f"{kind.__name__} must be an object, not {brief(values)}")
+    for name in values:
+        if name not in known:
+            raise ValueError(
+                f"{kind.__name__} must have only the keys {', '.join(known)}, not {brief(name)}"
+            )
+    for name, field in known.items():
+        if field.default is MISSING and name not in values:
+            raise ValueError(f"{kind.__name__} must have the key {name}, it is missing")
+    return kind(**values)
 
 
 def _ceil_log2(value):
@@ -12,9 +42,17 @@ def _ceil_log2(value):
 
 def _check_integer(thing, value, low, high):
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{thing} must be an integer, not {value!r}")
+        raise TypeError(f"{thing} must be an integer, not {brief(value)}")
     if not low <= value <= high:
-        raise ValueError(f"{thing} must be in {low}..{high}, not {value}")
+        nearest = min(max(value, low), high)
+        raise ValueError(
+            f"{thing} must be in {low}..{high}, not {brief(value)}; nearest: {nearest}"
+        )
+
+
+def _nearest_divisor(value, of):
+    """The divisor of `of` that is nearest to `value`, the smaller of two."""
+    return min((n for n in range(1, of + 1) if of % n == 0), key=lambda n: abs(n - value))
 
 
 @dataclass(frozen=True)
@@ -42,40 +80,36 @@ class NumberFormat:
             )
 
     @property
-    def is_adaptivfloat(self):
+    def is_adaptivfloat(self) -> bool:
         return self.exponent != 0
 
     @property
-    def mantissa(self):
+    def mantissa(self) -> int:
         """m: fraction bits of a code's mantissa (0 for int8)."""
         return self.bits - 1 - self.exponent if self.is_adaptivfloat else 0
 
     @property
-    def code_bits(self):
-        return self.bits
-
-    @property
-    def largest(self):
+    def largest(self) -> int:
         """The largest decoded integer."""
         if not self.is_adaptivfloat:
             return 127
         return (2 ** (self.mantissa + 1) - 1) << (2**self.exponent - 1)
 
     @property
-    def decoded_bits(self):
+    def decoded_bits(self) -> int:
         """Signed width of the decoded integer: 13 for <8,3>, 8 for int8."""
         return self.largest.bit_length() + 1
 
     @property
-    def top(self):
+    def top(self) -> int:
         """Exponent of the top binade above the bias: bias_for(x) = floor(log2 x) - top."""
         return 2**self.exponent - 1 if self.is_adaptivfloat else 6
 
-    def accumulator_bits(self, reduction):
+    def accumulator_bits(self, reduction: int) -> int:
         """Signed width that holds every dot product of `reduction` terms: 37 for <8,3> and 3072."""
         return 2 * (self.decoded_bits - 1) + _ceil_log2(reduction) + 1
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"AdaptivFloat<{self.bits},{self.exponent}>" if self.is_adaptivfloat else "int8"
 
 
@@ -110,27 +144,33 @@ class ModelConfig:
             size = getattr(self, name)
             _check_integer(name.capitalize(), size, 16, most)
             if size % 16:
-                raise ValueError(f"{name.capitalize()} must be a multiple of 16, not {size}")
+                raise ValueError(
+                    f"{name.capitalize()} must be a multiple of 16, not {size}; "
+                    f"nearest: {(size + 8) // 16 * 16}"
+                )
         _check_integer("Heads", self.heads, 1, 64)
         if self.hidden % self.heads:
-            raise ValueError(f"Heads must divide hidden {self.hidden}, not {self.heads}")
+            raise ValueError(
+                f"Heads must divide hidden {self.hidden}, not {self.heads}; "
+                f"nearest: {_nearest_divisor(self.heads, self.hidden)}"
+            )
         _check_integer("Vocabulary", self.vocabulary, 1, 65536)
         _check_integer("Positions", self.positions, 1, 512)
         _check_integer("Classes", self.classes, 2, 16)
         _check_integer("Segments", self.segments, 1, 16)
         if self.activation not in ("gelu", "gelu_new"):
-            raise ValueError(f"Activation must be gelu or gelu_new, not {self.activation!r}")
+            raise ValueError(f"Activation must be gelu or gelu_new, not {brief(self.activation)}")
 
     @property
-    def head(self):
+    def head(self) -> int:
         return self.hidden // self.heads
 
     @property
-    def longest_reduction(self):
+    def longest_reduction(self) -> int:
         """K of the widest dot product, which sizes the accumulator."""
         return max(self.hidden, self.feed_forward, self.embedding, self.positions)
 
-    def to_json(self):
+    def to_json(self) -> dict:
         return asdict(self)
 
 

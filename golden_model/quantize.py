@@ -11,6 +11,8 @@ import torch
 
 from golden_model import dvfs
 from golden_model.adaptivfloat import bias_for, decode_integer, encode
+from golden_model.checkpoint import RANGES, Checkpoint, CheckpointError
+from golden_model.config import NumberFormat
 from golden_model.fixed import ACT_BITS, saturate
 from golden_model.formats import (
     ETA_FRAC,
@@ -26,7 +28,7 @@ from golden_model.formats import (
 from golden_model.network import LINEARS, Linear, Network, Norm, Table
 from golden_model.softmax import context_shift, numerator_bias
 
-__all__ = ["HEADROOM", "RANGES", "act_frac", "quantize"]
+__all__ = ["HEADROOM", "act_frac", "quantize"]
 
 HEADROOM = 1.25
 FRAC_MIN, FRAC_MAX = -16, 31
@@ -37,28 +39,9 @@ FUNCTIONS = {
     "predict_hidden": (GELU_FRAC, GELU_FRAC),
     "pooled": (TANH_IN_FRAC, TANH_FRAC),
 }  # (input, output) fraction bits
-# Tensors whose range is needed; attention_sum and ffn_sum (residual sums) may be added.
-RANGES = (
-    "embed_sum",
-    "embed",
-    "x",
-    "predict_hidden",
-    "predict",
-    "q",
-    "k",
-    "v",
-    "score",
-    "context",
-    "attention",
-    "attention_norm",
-    "hidden",
-    "ffn",
-    "pooled",
-    "logits",
-)
 
 
-def act_frac(maximum):
+def act_frac(maximum: float) -> int:
     """Largest f with maximum * HEADROOM * 2^f <= 2^15; 15 for zero."""
     if maximum == 0:
         return ACT_BITS - 1
@@ -66,16 +49,17 @@ def act_frac(maximum):
     return max(FRAC_MIN, min(FRAC_MAX, ACT_BITS - 1 - exponent))
 
 
-def quantize(checkpoint, fmt):
-    """Every integer the machine uses for `checkpoint` with codes of `fmt`."""
+def quantize(checkpoint: Checkpoint, fmt: NumberFormat) -> Network:
+    """Every integer the machine uses for `checkpoint` with codes of `fmt`.
+
+    Raises CheckpointError where a part is missing, not finite or has no format.
+    """
     return _Quantizer(checkpoint, fmt).network()
 
 
 class _Quantizer:
     def __init__(self, checkpoint, fmt):
-        for name in RANGES:
-            if name not in checkpoint.ranges:
-                raise ValueError(f"Checkpoint must have a range of {name}, it is missing")
+        checkpoint.check(calibrated=True)
         self.checkpoint = checkpoint
         self.fmt = fmt
         self.model = checkpoint.model
@@ -85,7 +69,7 @@ class _Quantizer:
         self.span = (checkpoint["attention.span"] * 2**SPAN_FRAC).round().long()
         self.live_heads = [h for h in range(self.model.heads) if self.span[h].any()]
         if not self.live_heads:
-            raise ValueError("Spans must leave at least one live head, not 0")
+            raise CheckpointError("Spans must leave at least one live head, not 0")
         self._keep_live_heads()
 
     def _keep_live_heads(self):
@@ -177,7 +161,7 @@ class _Quantizer:
         for total, residual in (("attention", "x"), ("ffn", "attention_norm")):
             f[total] = min(f[total], f[residual])
             if f[residual] - f[total] > RESIDUAL_SHIFT_MAX:
-                raise ValueError(
+                raise CheckpointError(
                     f"Range of the sum with {total} must be below 2^15 times that of "
                     f"{residual}, not 2^{f[residual] - f[total]} times"
                 )
@@ -223,7 +207,7 @@ class _Quantizer:
         dot = decode_integer(codes, self.fmt).abs().sum(-1) * self.fmt.largest
         worst = float((dot + bias.abs()).max())
         if worst >= 2.0 ** (bits - 1):
-            raise ValueError(
+            raise CheckpointError(
                 f"Sums of {name} must fit {bits} bits with their bias, "
                 f"not reach 2^{math.log2(worst):.1f}"
             )
@@ -241,12 +225,8 @@ class _Quantizer:
         )
 
     def _dvfs_table(self):
-        table = self.checkpoint.dvfs_table
-        if table is None:
-            return [self.model.layers] * dvfs.BINS
-        if len(table) != dvfs.BINS:
-            raise ValueError(f"DVFS table must have {dvfs.BINS} entries, not {len(table)}")
-        return [int(layer) for layer in table]
+        """As it is, or nobody is predicted to leave early."""
+        return list(self.checkpoint.dvfs_table or [self.model.layers] * dvfs.BINS)
 
 
 def _reachable(frac, accumulator_frac):

@@ -351,8 +351,9 @@ def _bad_input():
     from compress.data import DataError
     from firmware.compiler import CompileError
     from firmware.image import ImageError
+    from golden_model.checkpoint import CheckpointError
 
-    return UserError, DataError, CompileError, ImageError
+    return UserError, DataError, CompileError, ImageError, CheckpointError
 
 
 def main():

@@ -8,9 +8,8 @@ from compress.calibrate import coded_mode, observe_ranges
 from compress.export import network_of, tensors_of
 from compress.network import HARD, RAMP, Mode
 from golden_model.calibrate import calibrate
-from golden_model.checkpoint import Checkpoint
+from golden_model.checkpoint import RANGES, Checkpoint
 from golden_model.config import AF8, MODELS
-from golden_model.quantize import RANGES
 from golden_model.reference import Reference
 from tests.test_compress import make_network, sentences
 

@@ -6,8 +6,9 @@ import torch
 
 from golden_model import dvfs
 from golden_model.adaptivfloat import decode
+from golden_model.checkpoint import RANGES
 from golden_model.config import AF8, INT8, MODELS, NumberFormat
-from golden_model.quantize import HEADROOM, RANGES, act_frac, quantize
+from golden_model.quantize import HEADROOM, act_frac, quantize
 from golden_model.random_model import random_checkpoint
 
 FORMATS = [AF8, INT8, NumberFormat(8, 4), NumberFormat(4, 3), NumberFormat(8, 2)]
