@@ -5,14 +5,20 @@ from amaranth import Cat, Module, Shape, Signal, Value
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.checks import check_count, check_shape
+
 __all__ = ["Fifo", "Pipeline", "connect"]
+
+SHALLOW = 32  # words that a queue keeps in distributed RAM, which can be read at once
 
 
 def connect(m, a, b):
-    """Connect two interfaces; `wiring.connect` of Amaranth 0.5 compares widths only, this compares shapes as well.
+    """Connect two interfaces whose members have the same shapes.
 
     Raises TypeError when the signatures are not each other's flipped.
     """
+    # `wiring.connect` of Amaranth 0.5 compares widths alone: a signed number joins an unsigned one
+    # and a layout another one whose fields stand in another order, without a word.
     if a.signature != b.signature.flip():
         raise TypeError(
             f"Interfaces must have flipped signatures, not {a.signature!r} and {b.signature!r}"
@@ -21,21 +27,28 @@ def connect(m, a, b):
 
 
 class Pipeline:
-    """Valid bits of a pipeline between the streams `i` and `o` that moves, or stands still, as a whole.
+    """Valid bits of a pipeline between the streams `i` and `o`, which moves or stands as a whole.
 
-    It moves in a cycle in which the output register is empty or taken; gaps between words stay as they are. Used inside `elaborate`:
+    It moves in a cycle in which the output register is empty or taken; gaps between words stay as
+    they are. Latency one cycle for each `stage`, one word a cycle. Used inside `elaborate`:
 
         pipeline = Pipeline(m, self.i, self.o)
-        word = pipeline.stage(sum=a + b, meta=self.i.payload.meta)      # registers, as a namespace
+        word = pipeline.stage(sum=a + b, meta=self.i.payload.meta)
         word = pipeline.stage(sum=word.sum + 1, meta=word.meta)
         word = pipeline.stage(sum=word.sum * 3, **word.keep("meta"))
         pipeline.output(self.o.payload.sum.eq(word.sum), ...)
 
+    Parameters
+    ----------
+    m : the module that the registers belong to
+    i, o : streams; `o` is given its payload by `output`
+
     Attributes
     ----------
-    enable : the pipeline moves in this cycle; the enable of every register and registered read port in it
+    enable : the pipeline moves in this cycle; enables every register and read port in it
     accepted : a word enters in this cycle
     valid : the last stage so far holds a word
+    stages : how many there are so far
     """
 
     def __init__(self, m, i, o):
@@ -47,6 +60,8 @@ class Pipeline:
         self.valid = i.valid
         self.stages = 0
         self._valids = []
+        # One enable for all stages, instead of one for each: gaps are not closed, but no stage
+        # needs a second register, and a block RAM's read port is a stage like any other.
         m.d.comb += [
             i.ready.eq(self.enable),
             self.accepted.eq(i.valid & self.enable),
@@ -55,8 +70,8 @@ class Pipeline:
     def stage(self, **values):
         """One stage of registers that hold `values`; returns them as attributes of the same names.
 
-        A register has the shape of its value; a list of values gives a list of registers. With no values it is a stage for a
-        memory's own read register.
+        A register has the shape of its value; a list of values gives a list of registers. Without
+        values it is the stage of a memory's own read register.
         """
         self.stages += 1
         valid = Signal(name=f"valid_{self.stages}")
@@ -70,9 +85,11 @@ class Pipeline:
         return stage
 
     def _registers(self, name, value):
+        """The registers of a value, or of each value of a list."""
         if isinstance(value, (list, tuple)):
             return [self._registers(f"{name}_{n}", item) for n, item in enumerate(value)]
         value = value if isinstance(value, data.View) else Value.cast(value)
+        # The valid bit alone is reset: what no valid bit vouches for is not looked at.
         register = Signal(value.shape(), name=f"{name}_{self.stages}", reset_less=True)
         self._m.d.sync += register.eq(value)
         return register
@@ -101,20 +118,24 @@ class _Stage:
 class Fifo(wiring.Component):
     """A queue of `depth` words between two parts that stall at different times.
 
-    Latency one cycle (two when `depth` is large enough for a block RAM), one word per cycle; `i.ready` depends on no input.
+    Latency one cycle, two where `depth` is over 32; one word a cycle. Stalled: the word on `o` is
+    held, and `i` is taken until the queue is full; `i.ready` depends on no input.
 
     Parameters
     ----------
     shape : of the payload
-    depth : words held
+    depth : words held, at least 1
 
     Members
     -------
-    i, o : streams of `shape`
-    level : words held now
+    i : In(stream of `shape`)
+    o : Out(stream of `shape`)
+    level : Out(range(depth + 1)), words held now
     """
 
     def __init__(self, shape, depth):
+        check_shape("Payload", shape)
+        check_count("Depth", depth)
         self._shape = shape
         self._depth = depth
         super().__init__(
@@ -128,7 +149,8 @@ class Fifo(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         width = Shape.cast(self._shape).width
-        kind = fifo.SyncFIFOBuffered if self._depth > 32 else fifo.SyncFIFO
+        # A deep queue would be hundreds of registers; the buffered kind reads a block RAM ahead.
+        kind = fifo.SyncFIFO if self._depth <= SHALLOW else fifo.SyncFIFOBuffered
         m.submodules.fifo = queue = kind(width=width, depth=self._depth)
         m.d.comb += [
             queue.w_data.eq(self.i.payload),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verilog-2001 of a component: one self-contained file, without paths of this machine, the same bytes every time."""
+"""Verilog-2001 of a component: one file, the same bytes every time, no path of this machine."""
 
 import re
 
@@ -7,11 +7,16 @@ from amaranth.back import verilog as backend
 
 __all__ = ["verilog"]
 
-# Bits of a `reg` that are constant: nothing triggers such a process, so a simulator would leave them X.
+# Bits of a `reg` that are constant: nothing triggers such a process, so a simulator would leave
+# them X.
 _CONSTANT = re.compile(r"^  always @\*\n(    \S.* = \d+'[bdh][0-9a-f]+;\n)", re.MULTILINE)
 # A memory that starts empty, a line for each of its words: two thirds of the text of a large core.
 _EMPTY = re.compile(
-    r"^  initial begin\n    (\w+)\[0\] = (\d+'h0+);\n(?:    \1\[\d+\] = \2;\n)*    \1\[(\d+)\] = \2;\n  end\n",
+    r"^  initial begin\n"
+    r"    (\w+)\[0\] = (\d+'h0+);\n"
+    r"(?:    \1\[\d+\] = \2;\n)*"
+    r"    \1\[(\d+)\] = \2;\n"
+    r"  end\n",
     re.MULTILINE,
 )
 _CLEARED = r"""  integer \1_index;
@@ -21,5 +26,6 @@ _CLEARED = r"""  integer \1_index;
 
 def verilog(component, name):
     """The text of `component` with all it contains; its top module is called `name`."""
+    # Source locations would be absolute paths of the machine that wrote the file.
     text = backend.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
     return _EMPTY.sub(_CLEARED, _CONSTANT.sub(r"\g<0>  initial\n\1", text))

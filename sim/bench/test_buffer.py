@@ -71,8 +71,9 @@ async def buffer(dut, pause):
 
 
 class Held:
-    """Holds the buffer at random, follows what it reads by `i` and `index`, and writes each next word while it is held: a word that was
-    read too early is an old one. `want` are the words that were read."""
+    """Holds the buffer at random, follows what it reads by `i` and `index`, and writes each next
+    word while it is held: a word that was read too early is an old one. `want` are the words that
+    were read."""
 
     def __init__(self, dut, block, contents, runs, generator):
         self.dut = dut

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Blocks with parameters of their own refuse those that cannot be built: one case for a message."""
+
+import pytest
+
+from hw.buffer import Buffer, Turn
+from hw.shapes import ACT
+from hw.stream import Fifo
+
+BUFFER = {"shape": ACT, "lanes": 4, "depth": 16}
+TURN = {"shape": ACT, "width": 4, "beats": 4}
+FIFO = {"shape": ACT, "depth": 2}
+
+WRONG = [
+    (Buffer, BUFFER, {"shape": "ACT"}, TypeError, "Value must be a shape, not 'ACT'"),
+    (Buffer, BUFFER, {"lanes": 4.0}, TypeError, "Lanes must be an integer, not 4.0"),
+    (Buffer, BUFFER, {"lanes": 0}, ValueError, "Lanes must be at least 1, not 0"),
+    (Buffer, BUFFER, {"depth": True}, TypeError, "Depth must be an integer, not True"),
+    (Buffer, BUFFER, {"depth": 0}, ValueError, "Depth must be at least 1, not 0"),
+    (Turn, TURN, {"shape": None}, TypeError, "Value must be a shape, not None"),
+    (Turn, TURN, {"width": "4"}, TypeError, "Width must be an integer, not '4'"),
+    (Turn, TURN, {"width": 0}, ValueError, "Width must be at least 1, not 0"),
+    (Turn, TURN, {"beats": None}, TypeError, "Beats must be an integer, not None"),
+    (Turn, TURN, {"beats": -1}, ValueError, "Beats must be at least 1, not -1"),
+    (Fifo, FIFO, {"shape": -1}, TypeError, "Payload must be a shape, not -1"),
+    (Fifo, FIFO, {"depth": 2.5}, TypeError, "Depth must be an integer, not 2.5"),
+    (Fifo, FIFO, {"depth": 0}, ValueError, "Depth must be at least 1, not 0"),
+]
+
+
+@pytest.mark.parametrize(
+    ("block", "right", "wrong", "error", "text"),
+    WRONG,
+    ids=[f"{block.__name__}-{text}" for block, _, _, _, text in WRONG],
+)
+def test_wrong_parameter(block, right, wrong, error, text):
+    block(**right)
+    with pytest.raises(error) as caught:
+        block(**right | wrong)
+    assert str(caught.value) == text
