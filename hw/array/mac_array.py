@@ -103,6 +103,7 @@ class MacArray(wiring.Component):
     def __init__(self, config, *, meta=0):
         self.config = config
         self.meta = meta
+        self.lanes = [MacLane(config) for _ in range(config.columns)]
         super().__init__(
             {
                 "i_weights": In(stream.Signature(string_layout(config))),
@@ -123,8 +124,7 @@ class MacArray(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        self._lanes = [MacLane(self.config) for _ in range(self.config.columns)]
-        for index, lane in enumerate(self._lanes):
+        for index, lane in enumerate(self.lanes):
             m.submodules[f"lane_{index}"] = lane
             m.d.comb += [
                 lane.reduction.eq(self.reduction),
@@ -159,14 +159,14 @@ class MacArray(wiring.Component):
         opening = Signal()
         first = self.i_weights.payload.first | opening  # of a lane's string
         m.d.comb += turn.eq(Mux(self.i_weights.payload.first, 1, following))
-        for index, lane in enumerate(self._lanes):
+        for index, lane in enumerate(self.lanes):
             m.d.comb += [
                 lane.i.payload.data.eq(self.i_weights.payload.data),
                 lane.i.payload.first.eq(first),
                 lane.i.valid.eq(self.i_weights.valid & turn[index]),
             ]
         m.d.comb += self.i_weights.ready.eq(
-            (Cat(lane.i.ready for lane in self._lanes) & turn).any()
+            (Cat(lane.i.ready for lane in self.lanes) & turn).any()
         )
         with m.If(self.i_weights.valid & self.i_weights.ready):
             m.d.sync += [
@@ -180,9 +180,9 @@ class MacArray(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i_dense), queue.i)
         entry = queue.o
         m.d.comb += entry.ready.eq(
-            (~entry.payload.lanes | Cat(lane.i_dense.ready for lane in self._lanes)).all()
+            (~entry.payload.lanes | Cat(lane.i_dense.ready for lane in self.lanes)).all()
         )
-        for index, lane in enumerate(self._lanes):
+        for index, lane in enumerate(self.lanes):
             m.d.comb += [
                 lane.i_dense.valid.eq(entry.valid & entry.ready & entry.payload.lanes[index]),
                 lane.i_dense.payload.k.eq(entry.payload.k),
@@ -223,7 +223,7 @@ class MacArray(wiring.Component):
                 loading.bank.eq(write.address[0]),
                 loading.rows.eq(Mux(last, 0, loading.rows + 1)),
             ]
-        for lane in self._lanes:
+        for lane in self.lanes:
             m.d.comb += [
                 lane.write.eq(write),
                 lane.loading.eq(loading),
@@ -262,7 +262,7 @@ class MacArray(wiring.Component):
                 count.eq(Mux(end, 0, count + 1)),
                 bank.eq(bank ^ (end & command.free)),
             ]
-        for lane in self._lanes:
+        for lane in self.lanes:
             m.d.comb += lane.advance.eq(advance)
             m.d.comb += [
                 place[name].eq(group[name])
@@ -292,7 +292,7 @@ class MacArray(wiring.Component):
         result = data.View(
             result_layout(self.config), reduce(or_, (gate.as_value() for gate in gated))
         )
-        valid = (turn & Cat(lane.o.valid for lane in self._lanes)).any()
+        valid = (turn & Cat(lane.o.valid for lane in self.lanes)).any()
         m.d.comb += [
             move.eq(~self.o.valid | self.o.ready),
             self.o.p.eq(column),
@@ -319,7 +319,7 @@ class MacArray(wiring.Component):
                     turn.eq(turn.rotate_left(1)),
                     lane_number.eq(Mux(turn[-1], 0, lane_number + 1)),
                 ]
-        for bit, gate, lane in zip(turn, gated, self._lanes, strict=True):
+        for bit, gate, lane in zip(turn, gated, self.lanes, strict=True):
             m.d.comb += lane.o.ready.eq(bit & move)
             with m.If(move):
                 m.d.sync += gate.eq(Mux(bit, lane.o.payload.as_value(), 0))
@@ -327,9 +327,9 @@ class MacArray(wiring.Component):
 
     def _count(self, m, no_tile):
         """Pulses of the counters, one cycle late."""
-        multiplies = Cat(lane.multiplies for lane in self._lanes)
+        multiplies = Cat(lane.multiplies for lane in self.lanes)
         starved, blocked, waits = (
-            Cat(getattr(lane, name) for lane in self._lanes).any()
+            Cat(getattr(lane, name) for lane in self.lanes).any()
             for name in ("starved", "blocked", "waits")
         )
         m.d.sync += [
