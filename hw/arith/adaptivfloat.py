@@ -1,23 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Codes of AdaptivFloat<n,e> and int8: decoder (combinational) and encoder (pipelined). golden_model/adaptivfloat.py specifies both."""
+"""Codes of AdaptivFloat<n,e> and int8, decoded and encoded (golden_model/adaptivfloat.py)."""
 
 from amaranth import Cat, Const, Module, Mux, Shape, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.arith.fixed import clamp, normalise, round_shift
-from hw.shapes import ACT, code
+from hw.checks import check_shape
+from hw.shapes import ACT, OFFSET, tile_codes
 from hw.stream import Pipeline
 
 __all__ = ["Encoder", "decode"]
 
 
 def decode(code, fmt):
-    """The integer d of a code, signed(fmt.decoded_bits), combinational; both zero codes read as zero."""
+    """The integer d of a code, signed(fmt.decoded_bits), combinational; both zero codes are 0."""
     sign = code[fmt.bits - 1]
     magnitude = code[: fmt.bits - 1]
     if not fmt.is_adaptivfloat:
         return (code & (magnitude.any() | ~sign).replicate(fmt.bits)).as_signed()
+    # A leading one in front of the mantissa unless the magnitude is 0: there are no subnormals.
     m = fmt.mantissa
     shifted = Cat(magnitude[:m], magnitude.any()) << magnitude[m:]
     negated = Cat(shifted ^ sign.replicate(len(shifted)), sign) + sign
@@ -25,32 +27,35 @@ def decode(code, fmt):
 
 
 class Encoder(wiring.Component):
-    """T fixed-point values to codes of the config's format: golden_model.adaptivfloat.encode_fixed.
+    """code = nearest code of value * 2^-frac under the bias b, ties to even, clamped; T lanes.
 
-    code = nearest code of value * 2^-frac under the tensor's bias b, ties to even, clamped; only offset = frac + b matters.
-    Latency 3 cycles, one word per cycle; when `o` is stalled it holds all words.
+    As golden_model.adaptivfloat.encode_fixed. Only offset = frac + b matters. Latency 3 cycles, one
+    word a cycle. Stalled: all words are held.
 
     Parameters
     ----------
-    config : HardwareConfig
-    meta : width of what passes along unchanged
-    shape : of one value; any signed or unsigned shape
+    config : HardwareConfig, with the format
+    meta : shape of what passes along unchanged
+    shape : of one value, signed or not
 
     Members
     -------
-    offset : In(signed(8)), frac + b (int8: frac + the scale's exponent); stable while words are inside
+    offset : In(OFFSET), frac + b (int8: frac + the scale's exponent); stable while words are inside
     i : In(stream of {values: shape x T, meta})
     o : Out(stream of {codes: code x T, meta})
     """
 
     def __init__(self, config, *, meta=0, shape=ACT):
+        check_shape("Meta", meta)
+        check_shape("Value", shape)
+        self.config = config
         self._format = config.format
         self._lanes = config.tokens
         self._shape = Shape.cast(shape)
         self._bits = self._shape.width  # |value| < 2^bits
         super().__init__(
             {
-                "offset": In(signed(8)),
+                "offset": In(OFFSET),
                 "i": In(
                     stream.Signature(
                         data.StructLayout(
@@ -59,11 +64,7 @@ class Encoder(wiring.Component):
                     )
                 ),
                 "o": Out(
-                    stream.Signature(
-                        data.StructLayout(
-                            {"codes": data.ArrayLayout(code(config), self._lanes), "meta": meta}
-                        )
-                    )
+                    stream.Signature(data.StructLayout({"codes": tile_codes(config), "meta": meta}))
                 ),
             }
         )
@@ -73,17 +74,15 @@ class Encoder(wiring.Component):
         pipeline = Pipeline(m, self.i, self.o)
         values = self.i.payload.values
         lanes = range(self._lanes)
+        # Rounding to even is the same on both sides of 0, so signs wait beside the magnitudes.
         negative = [values[n][-1] & self._shape.signed for n in lanes]
         word = pipeline.stage(
             magnitude=[Mux(negative[n], -values[n], values[n])[: self._bits] for n in lanes],
             negative=negative,
             meta=self.i.payload.meta,
         )
-        scale, finish = (
-            (self._scale, self._finish)
-            if self._format.is_adaptivfloat
-            else (self._scale_int8, self._finish_int8)
-        )
+        scale = self._scale if self._format.is_adaptivfloat else self._scale_int8
+        finish = self._finish if self._format.is_adaptivfloat else self._finish_int8
         word = pipeline.stage(
             scaled=[scale(m, word.magnitude[n]) for n in lanes],
             negative=word.negative,
@@ -101,12 +100,17 @@ class Encoder(wiring.Component):
     def _scale(self, m, magnitude):
         """(whether not zero, bits - 1 bits after the leading one, exponent E) side by side."""
         shifted, position = normalise(m, magnitude)
-        exponent = Signal(signed(9), name="exponent")
+        exponent = Signal(signed(OFFSET.width + 1), name="exponent")
         m.d.comb += exponent.eq(position - self.offset)
         return Cat(shifted[-1], shifted[:-1], exponent)
 
     def _finish(self, m, scaled, negative):
-        """The code: E and the fraction rounded to m bits, clamped; zero at or below half the smallest value."""
+        """The code: E and the fraction rounded to m bits, clamped.
+
+        Zero where the magnitude is at most half the smallest value.
+        """
+        # Exponent and fraction side by side are one number, linear from binade to binade: a
+        # fraction that rounds up to 2 carries into the exponent by itself.
         fmt = self._format
         point = self._bits - 1
         linear = scaled[1:].as_signed()
@@ -117,11 +121,14 @@ class Encoder(wiring.Component):
         return Cat(magnitude, negative & magnitude.any())
 
     def _scale_int8(self, m, magnitude):
-        """The magnitude rounded, held below 128: seven bits up clamp, all bits and one down vanish."""
+        """The magnitude rounded, at most 127."""
+        # Seven bits up clamp whatever is not 0, all bits and one down give 0: further amounts do
+        # the same, so the shifter is no wider.
         rounded = round_shift(
             m, magnitude, clamp(m, self.offset, -7, self._bits + 1), -7, self._bits + 1
         )
         return Mux(rounded > 127, 127, rounded)[:7]
 
     def _finish_int8(self, m, scaled, negative):
+        """The byte in two's complement; -128 does not occur."""
         return Mux(negative, -scaled, scaled)[:8] | Const(0, 8)

@@ -1,40 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""exp of the distance below a maximum, one value per cycle; for the blocks that work on one row of numbers."""
+"""exp of the distance below a maximum, a value a cycle (golden_model/functions.py)."""
 
-from amaranth import Module, Mux, Signal, signed, unsigned
+from amaranth import Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from golden_model.formats import EXP_FRAC, EXP_IN_BITS
+from golden_model.formats import EXP_FRAC
 from golden_model.functions import EXP_LOW_BITS, EXP_TABLE_FRAC, exp_tables
 from hw.arith.fixed import clamp, round_shift
-from hw.shapes import ACT, EXPONENTIAL
+from hw.checks import check_shape
+from hw.shapes import ACT, ALIGN, DISTANCE, EXPONENTIAL
 from hw.stream import Pipeline
 
-__all__ = ["ALIGN", "DISTANCE", "Exponential"]
-
-ALIGN = signed(6)  # fraction bits of the ACT minus those of DISTANCE
-DISTANCE = unsigned(EXP_IN_BITS)  # 11 fraction bits
+__all__ = ["Exponential"]
 
 
 class Exponential(wiring.Component):
-    """distance = min(round_shift(maximum - value, align), 2^16 - 1); exponential = exp(-distance) by two tables.
+    """exponential = exp(-distance), distance = min(round_shift(maximum - value, align), 2^16 - 1).
 
-    Latency 6 cycles, one value per cycle; all stages hold when the output is stalled.
+    Latency 6 cycles, one value a cycle. Stalled: all stages hold.
 
     Parameters
     ----------
-    meta : width of what passes along unchanged
+    meta : shape of what passes along unchanged
 
     Members
     -------
-    align : In(ALIGN), stable while values are in flight
+    align : In(ALIGN), fraction bits of `value` minus those of DISTANCE; stable while values are
+        inside
     i : In(stream of {value: ACT, maximum: ACT, meta}), value <= maximum
     o : Out(stream of {distance: DISTANCE, exponential: EXPONENTIAL, meta})
     """
 
     def __init__(self, *, meta=0):
+        check_shape("Meta", meta)
         super().__init__(
             {
                 "align": In(ALIGN),
@@ -55,6 +55,8 @@ class Exponential(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        # exp(-(a + b)) = exp(-a) exp(-b): two small tables, of the high and of the low bits of the
+        # distance, and a multiplier, in place of one table of 2^16 entries.
         tables = [
             Memory(shape=EXP_TABLE_FRAC + 1, depth=len(table), init=table) for table in exp_tables()
         ]
@@ -72,9 +74,8 @@ class Exponential(wiring.Component):
             high.en.eq(pipeline.enable),
             low.en.eq(pipeline.enable),
         ]
-        word = pipeline.stage(
-            **word.keep("distance", "meta")
-        )  # the tables' read registers, slow in a block RAM
+        # The tables' own registers, and one behind: a block RAM's data comes late in the cycle.
+        word = pipeline.stage(**word.keep("distance", "meta"))
         word = pipeline.stage(high=high.data, low=low.data, **word.keep("distance", "meta"))
         word = pipeline.stage(product=word.high * word.low, **word.keep("distance", "meta"))
         result = round_shift(m, word.product, 2 * EXP_TABLE_FRAC - EXP_FRAC)
@@ -89,7 +90,8 @@ class Exponential(wiring.Component):
         return m
 
     def _distance(self, m, difference):
-        """The difference at exp's scale. Amounts beyond the ends shift everything out, to 0 or to the largest."""
+        """The difference at exp's scale, at most the largest distance."""
+        # Amounts beyond these ends shift everything out, to 0 or to the largest.
         low = -DISTANCE.width
         high = len(difference) + 1
         shifted = round_shift(m, difference, clamp(m, self.align, low, high), low, high)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two functions that drop bits, as in golden_model/fixed.py, and the leading-one shifter.
 
-Each takes the module `m` first, adds combinational logic to it and returns a Value wide enough for every result.
+Each takes the module `m` first, adds combinational logic to it and returns a Value that is wide
+enough for every result.
 """
 
 from amaranth import Const, Mux, Shape, Signal, Value, signed, unsigned
@@ -19,10 +20,11 @@ def _named(m, name, value):
 
 
 def round_shift(m, value, shift, low=0, high=None):
-    """Arithmetic right shift of `value` by `shift`, round half to even; negative amounts shift left.
+    """Arithmetic right shift of `value` by `shift`, round half to even; left for a negative one.
 
-    `shift` is an int, or a Value in `low`..`high` (`low` <= 0, default `high` its largest value): outside of those the result is undefined.
-    The result has the width of `value`, minus a constant `shift` (plus one for the carry), plus -`low`.
+    `shift` is an int, or a Value in `low`..`high` (`low` <= 0, default `high` its largest value):
+    outside of those the result is undefined. The result has the width of `value`, minus a constant
+    `shift` (plus one for the carry), plus -`low`.
     """
     value = Value.cast(value)
     if isinstance(shift, int):
@@ -31,8 +33,11 @@ def round_shift(m, value, shift, low=0, high=None):
         high = (1 << (len(shift) - shift.shape().signed)) - 1
     amount = Signal(range(high - low + 1), name="shift_amount")
     m.d.comb += amount.eq(shift - low)
-    shifted = _named(m, "shift_in", value << (1 - low))  # one bit below the quotient tells halves
-    sticky = Const(0, 1)  # anything below that bit
+    # To the left as far as any amount goes, and then to the right alone: one shifter, no second one
+    # for the other direction. Rounding wants two things of what is shifted out: the bit below the
+    # quotient, which stays in `shifted`, and whether any bit below that one is set, `sticky`.
+    shifted = _named(m, "shift_in", value << (1 - low))
+    sticky = Const(0, 1)
     for k, bit in enumerate(amount):
         dropped = shifted[: 1 << k].any()
         sticky = _named(m, f"shift_sticky_{k}", sticky | (bit & dropped))
@@ -45,6 +50,7 @@ def round_shift(m, value, shift, low=0, high=None):
 
 
 def _round_shift_constant(m, value, shift):
+    """`round_shift` by an int: wires and one adder."""
     if shift <= 0:
         return value << -shift
     if len(value) <= shift:
@@ -59,9 +65,8 @@ def _round_shift_constant(m, value, shift):
 
 def saturate(m, value, bits):
     """(value clamped to the signed range of `bits`, whether that changed it)."""
-    value = _named(
-        m, "saturate_in", Value.cast(value) + Const(0, signed(bits))
-    )  # signed, at least `bits` wide
+    # Adding 0 makes it signed and at least `bits` wide. It fits if the bits from the sign on agree.
+    value = _named(m, "saturate_in", Value.cast(value) + Const(0, signed(bits)))
     top = value[bits - 1 :]
     changed = _named(m, "saturated", top.any() & ~top.all())
     limit = Mux(value[-1], -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
@@ -78,19 +83,24 @@ def clamp(m, value, low, high):
 
 
 def align(m, value, shift):
-    """(saturate(round_shift(value, shift), 16), whether it saturated) of an ACT, `shift` any signed Value.
+    """(saturate(round_shift(value, shift), 16), whether it saturated) of an ACT.
 
-    From +-16 on all amounts give the same result, so the shifter has no more steps than that.
+    `shift` is any signed Value.
     """
+    # From +-16 on all amounts give the same result, so the shifter has no more steps than that.
     limit = ACT.width
     return saturate(m, round_shift(m, value, clamp(m, shift, -limit, limit), -limit, limit), limit)
 
 
 def normalise(m, value):
-    """(`value` shifted left until its top bit is set, position of its leading one) of an unsigned value; zero gives (0, 0)."""
+    """(`value` shifted left until its top bit is set, position of its leading one).
+
+    `value` is unsigned; zero gives (0, 0).
+    """
     width = len(value)
     shifted = value
     position = Const(width - 1, range(width))
+    # Halves, quarters, .. of the width: a step shifts when its part at the top is empty.
     for k in reversed(range((width - 1).bit_length())):
         step = 1 << k
         empty = _named(m, f"normalise_empty_{k}", ~shifted[max(width - step, 0) :].any())
@@ -104,6 +114,7 @@ def normalise(m, value):
 def count(bits):
     """How many of the `bits` (a list of 1-bit Values) are set."""
     total = list(bits) or [Const(0, unsigned(1))]
+    # Python's sum would be a chain, each of whose sums is a bit wider: a tree has the right widths.
     while len(total) > 1:
         total = [sum(total[i + 1 : i + 2], total[i]) for i in range(0, len(total), 2)]
     return total[0]

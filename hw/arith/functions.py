@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Functions of a normalised argument by table and linear interpolation: reciprocal and 1/sqrt (golden_model/functions.py)."""
+"""Reciprocal and 1/sqrt by table and linear interpolation (golden_model/functions.py)."""
 
-from amaranth import Cat, Module, Mux, Shape, Signal, unsigned
+from amaranth import Cat, Module, Mux, Shape, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -9,11 +9,11 @@ from amaranth.lib.wiring import In, Out
 from golden_model.formats import MANTISSA_FRAC
 from golden_model.functions import reciprocal_table, rsqrt_table
 from hw.arith.fixed import normalise, round_shift
+from hw.checks import check_count, check_shape
+from hw.shapes import MANTISSA
 from hw.stream import Pipeline
 
-__all__ = ["MANTISSA", "Reciprocal", "Rsqrt", "table_memory"]
-
-MANTISSA = unsigned(MANTISSA_FRAC + 1)  # 2^15 .. 2^16, and 0 for the function of 0
+__all__ = ["Reciprocal", "Rsqrt", "table_memory"]
 
 
 def table_memory(tables):
@@ -33,24 +33,27 @@ def _range_shape(values):
     return Shape.cast(range(min(*values, 0), max(*values, 1) + 1))
 
 
-class _Normalised(wiring.Component):
-    """z is shifted until its leading one stands at a fixed place and rounded to u; a table with linear interpolation takes u.
+class _Normalized(wiring.Component):
+    """A function of z: mantissa = f(u), u = z shifted until its leading one is at a fixed place.
 
-    z = 0 gives mantissa 0. Latency 6 cycles, one argument per cycle; holds all when `o` is stalled.
+    u is rounded; f is a table with linear interpolation. z = 0 gives mantissa 0. Latency 6 cycles,
+    one argument a cycle. Stalled: all stages hold.
 
     Parameters
     ----------
     width : of z, at least 18
+    meta : shape of what passes along unchanged
 
     Members
     -------
     i : In(stream of {z: unsigned(width), meta})
-    o : Out(stream of {mantissa: MANTISSA, position, meta})
+    o : Out(stream of {mantissa: MANTISSA, position: range(width), meta})
     """
 
     def __init__(self, width, *, meta=0):
-        if width < MANTISSA.width + 1:
-            raise ValueError(f"Width must be at least {MANTISSA.width + 1}, not {width}")
+        # One bit more than the mantissa: less would leave nothing to round.
+        check_count("Width", width, MANTISSA.width + 1)
+        check_shape("Meta", meta)
         self._width = width
         super().__init__(
             {
@@ -68,8 +71,7 @@ class _Normalised(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         table = self.table()
-        memory = table_memory([self.table()])
-        m.submodules.table = memory
+        m.submodules.table = memory = table_memory([table])
         read = memory.read_port()
         bits = table.fraction_bits
         pipeline = Pipeline(m, self.i, self.o)
@@ -81,9 +83,10 @@ class _Normalised(wiring.Component):
             read.addr.eq(self.index(word.u)),
             read.en.eq(pipeline.enable),
         ]
+        # The table's own register, and one behind it: a block RAM's data comes late in the cycle.
         word = pipeline.stage(
             fraction=word.u[:bits], some=word.u.any(), **word.keep("position", "meta")
-        )  # the table's register
+        )
         word = pipeline.stage(entry=read.data, **word.keep("fraction", "some", "position", "meta"))
         word = pipeline.stage(
             base=word.entry.base,
@@ -100,29 +103,66 @@ class _Normalised(wiring.Component):
         return m
 
 
-class Reciprocal(_Normalised):
-    """1 / z = mantissa * 2^-(16 + position), position that of z's leading one; ports and latency as `_Normalised`."""
+# What differs between the two functions is the table, how u is made and which bits index the table.
+
+
+class Reciprocal(_Normalized):
+    """1 / z = mantissa * 2^-(16 + position), position that of z's leading one.
+
+    Latency 6 cycles, one argument a cycle. Stalled: all stages hold.
+
+    Parameters
+    ----------
+    width : of z, at least 18
+    meta : shape of what passes along unchanged
+
+    Members
+    -------
+    i : In(stream of {z: unsigned(width), meta})
+    o : Out(stream of {mantissa: MANTISSA, position: range(width), meta})
+    """
 
     def table(self):
+        """The golden model's table."""
         return reciprocal_table()
 
     def scale(self, m, shifted, position):
-        return round_shift(m, shifted, self._width - 16), position
+        """(u = 2^15 .. 2^16 of z shifted to the top, the position of the result)."""
+        return round_shift(m, shifted, self._width - MANTISSA_FRAC), position
 
     def index(self, u):
-        return Cat(u[7:15], u[16])  # of u - 2^15, which is 0 .. 2^15
+        """The table's entry for u: its high bits, of u - 2^15, which is 0 .. 2^15."""
+        low = self.table().fraction_bits
+        return Cat(u[low : MANTISSA_FRAC - 1], u[MANTISSA_FRAC])
 
 
-class Rsqrt(_Normalised):
-    """1 / sqrt(z) = mantissa * 2^-(16 + position), position half that of z's leading one; ports and latency as `_Normalised`."""
+class Rsqrt(_Normalized):
+    """1 / sqrt(z) = mantissa * 2^-(16 + position), position half that of z's leading one.
+
+    Latency 6 cycles, one argument a cycle. Stalled: all stages hold.
+
+    Parameters
+    ----------
+    width : of z, at least 18
+    meta : shape of what passes along unchanged
+
+    Members
+    -------
+    i : In(stream of {z: unsigned(width), meta})
+    o : Out(stream of {mantissa: MANTISSA, position: range(width), meta})
+    """
 
     def table(self):
+        """The golden model's table."""
         return rsqrt_table()
 
     def scale(self, m, shifted, position):
+        """(u of z shifted to the top, the position of the result)."""
+        # The root halves the position; the factor 2 that an odd one leaves over goes into u.
         doubled = Signal(self._width + 1, name="doubled")
         m.d.comb += doubled.eq(Mux(position[0], shifted << 1, shifted))
-        return round_shift(m, doubled, self._width - 15), position >> 1
+        return round_shift(m, doubled, self._width - (MANTISSA_FRAC - 1)), position >> 1
 
     def index(self, u):
-        return u[8:]
+        """The table's entry for u: its high bits."""
+        return u[self.table().fraction_bits :]

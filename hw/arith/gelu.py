@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The functions after a linear layer: gelu_new, gelu and tanh (golden_model/gelu.py, golden_model/functions.py)."""
+"""The functions after a linear layer: gelu_new, gelu and tanh (golden_model/gelu.py)."""
 
-from amaranth import Cat, Const, Module, Mux, signed
+from amaranth import Cat, Const, Module, Mux
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,48 +11,50 @@ from golden_model.gelu import GELU_EDGE, gelu_table
 from hw.arith.fixed import align, round_shift
 from hw.arith.functions import table_memory
 from hw.arith.requantize import count_saturated
-from hw.shapes import ACT
+from hw.checks import check_shape
+from hw.shapes import ACT, ALIGN, FUNCTION, tile_mask, tile_values
 from hw.stream import Pipeline
 
 __all__ = ["Activation"]
 
-FRACTION = (
-    tanh_table().fraction_bits
-)  # low bits of tanh's argument between two table entries; GELU's has fewer
+# Low bits of the argument, between two entries of the table; GELU's has fewer.
+FRACTION = tanh_table().fraction_bits
 GELU_FRACTION = gelu_table("gelu").fraction_bits
 EDGE = GELU_EDGE.bit_length() - 1  # GELU's table covers -2^EDGE .. 2^EDGE
-INDEX = ACT.width - FRACTION  # address bits of tanh's half of the ROM
 
 
 class Activation(wiring.Component):
-    """T values through the chosen function, one table of all three for each lane.
+    """y = base[i] + round_shift(slope[i] * fraction, fraction bits), T lanes.
 
-    x = saturate(round_shift(value, align), 16) in the function's fixed input format; y = base[i] + round_shift(slope[i] * fraction, fraction
-    bits), i and fraction the high and low bits of x; for the GELUs x itself from +4 on and 0 below -4. NONE gives `value`, not aligned.
-    Latency 6 cycles, one word per cycle; when `o` is stalled it holds all words.
+    i and fraction are the high and low bits of x = saturate(round_shift(value, align), 16), in the
+    function's own input format; for the GELUs y is x itself from +4 on and 0 below -4. NONE gives
+    `value`, not aligned. Latency 6 cycles, one word a cycle. Stalled: all words are held.
 
     Parameters
     ----------
     config : HardwareConfig
-    meta : width of what passes along unchanged
+    meta : shape of what passes along unchanged
 
     Members
     -------
-    function : In(4), a firmware.isa.Function
-    align : In(signed(6)), fraction bits of `value` minus those of the function's input; both stable while words are inside
-    i, o : streams of {values: ACT x T, live: T bits, meta}
-    saturated : Out, lanes with `live` set that saturated when aligned: for one cycle, once for each word
+    function : In(FUNCTION), a firmware.isa.Function; stable while words are inside
+    align : In(ALIGN), fraction bits of `value` minus those of the function's input; stable likewise
+    i : In(stream of {values: ACT x T, live: T bits, meta})
+    o : Out(stream of {values: ACT x T, live: T bits, meta})
+    saturated : Out(range(T + 1)), lanes with `live` set that saturated when aligned: for one cycle,
+        once a word
     """
 
     def __init__(self, config, *, meta=0):
+        check_shape("Meta", meta)
         self._lanes = config.tokens
         word = data.StructLayout(
-            {"values": data.ArrayLayout(ACT, self._lanes), "live": self._lanes, "meta": meta}
+            {"values": tile_values(config), "live": tile_mask(config), "meta": meta}
         )
         super().__init__(
             {
-                "function": In(4),
-                "align": In(signed(6)),
+                "function": In(FUNCTION),
+                "align": In(ALIGN),
                 "i": In(stream.Signature(word)),
                 "o": Out(stream.Signature(word)),
                 "saturated": Out(range(self._lanes + 1)),
@@ -65,6 +67,7 @@ class Activation(wiring.Component):
         i = self.i.payload
         o = self.o.payload
         lanes = range(self._lanes)
+        # NONE takes the same way, so that words stay in order: only the last stage knows it again.
         none = self.function == Function.NONE
         aligned = [align(m, i.values[n], self.align) for n in lanes]
         count_saturated(m, pipeline, [flag & ~none for _, flag in aligned], i.live, self.saturated)
@@ -73,7 +76,8 @@ class Activation(wiring.Component):
         )
         ports = [self._table(m, pipeline, n) for n in lanes]
         m.d.comb += [ports[n].addr.eq(self._address(word.x[n])) for n in lanes]
-        word = pipeline.stage(**word.keep("x", "live", "meta"))  # the tables' registers
+        # The tables' own registers, and one behind: a block RAM's data comes late in the cycle.
+        word = pipeline.stage(**word.keep("x", "live", "meta"))
         word = pipeline.stage(
             entry=[ports[n].data for n in lanes], **word.keep("x", "live", "meta")
         )
@@ -93,12 +97,16 @@ class Activation(wiring.Component):
             y=[self._choose(word.x[n], word.y[n]) for n in lanes], **word.keep("live", "meta")
         )
         pipeline.output(
-            *(o.values[n].eq(word.y[n]) for n in lanes), o.live.eq(word.live), o.meta.eq(word.meta)
+            *(o.values[n].eq(word.y[n]) for n in lanes),
+            o.live.eq(word.live),
+            o.meta.eq(word.meta),
         )
         return m
 
     def _table(self, m, pipeline, lane):
-        """Read port of a lane's ROM: tanh, gelu_new, gelu, without their last entries, which no argument here reaches."""
+        """Read port of a lane's ROM: tanh, gelu_new, gelu, one behind the other."""
+        # A ROM for each lane, since all lanes look up at once. No argument here reaches a table's
+        # last entry, and without those the tables fill a power of two of words.
         tables = [
             self._without_end(table)
             for table in (tanh_table(), gelu_table("gelu_new"), gelu_table("gelu"))
@@ -110,6 +118,7 @@ class Activation(wiring.Component):
         return port
 
     def _without_end(self, table):
+        """A copy of a golden-model table, which is shared, without its last entry."""
         table = Table(table.base, table.fraction_bits)
         table.base, table.slope = table.base[:-1], table.slope[:-1]
         return table
@@ -129,5 +138,7 @@ class Activation(wiring.Component):
         )
 
     def _choose(self, x, y):
+        """The result: the value itself for NONE, a GELU's ends outside its table, or y."""
+        # x is outside when the bits above the table's range, the sign among them, do not agree.
         outside = (self.function != Function.TANH) & ((x[EDGE:] != 0) & ~x[EDGE:].all())
         return Mux(self.function == Function.NONE, x, Mux(outside, Mux(x[-1], 0, x), y)).as_signed()

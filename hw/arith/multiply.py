@@ -1,44 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A multiplier for what is computed once per sentence and layer: no DSP, two bits per cycle."""
+"""A multiplier for what is computed once a sentence and layer: no DSP, two bits a cycle."""
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.hardware import ceil_div
+from hw.checks import check_count
 
 __all__ = ["SerialMultiplier"]
 
-BITS = 2  # of b in a cycle
+# Bits of b in a cycle. One more adder than with one bit, and half the cycles: the products of EXIT
+# and DROP lie on the way of every layer.
+BITS = 2
 
 
 class SerialMultiplier(wiring.Component):
     """product = a * b, unsigned.
 
-    Latency `steps` + 1 cycles from `start` to `done`; one product at a time, the next one may start in the cycle of `done`, and `start` is ignored
-    before. A factor b that is known to be narrow needs fewer steps, two bits in each.
+    Latency `steps` + 1 cycles from `start` to `done`, one product at a time: the next one may start
+    in the cycle of `done`, and `start` is ignored before. A factor b that is known to be narrow
+    needs fewer steps, two bits in each. Nothing stalls it.
 
     Parameters
     ----------
-    a_width, b_width : widths of the factors; the shorter one should be b
+    a_width : of a factor, at least 1
+    b_width : of the other one, at least 1; the shorter one should be b
 
     Members
     -------
-    a, b : In, taken with `start`
-    steps : In, taken with `start`, `steps_of(width)` where b has no more than `width` bits
-    start : In(1)
+    a : In(a_width), taken with `start`
+    b : In(b_width), taken with `start`
+    steps : In, taken with `start`: `steps_of(width)` where b has no more than `width` bits
+    start : In(1), pulse
     done : Out(1), pulse
-    product : Out(a_width + b_width), from `done` until the next `start`, after all steps of `b_width`; after fewer ones see `narrow`
+    product : Out(a_width + b_width), from `done` until the next `start`, after all steps of
+        `b_width`; after fewer ones see `narrow`
     """
 
     def __init__(self, a_width, b_width):
+        check_count("Width of a", a_width)
+        check_count("Width of b", b_width)
         self._a_width = a_width
         self._b_width = b_width
         self._steps = ceil_div(b_width, BITS)
         self.latency = self._steps + 1
-        self._product = Signal(
-            a_width + self._steps * BITS
-        )  # the bits of b still to come are its low ones
+        # One register for both: the bits of b that are still to come are its low ones, and as they
+        # leave, the sum comes in above.
+        self._product = Signal(a_width + self._steps * BITS)
         super().__init__(
             {
                 "a": In(a_width),
@@ -52,6 +61,7 @@ class SerialMultiplier(wiring.Component):
 
     @staticmethod
     def steps_of(width):
+        """Cycles for a factor b of so many bits."""
         return ceil_div(width, BITS)
 
     def narrow(self, width):
@@ -71,6 +81,7 @@ class SerialMultiplier(wiring.Component):
             ),
             self.product.eq(product),
         ]
+        # Shift and add from b's low end; `factor` stands still, and the sum moves down past it.
         m.d.sync += self.done.eq(left == 1)
         with m.If(left != 0):
             m.d.sync += [
@@ -86,7 +97,12 @@ class SerialMultiplier(wiring.Component):
         return m
 
     def multiply(self, m, a, b, width=None):
-        """Inside a state of an FSM: start a * b, `width` bits of b, on entering it; returns `done`, in whose cycle it must end or a, b change."""
+        """Inside a state of an FSM: a * b is started on entering it; returns `done`.
+
+        b has `width` bits, by default all. In the cycle of `done` the state must end, or a and b
+        be the next product's.
+        """
+        # Started over and over until it is done: the multiplier ignores all but the first.
         m.d.comb += [
             self.a.eq(a),
             self.b.eq(b),
