@@ -46,7 +46,7 @@ def saliency(network, batch):
 
 
 def predictor_loss(output, target):
-    """Sum over layers of KL(target || share), the target renormalised over the tokens still alive.
+    """Sum over layers of KL(target || share), the target renormalized over the tokens still alive.
 
     Earlier predictors count more: what they drop is gone for all later layers.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sentence to token ids: a Unigram vocabulary with ALBERT's normalisation and special tokens.
+"""Sentence to token ids: a Unigram vocabulary with ALBERT's normalization and special tokens.
 
 Text is lower-cased, decomposed (NFKD) and stripped of accents. Punctuation and clitics ("n't",
 "'s") are set apart, so that running text and treebank text ("it 's") give the same pieces.
@@ -121,7 +121,7 @@ def train_tokenizer(sentences, vocabulary):
 def albert_tokenizer(path):
     """A `tokenizers.Tokenizer` from ALBERT's vocabulary: lines `piece<TAB>log probability`.
 
-    Line number = id; the first five are SPECIAL. Normalised and split as transformers'
+    Line number = id; the first five are SPECIAL. Normalized and split as transformers'
     AlbertTokenizer does it. Raises ValueError with the line that is wrong.
     """
     pieces = []

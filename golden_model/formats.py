@@ -15,5 +15,5 @@ MANTISSA_FRAC = 16  # reciprocal and rsqrt: 2^15 .. 2^16, 17 bits unsigned
 GELU_FRAC = 10  # signed 16 bits in and out
 TANH_IN_FRAC, TANH_FRAC = 12, 14  # signed 16 bits in and out
 FACTOR_BITS = 18  # signed: what is multiplied by a mantissa or by gamma
-NORM_FRAC = 12  # LayerNorm's normalised value, FACTOR_BITS wide: -32 .. 32
-SHIFT_MAX = 47  # right shifts of the requantiser are 0 .. 47
+NORM_FRAC = 12  # LayerNorm's normalized value, FACTOR_BITS wide: -32 .. 32
+SHIFT_MAX = 47  # right shifts of the requantizer are 0 .. 47

@@ -3,7 +3,7 @@
 
 `interpolate` is the one linear interpolator: table entry i plus its slope times the low bits of the
 argument. The slope is the difference to the next entry, so the result is continuous. `*_table()`
-are the ROMs of the RTL too. What is normalised first (reciprocal, rsqrt, ln) says how, exactly.
+are the ROMs of the RTL too. What is normalized first (reciprocal, rsqrt, ln) says how, exactly.
 """
 
 import functools
@@ -33,7 +33,7 @@ __all__ = [
     "interpolate",
     "ln",
     "ln_table",
-    "normalise",
+    "normalize",
     "reciprocal",
     "reciprocal_table",
     "rsqrt",
@@ -110,10 +110,10 @@ def exp_float(x):
     return torch.exp(-x)
 
 
-# Normalised functions. p is the position of the leading one.
+# Normalized functions. p is the position of the leading one.
 
 
-def normalise(z, point, even=False):
+def normalize(z, point, even=False):
     """(u, p): u = z * 2^(point - p) rounded, 2^point <= u <= 2^(point+1); with `even` p is made
     even (downwards) and u <= 2^(point+2). z = 0 gives (2^point, 0).
     """
@@ -133,9 +133,9 @@ def reciprocal_table():
 def reciprocal(z):
     """(w, p): 1/z = w * 2^-(16 + p), 2^15 <= w <= 2^16; (0, 0) for z = 0.
 
-    z is normalised to 16 bits: u = round_shift(z, p - 15), p its leading one; table on u - 2^15.
+    z is normalized to 16 bits: u = round_shift(z, p - 15), p its leading one; table on u - 2^15.
     """
-    u, p = normalise(z, 15)
+    u, p = normalize(z, 15)
     return torch.where(z == 0, 0, interpolate(reciprocal_table(), u - 2**15)), p
 
 
@@ -148,10 +148,10 @@ def rsqrt_table():
 def rsqrt(z):
     """(w, q): 1/sqrt(z) = w * 2^-(16 + q), 2^15 <= w <= 2^16; (0, 0) for z = 0.
 
-    z is normalised by an even shift: u = round_shift(z, 2q - 14), 2q <= leading one <= 2q + 1, so
+    z is normalized by an even shift: u = round_shift(z, 2q - 14), 2q <= leading one <= 2q + 1, so
     that u = 2^14 .. 2^16 stands for 1 .. 4; u indexes the table as it is.
     """
-    u, p = normalise(z, 14, even=True)
+    u, p = normalize(z, 14, even=True)
     return torch.where(z == 0, 0, interpolate(rsqrt_table(), u)), p >> 1
 
 
@@ -162,8 +162,8 @@ def ln_table():
 
 
 def ln(z):
-    """ln(z * 2^-16), 16 fraction bits, z > 0: normalised like `reciprocal`, plus (p - 16) LN2."""
-    u, p = normalise(z, 15)
+    """ln(z * 2^-16), 16 fraction bits, z > 0: normalized like `reciprocal`, plus (p - 16) LN2."""
+    u, p = normalize(z, 15)
     return interpolate(ln_table(), u - 2**15) + (p - EXP_FRAC) * LN2
 
 

@@ -17,7 +17,7 @@ def layernorm(x, gamma, beta, shift, saturations=None):
     """ACT x (..., H) of any scale -> ACT; gamma has a scale of its own, beta that of the result.
 
     shift = NORM_FRAC + gamma's fraction bits - the result's, 0..47. Three bit drops, in this order:
-    to the 18-bit factor, to the normalised value (12 fraction bits, 18 bits), to the result.
+    to the 18-bit factor, to the normalized value (12 fraction bits, 18 bits), to the result.
     Widths for H <= 1024 (h = 10 bits): total 16+h, squares 31+h, n 30+2h unsigned, centred 17+h.
     """
     size = x.shape[-1]

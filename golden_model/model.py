@@ -171,7 +171,7 @@ class _Sentence:
         return self.add_and_norm("ffn", x, y)
 
     def add_and_norm(self, name, x, y):
-        """x in the format of y, added and normalised: attention_norm or feed_forward_norm."""
+        """x in the format of y, added and normalized: attention_norm or feed_forward_norm."""
         block = {"attention": "attention", "ffn": "feed_forward"}[name]
         total = add_residual(x, y, self.network.residual_shift[name], self.saturations)
         norm = self.network.norms[f"{block}.norm"]

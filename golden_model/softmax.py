@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Softmax of attention rows, normalised once, after the product with V (docs/numerics.md).
+"""Softmax of attention rows, normalized once, after the product with V (docs/numerics.md).
 
     e = exp(score - row maximum), e <- round_shift(e * span, 8), code = AdaptivFloat(e)
     context = sum(decoded * v) / sum(decoded)
@@ -90,6 +90,6 @@ def context(accumulator, total, shift, fmt, saturations=None):
 
 
 def softmax_float(score, span):
-    """Weights: exp(score - max) * span, normalised over the last dimension."""
+    """Weights: exp(score - max) * span, normalized over the last dimension."""
     e = torch.exp(score - score.amax(-1, keepdim=True)) * span
     return e / e.sum(-1, keepdim=True).clamp(min=1e-300)

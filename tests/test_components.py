@@ -3,6 +3,13 @@
 
 import pytest
 
+from golden_model.hardware import CONFIGS
+from hw.arith.adaptivfloat import Encoder
+from hw.arith.exponential import Exponential
+from hw.arith.functions import Reciprocal, Rsqrt
+from hw.arith.gelu import Activation
+from hw.arith.multiply import SerialMultiplier
+from hw.arith.requantize import Requantize
 from hw.buffer import Buffer, Turn
 from hw.shapes import ACT
 from hw.stream import Fifo
@@ -10,6 +17,8 @@ from hw.stream import Fifo
 BUFFER = {"shape": ACT, "lanes": 4, "depth": 16}
 TURN = {"shape": ACT, "width": 4, "beats": 4}
 FIFO = {"shape": ACT, "depth": 2}
+FACTORS = {"a_width": 32, "b_width": 8}
+CONFIG = {"config": CONFIGS["ci"]}
 
 WRONG = [
     (Buffer, BUFFER, {"shape": "ACT"}, TypeError, "Value must be a shape, not 'ACT'"),
@@ -25,6 +34,30 @@ WRONG = [
     (Fifo, FIFO, {"shape": -1}, TypeError, "Payload must be a shape, not -1"),
     (Fifo, FIFO, {"depth": 2.5}, TypeError, "Depth must be an integer, not 2.5"),
     (Fifo, FIFO, {"depth": 0}, ValueError, "Depth must be at least 1, not 0"),
+    (
+        SerialMultiplier,
+        FACTORS,
+        {"a_width": "a"},
+        TypeError,
+        "Width of a must be an integer, not 'a'",
+    ),
+    (SerialMultiplier, FACTORS, {"a_width": 0}, ValueError, "Width of a must be at least 1, not 0"),
+    (
+        SerialMultiplier,
+        FACTORS,
+        {"b_width": 1.0},
+        TypeError,
+        "Width of b must be an integer, not 1.0",
+    ),
+    (SerialMultiplier, FACTORS, {"b_width": 0}, ValueError, "Width of b must be at least 1, not 0"),
+    (Reciprocal, {"width": 18}, {"width": 17}, ValueError, "Width must be at least 18, not 17"),
+    (Reciprocal, {"width": 18}, {"meta": "last"}, TypeError, "Meta must be a shape, not 'last'"),
+    (Rsqrt, {"width": 18}, {"width": 18.5}, TypeError, "Width must be an integer, not 18.5"),
+    (Exponential, {}, {"meta": None}, TypeError, "Meta must be a shape, not None"),
+    (Requantize, CONFIG, {"meta": -1}, TypeError, "Meta must be a shape, not -1"),
+    (Activation, CONFIG, {"meta": 1.5}, TypeError, "Meta must be a shape, not 1.5"),
+    (Encoder, CONFIG, {"meta": "x"}, TypeError, "Meta must be a shape, not 'x'"),
+    (Encoder, CONFIG, {"shape": "ACT"}, TypeError, "Value must be a shape, not 'ACT'"),
 ]
 
 

@@ -109,9 +109,9 @@ def test_align():
 
 
 @pytest.mark.parametrize("width", [16, 17, 28, 33])
-def test_normalise(width):
+def test_normalize(width):
     cases = [(x,) for x in values(unsigned(width))] + [(1 << i,) for i in range(width)]
-    got = evaluate(fixed.normalise, [unsigned(width)], cases)
+    got = evaluate(fixed.normalize, [unsigned(width)], cases)
     assert got == [(x << (width - x.bit_length()), max(golden.leading_one(x), 0)) for (x,) in cases]
 
 

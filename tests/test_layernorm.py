@@ -31,7 +31,7 @@ def test_close_to_float(size, spread):
 
 @pytest.mark.parametrize("size", [16, 1024])
 def test_one_large_element(size):
-    """The largest normalised value, sqrt(H - 1), still fits."""
+    """The largest normalized value, sqrt(H - 1), still fits."""
     x = torch.zeros(2, size, dtype=torch.int64)
     x[0, 0], x[1, 3] = 32767, -1
     counted = Saturations()

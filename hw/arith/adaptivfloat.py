@@ -5,7 +5,7 @@ from amaranth import Cat, Const, Module, Mux, Shape, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.arith.fixed import clamp, normalise, round_shift
+from hw.arith.fixed import clamp, normalize, round_shift
 from hw.checks import check_shape
 from hw.shapes import ACT, OFFSET, tile_codes
 from hw.stream import Pipeline
@@ -99,7 +99,7 @@ class Encoder(wiring.Component):
 
     def _scale(self, m, magnitude):
         """(whether not zero, bits - 1 bits after the leading one, exponent E) side by side."""
-        shifted, position = normalise(m, magnitude)
+        shifted, position = normalize(m, magnitude)
         exponent = Signal(signed(OFFSET.width + 1), name="exponent")
         m.d.comb += exponent.eq(position - self.offset)
         return Cat(shifted[-1], shifted[:-1], exponent)

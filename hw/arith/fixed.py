@@ -9,7 +9,7 @@ from amaranth import Const, Mux, Shape, Signal, Value, signed, unsigned
 
 from hw.shapes import ACT
 
-__all__ = ["align", "clamp", "count", "normalise", "round_shift", "saturate"]
+__all__ = ["align", "clamp", "count", "normalize", "round_shift", "saturate"]
 
 
 def _named(m, name, value):
@@ -92,7 +92,7 @@ def align(m, value, shift):
     return saturate(m, round_shift(m, value, clamp(m, shift, -limit, limit), -limit, limit), limit)
 
 
-def normalise(m, value):
+def normalize(m, value):
     """(`value` shifted left until its top bit is set, position of its leading one).
 
     `value` is unsigned; zero gives (0, 0).
@@ -103,8 +103,8 @@ def normalise(m, value):
     # Halves, quarters, .. of the width: a step shifts when its part at the top is empty.
     for k in reversed(range((width - 1).bit_length())):
         step = 1 << k
-        empty = _named(m, f"normalise_empty_{k}", ~shifted[max(width - step, 0) :].any())
-        shifted = _named(m, f"normalise_{k}", Mux(empty, shifted << step, shifted)[:width])
+        empty = _named(m, f"normalize_empty_{k}", ~shifted[max(width - step, 0) :].any())
+        shifted = _named(m, f"normalize_{k}", Mux(empty, shifted << step, shifted)[:width])
         position = Mux(empty, position - step, position)
     result = Signal(range(width), name="leading_one")
     m.d.comb += result.eq(Mux(shifted[-1], position, 0))

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.formats import MANTISSA_FRAC
 from golden_model.functions import reciprocal_table, rsqrt_table
-from hw.arith.fixed import normalise, round_shift
+from hw.arith.fixed import normalize, round_shift
 from hw.checks import check_count, check_shape
 from hw.shapes import MANTISSA
 from hw.stream import Pipeline
@@ -75,7 +75,7 @@ class _Normalized(wiring.Component):
         read = memory.read_port()
         bits = table.fraction_bits
         pipeline = Pipeline(m, self.i, self.o)
-        shifted, position = normalise(m, self.i.payload.z)
+        shifted, position = normalize(m, self.i.payload.z)
         word = pipeline.stage(shifted=shifted, position=position, meta=self.i.payload.meta)
         u, position = self.scale(m, word.shifted, word.position)
         word = pipeline.stage(u=u[: MANTISSA.width], position=position, meta=word.meta)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the array's drained columns to the buffers: requantise, function, encode, write."""
+"""From the array's drained columns to the buffers: requantize, function, encode, write."""
 
 from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data, enum, stream, wiring
@@ -23,9 +23,9 @@ __all__ = ["Kind", "Store", "column_meta"]
 class Kind(enum.Enum, shape=2):
     """What a drained column is, and so which way it goes."""
 
-    LINEAR = 0  # requantise, function, buffer
-    SCORE = 1  # requantise, to the softmax
-    CONTEXT = 2  # normalise, buffer
+    LINEAR = 0  # requantize, function, buffer
+    SCORE = 1  # requantize, to the softmax
+    CONTEXT = 2  # normalize, buffer
 
 
 def column_meta(config):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attention's softmax, normalised once after the product with V (golden_model/softmax.py)."""
+"""Attention's softmax, normalized once after the product with V (golden_model/softmax.py)."""
 
 from itertools import pairwise
 

@@ -17,7 +17,7 @@ from hw.shapes import ACT
 __all__ = ["THRESHOLD", "Entropy"]
 
 THRESHOLD = unsigned(THRESHOLD_BITS)  # Q2.16 nats, the reported entropy too
-POINT = 15  # z is normalised to u = 2^15 .. 2^16
+POINT = 15  # z is normalized to u = 2^15 .. 2^16
 GUARD = 3  # fraction bits of the factor s / 2^p
 PRODUCT_FRAC = EXP_IN_FRAC + EXP_FRAC  # of d e
 FRACTION = ln_table().fraction_bits  # low bits of u, between two table entries
@@ -101,7 +101,7 @@ class Entropy(wiring.Component):
         read = logits.read_port()
         write = logits.write_port()
         entry = table.read_port()
-        self._normalise(m)
+        self._normalize(m)
         with m.If(self._adding & self._multiplier.done):
             m.d.sync += [
                 self._s.eq(self._s + self._multiplier.narrow(DISTANCE.width)),
@@ -221,7 +221,7 @@ class Entropy(wiring.Component):
             self._mantissa.eq(entry.mantissa - fall),
         ]
 
-    def _normalise(self, m):
+    def _normalize(self, m):
         """u = round_shift(z, p - 15) and the factor round_shift(s, p - 3); p is 16 or more, because exp(0) is in z.
 
         The factor's first shift, common to every p, keeps what it drops in one sticky bit.

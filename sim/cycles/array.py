@@ -16,7 +16,7 @@ REWIND = 3  # from a column's last entry to the block's first one
 WINDOW = 3  # groups that lanes may be apart
 DRAIN = 2  # columns between the lanes and the store
 ENCODER = 3
-STORE = 11  # from a drained column until it is written: requantise, function, write; codes pass the encoder too
+STORE = 11  # from a drained column until it is written: requantize, function, write; codes pass the encoder too
 BEFORE = -99
 
 

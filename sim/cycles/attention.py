@@ -16,7 +16,7 @@ QUEUE = 1  # from a code to the lane
 DRAIN, REQUANTIZE = 2, 3  # stages from a lane to the store; to the softmax
 RECIPROCAL = 7  # from the denominators to the first column of the context, and T
 NORMALIZE = 5  # from the last column of a context to the next denominators
-DONE = 14  # from the last column of all: normalise, encode, write
+DONE = 14  # from the last column of all: normalize, encode, write
 NEVER = -99
 
 
