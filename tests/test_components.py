@@ -3,7 +3,7 @@
 
 import pytest
 
-from golden_model.hardware import CONFIGS
+from golden_model.hardware import HARDWARE
 from hw.arith.adaptivfloat import Encoder
 from hw.arith.exponential import Exponential
 from hw.arith.functions import Reciprocal, Rsqrt
@@ -18,7 +18,7 @@ BUFFER = {"shape": ACT, "lanes": 4, "depth": 16}
 TURN = {"shape": ACT, "width": 4, "beats": 4}
 FIFO = {"shape": ACT, "depth": 2}
 FACTORS = {"a_width": 32, "b_width": 8}
-CONFIG = {"config": CONFIGS["ci"]}
+CONFIG = {"config": HARDWARE["ci"]}
 
 WRONG = [
     (Buffer, BUFFER, {"shape": "ACT"}, TypeError, "Value must be a shape, not 'ACT'"),

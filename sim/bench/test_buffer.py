@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/buffer.py: runs of words read while others are written by lane; blocks turned, square and not."""
+"""Buffer: runs of words read while others are written by lane; Turn: blocks, square and not."""
 
 import random
 

@@ -1,6 +1,6 @@
 # amaranth: UnusedElaboratable=no
 # SPDX-License-Identifier: Apache-2.0
-"""hw/stream.py through the bench itself: a pipeline and a queue pass every word, in order, whatever stalls."""
+"""Pipeline, Fifo and the bench itself: every word passes, in order, whatever stalls."""
 
 import random
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encoder against golden_model.adaptivfloat: every 16-bit input of several formats and offsets; decoder: every code."""
+"""Encoder: every 16-bit input of several formats and offsets; decoder: every code."""
 
 import random
 

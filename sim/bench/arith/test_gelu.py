@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Activation against golden_model.gelu and tanh: every input of every function, alignment, back-pressure."""
+"""Activation: every input of every function, alignment, back-pressure."""
 
 import random
 

@@ -1,6 +1,9 @@
 # amaranth: UnusedElaboratable=no
 # SPDX-License-Identifier: Apache-2.0
-"""hw/arith/multiply.py: every pair of small factors, corners and random ones of wide factors, narrow ones, latency, and a start that comes too early."""
+"""SerialMultiplier: every pair of small factors, corners and random pairs of wide ones, narrow ones.
+
+Latency, and a start that comes too early.
+"""
 
 import itertools
 import random
@@ -64,7 +67,10 @@ async def multiply(dut, early):
 
 @cocotb.test()
 async def narrow(dut):
-    """A factor b of fewer bits takes fewer steps; the next product starts in the cycle in which the one before is complete."""
+    """A factor b of fewer bits takes fewer steps.
+
+    The next product starts in the cycle in which the one before is complete.
+    """
     a_width, b_width = harness.parameters()["widths"]
     block = SerialMultiplier(a_width, b_width)
     quiet(dut, block)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requantize against golden_model.requantize: values, what passes along, and the count of saturations."""
+"""Requantize: values, what passes along, and the count of saturations."""
 
 import random
 
@@ -16,7 +16,7 @@ from sim.bench import harness
 
 
 def cases(config, count=60):
-    """Corners of the accumulator with and against the bias, then seeded numbers of every magnitude."""
+    """Corners of the accumulator with and against the bias, then numbers of every magnitude."""
     generator = random.Random(1)
     bits = config.accumulator_bits - 1
     lanes = config.tokens
