@@ -10,14 +10,14 @@ from firmware.columns import BIAS_BITS, HEADER_BYTES
 from golden_model.bitmask import WORD_ROWS
 from hw.shapes import accumulator, code
 
-__all__ = ["ColumnDecoder", "entry_layout", "header_layout", "string_layout"]
+__all__ = ["ColumnDecoder", "weight_layout", "header_layout", "string_layout"]
 
 CHUNK = 4  # bytes that come to the decoder at once, the narrowest bus word
 TAKEN = 3  # most bytes that leave at once: a weight and the next mask word
 MASK_BYTES = WORD_ROWS // 8
 
 
-def entry_layout(config):
+def weight_layout(config):
     """One weight of a column: its row, its code, and whether it is the column's last."""
     return data.StructLayout({"k": ceil_log2(config.reduction), "code": code(config), "last": 1})
 
@@ -49,7 +49,7 @@ class ColumnDecoder(wiring.Component):
     -------
     i : In(stream of string_layout)
     reduction, groups : In(range(config.reduction + 1)), In(16), K and number of columns, read with a string's first word
-    o : Out(stream of entry_layout)
+    o : Out(stream of weight_layout)
     o_header : Out(stream of header_layout)
     """
 
@@ -60,7 +60,7 @@ class ColumnDecoder(wiring.Component):
                 "i": In(stream.Signature(string_layout(config))),
                 "reduction": In(range(config.reduction + 1)),
                 "groups": In(16),
-                "o": Out(stream.Signature(entry_layout(config))),
+                "o": Out(stream.Signature(weight_layout(config))),
                 "o_header": Out(stream.Signature(header_layout(config))),
             }
         )

@@ -6,19 +6,19 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from firmware.isa import Target
-from hw.array.mac_array import command_layout
+from hw.array.mac_array import array_command_layout
 from hw.array.store import Kind, column_meta
 from hw.instruction import instruction_layout
 from hw.rows.rows import slot_layout
 from hw.rows.tiles import TileIterator
 from hw.stream import Fifo
 
-__all__ = ["Linear", "Tiles", "load_layout"]
+__all__ = ["Linear", "Tiles", "tile_request_layout"]
 
 COMMANDS = 2  # that wait for the array: as many as it has banks for tiles
 
 
-def load_layout():
+def tile_request_layout():
     """A tile of activations to load into the array: `address` of its first word where the source is a tile buffer."""
     return data.StructLayout({"tile": 16, "address": 32})
 
@@ -107,8 +107,8 @@ class Linear(wiring.Component):
     start, mask, instruction : pulse; selected slots and instruction, stable until `taken`
     turn : goes with the commands, stable likewise
     slots : the slot table, stable likewise
-    o_load : stream of `load_layout()`; resting : no tile is being loaded
-    o_command : stream of `command_layout(config, column_meta(config))`
+    o_load : stream of `tile_request_layout()`; resting : no tile is being loaded
+    o_command : stream of `array_command_layout(config, column_meta(config))`
     sent : all tiles are loaded and all commands given or in the queue, until `taken`
     """
 
@@ -121,9 +121,11 @@ class Linear(wiring.Component):
                 "instruction": In(instruction_layout()),
                 "turn": In(1),
                 "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
-                "o_load": Out(stream.Signature(load_layout())),
+                "o_load": Out(stream.Signature(tile_request_layout())),
                 "resting": In(1),
-                "o_command": Out(stream.Signature(command_layout(config, column_meta(config)))),
+                "o_command": Out(
+                    stream.Signature(array_command_layout(config, column_meta(config)))
+                ),
                 "sent": Out(1),
                 "taken": In(1),
             }

@@ -23,7 +23,14 @@ from hw.array.mac_lane import (
 from hw.shapes import code
 from hw.stream import Fifo
 
-__all__ = ["NOWHERE", "MacArray", "column_layout", "command_layout", "dense_layout", "load_layout"]
+__all__ = [
+    "NOWHERE",
+    "MacArray",
+    "column_layout",
+    "array_command_layout",
+    "dense_layout",
+    "activation_layout",
+]
 
 NOWHERE = PADDING  # destination of a padding column
 DENSE = 16  # entries that wait for the lanes: more than a feeder pauses between two groups
@@ -41,12 +48,12 @@ def dense_layout(config):
     )
 
 
-def load_layout(config):
+def activation_layout(config):
     """The activations of the next row k."""
     return data.StructLayout({"codes": data.ArrayLayout(code(config), config.tokens), "last": 1})
 
 
-def command_layout(config, meta):
+def array_command_layout(config, meta):
     """Work on the next `groups` groups (at least one). Those of a `dense` command come from `i_dense`; the column of lane p has the destination
     `base` + p if `lanes` has p, else NOWHERE."""
     return data.StructLayout(
@@ -90,8 +97,8 @@ class MacArray(wiring.Component):
     -------
     i_weights : In(stream of string_layout), word i goes to lane i % P; weights of later commands wait in the rings
     i_dense : In(stream of dense_layout), weights of dense commands: the chosen lanes take an entry together; zero codes are ordinary
-    i_load : In(stream of load_layout), rows 0, 1, .. of a tile into a free bank, up to the `last`
-    i_command : In(stream of command_layout), runs on the oldest bank without one, from its first row on. `rewind`: then back to the block's first
+    i_load : In(stream of activation_layout), rows 0, 1, .. of a tile into a free bank, up to the `last`
+    i_command : In(stream of array_command_layout), runs on the oldest bank without one, from its first row on. `rewind`: then back to the block's first
         column, else each column is released behind its use (of a dense one always); `free`: then release the bank
     o : Out(stream of column_layout); destination 0xFFFF: nothing is stored
     reduction, groups : In, K and columns of each lane in the weight stream, stable while its first words are taken
@@ -108,8 +115,8 @@ class MacArray(wiring.Component):
             {
                 "i_weights": In(stream.Signature(string_layout(config))),
                 "i_dense": In(stream.Signature(dense_layout(config))),
-                "i_load": In(stream.Signature(load_layout(config))),
-                "i_command": In(stream.Signature(command_layout(config, meta))),
+                "i_load": In(stream.Signature(activation_layout(config))),
+                "i_command": In(stream.Signature(array_command_layout(config, meta))),
                 "o": Out(stream.Signature(column_layout(config, meta))),
                 "reduction": In(range(config.reduction + 1)),
                 "groups": In(16),
@@ -165,9 +172,7 @@ class MacArray(wiring.Component):
                 lane.i.payload.first.eq(first),
                 lane.i.valid.eq(self.i_weights.valid & turn[index]),
             ]
-        m.d.comb += self.i_weights.ready.eq(
-            (Cat(lane.i.ready for lane in self.lanes) & turn).any()
-        )
+        m.d.comb += self.i_weights.ready.eq((Cat(lane.i.ready for lane in self.lanes) & turn).any())
         with m.If(self.i_weights.valid & self.i_weights.ready):
             m.d.sync += [
                 following.eq(turn.rotate_left(1)),

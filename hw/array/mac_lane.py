@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from firmware.columns import HEADERS
-from hw.array.bitmask import ColumnDecoder, entry_layout, header_layout, string_layout
+from hw.array.bitmask import ColumnDecoder, header_layout, string_layout, weight_layout
 from hw.shapes import accumulator, code, decoded
 from hw.stream import connect
 
@@ -202,7 +202,7 @@ class MacLane(wiring.Component):
     Members
     -------
     i : In(stream of string_layout), this lane's bytes
-    i_dense : In(stream of entry_layout), the weights of dense groups; ready does not depend on valid
+    i_dense : In(stream of weight_layout), the weights of dense groups; ready does not depend on valid
     reduction, groups : In, as in ColumnDecoder
     write : In(write_layout)
     loading : In(loading_layout)
@@ -217,7 +217,7 @@ class MacLane(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(string_layout(config))),
-                "i_dense": In(stream.Signature(entry_layout(config))),
+                "i_dense": In(stream.Signature(weight_layout(config))),
                 "reduction": In(range(config.reduction + 1)),
                 "groups": In(16),
                 "write": In(write_layout(config)),
@@ -235,7 +235,7 @@ class MacLane(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.decoder = decoder = ColumnDecoder(self.config)
-        m.submodules.weights = weights = Ring(entry_layout(self.config), self.config.weight_depth)
+        m.submodules.weights = weights = Ring(weight_layout(self.config), self.config.weight_depth)
         m.submodules.headers = headers = Ring(header_layout(self.config), HEADERS)
         m.d.comb += [
             decoder.reduction.eq(self.reduction),
@@ -257,7 +257,7 @@ class MacLane(wiring.Component):
             Signal(),
         )  # groups done in the window; an entry is wanted; its row is there
         group = Signal(group_layout())
-        entry = Signal(entry_layout(self.config))
+        entry = Signal(weight_layout(self.config))
         offered = Signal()
         with m.Switch(ahead):
             for index in range(WINDOW):

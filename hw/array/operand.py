@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from firmware.isa import Source
 from hw.arith.adaptivfloat import Encoder
-from hw.array.linear import load_layout
+from hw.array.linear import tile_request_layout
 from hw.buffer import request_layout
 from hw.progress import has_written, progress_layout
 from hw.shapes import ACT, code
@@ -25,7 +25,7 @@ class Operand(wiring.Component):
 
     Members
     -------
-    i : stream of `load_layout()`
+    i : stream of `tile_request_layout()`
     source, features, encode : quasi-static while not `idle`: which source, words in a tile, the encoder's offset
     follow, progress : the source's operation has not ended, and how far it is
     gather_request, gather_words : see `Gather`
@@ -41,7 +41,7 @@ class Operand(wiring.Component):
         codes = data.ArrayLayout(code(config), t)
         super().__init__(
             {
-                "i": In(stream.Signature(load_layout())),
+                "i": In(stream.Signature(tile_request_layout())),
                 "source": In(4),
                 "features": In(16),
                 "encode": In(signed(8)),

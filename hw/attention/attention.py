@@ -5,7 +5,7 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.array.linear import load_layout
+from hw.array.linear import tile_request_layout
 from hw.attention.feed import Feeder
 from hw.attention.scoring import Scoring
 from hw.attention.turns import Items, Turns, item_layout, turn_layout
@@ -32,7 +32,7 @@ class Attention(wiring.Component):
     -------
     start, mask, instruction, slots : as `Linear`; done : pulse, when the last context's last column has been written
     o_point, pointed, positions, row_address, row_position : see `Scoring`
-    o_load : stream of `load_layout()`, the query tile; loaded : pulse, its last word has gone to the array
+    o_load : stream of `tile_request_layout()`, the query tile; loaded : pulse, its last word has gone to the array
     o_command, o_dense : to the array
     key_request, key_words, value_request, value_words : read sides of the buffers
     scores : stream from `Store`; o_numerators : stream of {"codes", "last"}, never between a load and `loaded`; o_denominators : stream to `Store`
@@ -55,7 +55,7 @@ class Attention(wiring.Component):
         super().__init__(
             {
                 **engine_signature(config).members,
-                "o_load": Out(stream.Signature(load_layout())),
+                "o_load": Out(stream.Signature(tile_request_layout())),
                 "loaded": In(1),
                 "o_numerators": Out(self.scoring.o_numerators.signature),
                 **{name: member for name, (_, member) in self._ports.items()},

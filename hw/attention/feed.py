@@ -6,7 +6,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.hardware import ceil_div
-from hw.array.mac_array import command_layout, dense_layout
+from hw.array.mac_array import array_command_layout, dense_layout
 from hw.array.store import Kind, column_meta
 from hw.attention.turns import item_layout, turn_layout
 from hw.buffer import request_layout
@@ -264,7 +264,9 @@ class Feeder(wiring.Component):
                 "idle": Out(1),
                 **ports,
                 "o_dense": Out(stream.Signature(dense_layout(config))),
-                "o_command": Out(stream.Signature(command_layout(config, column_meta(config)))),
+                "o_command": Out(
+                    stream.Signature(array_command_layout(config, column_meta(config)))
+                ),
             }
         )
 

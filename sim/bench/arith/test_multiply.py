@@ -1,6 +1,6 @@
 # amaranth: UnusedElaboratable=no
 # SPDX-License-Identifier: Apache-2.0
-"""SerialMultiplier: every pair of small factors, corners and random pairs of wide ones, narrow ones.
+"""SerialMultiplier: every pair of small factors, corners and random pairs of wide and narrow ones.
 
 Latency, and a start that comes too early.
 """

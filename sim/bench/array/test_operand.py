@@ -14,7 +14,7 @@ from cocotb.triggers import ClockCycles, RisingEdge
 from firmware.isa import Source
 from golden_model.adaptivfloat import encode_act
 from golden_model.config import INT8
-from hw.array.linear import load_layout
+from hw.array.linear import tile_request_layout
 from hw.array.operand import BUFFERS, Operand
 from hw.buffer import Buffer
 from hw.rows.gather import Gather
@@ -95,7 +95,7 @@ class Bench:
         self.pause = pause
         self.block = Operand(self.config, Gather(self.config).request)
         idle, stall = harness.pauses(pause)
-        self.source = harness.Source(dut, "i", load_layout(), idle)
+        self.source = harness.Source(dut, "i", tile_request_layout(), idle)
         self.sink = harness.Sink(dut, "o", self.block.o.payload.shape(), stall)
         idle, stall = harness.pauses(pause, 5)
         self.gather = harness.Sink(
@@ -202,7 +202,7 @@ async def follow(dut, name):
         ready.value = int(number == 0 and generator.random() < 0.3)
         index.value = number
         dut.follow.value = follow
-        harness.drive(dut, "i__payload", load_layout(), {"tile": offered})
+        harness.drive(dut, "i__payload", tile_request_layout(), {"tile": offered})
         harness.drive(dut, "progress", shape, progress)
         await RisingEdge(dut.clk)
         tile = asked if number else offered
@@ -250,7 +250,7 @@ async def joined(dut, pause, name, count):
     block, coded = Front(config, TILES * max(FEATURES)), name == "codes"
     idle, stall = harness.pauses(pause)
     source, sink = (
-        harness.Source(dut, "i", load_layout(), idle),
+        harness.Source(dut, "i", tile_request_layout(), idle),
         harness.Sink(dut, "o", block.o.payload.shape(), stall),
     )
     quiet(dut, block)
