@@ -10,6 +10,7 @@ from hw.arith.functions import Reciprocal, Rsqrt
 from hw.arith.gelu import Activation
 from hw.arith.multiply import SerialMultiplier
 from hw.arith.requantize import Requantize
+from hw.array.normalize import Normalize
 from hw.buffer import Buffer, Turn
 from hw.shapes import ACT
 from hw.stream import Fifo
@@ -56,6 +57,7 @@ WRONG = [
     (Exponential, {}, {"meta": None}, TypeError, "Meta must be a shape, not None"),
     (Requantize, CONFIG, {"meta": -1}, TypeError, "Meta must be a shape, not -1"),
     (Activation, CONFIG, {"meta": 1.5}, TypeError, "Meta must be a shape, not 1.5"),
+    (Normalize, CONFIG, {"meta": ()}, TypeError, "Meta must be a shape, not ()"),
     (Encoder, CONFIG, {"meta": "x"}, TypeError, "Meta must be a shape, not 'x'"),
     (Encoder, CONFIG, {"shape": "ACT"}, TypeError, "Value must be a shape, not 'ACT'"),
 ]

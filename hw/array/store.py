@@ -11,7 +11,7 @@ from hw.arith.adaptivfloat import Encoder
 from hw.arith.gelu import Activation
 from hw.arith.requantize import Requantize
 from hw.array.mac_array import NOWHERE, column_layout
-from hw.attention.softmax import Normalize
+from hw.array.normalize import Normalize
 from hw.buffer import Turn
 from hw.progress import progress_layout
 from hw.shapes import ACT, code, denominator

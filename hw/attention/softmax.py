@@ -1,24 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention's softmax, normalized once after the product with V (golden_model/softmax.py)."""
 
-from itertools import pairwise
-
 from amaranth import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from golden_model.formats import EXP_FRAC, FACTOR_BITS, SPAN_FRAC
-from golden_model.softmax import factor_guard, numerator_bias
+from golden_model.formats import EXP_FRAC, SPAN_FRAC
+from golden_model.softmax import numerator_bias
 from hw.arith.adaptivfloat import Encoder, decode
 from hw.arith.exponential import ALIGN, Exponential
-from hw.arith.fixed import clamp, round_shift, saturate
-from hw.arith.functions import MANTISSA, Reciprocal
-from hw.arith.requantize import count_saturated
-from hw.shapes import ACT, EXPONENTIAL, accumulator, code, denominator
+from hw.arith.fixed import round_shift
+from hw.shapes import ACT, EXPONENTIAL, code, denominator
 from hw.stream import Pipeline, connect
 
-__all__ = ["Normalize", "Softmax", "SpanMask", "span_layout"]
+__all__ = ["Softmax", "SpanMask", "span_layout"]
 
 SPAN = unsigned(SPAN_FRAC + 1)  # Q0.8, 256 = 1
 POSITION = unsigned(16)
@@ -283,142 +279,3 @@ class Softmax(wiring.Component):
             encoder.i.payload.values.eq(masked.payload.exponentials),
             encoder.i.payload.meta.eq(masked.payload.last),
         ]
-
-
-class Normalize(wiring.Component):
-    """Context: values = saturate(round_shift(factor * w, shift), 16), factor = round_shift(accumulator, p - g), (w, p) = reciprocal(denominator).
-
-    A set of T denominators serves the words up to one with `last`, and is taken when those of the set before have left; T + 7 cycles later (one
-    shared `Reciprocal`) its words go through, with a latency of 4 cycles, one per cycle. When `o` is stalled it holds all words.
-    g = golden_model.softmax.factor_guard.
-
-    Parameters
-    ----------
-    config : HardwareConfig
-    meta : width of what passes along unchanged
-
-    Members
-    -------
-    shift : In(8), golden_model.softmax.context_shift; stable while words are inside
-    i_denominators : In(stream of denominator x T)
-    i : In(stream of {accumulators: accumulator x T, live: T bits, meta, last of its denominators})
-    o : Out(stream of {values: ACT x T, live, meta})
-    saturated : Out, lanes with `live` set that saturated: for one cycle, once for each word
-    """
-
-    def __init__(self, config, *, meta=0):
-        self._config = config
-        self._lanes = config.tokens
-        tail = {"live": self._lanes, "meta": meta}
-        super().__init__(
-            {
-                "shift": In(8),
-                "i_denominators": In(
-                    stream.Signature(data.ArrayLayout(denominator(config), self._lanes))
-                ),
-                "i": In(
-                    stream.Signature(
-                        data.StructLayout(
-                            {
-                                "accumulators": data.ArrayLayout(accumulator(config), self._lanes),
-                                **tail,
-                                "last": 1,
-                            }
-                        )
-                    )
-                ),
-                "o": Out(
-                    stream.Signature(
-                        data.StructLayout({"values": data.ArrayLayout(ACT, self._lanes), **tail})
-                    )
-                ),
-                "saturated": Out(range(self._lanes + 1)),
-            }
-        )
-
-    def elaborate(self, platform):
-        m = Module()
-        lanes = range(self._lanes)
-        i = self.i.payload
-        o = self.o.payload
-        serving, open_, empty = (
-            Signal(),
-            Signal(),
-            Signal(),
-        )  # a set is here; so are its reciprocals; no word is inside
-        factors = self._reciprocals(m, serving, open_, empty)
-        gated = stream.Signature(self.i.payload.shape()).create()
-        m.d.comb += [
-            gated.valid.eq(self.i.valid & open_),
-            self.i.ready.eq(gated.ready & open_),
-        ]
-        with m.If(gated.valid & gated.ready & i.last):
-            m.d.sync += serving.eq(0)
-        pipeline = Pipeline(m, gated, self.o)
-        guard = factor_guard(self._config.format)
-        highest = len(self.i_denominators.payload[0]) - 1
-        scaled = [
-            round_shift(
-                m, i.accumulators[n], factors[n].position - guard, min(0, -guard), highest - guard
-            )
-            for n in lanes
-        ]
-        word = pipeline.stage(
-            factor=[scaled[n][:FACTOR_BITS].as_signed() for n in lanes], live=i.live, meta=i.meta
-        )
-        word = pipeline.stage(
-            product=[word.factor[n] * factors[n].mantissa for n in lanes],
-            **word.keep("live", "meta"),
-        )
-        shift = clamp(
-            m, self.shift, 0, FACTOR_BITS + MANTISSA.width + 1
-        )  # further than that all is shifted out
-        word = pipeline.stage(
-            shifted=[round_shift(m, word.product[n], shift) for n in lanes],
-            **word.keep("live", "meta"),
-        )
-        clamped = [saturate(m, word.shifted[n], ACT.width) for n in lanes]
-        count_saturated(m, pipeline, [flag for _, flag in clamped], word.live, self.saturated)
-        word = pipeline.stage(value=[value for value, _ in clamped], **word.keep("live", "meta"))
-        pipeline.output(
-            *(o.values[n].eq(word.value[n]) for n in lanes),
-            o.live.eq(word.live),
-            o.meta.eq(word.meta),
-        )
-        m.d.comb += empty.eq(pipeline.empty())
-        return m
-
-    def _reciprocals(self, m, serving, open_, empty):
-        """The T reciprocals, from one unit: denominators shift out of one chain, results into another."""
-        shape = self.i_denominators.payload[0].shape()
-        t = self._lanes
-        m.submodules.reciprocal = unit = Reciprocal(len(self.i_denominators.payload[0]))
-        waiting = [Signal(shape, name=f"denominator_{n}") for n in range(t)]
-        results = [Signal(unit.o.payload.shape(), name=f"reciprocal_{n}") for n in range(t)]
-        given = Signal(range(t + 1), init=t)
-        got = Signal(range(t + 1), init=t)
-        m.d.comb += [
-            open_.eq(serving & (got == t)),
-            self.i_denominators.ready.eq(~serving & empty),
-            unit.i.valid.eq(given != t),
-            unit.i.payload.z.eq(waiting[0]),
-            unit.o.ready.eq(1),
-        ]
-        with m.If(unit.i.valid & unit.i.ready):
-            m.d.sync += [
-                given.eq(given + 1),
-                *(here.eq(after) for here, after in pairwise(waiting)),
-            ]
-        with m.If(unit.o.valid):
-            m.d.sync += [
-                got.eq(got + 1),
-                *(here.eq(after) for here, after in pairwise([*results, unit.o.payload])),
-            ]
-        with m.If(self.i_denominators.valid & self.i_denominators.ready):
-            m.d.sync += [
-                serving.eq(1),
-                given.eq(0),
-                got.eq(0),
-                *(waiting[n].eq(self.i_denominators.payload[n]) for n in range(t)),
-            ]
-        return results
