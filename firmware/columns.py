@@ -264,7 +264,10 @@ def unpack_columns(data, columns, bus_bytes, groups, rows):
 
 
 def count_nonzeros(data, columns, bus_bytes, groups, rows):
-    """(groups, P) non-zeros of a weight stream, from its masks alone."""
+    """(groups, P) non-zeros of a weight stream, from its masks alone.
+
+    Raises ValueError when a lane's string ends early.
+    """
     counts = np.zeros((groups, columns), int)
     words = ceil_div(rows, WORD_ROWS)
     for lane, string in enumerate(lane_strings(data, columns, bus_bytes)):
@@ -272,6 +275,10 @@ def count_nonzeros(data, columns, bus_bytes, groups, rows):
         for group in range(groups):
             at += HEADER_BYTES
             for _ in range(words):
+                if at + 2 > len(string):
+                    raise ValueError(
+                        f"Weight stream must have {groups} groups, lane {lane} ends in group {group}"
+                    )
                 count = (string[at] | string[at + 1] << 8).bit_count()
                 counts[group, lane] += count
                 at += 2 + count

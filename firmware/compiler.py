@@ -18,15 +18,9 @@ import numpy as np
 
 from firmware import isa
 from firmware.columns import PORTION, Columns, arrange_columns, pack_columns, sort_runs
+from firmware.embedding_image import build_embedding, parse_embedding
 from firmware.fit import problems, units_needed
-from firmware.image import (
-    Layout,
-    Memory,
-    build_embedding,
-    build_image,
-    parse_embedding,
-    stream_stride,
-)
+from firmware.image import Layout, Memory, build_image, stream_stride
 from firmware.isa import Function, Opcode, Select, Source, Target
 from golden_model.counters import layer_work
 from golden_model.formats import EXP_IN_FRAC

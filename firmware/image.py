@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The image (program, constants, weight streams) and the embedding image: build, parse, check.
+"""The image (program, constants, weight streams): build, parse, check.
 
-The layouts are those of docs/design.md, section 2. `ImageError.error` is the code that the hardware gives for the same fault.
+The layout is that of docs/design.md, section 2. `ImageError.error` is the code that the hardware
+gives for the same fault. What the hardware does not look at is checked by `firmware.image_rules`.
 """
 
 import enum
@@ -11,36 +12,30 @@ import zlib
 from dataclasses import dataclass
 
 from firmware import isa
-from firmware.columns import encode_columns
 from firmware.registers import ID, VERSION, Error
-from golden_model.bitmask import decode_column
 from golden_model.hardware import HARDWARE, UNITS, ceil_div
 
 __all__ = [
     "ALIGNMENT",
-    "EMBEDDING_HEADER",
-    "EMBEDDING_MAGIC",
     "HEADER",
     "HEADER_BYTES",
-    "EmbeddingImage",
     "Image",
     "ImageError",
     "Layout",
     "Memory",
-    "build_embedding",
+    "aligned",
     "build_image",
     "check",
     "config_name",
-    "crc8",
-    "parse_embedding",
+    "pack_words",
     "parse_image",
+    "require",
     "stream_stride",
     "unit_names",
 ]
 
 ALIGNMENT = 32
 HEADER_BYTES = 64
-EMBEDDING_MAGIC = 0x4D535254
 HEADER = (
     "magic",
     "version",
@@ -59,17 +54,6 @@ HEADER = (
     "embedding_width",
     "reserved",
 )
-EMBEDDING_HEADER = (
-    "magic",
-    "version",
-    "hash",
-    "length",
-    "rows",
-    "vocabulary",
-    "positions",
-    "width",
-    "table_offset",
-)
 
 
 class Memory(enum.IntEnum):
@@ -79,7 +63,7 @@ class Memory(enum.IntEnum):
     SPAN = 1  # index = live head * positions + distance: Q0.8, 256 = 1
     ETA = 2  # by layer, Q1.16
     DVFS = 3  # by entropy bin: predicted exit layer
-    WORK = 4  # index = 2 * (0 useful, 1 zeros, 2 heads, 3 dense) + (0 row, 1 pair): golden_model.counters.layer_work
+    WORK = 4  # index = 2 * (0 useful, 1 zeros, 2 heads, 3 dense) + (0 row, 1 pair): `layer_work`
 
 
 class ImageError(ValueError):
@@ -90,16 +74,19 @@ class ImageError(ValueError):
         self.error = error
 
 
-def _require(condition, error, text):
+def require(condition, error, text):
+    """Raise `ImageError` unless the condition holds."""
     if not condition:
         raise ImageError(error, text)
 
 
-def _aligned(size):
+def aligned(size):
+    """The smallest multiple of `ALIGNMENT` that is not below `size`."""
     return ceil_div(size, ALIGNMENT) * ALIGNMENT
 
 
-def _words(values):
+def pack_words(values):
+    """Little-endian 32-bit words as bytes."""
     return struct.pack(f"<{len(values)}I", *values)
 
 
@@ -122,12 +109,12 @@ class Layout:
     @property
     def streams(self):
         """Byte offset of each stream, and of the end of the last one."""
-        start = _aligned(self.constants_offset + 8 * self.constants)
-        return tuple(itertools.accumulate(map(_aligned, self.stream_bytes), initial=start))
+        start = aligned(self.constants_offset + 8 * self.constants)
+        return tuple(itertools.accumulate(map(aligned, self.stream_bytes), initial=start))
 
     @property
     def length(self):
-        return _aligned(self.streams[-1] + 4)
+        return aligned(self.streams[-1] + 4)
 
 
 def build_image(layout, instructions, constants, streams, **header):
@@ -154,9 +141,9 @@ def build_image(layout, instructions, constants, streams, **header):
         **header,
     }
     image = bytearray(layout.length)
-    image[:HEADER_BYTES] = _words([values[name] for name in HEADER])
+    image[:HEADER_BYTES] = pack_words([values[name] for name in HEADER])
     parts = [
-        (layout.program, b"".join(map(_words, instructions))),
+        (layout.program, b"".join(map(pack_words, instructions))),
         (
             layout.constants_offset,
             b"".join(struct.pack("<II", m << 28 | index, word) for m, index, word in constants),
@@ -164,13 +151,19 @@ def build_image(layout, instructions, constants, streams, **header):
     ]
     for start, part in [*parts, *zip(layout.streams, streams, strict=False)]:
         image[start : start + len(part)] = part
-    image[-4:] = _words([zlib.crc32(image[:-4])])
+    image[-4:] = pack_words([zlib.crc32(image[:-4])])
     return bytes(image)
 
 
 @dataclass(frozen=True)
 class Image:
-    """A parsed image: attributes are the header's words, by the names of `HEADER`, and layers, classes, heads."""
+    """A parsed image; the header's words are attributes by the names of `HEADER`.
+
+    data : all bytes
+    header : words by name
+    program : tuple of `isa.WORDS` words for each instruction
+    pairs : (Memory, index, data word) of each constant
+    """
 
     data: bytes
     header: dict
@@ -214,67 +207,79 @@ def stream_stride(size):
 def parse_image(data):
     """`Image` from bytes. Raises ImageError: what is wrong, what is allowed."""
     data = bytes(data)
-    _require(
+    require(
         len(data) >= HEADER_BYTES,
         Error.IMAGE_LENGTH,
         f"Image must have at least {HEADER_BYTES} bytes, not {len(data)}",
     )
     header = dict(zip(HEADER, struct.unpack_from("<16I", data), strict=True))
-    _require(
+    require(
         header["magic"] == ID,
         Error.IMAGE_MAGIC,
         f"Image must start with {ID:#010x} (TRSE), not {header['magic']:#010x}",
     )
-    _require(
+    require(
         header["version"] == VERSION,
         Error.IMAGE_VERSION,
         f"Image version must be {VERSION}, not {header['version']}",
     )
-    _require(
+    require(
         header["length"] == len(data) and len(data) % ALIGNMENT == 0,
         Error.IMAGE_LENGTH,
-        f"Image must have the {header['length']} bytes that its header says, a multiple of {ALIGNMENT}, not {len(data)}",
+        f"Image must have the {header['length']} bytes that its header says, "
+        f"a multiple of {ALIGNMENT}, not {len(data)}",
     )
     stored, found = struct.unpack_from("<I", data, len(data) - 4)[0], zlib.crc32(data[:-4])
-    _require(
+    require(
         stored == found,
         Error.IMAGE_CRC,
         f"Image CRC-32 must be {stored:#010x} as stored, not {found:#010x}: it is damaged",
     )
     for name, size in (("instructions", isa.BYTES), ("constants", 8)):
         start = header["program_offset" if name == "instructions" else "constants_offset"]
-        _require(
+        require(
             start % ALIGNMENT == 0 and start + size * header[name] <= len(data),
             Error.IMAGE_LENGTH,
-            f"Image {name} must lie inside it and start at a multiple of {ALIGNMENT}, not {header[name]} at {start}",
+            f"Image {name} must lie inside it and start at a multiple of {ALIGNMENT}, "
+            f"not {header[name]} at {start}",
         )
     program = tuple(
         struct.unpack_from("<8I", data, header["program_offset"] + isa.BYTES * pc)
         for pc in range(header["instructions"])
     )
     words = struct.unpack_from(f"<{2 * header['constants']}I", data, header["constants_offset"])
+    addresses, values = words[::2], words[1::2]
+    for number, address in enumerate(addresses):
+        require(
+            address >> 28 in iter(Memory),
+            Error.IMAGE_MODEL,
+            f"Image constant {number} must go to memory 0..{max(Memory)}, not {address >> 28}",
+        )
     pairs = tuple(
-        (Memory(a >> 28), a & 0xFFFFFFF, d) for a, d in zip(words[::2], words[1::2], strict=True)
+        (Memory(address >> 28), address & 0xFFFFFFF, value)
+        for address, value in zip(addresses, values, strict=True)
     )
     return Image(data, header, program, pairs)
 
 
 def check(image, hardware, embedding=None):
-    """Raise ImageError when this hardware would refuse the image, alone or with this embedding image."""
-    missing, present = (
-        unit_names(image.units & ~hardware.unit_bits),
-        ", ".join(unit_names(hardware.unit_bits)) or "none",
-    )
-    _require(
+    """Raise `ImageError` when this hardware would refuse the image.
+
+    embedding : an `EmbeddingImage` that must be the one that the image names
+    """
+    missing = unit_names(image.units & ~hardware.unit_bits)
+    present = ", ".join(unit_names(hardware.unit_bits)) or "none"
+    require(
         not missing,
         Error.IMAGE_UNITS,
         f"Image units must be among those of the hardware ({present}), "
         f"it needs {', '.join(missing)} too",
     )
-    _require(
+    require(
         image.config_hash == hardware.config_hash,
         Error.IMAGE_CONFIG,
-        f"Image must be compiled for hardware {hardware.config_hash:#010x}, not for {config_name(image.config_hash)}",
+        f"Image must be compiled for hardware {hardware.config_hash:#010x}, "
+        f"not for {config_name(image.config_hash)}",
     )
     for name, value, limit in (
         ("layers", image.layers, hardware.layers),
@@ -284,27 +289,33 @@ def check(image, hardware, embedding=None):
         ("embedding width", image.embedding_width, hardware.embedding),
         ("instructions", image.instructions, isa.CAPACITY),
     ):
-        _require(
+        require(
             value <= limit,
             Error.IMAGE_MODEL,
             f"Image {name} must be at most {limit} on this hardware, not {value}",
         )
     if embedding is not None:
-        for name, value, wanted in (
-            ("vocabulary", embedding.vocabulary, image.vocabulary),
-            ("positions", embedding.positions, image.positions),
-            ("width", embedding.width, image.embedding_width),
-        ):
-            _require(
-                value == wanted,
-                Error.EMBEDDING_HEADER,
-                f"Embedding image {name} must be {wanted}, not {value}",
-            )
-        _require(
-            embedding.hash == image.embedding_hash,
-            Error.EMBEDDING_HASH,
-            f"Embedding image must be {image.embedding_hash:#010x}, which the image names, not {embedding.hash:#010x}",
+        _check_embedding(image, embedding)
+
+
+def _check_embedding(image, embedding):
+    """The embedding image must have the image's sizes and the hash that it names."""
+    for name, value, wanted in (
+        ("vocabulary", embedding.vocabulary, image.vocabulary),
+        ("positions", embedding.positions, image.positions),
+        ("width", embedding.width, image.embedding_width),
+    ):
+        require(
+            value == wanted,
+            Error.EMBEDDING_HEADER,
+            f"Embedding image {name} must be {wanted}, not {value}",
         )
+    require(
+        embedding.hash == image.embedding_hash,
+        Error.EMBEDDING_HASH,
+        f"Embedding image must be {image.embedding_hash:#010x}, which the image names, "
+        f"not {embedding.hash:#010x}",
+    )
 
 
 def unit_names(bits):
@@ -313,119 +324,6 @@ def unit_names(bits):
 
 
 def config_name(config_hash):
+    """The hash as text, with the name of the configuration that has it."""
     names = [name for name, config in HARDWARE.items() if config.config_hash == config_hash]
     return " ".join([f"{config_hash:#010x}", *(f"({name})" for name in names)])
-
-
-def _crc8_table():
-    for value in range(256):
-        for _ in range(8):
-            value = value << 1 ^ (0x107 if value & 0x80 else 0)
-        yield value
-
-
-_CRC8 = bytes(_crc8_table())
-
-
-def crc8(data):
-    """CRC-8, polynomial 0x07, initial value 0."""
-    value = 0
-    for byte in data:
-        value = _CRC8[value ^ byte]
-    return value
-
-
-@dataclass(frozen=True)
-class EmbeddingImage:
-    """A parsed embedding image; attributes are the header's words, `offsets` the row table."""
-
-    data: bytes
-    hash: int
-    rows: int
-    vocabulary: int
-    positions: int
-    width: int
-    offsets: tuple
-
-    def row(self, number):
-        """Codes of one row. Raises ImageError when its check byte is wrong."""
-        codes, used = decode_column(
-            self.data[self.offsets[number] : self.offsets[number + 1]], self.width
-        )
-        column = self.data[self.offsets[number] : self.offsets[number] + used]
-        check_byte = self.data[self.offsets[number] + used]
-        _require(
-            crc8(column) == check_byte,
-            Error.SENTENCE_CHECK,
-            f"Embedding row {number} must have check byte {crc8(column):#04x}, not {check_byte:#04x}",
-        )
-        return codes
-
-
-def build_embedding(word, position, segment):
-    """The bytes of an embedding image from (rows, E) codes of each table; `segment` has two rows."""
-    encoded = [row for table in (word, position, segment) for row in encode_columns(table)]
-    encoded = [row + bytes([crc8(row)]) for row in encoded]
-    encoded = [row.ljust(ceil_div(len(row), 4) * 4, b"\0") for row in encoded]
-    start = _aligned(HEADER_BYTES + 4 * (len(encoded) + 1))
-    offsets = list(itertools.accumulate(map(len, encoded), initial=start))
-    length = _aligned(offsets[-1])
-    body = b"".join([_words(offsets).ljust(start - HEADER_BYTES, b"\0"), *encoded]).ljust(
-        length - HEADER_BYTES, b"\0"
-    )
-    header = _words(
-        [
-            EMBEDDING_MAGIC,
-            VERSION,
-            zlib.crc32(body),
-            length,
-            len(encoded),
-            len(word),
-            len(position),
-            len(word[0]),
-            HEADER_BYTES,
-            *[0] * 6,
-        ]
-    )
-    return header + _words([zlib.crc32(header)]) + body
-
-
-def parse_embedding(data):
-    """`EmbeddingImage` from bytes. Raises ImageError: what is wrong, what is allowed."""
-    data = bytes(data)
-    _require(
-        len(data) >= HEADER_BYTES,
-        Error.EMBEDDING_HEADER,
-        f"Embedding image must have at least {HEADER_BYTES} bytes, not {len(data)}",
-    )
-    words = struct.unpack_from("<16I", data)
-    header = dict(zip(EMBEDDING_HEADER, words, strict=False))
-    _require(
-        header["magic"] == EMBEDDING_MAGIC,
-        Error.EMBEDDING_HEADER,
-        f"Embedding image must start with {EMBEDDING_MAGIC:#010x} (TRSM), not {header['magic']:#010x}",
-    )
-    _require(
-        header["version"] == VERSION,
-        Error.EMBEDDING_HEADER,
-        f"Embedding image version must be {VERSION}, not {header['version']}",
-    )
-    _require(
-        zlib.crc32(data[:60]) == words[15],
-        Error.EMBEDDING_HEADER,
-        f"Embedding image header's CRC-32 must be {words[15]:#010x}, not {zlib.crc32(data[:60]):#010x}: it is damaged",
-    )
-    _require(
-        header["length"] == len(data),
-        Error.EMBEDDING_HEADER,
-        f"Embedding image must have the {header['length']} bytes that its header says, not {len(data)}",
-    )
-    found = zlib.crc32(data[HEADER_BYTES:])
-    _require(
-        found == header["hash"],
-        Error.EMBEDDING_HASH,
-        f"Embedding image hash must be {header['hash']:#010x}, not {found:#010x}: it is damaged",
-    )
-    offsets = struct.unpack_from(f"<{header['rows'] + 1}I", data, header["table_offset"])
-    names = ("hash", "rows", "vocabulary", "positions", "width")
-    return EmbeddingImage(data=data, offsets=offsets, **{name: header[name] for name in names})

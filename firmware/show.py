@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is in an image, as text: `terse image show`."""
-
-from pathlib import Path
+"""What is in an image or embedding image, as text: `terse image show`."""
 
 from firmware import isa
 from firmware.columns import count_nonzeros
-from firmware.image import HEADER, Memory, config_name, parse_image, unit_names
-from golden_model.hardware import HARDWARE
+from firmware.embedding_image import EMBEDDING_MAGIC, parse_embedding
+from firmware.image import HEADER, ImageError, Memory, config_name, parse_image, require, unit_names
+from firmware.image_rules import check_content, check_rows, hardware_of
+from firmware.registers import ID, Error
 
-__all__ = ["SHOWN", "disassemble", "show"]
+__all__ = ["SHOWN", "describe", "disassemble", "show"]
 
 # Fields that each operation uses, in the order in which they are shown.
 _LOAD = ("select", "source", "source_base", "source_stride")
@@ -98,66 +98,109 @@ def disassemble(words):
 
 
 def _show_header(image):
+    """Lines of name and value, in the header's order."""
+    special = {
+        "magic": f"{image.magic:#010x}",
+        "embedding_hash": f"{image.embedding_hash:#010x}",
+        "config_hash": config_name(image.config_hash),
+        "model": f"{image.layers} layers, {image.classes} classes, {image.heads} live heads",
+        "exit_threshold": f"{image.exit_threshold} ({image.exit_threshold / 65536:.4f} nats)",
+        "units": ", ".join(unit_names(image.units)) or "none",
+    }
     for name in HEADER:
-        value = image.header[name]
-        text = (
-            f"{value:#010x}" if name in ("magic", "config_hash", "embedding_hash") else f"{value}"
-        )
-        if name == "config_hash":
-            text = config_name(value)
-        if name == "model":
-            text = f"{image.layers} layers, {image.classes} classes, {image.heads} live heads"
-        if name == "exit_threshold":
-            text = f"{value} ({value / 65536:.4f} nats)"
-        if name == "units":
-            text = ", ".join(unit_names(value)) or "none"
         if name != "reserved":
-            yield f"  {name:17}{text}"
+            yield f"  {name:17}{special.get(name, image.header[name])}"
 
 
 def _show_weights(image, hardware):
-    yield f"  {'pc':>4} {'offset':>9} {'bytes':>8} {'K':>5} {'groups':>6} {'non-zeros':>9} {'cycles/tile':>11} {'limit':>8} {'bus words':>9}"
+    """A table with a line for each LINEAR; of a stack of streams the first layer's."""
+    yield (
+        f"  {'pc':>4} {'offset':>9} {'bytes':>8} {'K':>5} {'groups':>6} {'non-zeros':>9} "
+        f"{'cycles/tile':>11} {'limit':>8} {'bus words':>9}"
+    )
     for pc, words in enumerate(image.program):
         if isa.unpack(words, "opcode") != isa.Opcode.LINEAR:
             continue
         rows, groups = isa.unpack(words, "reduction"), isa.unpack(words, "groups")
-        beats = isa.unpack(words, "beats")
-        counts = count_nonzeros(
-            image.stream(pc, hardware.bus_bytes), hardware.columns, hardware.bus_bytes, groups, rows
-        )
+        beats, stream = isa.unpack(words, "beats"), image.stream(pc, hardware.bus_bytes)
+        try:
+            counts = count_nonzeros(stream, hardware.columns, hardware.bus_bytes, groups, rows)
+        except ValueError as error:
+            raise ImageError(Error.ILLEGAL_OPCODE, f"Instruction {pc}: {error}") from error
         limit = counts.sum() / hardware.columns
         yield (
-            f"  {pc:4} {isa.unpack(words, 'address'):9} {beats * hardware.bus_bytes:8} {rows:5} {groups:6} {counts.sum():9} "
+            f"  {pc:4} {isa.unpack(words, 'address'):9} {beats * hardware.bus_bytes:8} "
+            f"{rows:5} {groups:6} {counts.sum():9} "
             f"{counts.max(axis=1).sum():11} {limit:8.1f} {beats:9}"
         )
 
 
 def show(path, hardware=None):
-    """The text of `terse image show`: header, sections, program, and what each weight operation costs.
+    """`describe` of a file, under its name; a file that is no image is not read to its end."""
+    with open(path, "rb") as file:
+        start = file.read(4)
+        _magic(start)
+        data = start + file.read()
+    return f"{path}\n{describe(data, hardware)}"
 
-    `hardware` is needed for the last part when the image was compiled for a configuration without a name.
+
+def describe(data, hardware=None):
+    """What is in an image or an embedding image, as text.
+
+    hardware : for the weights of an image compiled for a configuration without a name
+
+    Raises `ImageError` where the bytes are neither, are damaged, or hold what no compiler writes.
     """
-    image = parse_image(Path(path).read_bytes())
-    named = (config for config in HARDWARE.values() if config.config_hash == image.config_hash)
-    hardware = hardware or next(named, None)
+    lines = _image(data, hardware) if _magic(data) == ID else _embedding(data)
+    return "\n".join([*lines, ""])
+
+
+def _magic(data):
+    """The magic number of an image or an embedding image."""
+    magic = int.from_bytes(data[:4], "little")
+    require(
+        magic in (ID, EMBEDDING_MAGIC),
+        Error.IMAGE_MAGIC,
+        f"Image must start with {ID:#010x} (TRSE), or with {EMBEDDING_MAGIC:#010x} (TRSM) "
+        f"if it is an embedding image, not {magic:#010x}",
+    )
+    return magic
+
+
+def _image(data, hardware):
+    """Header, sections, program, and what each weight operation costs."""
+    image = parse_image(data)
+    hardware = hardware or hardware_of(image)
+    check_content(image, hardware)
+    counts = (f"{sum(m == memory for m, _, _ in image.pairs)} {memory.name}" for memory in Memory)
     lines = [
-        str(path),
         "header",
         *_show_header(image),
         "sections",
         f"  program   {image.program_offset:9} {isa.BYTES * image.instructions:9} bytes",
         f"  constants {image.constants_offset:9} {8 * image.constants:9} bytes: "
-        + ", ".join(
-            f"{sum(m == memory for m, _, _ in image.pairs)} {memory.name}" for memory in Memory
-        ),
+        + ", ".join(counts),
         "program",
         *(f"  {pc:4} {disassemble(words)}" for pc, words in enumerate(image.program)),
     ]
     if hardware is None:
-        lines.append("weights: give the hardware configuration to see them")
-    else:
-        lines += [
-            f"weights (one tile of {hardware.tokens} rows; limit = non-zeros / {hardware.columns} lanes)",
-            *_show_weights(image, hardware),
-        ]
-    return "\n".join([*lines, ""])
+        return [*lines, "weights: give the hardware configuration to see them"]
+    title = (
+        f"weights (one tile of {hardware.tokens} rows; limit = non-zeros / "
+        f"{hardware.columns} lanes)"
+    )
+    return [*lines, title, *_show_weights(image, hardware)]
+
+
+def _embedding(data):
+    """Header and size of an embedding image whose every row is sound."""
+    image = parse_embedding(data)
+    check_rows(image)
+    dense = image.rows * image.width
+    return [
+        "embedding image",
+        f"  hash {image.hash:#010x}",
+        *(f"  {name} {getattr(image, name)}" for name in ("rows", "vocabulary", "positions")),
+        f"  width {image.width}",
+        f"  {len(data):,} bytes, {len(data) / dense:.2f} of {dense:,} codes",
+    ]

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verilog, images, and what fits where."""
 
-import pathlib
-
 from golden_model.fixed import ACT_BITS
 from golden_model.hardware import ceil_div
 from golden_model.quantize import quantize
@@ -39,21 +37,9 @@ def _network(model, config):
 
 def show_image(path):
     """What is in an image or embedding image, as text."""
-    from firmware.image import EMBEDDING_MAGIC, parse_embedding
     from firmware.show import show
 
-    data = pathlib.Path(path).read_bytes()
-    if int.from_bytes(data[:4], "little") != EMBEDDING_MAGIC:
-        return show(path)
-    image = parse_embedding(data)
-    names = ("rows", "vocabulary", "positions", "width")
-    lines = [
-        f"{path}: embedding image",
-        f"  hash {image.hash:#010x}",
-        *(f"  {name} {getattr(image, name)}" for name in names),
-    ]
-    dense = image.rows * image.width
-    return "\n".join([*lines, f"  {len(data):,} bytes, {len(data) / dense:.2f} of {dense:,} codes"])
+    return show(path).rstrip("\n")
 
 
 LIMITS = ("hidden", "feed_forward", "embedding", "heads", "layers", "classes", "positions")

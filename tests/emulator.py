@@ -11,7 +11,8 @@ import torch
 
 from firmware import isa
 from firmware.columns import PADDING, unpack_columns
-from firmware.image import Memory, check, parse_embedding, parse_image
+from firmware.embedding_image import parse_embedding
+from firmware.image import Memory, check, parse_image
 from firmware.isa import Function, Opcode, Select, Source, Target
 from golden_model import softmax
 from golden_model.adaptivfloat import decode_integer, encode_fixed

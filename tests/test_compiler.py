@@ -9,8 +9,9 @@ import torch
 
 from firmware.columns import PADDING, PORTION, unpack_columns
 from firmware.compiler import CompileError, compile_network
+from firmware.embedding_image import parse_embedding
 from firmware.fit import problems
-from firmware.image import check, parse_embedding, parse_image
+from firmware.image import check, parse_image
 from firmware.isa import Opcode, Select, Source, Target
 from firmware.limit import limit
 from firmware.show import show

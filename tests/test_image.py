@@ -8,17 +8,8 @@ import pytest
 
 from firmware import isa
 from firmware.columns import pack_columns
-from firmware.image import (
-    ImageError,
-    Layout,
-    Memory,
-    build_embedding,
-    build_image,
-    check,
-    crc8,
-    parse_embedding,
-    parse_image,
-)
+from firmware.embedding_image import build_embedding, crc8, parse_embedding
+from firmware.image import ImageError, Layout, Memory, build_image, check, parse_image
 from firmware.registers import Error
 from firmware.show import show
 from golden_model.hardware import HARDWARE, UNITS
@@ -38,6 +29,7 @@ def make(hardware=CI, units=0, embedding_hash=7, **sizes):
             opcode=isa.Opcode.LINEAR,
             reduction=32,
             groups=packed.groups,
+            block=1,
             address=layout.streams[0],
             beats=len(packed.data) // hardware.bus_bytes,
         ),

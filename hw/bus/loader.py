@@ -7,7 +7,8 @@ from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
 from firmware import isa
-from firmware.image import ALIGNMENT, EMBEDDING_HEADER, EMBEDDING_MAGIC, HEADER, HEADER_BYTES
+from firmware.embedding_image import EMBEDDING_HEADER, EMBEDDING_MAGIC
+from firmware.image import ALIGNMENT, HEADER, HEADER_BYTES
 from firmware.registers import ID, VERSION, Error
 from hw.bus.dma import Words, bus_word, request
 from hw.bus.transfer import ERROR

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from firmware.compiler import compile_network
-from firmware.image import parse_embedding
+from firmware.embedding_image import parse_embedding
 from firmware.registers import Error
 from golden_model.config import MODELS
 from golden_model.quantize import quantize

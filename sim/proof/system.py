@@ -10,7 +10,8 @@ import torch
 
 from firmware import isa
 from firmware.compiler import compile_network
-from firmware.image import EMBEDDING_HEADER, HEADER, parse_image
+from firmware.embedding_image import EMBEDDING_HEADER
+from firmware.image import HEADER, parse_image
 from firmware.registers import BY_NAME, REGISTERS, SPAN
 from golden_model.config import MODELS
 from golden_model.hardware import UNITS

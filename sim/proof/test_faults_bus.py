@@ -4,7 +4,8 @@
 import pytest
 
 from firmware import isa
-from firmware.image import HEADER_BYTES, parse_embedding, parse_image
+from firmware.embedding_image import parse_embedding
+from firmware.image import HEADER_BYTES, parse_image
 from firmware.isa import Opcode
 from firmware.registers import Error
 from sim.cosim import session as host

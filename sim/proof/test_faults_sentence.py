@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from firmware.image import HEADER_BYTES, parse_embedding
+from firmware.embedding_image import parse_embedding
+from firmware.image import HEADER_BYTES
 from firmware.registers import Error
 from sim.proof.system import MODEL, flipped, sentence
 

@@ -12,17 +12,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from firmware.image import (
-    EMBEDDING_HEADER,
-    HEADER,
-    ImageError,
-    Layout,
-    build_embedding,
-    build_image,
-    check,
-    parse_embedding,
-    parse_image,
-)
+from firmware.embedding_image import EMBEDDING_HEADER, build_embedding, parse_embedding
+from firmware.image import HEADER, ImageError, Layout, build_image, check, parse_image
 from firmware.isa import CAPACITY
 from firmware.registers import VERSION, Error
 from hw.bus import axi

@@ -10,7 +10,7 @@ import torch
 from amaranth import signed
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from firmware.image import build_embedding, parse_embedding
+from firmware.embedding_image import build_embedding, parse_embedding
 from firmware.registers import Error
 from golden_model.config import INT8, NumberFormat
 from golden_model.embedding import embedding_sum

@@ -12,7 +12,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 from cocotb.triggers import RisingEdge
 
-from firmware.image import HEADER_BYTES, build_embedding, parse_embedding
+from firmware.embedding_image import build_embedding, parse_embedding
+from firmware.image import HEADER_BYTES
 from firmware.registers import Error
 from hw.bus.dma import bus_word, request
 from hw.bus.loader import embedding_layout

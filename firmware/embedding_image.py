@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The embedding image (rows of codes of word, position and segment): build, parse, check.
+
+The layout is that of docs/design.md, section 2.
+"""
+
+import itertools
+import struct
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from firmware.columns import encode_columns
+from firmware.image import HEADER_BYTES, aligned, pack_words, require
+from firmware.registers import VERSION, Error
+from golden_model.bitmask import WORD_ROWS, decode_column
+from golden_model.hardware import ceil_div
+
+__all__ = [
+    "EMBEDDING_HEADER",
+    "EMBEDDING_MAGIC",
+    "EmbeddingImage",
+    "build_embedding",
+    "crc8",
+    "crc8_of_rows",
+    "parse_embedding",
+]
+
+EMBEDDING_MAGIC = 0x4D535254
+EMBEDDING_HEADER = (
+    "magic",
+    "version",
+    "hash",
+    "length",
+    "rows",
+    "vocabulary",
+    "positions",
+    "width",
+    "table_offset",
+)
+SEGMENTS = 2  # rows at the end, also for a model with one segment
+WIDEST = 4096  # features
+
+
+def _crc8_table():
+    for value in range(256):
+        for _ in range(8):
+            value = value << 1 ^ (0x107 if value & 0x80 else 0)
+        yield value
+
+
+_CRC8 = bytes(_crc8_table())
+
+
+def crc8_of_rows(data, starts, sizes):
+    """`crc8` of data[start : start + size] for each start and size (arrays), at once."""
+    table = np.frombuffer(_CRC8, np.uint8)
+    values = np.zeros(len(starts), np.uint8)
+    for i in range(int(sizes.max(initial=0))):
+        inside = i < sizes
+        values[inside] = table[values[inside] ^ data[starts[inside] + i]]
+    return values
+
+
+def crc8(data):
+    """CRC-8, polynomial 0x07, initial value 0."""
+    value = 0
+    for byte in data:
+        value = _CRC8[value ^ byte]
+    return value
+
+
+@dataclass(frozen=True)
+class EmbeddingImage:
+    """A parsed embedding image; attributes are the header's words, `offsets` the row table."""
+
+    data: bytes
+    hash: int
+    rows: int
+    vocabulary: int
+    positions: int
+    width: int
+    offsets: tuple
+
+    def row(self, number):
+        """Codes of one row. Raises ImageError when its check byte is wrong."""
+        codes, used = decode_column(
+            self.data[self.offsets[number] : self.offsets[number + 1]], self.width
+        )
+        column = self.data[self.offsets[number] : self.offsets[number] + used]
+        check_byte = self.data[self.offsets[number] + used]
+        require(
+            crc8(column) == check_byte,
+            Error.SENTENCE_CHECK,
+            f"Embedding row {number} must have check byte {crc8(column):#04x}, "
+            f"not {check_byte:#04x}",
+        )
+        return codes
+
+
+def build_embedding(word, position, segment):
+    """The bytes of an embedding image from (rows, E) codes of each table; two rows of segments."""
+    encoded = [row for table in (word, position, segment) for row in encode_columns(table)]
+    encoded = [row + bytes([crc8(row)]) for row in encoded]
+    encoded = [row.ljust(ceil_div(len(row), 4) * 4, b"\0") for row in encoded]
+    start = aligned(HEADER_BYTES + 4 * (len(encoded) + 1))
+    offsets = list(itertools.accumulate(map(len, encoded), initial=start))
+    length = aligned(offsets[-1])
+    body = b"".join([pack_words(offsets).ljust(start - HEADER_BYTES, b"\0"), *encoded]).ljust(
+        length - HEADER_BYTES, b"\0"
+    )
+    header = pack_words(
+        [
+            EMBEDDING_MAGIC,
+            VERSION,
+            zlib.crc32(body),
+            length,
+            len(encoded),
+            len(word),
+            len(position),
+            len(word[0]),
+            HEADER_BYTES,
+            *[0] * 6,
+        ]
+    )
+    return header + pack_words([zlib.crc32(header)]) + body
+
+
+def parse_embedding(data):
+    """`EmbeddingImage` from bytes. Raises ImageError: what is wrong, what is allowed."""
+    data = bytes(data)
+    require(
+        len(data) >= HEADER_BYTES,
+        Error.EMBEDDING_HEADER,
+        f"Embedding image must have at least {HEADER_BYTES} bytes, not {len(data)}",
+    )
+    words = struct.unpack_from("<16I", data)
+    header = dict(zip(EMBEDDING_HEADER, words, strict=False))
+    require(
+        header["magic"] == EMBEDDING_MAGIC,
+        Error.EMBEDDING_HEADER,
+        f"Embedding image must start with {EMBEDDING_MAGIC:#010x} (TRSM), "
+        f"not {header['magic']:#010x}",
+    )
+    require(
+        header["version"] == VERSION,
+        Error.EMBEDDING_HEADER,
+        f"Embedding image version must be {VERSION}, not {header['version']}",
+    )
+    require(
+        zlib.crc32(data[:60]) == words[15],
+        Error.EMBEDDING_HEADER,
+        f"Embedding image header's CRC-32 must be {words[15]:#010x}, "
+        f"not {zlib.crc32(data[:60]):#010x}: it is damaged",
+    )
+    require(
+        header["length"] == len(data),
+        Error.EMBEDDING_HEADER,
+        f"Embedding image must have the {header['length']} bytes that its header says, "
+        f"not {len(data)}",
+    )
+    found = zlib.crc32(data[HEADER_BYTES:])
+    require(
+        found == header["hash"],
+        Error.EMBEDDING_HASH,
+        f"Embedding image hash must be {header['hash']:#010x}, not {found:#010x}: it is damaged",
+    )
+    offsets = _row_table(data, header)
+    names = ("hash", "rows", "vocabulary", "positions", "width")
+    return EmbeddingImage(data=data, offsets=offsets, **{name: header[name] for name in names})
+
+
+def _row_table(data, header):
+    """Byte offsets of the rows and of the end, which must rise inside the image."""
+    rows, start, width = header["rows"], header["table_offset"], header["width"]
+    wanted = header["vocabulary"] + header["positions"] + SEGMENTS
+    require(
+        rows == wanted and header["vocabulary"] and header["positions"],
+        Error.EMBEDDING_HEADER,
+        f"Embedding image must have a row for each of at least one word and position, "
+        f"and {SEGMENTS} segments, {wanted} in all, not {rows}",
+    )
+    require(
+        1 <= width <= WIDEST,
+        Error.EMBEDDING_HEADER,
+        f"Embedding image width must be in 1..{WIDEST}, not {width}",
+    )
+    first = start + 4 * (rows + 1)
+    require(
+        start >= HEADER_BYTES and start % 4 == 0 and first <= len(data),
+        Error.EMBEDDING_HEADER,
+        f"Embedding image row table must lie inside its {len(data)} bytes, behind the header, "
+        f"at a multiple of 4, not at {start} with {rows} rows",
+    )
+    offsets = struct.unpack_from(f"<{rows + 1}I", data, start)
+    least = 2 * ceil_div(width, WORD_ROWS) + 1
+    for row, (begin, end) in enumerate(itertools.pairwise((first, *offsets))):
+        require(
+            begin + least * (row > 0) <= end <= len(data),
+            Error.EMBEDDING_HEADER,
+            f"Embedding image row table must rise by {least} bytes a row or more, from {first} to "
+            f"at most {len(data)}, entry {row} is {end}",
+        )
+    return offsets

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the content of an image and of an embedding image must be, whose CRC is right.
+
+The hardware checks the headers (`firmware.image.check`) and trusts the rest. `check_content` and
+`check_rows` do not: a number is read against the tables here, in their order, before anybody uses
+it. Limits are those of the hardware where it is known, else those of any hardware.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from firmware import isa
+from firmware.columns import HEADER_BYTES as COLUMN_HEADER
+from firmware.columns import HEADERS
+from firmware.embedding_image import crc8_of_rows
+from firmware.image import ALIGNMENT, HEADER_BYTES, Memory, require, stream_stride
+from firmware.isa import Function, Opcode, Select, Source, Target
+from firmware.registers import Error
+from golden_model import dvfs
+from golden_model.bitmask import WORD_ROWS
+from golden_model.hardware import HARDWARE, HardwareConfig, ceil_div
+
+__all__ = ["check_content", "check_rows", "hardware_of"]
+
+WORK_WORDS = 8
+
+# The most that any configuration has, and the least of what a stream is cut by.
+WIDEST = 4096
+LONGEST = 16384
+SMALLEST = HardwareConfig(tokens=2, columns=2)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The numbers that bounds refer to by name; unknown hardware has the limits of any."""
+
+    layers: int
+    classes: int
+    heads: int
+    positions: int
+    embedding: int
+    last: int  # number of the last instruction
+    longest: int  # reduction of the array
+    widest: int  # features of a LayerNorm
+    columns: int
+    bus_bytes: int
+
+
+def hardware_of(image):
+    """The named configuration that the image was compiled for, or None."""
+    named = (config for config in HARDWARE.values() if config.config_hash == image.config_hash)
+    return next(named, None)
+
+
+def _facts(image, hardware):
+    known = hardware or SMALLEST
+    return Facts(
+        layers=image.layers,
+        classes=image.classes,
+        heads=image.heads,
+        positions=hardware.positions if hardware else image.positions,
+        embedding=image.embedding_width,
+        last=image.instructions - 1,
+        longest=hardware.reduction if hardware else LONGEST,
+        widest=max(hardware.hidden, hardware.embedding) if hardware else WIDEST,
+        columns=known.columns,
+        bus_bytes=known.bus_bytes,
+    )
+
+
+# Header: (name, value of an image, least, most).
+HEADER_RULES = (
+    ("layers", lambda image: image.layers, 1, 48),
+    ("classes", lambda image: image.classes, 2, 16),
+    ("live heads", lambda image: image.heads, 0, 64),
+    ("model word's top byte", lambda image: image.model >> 24, 0, 0),
+    ("positions", lambda image: image.positions, 1, 512),
+    ("vocabulary", lambda image: image.vocabulary, 1, 1 << 16),
+    ("embedding width", lambda image: image.embedding_width, 1, 1024),
+    ("exit threshold", lambda image: image.exit_threshold, 0, (1 << 18) - 1),
+    ("instructions", lambda image: image.instructions, 1, isa.CAPACITY),
+    ("reserved word", lambda image: image.reserved, 0, 0),
+)
+
+# Instructions: for each opcode the fields, and what each may be: a set of members of its
+# enumeration, or (least, most), numbers or names of `Facts`.
+_EVERY = frozenset(Select)
+_ROWS = frozenset({Source.STATE, Source.NORMED})
+_LINEAR_TARGETS = frozenset({Target.SUM, Target.CODES, Target.KEYS, Target.VALUES, Target.SCORES})
+RULES = {
+    Opcode.HALT: {},
+    Opcode.ADMIT: {
+        "target_buffer": frozenset({Target.STATE}),
+        "reduction": ("embedding", "embedding"),
+    },
+    Opcode.GROUP: {"target": (0, "last")},
+    Opcode.LINEAR: {
+        "select": _EVERY,
+        "source": frozenset(Source),
+        "target_buffer": _LINEAR_TARGETS,
+        "function": frozenset(Function),
+        "reduction": (1, "longest"),
+        "groups": (1, LONGEST),
+        "block": (1, HEADERS),
+    },
+    Opcode.NORM: {
+        "select": _EVERY,
+        "source": _ROWS,
+        "target_buffer": frozenset({Target.NORMED, Target.STATE}),
+        "reduction": (1, "widest"),
+        "norm_set": (0, 2),
+    },
+    Opcode.DROP: {"select": _EVERY},
+    Opcode.ATTEND: {
+        "select": _EVERY,
+        "groups": (1, "heads"),
+        "reduction": (1, "longest"),
+    },
+    Opcode.EXIT: {
+        "select": _EVERY,
+        "groups": (0, 1),
+        "reduction": ("classes", "classes"),
+    },
+    Opcode.LOOP: {"target": (0, "last")},
+}
+
+# Constants: words of each memory, and the largest data word.
+CONSTANT_RULES = {
+    Memory.NORM: (lambda facts: 3 * facts.widest, 0xFFFFFFFF),
+    Memory.SPAN: (lambda facts: max(1, facts.heads) * facts.positions, 256),
+    Memory.ETA: (lambda facts: facts.layers, 1 << 16),
+    Memory.DVFS: (lambda facts: dvfs.BINS, 0xFF),
+    Memory.WORK: (lambda facts: WORK_WORDS, 0xFFFFFFFF),
+}
+
+
+def check_content(image, hardware=None):
+    """Raise `ImageError` at the first thing in a parsed image that no compiler writes.
+
+    hardware : what it was compiled for; by default the named configuration of that hash
+    """
+    facts = _facts(image, hardware or hardware_of(image))
+    for name, value, low, high in HEADER_RULES:
+        _between(f"Image {name}", value(image), low, high, Error.IMAGE_MODEL)
+    for pc, words in enumerate(image.program):
+        _check_instruction(pc, words, facts)
+        if isa.unpack(words, "opcode") == Opcode.LINEAR:
+            _check_stream(pc, words, facts, len(image.data))
+    for number, (memory, index, data) in enumerate(image.pairs):
+        depth, largest = CONSTANT_RULES[memory]
+        thing = f"Image constant {number}"
+        _between(f"{thing}: index of {memory.name}", index, 0, depth(facts) - 1, Error.IMAGE_MODEL)
+        _between(f"{thing}: word of {memory.name}", data, 0, largest, Error.IMAGE_MODEL)
+
+
+def _between(thing, value, low, high, error):
+    allowed = f"{low}" if low == high else f"in {low}..{high}"
+    require(low <= value <= high, error, f"{thing} must be {allowed}, not {value}")
+
+
+def _check_instruction(pc, words, facts):
+    """The opcode and the fields that it uses."""
+    number = isa.unpack(words, "opcode")
+    _between(f"Instruction {pc}: opcode", number, 0, max(Opcode), Error.ILLEGAL_OPCODE)
+    opcode = Opcode(number)
+    for name, allowed in RULES[opcode].items():
+        value, thing = isa.unpack(words, name), f"Instruction {pc}: {name} of {opcode.name}"
+        if isinstance(allowed, frozenset):
+            names = ", ".join(f"{member.name} ({int(member)})" for member in sorted(allowed))
+            text = f"{thing} must be {names}, not {value}"
+            require(value in allowed, Error.ILLEGAL_OPCODE, text)
+        else:
+            low, high = (getattr(facts, x) if isinstance(x, str) else x for x in allowed)
+            _between(thing, value, low, high, Error.ILLEGAL_OPCODE)
+
+
+def _check_stream(pc, words, facts, length):
+    """The weight stream of a LINEAR: inside the image, and long enough for its columns' masks."""
+    names = ("address", "beats", "stacked", "groups", "reduction")
+    address, beats, stacked, groups, rows = (isa.unpack(words, name) for name in names)
+    thing = f"Instruction {pc}: weight stream"
+    require(
+        address % ALIGNMENT == 0 and address >= HEADER_BYTES,
+        Error.ILLEGAL_OPCODE,
+        f"{thing} must start at a multiple of {ALIGNMENT} behind the header, not at {address}",
+    )
+    size = beats * facts.bus_bytes
+    end = address + stacked * (facts.layers - 1) * stream_stride(size) + size
+    require(
+        end <= length - 4,
+        Error.ILLEGAL_OPCODE,
+        f"{thing} must end at {length - 4} or before, not at {end}",
+    )
+    require(
+        beats % facts.columns == 0,
+        Error.ILLEGAL_OPCODE,
+        f"{thing} must have a multiple of {facts.columns} bus words, not {beats}",
+    )
+    least = facts.columns * groups * (COLUMN_HEADER + 2 * ceil_div(rows, WORD_ROWS))
+    require(
+        size >= least,
+        Error.ILLEGAL_OPCODE,
+        f"{thing} must have at least {least} bytes for {groups} groups of {rows} rows, not {size}",
+    )
+
+
+def check_rows(embedding):
+    """Raise `ImageError` at the first row of a parsed embedding image that no compiler writes.
+
+    All rows are walked at once: mask after mask, then the check bytes.
+    """
+    data = np.frombuffer(embedding.data, np.uint8)
+    offsets = np.asarray(embedding.offsets, np.int64)
+    at, ends = offsets[:-1].copy(), offsets[1:]
+    for word in range(ceil_div(embedding.width, WORD_ROWS)):
+        _fits(at + 2, ends)
+        masks = data[at].astype(np.uint16) | data[at + 1].astype(np.uint16) << 8
+        rest = embedding.width - word * WORD_ROWS
+        if rest < WORD_ROWS:
+            _every(masks >> rest == 0, f"have no code beyond its {embedding.width} features")
+        at += 2 + np.bitwise_count(masks).astype(np.int64)
+    _fits(at + 1, ends)
+    found = crc8_of_rows(data, offsets[:-1], at - offsets[:-1])
+    _every(found == data[at], "have the check byte of its codes")
+
+
+def _fits(at, ends):
+    _every(at <= ends, "end where the row table says")
+
+
+def _every(good, rule):
+    """Require `good` of every row; the first one that is not is named."""
+    if not good.all():
+        require(False, Error.SENTENCE_CHECK, f"Embedding row {int(np.argmin(good))} must {rule}")
