@@ -137,8 +137,8 @@ def choose_threshold(measured, live, share):
 def choose_point(network, examples, mode, live=0.58, share=0.62):
     """Scale eta and choose the exit threshold together, on held-out rows; returns the threshold.
 
-    The least cross-entropy within both budgets wins. With none in them: the smallest eta factor that
-    keeps the live share over all layers, and no early exit.
+    The least cross-entropy within both budgets wins. With none in them: the smallest eta factor
+    that keeps the live share over all layers, and no early exit.
     """
     eta, points = network.eta.detach().clone(), []
     for factor in torch.arange(0.8, 1.7, 0.1).tolist():

@@ -1,29 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Hugging Face ALBERT classifier on disk: read, checked, and under our names.
 
-What is read is config.json and model.safetensors of `AlbertForSequenceClassification`, as
-`save_pretrained` writes them. Nothing is fetched from anywhere.
+What is read is config.json and the weights of `AlbertForSequenceClassification`, as
+`save_pretrained` and `torch.save` write them. Nothing is fetched from anywhere.
 """
 
-import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from transformers import AlbertConfig, AlbertForSequenceClassification
 
-from compress.data import DataError
+from compress.weights import AlbertError, read_weights
 from golden_model.checkpoint import tensor_shapes
 from golden_model.config import ModelConfig, brief
+from golden_model.files import one_line, read_json
 from golden_model.hardware import HardwareConfig, ceil_div
 
 __all__ = ["NAMES", "POSITIONS", "Albert", "AlbertError", "eager", "hardware_for", "read"]
 
 POSITIONS = 128  # kept when nobody says how many
 POSITIONS_MIN = 4  # a pair needs [CLS] a [SEP] b
+POSITIONS_MAX = 512
 EPSILON = 1e-12  # LayerNorm has none in the machine; this one is below float32's steps
 ARCHITECTURE = "AlbertForSequenceClassification"
 IGNORED = (
@@ -32,6 +32,8 @@ IGNORED = (
     "albert.embeddings.position_ids",
     "albert.embeddings.token_type_ids",
 )  # heads of pre-training; counters, not weights
+# Transformers' name -> ModelConfig's; all three are the same two functions.
+ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_new", "gelu_pytorch_tanh": "gelu_new"}
 LAYER = "albert.encoder.albert_layer_groups.0.albert_layers.0."
 _MODULES = {
     "embedding.norm": "albert.embeddings.LayerNorm",
@@ -63,10 +65,6 @@ NAMES = {
 }
 
 
-class AlbertError(DataError):
-    """A checkpoint that cannot be imported: what is wrong with it, and what is allowed."""
-
-
 @dataclass(frozen=True)
 class Albert:
     """A checkpoint that was read and found good.
@@ -81,74 +79,91 @@ class Albert:
 
     config: AlbertConfig
     model: ModelConfig
-    state: dict
+    state: dict[str, torch.Tensor]
     labels: tuple[str, ...] | None = None
 
-    def tensors(self):
+    def tensors(self) -> dict[str, torch.Tensor]:
         """The same tensors by our names, shapes of `tensor_shapes`."""
         tensors = {ours: self.state[theirs] for ours, theirs in NAMES.items()}
         tensors["embedding.position"] = tensors["embedding.position"][: self.model.positions]
         return tensors
 
 
-def read(folder, positions=None):
+def read(folder: str | Path, positions: int | None = None) -> Albert:
     """Albert of a folder; `positions` tokens are kept (default 128, or all where there are fewer).
 
     Raises AlbertError: a missing or damaged file, another architecture, several layer groups, an
-    activation, size or LayerNorm epsilon that the machine does not have, tensors that are missing,
-    unknown, of another shape or not finite.
+    activation, size or LayerNorm epsilon that the machine does not have, outputs that are no single
+    class, tensors that are missing, unknown, of another shape or not finite.
     """
     folder = Path(folder)
-    for name in ("config.json", "model.safetensors"):
-        if not (folder / name).is_file():
-            raise AlbertError(
-                f"{folder} must hold config.json and model.safetensors, {name} is missing"
-            )
-    config = _config(folder / "config.json")
-    model = _sizes(config, positions)
-    state = _state(folder / "model.safetensors", config, model)
-    return Albert(config, model, state, _labels(folder / "config.json", config))
+    path = folder / "config.json"
+    if not path.is_file():
+        raise AlbertError(f"{folder} must hold config.json and the weights, config.json is missing")
+    config = _config(path)
+    model = _sizes(path, config, positions)
+    labels = _labels(path, config)
+    return Albert(config, model, _state(*read_weights(folder), config, model), labels)
 
 
 def _config(path):
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise AlbertError(f"{path} must be JSON: {error}") from error
-    if not isinstance(values, dict) or values.get("model_type") != "albert":
-        found = values.get("model_type") if isinstance(values, dict) else values
-        raise AlbertError(f"{path}: model_type must be 'albert', not {found!r}")
-    if ARCHITECTURE not in (found := values.get("architectures") or [ARCHITECTURE]):
+    """transformers' AlbertConfig of a classifier that the machine computes, sizes apart."""
+    values = read_json(path, AlbertError)
+    if (found := values.get("model_type")) != "albert":
+        raise AlbertError(f"{path}: model_type must be 'albert', not {brief(found)}")
+    found = values.get("architectures") or [ARCHITECTURE]
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise AlbertError(f"{path}: architectures must be a list of names, not {brief(found)}")
+    if ARCHITECTURE not in found:
         raise AlbertError(
             f"{path}: architectures must name {ARCHITECTURE} (a model with a "
-            f"classifier), not {', '.join(map(str, found))}"
+            f"classifier), not {brief(', '.join(found))}"
         )
     try:
         config = AlbertConfig.from_dict(values, attn_implementation="eager")
-    except (StrictDataclassError, ValueError, TypeError, AttributeError) as error:
-        raise AlbertError(f"{path}: {' '.join(str(error).split())}") from error
-    _check(path, config, values)
+    except Exception as error:  # its validators and converters raise whatever they meet
+        raise AlbertError(
+            f"{path}: transformers does not take it, {type(error).__name__}: {one_line(error)}"
+        ) from error
+    _check_kind(path, config, values)
+    _check_layer(path, config, values)
     return config
 
 
-def _check(path, config, values):
-    """What makes it the network of the machine, sizes apart."""
+def _check_kind(path, config, values):
+    """One class of several: the machine's exit takes the largest logit and a softmax's entropy."""
+    kind = values.get("problem_type")
+    if kind not in (None, "single_label_classification"):
+        raise AlbertError(
+            f"{path}: problem_type must be single_label_classification (one class of a softmax), "
+            f"not {brief(kind)}"
+        )
+    if config.num_labels < 2:
+        raise AlbertError(
+            f"{path}: num_labels must be 2..16 (one label is a regression), "
+            f"not {brief(config.num_labels)}"
+        )
+
+
+def _check_layer(path, config, values):
+    """The layer that the machine has, sizes apart."""
     absolute = values.get("position_embedding_type", "absolute")
     for thing, found, allowed in (
         ("num_hidden_groups", config.num_hidden_groups, (1,)),
         ("inner_group_num", config.inner_group_num, (1,)),
-        ("hidden_act", config.hidden_act, ("gelu", "gelu_new")),
+        ("hidden_act", config.hidden_act, tuple(ACTIVATIONS)),
         ("type_vocab_size", config.type_vocab_size, (1, 2)),
         ("position_embedding_type", absolute, ("absolute",)),
     ):
         if found not in allowed:
             raise AlbertError(
-                f"{path}: {thing} must be {' or '.join(map(str, allowed))}, not {found}"
+                f"{path}: {thing} must be {' or '.join(map(str, allowed))}, not {brief(found)}"
             )
-    if not 0 <= config.layer_norm_eps <= EPSILON:
+    epsilon = config.layer_norm_eps
+    if not isinstance(epsilon, (int, float)) or not 0 <= epsilon <= EPSILON:
         raise AlbertError(
             f"{path}: layer_norm_eps must be at most {EPSILON} (the machine's "
-            f"LayerNorm has none), not {config.layer_norm_eps}"
+            f"LayerNorm has none), not {brief(epsilon)}"
         )
 
 
@@ -164,11 +179,20 @@ def _labels(path, config):
     return tuple(str(names[i]) for i in classes)
 
 
-def _sizes(config, positions):
-    most = min(config.max_position_embeddings, 512)
+def _sizes(path, config, positions):
+    """ModelConfig with the positions that are kept."""
+    most = config.max_position_embeddings
+    if most < POSITIONS_MIN:
+        raise AlbertError(
+            f"{path}: max_position_embeddings must be at least {POSITIONS_MIN}, not {most}"
+        )
+    most = min(most, POSITIONS_MAX)
     positions = min(POSITIONS, most) if positions is None else positions
     if not POSITIONS_MIN <= positions <= most:
-        raise AlbertError(f"Positions must be in {POSITIONS_MIN}..{most}, not {positions}")
+        raise AlbertError(
+            f"Positions must be in {POSITIONS_MIN}..{most}, not {positions}; "
+            f"nearest: {min(max(positions, POSITIONS_MIN), most)}"
+        )
     try:
         model = ModelConfig(
             layers=config.num_hidden_layers,
@@ -180,7 +204,7 @@ def _sizes(config, positions):
             positions=positions,
             classes=config.num_labels,
             segments=config.type_vocab_size,
-            activation=config.hidden_act,
+            activation=ACTIVATIONS[config.hidden_act],
         )
         hardware_for(model)
     except (TypeError, ValueError) as error:
@@ -188,10 +212,11 @@ def _sizes(config, positions):
     return model
 
 
-def hardware_for(model, **changes):
-    """A HardwareConfig of just the model's sizes, 4 x 4 lanes or `changes`; ValueError where none is.
+def hardware_for(model: ModelConfig, **changes: Any) -> HardwareConfig:
+    """A HardwareConfig of just the model's sizes, 4 x 4 lanes or `changes`.
 
-    A large model with long sentences needs more token lanes: the compiler says so.
+    Raises ValueError where there is none. A large model with long sentences needs more token lanes:
+    the compiler says so.
     """
     sizes = {
         name: getattr(model, name)
@@ -211,22 +236,36 @@ def hardware_for(model, **changes):
     )
 
 
-def _state(path, config, model):
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise AlbertError(f"{path} cannot be read, it is damaged or truncated: {error}") from error
+def _state(path, tensors, config, model):
+    """{transformers' name: float32 tensor} of what was read from `path`."""
+    tensors = _renamed(tensors)
     shapes = tensor_shapes(model)
     shapes["embedding.position"] = (config.max_position_embeddings, model.embedding)
     unknown = [
         name for name in tensors if name not in NAMES.values() and not name.startswith(IGNORED)
     ]
     if unknown:
-        raise AlbertError(f"{path} must hold only tensors of {ARCHITECTURE}, not {unknown[0]}")
+        raise AlbertError(
+            f"{path} must hold only tensors of {ARCHITECTURE}, not {brief(unknown[0])}"
+        )
     return {theirs: _tensor(path, tensors, theirs, shapes[ours]) for ours, theirs in NAMES.items()}
 
 
+def _renamed(tensors):
+    """Names as the classifier has them: a base model's lack "albert.", old ones say gamma, beta."""
+    renamed = {}
+    base = not any(name.startswith("albert.") for name in tensors)
+    for name, tensor in tensors.items():
+        name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
+        name = name.replace("LayerNorm.beta", "LayerNorm.bias")
+        if base and name.startswith(("embeddings.", "encoder.", "pooler.")):
+            name = f"albert.{name}"
+        renamed[name] = tensor
+    return renamed
+
+
 def _tensor(path, tensors, name, shape):
+    """One of them in float32, of the right shape and finite."""
     if name not in tensors:
         raise AlbertError(f"{path} must have the tensor {name}, it is missing")
     tensor = tensors[name]
@@ -240,15 +279,24 @@ def _tensor(path, tensors, name, shape):
     return tensor.float()
 
 
-def eager(albert, dtype=torch.float32):
-    """transformers' own model, eager attention: a function (tokens, segments) -> logits (C,)."""
-    network = AlbertForSequenceClassification(albert.config).eval()
-    network.load_state_dict(albert.state)
+def eager(
+    albert: Albert, dtype: torch.dtype = torch.float32
+) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """transformers' own model, eager attention: a function (tokens, segments) -> logits (C,).
+
+    Raises AlbertError where transformers cannot build it.
+    """
+    try:
+        network = AlbertForSequenceClassification(albert.config).eval()
+        network.load_state_dict(albert.state)
+    except Exception as error:  # AssertionError, TypeError, RuntimeError: by what is wrong
+        raise AlbertError(f"transformers cannot build this model: {one_line(error)}") from error
     network.to(dtype)
 
     @torch.no_grad()
     def logits(tokens, segments):
         tokens, segments = (torch.as_tensor(ids)[None] for ids in (tokens, segments))
-        return network(input_ids=tokens, token_type_ids=segments).logits[0]
+        # The model's own config may ask for tuples.
+        return network(input_ids=tokens, token_type_ids=segments, return_dict=True).logits[0]
 
     return logits

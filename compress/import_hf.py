@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Hugging Face ALBERT classifier becomes a Terse checkpoint: checked, pruned, rounded, calibrated.
+"""A Hugging Face ALBERT classifier becomes a Terse checkpoint: checked, pruned, rounded.
 
 ALBERT has no contribution predictor, spans or off-ramps. The checkpoint says so in the terms of
 docs/design.md: eta and predictors are zero (every token stays), spans are one, the off-ramp is a
@@ -13,18 +13,19 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from tokenizers import Tokenizer
 
 from compress.data import DataError
 from compress.huggingface import AlbertError, eager, read
 from compress.prune import EMBEDDING, ENCODER, magnitude_mask, sparsity
-from compress.tokenizer import SPECIAL, SentenceTokenizer, albert_tokenizer
+from compress.tokenizer import SentenceTokenizer
+from compress.vocabulary import find_tokenizer
 from golden_model.adaptivfloat import bias_for, decode, encode
 from golden_model.calibrate import calibrate
-from golden_model.checkpoint import Checkpoint, tensor_shapes
-from golden_model.config import AF8
+from golden_model.checkpoint import Checkpoint, CheckpointError, tensor_shapes
+from golden_model.config import AF8, ModelConfig, NumberFormat
 from golden_model.model import run
 from golden_model.network import LINEARS
 from golden_model.quantize import quantize
@@ -47,24 +48,34 @@ class Imported:
     """What `import_albert` wrote, figures about it, and what the user should know."""
 
     checkpoint: Checkpoint
-    metrics: dict
-    notes: list
+    metrics: dict[str, Any]
+    notes: list[str]
 
 
 def import_albert(
-    folder, out, *, sentences=None, vocab=None, positions=None, zeros=0.0, fmt=None, command=""
-):
+    folder: str | Path,
+    out: str | Path,
+    *,
+    sentences: str | Path | None = None,
+    vocab: str | Path | None = None,
+    positions: int | None = None,
+    zeros: float = 0.0,
+    fmt: NumberFormat | None = None,
+    command: str = "",
+) -> Imported:
     """Read an ALBERT classifier from `folder`, write a Terse checkpoint to `out` -> Imported.
 
     Parameters
     ----------
-    folder : config.json, model.safetensors and maybe tokenizer.json, as save_pretrained writes them
+    folder : config.json, weights and maybe a tokenizer, as `save_pretrained` writes them
     out : a folder that is new or empty; it appears complete or not at all
     sentences : file of sentences for calibration (see `texts`); without it, random tokens
     vocab : ALBERT's vocabulary file, for a folder without tokenizer.json
     positions : longest sentence that is kept, 4..512; default 128
     zeros : share of each matrix that magnitude pruning sets to zero (encoder, pooler, embeddings)
-    fmt : NumberFormat that weights are rounded to; without it they stay float
+    fmt : NumberFormat that weights are rounded to, and that runs take; without it weights stay
+        float, and runs take AdaptivFloat<8,3>
+    command : what the checkpoint is to say that it was made by
 
     Raises AlbertError and DataError; nothing is written then.
     """
@@ -73,19 +84,19 @@ def import_albert(
         raise AlbertError(f"Share of zeros must be at least 0 and below 1, not {zeros}")
     _check_out(out)
     albert = read(folder, positions)
-    tokenizer, notes = _tokenizer(folder, vocab, albert.model)
+    tokenizer, notes = find_tokenizer(folder, vocab, albert.model)
     inputs = _inputs(albert.model, tokenizer, sentences, notes)
-    checkpoint = Checkpoint(
-        albert.model,
-        _complete(albert.tensors(), albert.model),
-        command=command,
-        labels=albert.labels,
-        format=fmt or AF8,
+    tensors = _complete(albert.tensors(), albert.model)
+    whole = Checkpoint(
+        albert.model, tensors, command=command, labels=albert.labels, format=fmt or AF8
     )
-    metrics = {"calibration_rows": len(inputs), **_compare_twin(albert, checkpoint, inputs)}
-    checkpoint = _compress(checkpoint, zeros, fmt)
+    metrics = {"calibration_rows": len(inputs), **_compare_twin(albert, whole, inputs)}
+    pruned = prune(tensors, zeros) if zeros else tensors
+    rounded = pruned if fmt is None else round_weights(pruned, albert.model, fmt)
+    checkpoint = dataclasses.replace(whole, tensors=rounded | _dense(tensors, rounded))
     checkpoint.ranges = calibrate(checkpoint, inputs)
-    metrics |= _compare_golden(checkpoint, inputs)
+    float_twin = Reference(dataclasses.replace(whole, tensors=pruned))
+    metrics |= _compare_golden(checkpoint, float_twin, inputs, notes)
     metrics |= {
         "encoder_sparsity": sparsity(checkpoint.tensors, ENCODER),
         "embedding_sparsity": sparsity(checkpoint.tensors, EMBEDDING),
@@ -143,39 +154,6 @@ def _text(path, number, fields, columns):
     return text
 
 
-def _tokenizer(folder, vocab, model):
-    """(tokenizers.Tokenizer or None, notes): the folder's own, or ALBERT's from `vocab`."""
-    own, notes = folder / "tokenizer.json", []
-    if own.is_file():
-        source = own
-        try:
-            tokenizer = Tokenizer.from_file(str(own))
-        except Exception as error:  # the library raises Exception itself
-            raise AlbertError(f"{own} cannot be read: {error}") from error
-        if vocab is not None:
-            notes.append(f"--vocab is not used: {folder} brings tokenizer.json")
-    elif vocab is not None:
-        source = vocab
-        try:
-            tokenizer = albert_tokenizer(vocab)
-        except ValueError as error:
-            raise AlbertError(str(error)) from error
-    else:
-        return None, [
-            f"{folder} brings no tokenizer.json: the model takes no text; "
-            "--vocab gives it ALBERT's vocabulary"
-        ]
-    missing = [piece for piece in SPECIAL[1:4] if tokenizer.token_to_id(piece) is None]
-    if missing:
-        raise AlbertError(f"{source} must have the piece {missing[0]}, it is missing")
-    if tokenizer.get_vocab_size() > model.vocabulary:
-        raise AlbertError(
-            f"{source} must have at most the {model.vocabulary} pieces of the word "
-            f"embedding, not {tokenizer.get_vocab_size()}"
-        )
-    return tokenizer, notes
-
-
 def _inputs(model, tokenizer, sentences, notes):
     """At most CALIBRATION (tokens, segments), evenly from the file; random ones without a file."""
     if sentences is None:
@@ -195,7 +173,7 @@ def _inputs(model, tokenizer, sentences, notes):
 
 
 def _complete(tensors, model):
-    """Tensors with the parts that ALBERT lacks: nothing is dropped, spans are full, nobody exits."""
+    """Tensors with the parts that ALBERT lacks: all tokens stay, spans are full, nobody exits."""
     absent = {
         name: torch.zeros(shape)
         for name, shape in tensor_shapes(model).items()
@@ -205,14 +183,16 @@ def _complete(tensors, model):
     return tensors | absent | ramp | {"attention.span": torch.ones(model.heads, model.positions)}
 
 
-def prune(tensors, zeros):
+def prune(tensors: dict[str, torch.Tensor], zeros: float) -> dict[str, torch.Tensor]:
     """Tensors with the smallest `zeros` of each encoder, pooler and embedding matrix set to 0."""
     return tensors | {
         name: tensors[name] * magnitude_mask(tensors[name], zeros) for name in ENCODER + EMBEDDING
     }
 
 
-def round_weights(tensors, model, fmt):
+def round_weights(
+    tensors: dict[str, torch.Tensor], model: ModelConfig, fmt: NumberFormat
+) -> dict[str, torch.Tensor]:
     """Tensors with every weight and embedding at its nearest value of `fmt`.
 
     The machine rounds query / sqrt(head), so that is what is rounded here; `quantize` finds the
@@ -231,19 +211,13 @@ def round_weights(tensors, model, fmt):
     return rounded
 
 
-def _compress(checkpoint, zeros, fmt):
-    """The pruned, rounded checkpoint; what that changed is kept as dense.NAME."""
-    tensors = checkpoint.tensors
-    if zeros:
-        tensors = prune(tensors, zeros)
-    if fmt is not None:
-        tensors = round_weights(tensors, checkpoint.model, fmt)
-    dense = {
-        f"dense.{name}": before.clone()
-        for name, before in checkpoint.tensors.items()
-        if not torch.equal(before, tensors[name])
+def _dense(before, after):
+    """{dense.NAME: tensor} of what compression changed."""
+    return {
+        f"dense.{name}": tensor.clone()
+        for name, tensor in before.items()
+        if not torch.equal(tensor, after[name])
     }
-    return dataclasses.replace(checkpoint, tensors=tensors | dense)
 
 
 # Comparisons.
@@ -278,27 +252,33 @@ def _compare_twin(albert, checkpoint, inputs):
     return metrics
 
 
-def _compare_golden(checkpoint, inputs):
-    """The integer model against the float twin, on a few of the inputs."""
+def _compare_golden(checkpoint, float_twin, inputs, notes):
+    """The integer model against the pruned float one, on a few of the inputs.
+
+    Adds a note where rounding changes a class: an outlier weight takes the steps from all others.
+    """
     try:
         network = quantize(checkpoint, checkpoint.format)
-    except ValueError as error:
-        raise AlbertError(f"Model cannot be quantised to {checkpoint.format}: {error}") from error
-    reference = Reference(checkpoint)
-    worst = 0.0
-    same = 0
-    saturations = 0
+    except CheckpointError as error:
+        raise AlbertError(f"Model cannot be quantized to {checkpoint.format}: {error}") from error
     inputs = inputs[:: -(-len(inputs) // CHECKED)]
+    worst, different, saturations = 0.0, 0, 0
     for one in inputs:
-        golden, plain = run(network, *one), reference.run(*one)
+        golden, plain = run(network, *one), float_twin.run(*one)
         logits = torch.tensor(golden.logits) * 2.0 ** -network.frac["logits"]
         worst = max(worst, float((logits - torch.tensor(plain.logits)).abs().max()))
-        same += golden.predicted_class == plain.predicted_class
+        different += golden.predicted_class != plain.predicted_class
         saturations += golden.saturations
+    if different:
+        notes.append(
+            f"Warning: {different} of {len(inputs)} classes differ between the integer model in "
+            f"{checkpoint.format} and the float model, logits by up to {worst:.3g} of "
+            f"{checkpoint.ranges['logits']:.3g}; look for outlier weights, or try another --format"
+        )
     return {
         "golden_format": str(checkpoint.format),
         "golden_rows": len(inputs),
-        "golden_same_class": same,
+        "golden_same_class": len(inputs) - different,
         "golden_difference": worst,
         "golden_saturations": saturations,
         "largest_logit": checkpoint.ranges["logits"],

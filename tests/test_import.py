@@ -290,15 +290,18 @@ def refused(tmp_path, folder, message, **options):
         ({"model_type": "bert"}, "model_type must be 'albert', not 'bert'"),
         (
             {"architectures": ["AlbertForMaskedLM"]},
-            "must name AlbertForSequenceClassification .*, not AlbertForMaskedLM",
+            "must name AlbertForSequenceClassification .*, not 'AlbertForMaskedLM'",
         ),
         ({"num_hidden_groups": 3}, "num_hidden_groups must be 1, not 3"),
         ({"inner_group_num": 2}, "inner_group_num must be 1, not 2"),
-        ({"hidden_act": "relu"}, "hidden_act must be gelu or gelu_new, not relu"),
+        (
+            {"hidden_act": "relu"},
+            "hidden_act must be gelu or gelu_new or gelu_pytorch_tanh, not 'relu'",
+        ),
         ({"type_vocab_size": 4}, "type_vocab_size must be 1 or 2, not 4"),
         (
             {"position_embedding_type": "relative_key"},
-            "position_embedding_type must be absolute, not relative_key",
+            "position_embedding_type must be absolute, not 'relative_key'",
         ),
         ({"layer_norm_eps": 1e-5}, "layer_norm_eps must be at most 1e-12"),
         ({"hidden_size": "big"}, "hidden_size.* expected int"),
@@ -336,7 +339,7 @@ def test_bad_files(tmp_path, albert):
     weights.unlink()
     refused(tmp_path, albert, "model.safetensors is missing")
     weights.write_bytes(whole)
-    for bad, message in ((text[:50], "must be JSON"), ("[]", "model_type must be 'albert'")):
+    for bad, message in ((text[:50], "must be JSON"), ("[]", r"must be a JSON object, not \[\]")):
         config.write_text(bad)
         refused(tmp_path, albert, message)
     config.unlink()
@@ -352,7 +355,7 @@ def test_bad_tensors(tmp_path, albert):
         ({name: tensors[name].int()}, f"{name} must hold finite floats"),
         (
             {"lora.weight": torch.zeros(2)},
-            "only tensors of AlbertForSequenceClassification, not lora.weight",
+            "only tensors of AlbertForSequenceClassification, not 'lora.weight'",
         ),
     ):
         save_file(tensors | change, path)
