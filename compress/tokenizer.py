@@ -26,7 +26,7 @@ from tokenizers import (
 
 from compress import sentencepiece
 from compress.data import DataError, Row
-from golden_model.config import brief
+from golden_model.config import ModelConfig, brief
 from golden_model.files import one_line
 
 __all__ = [
@@ -60,12 +60,16 @@ class Encoding:
 
 
 class SentenceTokenizer:
-    """Encodes sentences and pairs, cut to `positions` tokens with [CLS] and [SEP] kept."""
+    """Encodes sentences and pairs, cut to `positions` tokens with [CLS] and [SEP] kept.
 
-    def __init__(self, tokenizer: Tokenizer, positions: int):
+    `segments` is how many the model tells apart; with one it takes no pairs (VocabularyError).
+    """
+
+    def __init__(self, tokenizer: Tokenizer, positions: int, segments: int = 2):
         if positions < 4:
             raise VocabularyError(f"Positions must be at least 4, not {positions}")
         self.positions = positions
+        self.segments = segments
         self.tokenizer = tokenizer
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(positions, strategy="longest_first")
@@ -80,12 +84,22 @@ class SentenceTokenizer:
         """Id of the piece that stands for what the vocabulary does not have, None without one."""
         return self.tokenizer.token_to_id(_unknown_piece(self.tokenizer))
 
+    def check_pairs(self, pairs: bool) -> None:
+        """VocabularyError where there are `pairs` and the model has one segment only."""
+        if pairs and self.segments < 2:
+            raise VocabularyError(
+                "Texts must be single sentences, not pairs: the model has one segment "
+                "(type_vocab_size 1)"
+            )
+
     def encode(self, text: str, pair: str | None = None) -> Encoding:
         """Encoding of `[CLS] text [SEP]`, or of `[CLS] text [SEP] pair [SEP]`."""
+        self.check_pairs(pair is not None)
         return _encoding(self.tokenizer.encode(text, pair))
 
     def encode_many(self, rows: list[Row]) -> list[Encoding]:
         """Encodings of many rows at once."""
+        self.check_pairs(any(row.pair is not None for row in rows))
         inputs = [row.sentence if row.pair is None else (row.sentence, row.pair) for row in rows]
         return [_encoding(one) for one in self.tokenizer.encode_batch(inputs)]
 
@@ -102,11 +116,13 @@ def _encoding(one):
     return Encoding(one.ids, one.type_ids, one.tokens)
 
 
-def load(path: str | Path, positions: int = 64, vocabulary: int | None = None) -> SentenceTokenizer:
+def load(
+    path: str | Path, positions: int = 64, model: ModelConfig | None = None
+) -> SentenceTokenizer:
     """The tokenizer of a checkpoint folder, or of a `tokenizer.json` itself.
 
     Raises FileNotFoundError without the file, VocabularyError where it is damaged, does not put
-    [CLS] and [SEP] around sentences, or has ids beyond the model's `vocabulary`.
+    [CLS] and [SEP] around sentences, or has ids beyond the vocabulary of the `model`.
     """
     path = Path(path)
     path = path / "tokenizer.json" if path.is_dir() else path
@@ -116,8 +132,8 @@ def load(path: str | Path, positions: int = 64, vocabulary: int | None = None) -
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises Exception itself
         raise VocabularyError(f"{path} cannot be read: {one_line(error)}") from error
-    check_tokenizer(tokenizer, path, vocabulary)
-    return SentenceTokenizer(tokenizer, positions)
+    check_tokenizer(tokenizer, path, model and model.vocabulary)
+    return SentenceTokenizer(tokenizer, positions, model.segments if model else 2)
 
 
 def check_tokenizer(tokenizer: Tokenizer, source: Path, vocabulary: int | None = None) -> None:

@@ -17,7 +17,7 @@ from golden_model.config import AF8, ModelConfig, NumberFormat, brief, from_json
 from golden_model.dvfs import BINS
 from golden_model.files import read_json, read_safetensors
 
-__all__ = ["RANGES", "Checkpoint", "CheckpointError", "load", "tensor_shapes"]
+__all__ = ["RANGES", "Checkpoint", "CheckpointError", "load", "load_model", "tensor_shapes"]
 
 # Tensors whose range `quantize` needs. The residual sums may be added, which then need no guess;
 # the numerators' is 1 by definition and may be there.
@@ -192,6 +192,30 @@ def load(path: str | pathlib.Path) -> Checkpoint:
     opened.
     """
     path = pathlib.Path(path)
+    config = _read_config(path)
+    checkpoint = Checkpoint(
+        _from_json(path, ModelConfig, config["model"]),
+        read_safetensors(path / "model.safetensors", CheckpointError),
+        config.get("ranges", {}),
+        config.get("exit_threshold", 0.0),
+        config.get("dvfs_table"),
+        config.get("metrics", {}),
+        config.get("command", ""),
+        config.get("labels"),
+        # Checkpoints from before there was a choice were all made for AdaptivFloat<8,3>.
+        _from_json(path, NumberFormat, config.get("format", asdict(AF8))),
+    )
+    checkpoint.check(calibrated=True)
+    return checkpoint
+
+
+def load_model(path: str | pathlib.Path) -> ModelConfig:
+    """The sizes alone of a checkpoint folder; raises as `load` does."""
+    path = pathlib.Path(path)
+    return _from_json(path, ModelConfig, _read_config(path)["model"])
+
+
+def _read_config(path):
     for name in ("config.json", "model.safetensors"):
         if not (path / name).is_file():
             raise CheckpointError(
@@ -200,25 +224,14 @@ def load(path: str | pathlib.Path) -> Checkpoint:
     config = read_json(path / "config.json", CheckpointError)
     if "model" not in config:
         raise CheckpointError(f"{path / 'config.json'} must have the key model, it is missing")
+    return config
+
+
+def _from_json(path, kind, values):
     try:
-        model = from_json(ModelConfig, config["model"])
-        # Checkpoints from before there was a choice were all made for AdaptivFloat<8,3>.
-        number_format = from_json(NumberFormat, config.get("format", asdict(AF8)))
+        return from_json(kind, values)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path / 'config.json'}: {error}") from error
-    checkpoint = Checkpoint(
-        model,
-        read_safetensors(path / "model.safetensors", CheckpointError),
-        config.get("ranges", {}),
-        config.get("exit_threshold", 0.0),
-        config.get("dvfs_table"),
-        config.get("metrics", {}),
-        config.get("command", ""),
-        config.get("labels"),
-        number_format,
-    )
-    checkpoint.check(calibrated=True)
-    return checkpoint
 
 
 # Rules for one part each.

@@ -21,9 +21,13 @@ from golden_model.requantize import add_residual
 from golden_model.softmax import numerator
 from golden_model.token_drop import keep
 
-__all__ = ["NEVER", "Result", "check_sentence", "run"]
+__all__ = ["NEVER", "Result", "SentenceError", "check_sentence", "run"]
 
 NEVER = 255  # dropped_at_layer of a token that stayed
+
+
+class SentenceError(ValueError):
+    """Tokens or segments that the model does not have: what was wrong and what is allowed."""
 
 
 @dataclass
@@ -41,18 +45,20 @@ class Result:
 
 
 def check_sentence(model, tokens, segments):
-    """ValueError unless the sentence can enter the machine."""
+    """SentenceError unless the sentence can enter the machine."""
     if not 1 <= len(tokens) <= model.positions:
-        raise ValueError(f"Sentence must have 1..{model.positions} tokens, not {len(tokens)}")
+        raise SentenceError(f"Sentence must have 1..{model.positions} tokens, not {len(tokens)}")
     if len(segments) != len(tokens):
-        raise ValueError(f"Segments must be as many as tokens, {len(tokens)}, not {len(segments)}")
+        raise SentenceError(
+            f"Segments must be as many as tokens, {len(tokens)}, not {len(segments)}"
+        )
     for thing, ids, limit in (
         ("Token", tokens, model.vocabulary),
         ("Segment", segments, model.segments),
     ):
         for value in (int(ids.min()), int(ids.max())):
             if not 0 <= value < limit:
-                raise ValueError(f"{thing} must be in 0..{limit - 1}, not {value}")
+                raise SentenceError(f"{thing} must be in 0..{limit - 1}, not {value}")
 
 
 def run(network, tokens, segments=None):

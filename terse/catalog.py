@@ -4,7 +4,7 @@
 import dataclasses
 import pathlib
 
-from golden_model.checkpoint import load
+from golden_model.checkpoint import load, load_model
 from golden_model.config import MODELS, NumberFormat
 from golden_model.hardware import HARDWARE, UNITS, HardwareConfig
 from terse.errors import UserError
@@ -65,8 +65,9 @@ def tokenizer(name, positions):
     """The `SentenceTokenizer` of a model."""
     from compress.tokenizer import load as load_tokenizer
 
+    folder = model_folder(name)
     try:
-        return load_tokenizer(model_folder(name), positions)
+        return load_tokenizer(folder, positions, load_model(folder))
     except FileNotFoundError as error:
         raise UserError(f"Model {name} takes no text: {error}") from error
 

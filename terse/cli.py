@@ -352,8 +352,9 @@ def _bad_input():
     from firmware.compiler import CompileError
     from firmware.image import ImageError
     from golden_model.checkpoint import CheckpointError
+    from golden_model.model import SentenceError
 
-    return UserError, DataError, CompileError, ImageError, CheckpointError
+    return UserError, DataError, CompileError, ImageError, CheckpointError, SentenceError
 
 
 def main():

@@ -45,8 +45,9 @@ def gather(model, texts, pair=False, count=None):
 
 def encode(tokenizer, inputs, positions, truncate=False):
     """`Sentence`s of `gather`'s result, each at most `positions` tokens long."""
+    tokenizer.check_pairs(any(len(texts) > 1 for texts, _ in inputs))
     return [
-        _encode(tokenizer.tokenizer, texts, label, positions, truncate, number)
+        _encode(tokenizer, texts, label, positions, truncate, number)
         for number, (texts, label) in enumerate(inputs, 1)
     ]
 
@@ -54,6 +55,7 @@ def encode(tokenizer, inputs, positions, truncate=False):
 def _encode(tokenizer, texts, label, positions, truncate, number):
     if not all(text.strip() for text in texts):
         raise UserError(f"Text {number} is empty")
+    missing, tokenizer = tokenizer.unknown, tokenizer.tokenizer
     tokenizer.no_truncation()
     one = tokenizer.encode(*texts)
     length = len(one.ids)
@@ -65,9 +67,8 @@ def _encode(tokenizer, texts, label, positions, truncate, number):
         raise UserError(f"Text {number} holds nothing that the vocabulary could take")
     tokenizer.enable_truncation(positions, strategy="longest_first")
     one = tokenizer.encode(*texts)
-    unknown = tokenizer.token_to_id("<unk>")
     strange = tuple(
-        piece for piece, token in zip(one.tokens, one.ids, strict=True) if token == unknown
+        piece for piece, token in zip(one.tokens, one.ids, strict=True) if token == missing
     )
     return Sentence(
         " / ".join(texts),
