@@ -18,7 +18,7 @@ from hw.buffer import Buffer, request_layout
 from hw.instruction import instruction_layout
 from hw.queue.staging import word_layout
 from hw.rows.gather import Gather, row_blocks
-from hw.rows.rows import slot_layout
+from hw.rows.layouts import slot_layout
 from hw.shapes import ACT, code
 
 __all__ = ["Datapath", "buffer_words"]

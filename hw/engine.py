@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.instruction import instruction_layout
-from hw.rows.rows import slot_layout
+from hw.rows.layouts import slot_layout
 
 __all__ = ["engine_signature"]
 

@@ -9,7 +9,7 @@ from firmware.isa import Target
 from hw.array.mac_array import array_command_layout
 from hw.array.store import Kind, column_meta
 from hw.instruction import instruction_layout
-from hw.rows.rows import slot_layout
+from hw.rows.layouts import slot_layout
 from hw.rows.tiles import TileIterator
 from hw.stream import Fifo
 

@@ -10,7 +10,7 @@ from hw.array.mac_array import array_command_layout, dense_layout
 from hw.array.store import Kind, column_meta
 from hw.attention.turns import item_layout, turn_layout
 from hw.buffer import request_layout
-from hw.rows.rows import slot_layout
+from hw.rows.layouts import slot_layout
 from hw.rows.tiles import TileIterator
 from hw.shapes import code
 from hw.stream import Fifo

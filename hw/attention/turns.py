@@ -6,8 +6,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.instruction import instruction_layout
-from hw.rows.rows import index, slot_layout
+from hw.rows.layouts import slot_layout
 from hw.rows.tiles import TileIterator, tile_layout
+from hw.shapes import index
 
 __all__ = ["Items", "Turns", "item_layout", "turn_layout"]
 

@@ -8,7 +8,8 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.counters import MACS
 from hw.arith.multiply import SerialMultiplier
-from hw.rows.rows import index, slot_layout
+from hw.rows.layouts import slot_layout
+from hw.shapes import index
 from hw.stream import Fifo
 
 __all__ = ["Tally", "longest", "tally_layout"]

@@ -7,8 +7,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.arith.exponential import ALIGN, Exponential
-from hw.rows.rows import index
-from hw.shapes import ACT, EXPONENTIAL
+from hw.shapes import ACT, EXPONENTIAL, index
 
 __all__ = ["Contribution", "total"]
 

@@ -13,9 +13,9 @@ from hw.buffer import request_layout
 from hw.decide.contribution import Contribution
 from hw.decide.token_drop import ETA, TokenDrop
 from hw.engine import engine_signature
-from hw.rows.rows import Command, command_layout, index, slot_layout
+from hw.rows.layouts import RowCommand, row_command_layout, slot_layout
 from hw.rows.tiles import TileIterator
-from hw.shapes import ACT, EXPONENTIAL
+from hw.shapes import ACT, EXPONENTIAL, index
 
 __all__ = ["Drop"]
 
@@ -49,7 +49,7 @@ class Drop(wiring.Component):
                 "eta_write": In(data.StructLayout({"address": 16, "data": ETA})),
                 "scores_request": Out(stream.Signature(request_layout())),
                 "scores_words": In(stream.Signature(word)),
-                "o_rows": Out(stream.Signature(command_layout(config))),
+                "o_rows": Out(stream.Signature(row_command_layout(config))),
                 "rows_done": In(1),
                 "verdict_valid": Out(1),
                 "verdict": Out(
@@ -204,7 +204,7 @@ class Drop(wiring.Component):
             self.verdict.slot.eq(number),
             command.payload.as_value().eq(0),
             command.valid.eq(waiting | self.verdict_valid & first & final),
-            command.payload.command.eq(Command.COMPACT),
+            command.payload.command.eq(RowCommand.COMPACT),
             command.payload.mask.eq(self.mask),
         ]
         with m.If(self.verdict_valid):

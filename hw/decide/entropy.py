@@ -11,8 +11,7 @@ from golden_model.functions import LN2, ln_table, reciprocal_table
 from hw.arith.exponential import ALIGN, DISTANCE, Exponential
 from hw.arith.fixed import round_shift
 from hw.arith.multiply import SerialMultiplier
-from hw.rows.rows import index
-from hw.shapes import ACT
+from hw.shapes import ACT, index
 
 __all__ = ["THRESHOLD", "Entropy"]
 

@@ -8,8 +8,8 @@ from amaranth.lib.wiring import In, Out
 from hw.buffer import request_layout
 from hw.decide.entropy import Entropy
 from hw.engine import engine_signature
-from hw.rows.rows import Command, command_layout, index
-from hw.shapes import ACT
+from hw.rows.layouts import RowCommand, row_command_layout
+from hw.shapes import ACT, index
 
 __all__ = ["Exit"]
 
@@ -43,7 +43,7 @@ class Exit(wiring.Component):
                 "threshold": In(18),
                 "scores_request": Out(stream.Signature(request_layout())),
                 "scores_words": In(stream.Signature(word)),
-                "o_rows": Out(stream.Signature(command_layout(config))),
+                "o_rows": Out(stream.Signature(row_command_layout(config))),
                 "rows_done": In(1),
                 "logit_valid": Out(1),
                 "logit": Out(data.StructLayout({"slot": 8, "index": 8, "value": ACT})),
@@ -72,7 +72,7 @@ class Exit(wiring.Component):
             m.d.sync += compacted.eq(1)
         with m.FSM() as fsm:
             m.d.comb += self.o_rows.payload.command.eq(
-                Mux(fsm.ongoing("ADVANCE"), Command.ADVANCE, Command.COMPACT)
+                Mux(fsm.ongoing("ADVANCE"), RowCommand.ADVANCE, RowCommand.COMPACT)
             )
             with m.State("IDLE"):
                 m.d.sync += [

@@ -7,8 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.formats import ETA_FRAC
 from hw.decide.contribution import total
-from hw.rows.rows import index
-from hw.shapes import EXPONENTIAL
+from hw.shapes import EXPONENTIAL, index
 
 __all__ = ["ETA", "TokenDrop"]
 

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from firmware.isa import Opcode
 from hw.instruction import instruction_layout
-from hw.rows.rows import index
+from hw.shapes import index
 from hw.stream import Fifo
 
 __all__ = ["ENGINES", "Issue", "operation_layout"]

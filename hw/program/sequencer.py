@@ -12,7 +12,8 @@ from firmware.registers import Error
 from hw.program.issue import ENGINES, operation_layout
 from hw.program.prefetch import stream_layout
 from hw.program.program import Program
-from hw.rows.rows import index, slot_layout
+from hw.rows.layouts import slot_layout
+from hw.shapes import index
 
 __all__ = ["Sequencer"]
 

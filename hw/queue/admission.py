@@ -7,7 +7,8 @@ from amaranth.lib.wiring import In, Out
 
 from firmware.registers import Error
 from hw.queue.staging import sentence_layout
-from hw.rows.rows import Command, command_layout, index, slot_layout
+from hw.rows.layouts import RowCommand, row_command_layout, slot_layout
+from hw.shapes import index
 
 __all__ = ["Admission"]
 
@@ -46,7 +47,7 @@ class Admission(wiring.Component):
                 "i_sentence": In(stream.Signature(sentence_layout(config))),
                 "i_row": In(stream.Signature(index(config.physical_rows))),
                 "i_staged": In(stream.Signature(data.StructLayout({"status": 8, "detail": 16}))),
-                "o_rows": Out(stream.Signature(command_layout(config))),
+                "o_rows": Out(stream.Signature(row_command_layout(config))),
                 "rows_done": In(1),
                 "o_begin": Out(
                     stream.Signature(
@@ -86,9 +87,9 @@ class Admission(wiring.Component):
             with m.State("IDLE"):
                 with m.If(self.start):
                     m.next = "SETTLE"
-                    self._rows(m, Command.SETTLE, "SEEK")
+                    self._rows(m, RowCommand.SETTLE, "SEEK")
             with m.State("SETTLE"):  # the row table was busy when the operation started
-                self._rows(m, Command.SETTLE, "SEEK")
+                self._rows(m, RowCommand.SETTLE, "SEEK")
             self._seek(m)
             self._append(m)
             self._end(m)
@@ -141,11 +142,11 @@ class Admission(wiring.Component):
                 with m.If(self._wanted == 0):
                     m.next = "FINISH"
         with m.State("PLACE"):
-            self._rows(m, Command.ADMIT, "APPEND")
+            self._rows(m, RowCommand.ADMIT, "APPEND")
         with m.State("APPEND"):
             with m.If(self._appended != self._wanted):
                 with m.If(self.i_row.valid):
-                    self._rows(m, Command.APPEND, "APPEND")
+                    self._rows(m, RowCommand.APPEND, "APPEND")
                     with m.If(self.o_rows.ready):
                         m.d.comb += self.i_row.ready.eq(1)
                         m.d.sync += self._appended.eq(self._appended + 1)
@@ -157,7 +158,7 @@ class Admission(wiring.Component):
     def _end(self, m):
         """A failed sentence leaves."""
         with m.State("RELEASE"):
-            self._rows(m, Command.COMPACT, "RELEASED")
+            self._rows(m, RowCommand.COMPACT, "RELEASED")
         with m.State("RELEASED"):
             with m.If(self.rows_done):
                 m.next = "FINISH"
@@ -178,7 +179,7 @@ class Admission(wiring.Component):
             self.o_rows.payload.position.eq(self._appended),
             self.o_rows.payload.physical.eq(self.i_row.payload),
             self.o_rows.payload.mask.eq(0),
-            self.o_rows.payload.release.eq(Mux(command == Command.COMPACT, 1 << self._slot, 0)),
+            self.o_rows.payload.release.eq(Mux(command == RowCommand.COMPACT, 1 << self._slot, 0)),
         ]
         with m.If(self.o_rows.ready):
             m.next = following

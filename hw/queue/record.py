@@ -7,7 +7,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from hw.rows.rows import index
+from hw.shapes import index
 
 __all__ = ["RecordMemory", "Field", "field_layout"]
 

@@ -10,8 +10,7 @@ from golden_model.hardware import ceil_div
 from hw.instruction import instruction_layout
 from hw.queue.embedding import feature_layout, token_layout
 from hw.rows.gather import row_blocks
-from hw.rows.rows import index
-from hw.shapes import ACT
+from hw.shapes import ACT, index
 from hw.stream import Fifo
 
 __all__ = ["Staging", "sentence_layout", "shift_layout", "word_layout"]

@@ -5,7 +5,8 @@ from amaranth import C, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.rows.rows import index, slot_layout
+from hw.rows.layouts import slot_layout
+from hw.shapes import index
 
 __all__ = ["TileIterator", "tile_layout"]
 

@@ -12,7 +12,7 @@ from golden_model.formats import EXP_IN_FRAC
 from golden_model.softmax import numerator
 from hw.arith.exponential import ALIGN
 from hw.decide.contribution import Contribution
-from hw.rows.rows import index
+from hw.shapes import index
 from sim.bench import harness
 
 LOW, HIGH = -32768, 32767

@@ -13,7 +13,8 @@ from golden_model.formats import EXP_IN_FRAC
 from golden_model.softmax import numerator
 from golden_model.token_drop import keep
 from hw.decide.drop import Drop
-from hw.rows.rows import Command, command_layout, index
+from hw.rows.layouts import RowCommand, row_command_layout
+from hw.shapes import index
 from sim.bench import harness
 from sim.bench.players import Words, instruction, pulse, pulses, quiet, slot_table, tiles_of
 
@@ -50,7 +51,7 @@ class Bench:
 
     async def _rows(self):
         """The row table: takes a COMPACT; when it reads a row's keep bit, the verdict must have come."""
-        dut, layout = self.dut, command_layout(self.config)
+        dut, layout = self.dut, row_command_layout(self.config)
         while True:
             ready = int(self.stall is None or not next(self.stall))
             dut.o_rows__ready.value = ready
@@ -58,7 +59,7 @@ class Bench:
             if dut.rst.value == 0 and ready and dut.o_rows__valid.value == 1:
                 command = harness.read(dut, "o_rows__payload", layout)
                 self.commands.append(
-                    (Command(command["command"]), command["mask"], command["release"])
+                    (RowCommand(command["command"]), command["mask"], command["release"])
                 )
                 dut.o_rows__ready.value = 0
                 for row in range(self.total):
@@ -117,7 +118,9 @@ class Bench:
         harness.assert_same("verdicts", self.verdicts, verdicts)
         harness.assert_same("tallies", self.tallies, tallies)
         harness.assert_same("requests", self.words.asked, asked)
-        harness.assert_same("commands", self.commands, [(Command.COMPACT, mask, 0)] * (mask != 0))
+        harness.assert_same(
+            "commands", self.commands, [(RowCommand.COMPACT, mask, 0)] * (mask != 0)
+        )
         await ClockCycles(dut.clk, 20)
         assert len(self.done) == 1 and len(self.verdicts) == len(verdicts)
         return [tally["kept"] for tally in tallies], cycles

@@ -14,7 +14,7 @@ from golden_model.entropy import entropy_sums, is_sure, reported_entropy
 from golden_model.exit import argmax
 from golden_model.formats import EXP_IN_FRAC
 from hw.decide.exit import Exit
-from hw.rows.rows import Command, command_layout
+from hw.rows.layouts import RowCommand, row_command_layout
 from sim.bench import harness
 from sim.bench.players import Words, instruction, pulse, pulses, quiet, slot_table
 
@@ -49,7 +49,7 @@ class Bench:
 
     async def _rows(self):
         """The row table: takes a command, and is done in the next cycle, COMPACT some cycles later."""
-        dut, layout = self.dut, command_layout(self.config)
+        dut, layout = self.dut, row_command_layout(self.config)
         while True:
             dut.o_rows__ready.value = int(self.stall is None or not next(self.stall))
             ready = dut.o_rows__ready
@@ -62,10 +62,10 @@ class Bench:
                     bits[field.offset + field.width - 1 : field.offset].to_unsigned()
                     for field in (layout[name] for name in ("command", "slot", "mask", "release"))
                 )
-                name = Command(command)
+                name = RowCommand(command)
                 assert mask == 0, "rows are dropped"
-                self.commands.append((name, release if name == Command.COMPACT else slot))
-                if name == Command.COMPACT:
+                self.commands.append((name, release if name == RowCommand.COMPACT else slot))
+                if name == RowCommand.COMPACT:
                     ready.value = 0
                     await ClockCycles(dut.clk, self.generator.choice([1, 5, 40, 120]))
                     assert not self.done, "done before the row table was"
@@ -153,8 +153,8 @@ class Bench:
             "commands",
             self.commands,
             [
-                *((Command.ADVANCE, slot) for slot in staying),
-                *[(Command.COMPACT, release)] * (release > 0),
+                *((RowCommand.ADVANCE, slot) for slot in staying),
+                *[(RowCommand.COMPACT, release)] * (release > 0),
             ],
         )
         assert len(self.done) == 1 and self.finished.empty()

@@ -11,7 +11,7 @@ import torch
 from golden_model.token_drop import keep
 from hw.decide.contribution import total
 from hw.decide.token_drop import ETA, TokenDrop
-from hw.rows.rows import index
+from hw.shapes import index
 from sim.bench import harness
 
 ONE = 2**16

@@ -9,7 +9,7 @@ from cocotb.triggers import ClockCycles, RisingEdge
 
 from firmware.registers import Error
 from hw.queue.admission import Admission
-from hw.rows.rows import Command, command_layout
+from hw.rows.layouts import RowCommand, row_command_layout
 from sim.bench import harness
 from sim.bench.players import pulse, pulses, quiet
 
@@ -32,7 +32,7 @@ class Model:
 
     def admit(self):
         """(commands, begins, finishes) of one ADMIT."""
-        commands = [(Command.SETTLE,)]
+        commands = [(RowCommand.SETTLE,)]
         begins = []
         finishes = []
         while (
@@ -52,12 +52,12 @@ class Model:
                 }
             )
             if one["physical"]:
-                commands.append((Command.ADMIT, slot, self.next))
+                commands.append((RowCommand.ADMIT, slot, self.next))
                 commands += [
-                    (Command.APPEND, slot, i, row) for i, row in enumerate(one["physical"])
+                    (RowCommand.APPEND, slot, i, row) for i, row in enumerate(one["physical"])
                 ]
                 if one["status"]:
-                    commands.append((Command.COMPACT, 1 << slot))
+                    commands.append((RowCommand.COMPACT, 1 << slot))
             if one["status"]:
                 finishes.append({"slot": slot, "status": one["status"], "detail": one["detail"]})
             else:
@@ -146,7 +146,7 @@ class Bench:
 
     async def _rows(self):
         """The row table: a command takes effect, and is done, in the next cycle; COMPACT some cycles later."""
-        dut, layout = self.dut, command_layout(self.config)
+        dut, layout = self.dut, row_command_layout(self.config)
         while True:
             ready = int(self.pause is None or not next(self.pause))
             dut.o_rows__ready.value = ready
@@ -159,22 +159,22 @@ class Bench:
                 name: bits[layout[name].offset + layout[name].width - 1 : layout[name].offset]
                 for name in ("command", "slot", "sentence", "position", "physical", "release")
             }
-            command = Command(value["command"].to_unsigned())
+            command = RowCommand(value["command"].to_unsigned())
             names = {
-                Command.ADMIT: ("slot", "sentence"),
-                Command.APPEND: ("slot", "position", "physical"),
-                Command.COMPACT: ("release",),
+                RowCommand.ADMIT: ("slot", "sentence"),
+                RowCommand.APPEND: ("slot", "position", "physical"),
+                RowCommand.COMPACT: ("release",),
             }
             self.commands.append(
                 (command, *(value[name].to_unsigned() for name in names.get(command, ())))
             )
-            if command == Command.COMPACT:
+            if command == RowCommand.COMPACT:
                 dut.o_rows__ready.value = 0
                 await ClockCycles(dut.clk, self.generator.choice([1, 4]))
                 self.release(value["release"].to_unsigned())
-            elif command == Command.ADMIT:
+            elif command == RowCommand.ADMIT:
                 self.slots[value["slot"].to_unsigned()] = {"count": 0, "resident": 1}
-            elif command == Command.APPEND:
+            elif command == RowCommand.APPEND:
                 self.total += 1
                 self.slots[value["slot"].to_unsigned()]["count"] += 1
             self._show()

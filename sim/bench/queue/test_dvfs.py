@@ -11,7 +11,7 @@ from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
 
 from golden_model.dvfs import BINS, FREQUENCIES, PERIOD_FRAC, periods, predicted_exit, request
 from hw.queue.dvfs import Dvfs
-from hw.rows.rows import slot_layout
+from hw.rows.layouts import slot_layout
 from sim.bench import harness
 
 LENGTHS = periods()

@@ -9,7 +9,7 @@ import pytest
 from cocotb.triggers import ClockCycles
 
 from hw.queue.record import Field, RecordMemory, field_layout
-from hw.rows.rows import index
+from hw.shapes import index
 from sim.bench import harness
 from sim.bench.players import Record
 

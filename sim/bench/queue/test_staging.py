@@ -13,7 +13,7 @@ from golden_model.hardware import ceil_div
 from hw.queue.embedding import feature_layout
 from hw.queue.staging import Staging
 from hw.rows.gather import row_blocks
-from hw.rows.rows import index
+from hw.shapes import index
 from sim.bench import harness
 from sim.bench.players import instruction, pulse, pulses, quiet
 

@@ -9,7 +9,9 @@ import pytest
 from amaranth.lib import data
 from cocotb.triggers import FallingEdge, RisingEdge
 
-from hw.rows.rows import Command, Rows, command_layout, entry_layout, index, slot_layout
+from hw.rows.layouts import RowCommand, row_command_layout, row_entry_layout, slot_layout
+from hw.rows.rows import Rows
+from hw.shapes import index
 from sim.bench import harness
 
 
@@ -69,7 +71,7 @@ class Bench:
         self.dut = dut
         self.config = config
         self.model = Model(config)
-        self.source = harness.Source(dut, "i_command", command_layout(config), idle)
+        self.source = harness.Source(dut, "i_command", row_command_layout(config), idle)
         self.wanted = 0
         self.kept = []
         self.cycle = 0
@@ -130,7 +132,9 @@ class Bench:
         """Append the row that has been taken for longest."""
         physical = self.model.taken[0]
         self.model.append(slot, position)
-        return await self.command(Command.APPEND, slot=slot, position=position, physical=physical)
+        return await self.command(
+            RowCommand.APPEND, slot=slot, position=position, physical=physical
+        )
 
     async def done(self):
         """Cycles until `done`."""
@@ -171,7 +175,7 @@ class Bench:
             harness.drive(self.dut, "read_row", index(self.config.rows), row)
             await RisingEdge(self.dut.clk)
             await FallingEdge(self.dut.clk)
-            rows.append(harness.read(self.dut, "read_data", entry_layout(self.config)))
+            rows.append(harness.read(self.dut, "read_data", row_entry_layout(self.config)))
         harness.assert_same("rows", [tuple(row.values()) for row in rows], model.rows)
         slots = harness.read(self.dut, "slots", self.slots)
         for number, slot in enumerate(slots):
@@ -209,7 +213,7 @@ async def fill(config, table, generator):
         ):
             continue
         sentence = generator.getrandbits(32)
-        assert await table.command(Command.ADMIT, slot=slot, sentence=sentence) == 1
+        assert await table.command(RowCommand.ADMIT, slot=slot, sentence=sentence) == 1
         model.admit(slot, sentence)
         await table.take(max(0, length - len(model.taken)))
         for position in range(length):
@@ -224,7 +228,7 @@ async def compact(table, generator, keep=None, **slots):
         table.kept = keep
     model.compact(slots.get("mask", 0), slots.get("release", 0), table.kept)
     table.wanted = generator.choice([0, generator.randint(0, len(model.free)), len(model.free)])
-    assert await table.command(Command.COMPACT, **slots) == live + 2
+    assert await table.command(RowCommand.COMPACT, **slots) == live + 2
     await table.take(0)
     await table.check()
 
@@ -236,7 +240,7 @@ async def table(dut, pause):
     config, table, generator = await begin(dut, pause)
     model, everything = table.model, (1 << config.slots) - 1
     for step in range(12):
-        await table.command(Command.SETTLE)
+        await table.command(RowCommand.SETTLE)
         model.settle()
         await fill(config, table, generator)
         await table.check()
@@ -251,7 +255,7 @@ async def table(dut, pause):
         await compact(table, generator, keep if beside else None, mask=mask, release=release)
         for number, slot in enumerate(model.slots):
             if slot["layer"] < config.layers and generator.random() < 0.6:
-                assert await table.command(Command.ADVANCE, slot=number) == 1
+                assert await table.command(RowCommand.ADVANCE, slot=number) == 1
                 model.advance(number)
         await table.check()
     await compact(table, generator, release=everything)
@@ -266,10 +270,15 @@ async def full(dut):
     for i, row in enumerate(model.taken[: config.rows]):
         slot, position = i * config.slots // config.rows, i % config.positions
         if not model.slots[slot]["resident"]:
-            commands.append({"command": Command.ADMIT.value, "slot": slot, "sentence": 7})
+            commands.append({"command": RowCommand.ADMIT.value, "slot": slot, "sentence": 7})
             model.admit(slot, 7)
         commands.append(
-            {"command": Command.APPEND.value, "slot": slot, "position": position, "physical": row}
+            {
+                "command": RowCommand.APPEND.value,
+                "slot": slot,
+                "position": position,
+                "physical": row,
+            }
         )
         model.append(slot, position)
     first = table.cycle

@@ -9,7 +9,7 @@ import pytest
 from amaranth.lib import data
 from cocotb.triggers import FallingEdge, RisingEdge
 
-from hw.rows.rows import slot_layout
+from hw.rows.layouts import slot_layout
 from hw.rows.tiles import TileIterator, tile_layout
 from sim.bench import harness
 
