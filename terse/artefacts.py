@@ -81,7 +81,8 @@ def buffers(hw, settings=()):
 
 def buffer_sizes(config):
     """[(buffer, words, bits of a word, bytes)] of a `HardwareConfig`."""
-    from hw.array.mac_lane import entry_layout, operand_layout
+    from hw.array.bitmask import weight_layout
+    from hw.array.mac_lane import operand_layout
     from hw.datapath import buffer_words
 
     tokens = config.tokens
@@ -94,6 +95,6 @@ def buffer_sizes(config):
     ]
     sizes += [
         ("activation copies", 2 * config.reduction * columns, operand_layout(config).size * tokens),
-        ("weights", config.weight_depth * columns, entry_layout(config).size),
+        ("weights", config.weight_depth * columns, weight_layout(config).size),
     ]
     return [(name, words, bits, ceil_div(words * bits, 8)) for name, words, bits in sizes]
