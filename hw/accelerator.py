@@ -17,6 +17,10 @@ from hw.trace import taps
 
 __all__ = ["Accelerator"]
 
+# Of the memory port, which weights come through: enough on their way for a latency of 400 cycles.
+BURST = 64
+OUTSTANDING = 8
+
 
 class Accelerator(wiring.Component):
     """docs/design.md, section 2, as hardware.
@@ -58,7 +62,7 @@ class Accelerator(wiring.Component):
         config = self.config
         m.submodules.registers = self.registers = Registers(config)
         m.submodules.loader = self.loader = Loader(config)
-        m.submodules.reader = self.reader = Reader(config, burst=64, outstanding=8)
+        m.submodules.reader = self.reader = Reader(config, burst=BURST, outstanding=OUTSTANDING)
         m.submodules.embedder = self.embedder = Embedder(config)
         m.submodules.writer = self.writer = Writer(config)
         self.reset = Signal()

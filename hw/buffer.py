@@ -13,6 +13,8 @@ from hw.shapes import BANKS, POINTER, WORDS
 
 __all__ = ["Buffer", "Turn", "request_layout", "word_layout"]
 
+LATENCY = 2  # cycles of `Buffer`
+
 
 def request_layout():
     """A run of words to read: first address and count, at least 1."""
@@ -27,8 +29,8 @@ def word_layout(values):
 class Buffer(wiring.Component):
     """A memory of `depth` words of `lanes` values, written by lane and read as a stream.
 
-    Latency 2 cycles from request to first word, then one word a cycle; requests of one word are
-    taken every cycle. Stalled: the word on `o` is held, and nothing is read ahead beyond it. A read
+    Latency `LATENCY` cycles from request to first word, then one word a cycle; requests of one word
+    are taken every cycle. Stalled: the word on `o` is held, and nothing is read ahead beyond it. A read
     sees the writes of earlier cycles; `hold` keeps back the next one until its word is written.
 
     Parameters

@@ -12,6 +12,11 @@ __all__ = ["Fifo", "Pipeline", "connect"]
 SHALLOW = 32  # words that a queue keeps in distributed RAM, which can be read at once
 
 
+def cycles(depth):
+    """From a word's way into a `Fifo` of `depth` words to its output; block RAM takes one more."""
+    return 2 if depth > SHALLOW else 1
+
+
 def connect(m, a, b):
     """Connect two interfaces whose members have the same shapes.
 
@@ -118,7 +123,7 @@ class _Stage:
 class Fifo(wiring.Component):
     """A queue of `depth` words between two parts that stall at different times.
 
-    Latency one cycle, two where `depth` is over 32; one word a cycle. Stalled: the word on `o` is
+    Latency: see `cycles`; one word a cycle. Stalled: the word on `o` is
     held, and `i` is taken until the queue is full; `i.ready` depends on no input.
 
     Parameters

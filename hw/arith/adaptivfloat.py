@@ -12,6 +12,8 @@ from hw.stream import Pipeline
 
 __all__ = ["Encoder", "decode"]
 
+LATENCY = 3  # cycles of `Encoder`
+
 
 def decode(code, fmt):
     """The integer d of a code, signed(fmt.decoded_bits), combinational; both zero codes are 0."""
@@ -29,8 +31,8 @@ def decode(code, fmt):
 class Encoder(wiring.Component):
     """code = nearest code of value * 2^-frac under the bias b, ties to even, clamped; T lanes.
 
-    As golden_model.adaptivfloat.encode_fixed. Only offset = frac + b matters. Latency 3 cycles, one
-    word a cycle. Stalled: all words are held.
+    As golden_model.adaptivfloat.encode_fixed. Only offset = frac + b matters. Latency `LATENCY`
+    cycles, one word a cycle. Stalled: all words are held.
 
     Parameters
     ----------

@@ -15,11 +15,13 @@ from hw.stream import Pipeline
 
 __all__ = ["Exponential"]
 
+LATENCY = 6  # cycles
+
 
 class Exponential(wiring.Component):
     """exponential = exp(-distance), distance = min(round_shift(maximum - value, align), 2^16 - 1).
 
-    Latency 6 cycles, one value a cycle. Stalled: all stages hold.
+    Latency `LATENCY` cycles, one value a cycle. Stalled: all stages hold.
 
     Parameters
     ----------

@@ -15,6 +15,8 @@ from hw.stream import Pipeline
 
 __all__ = ["Reciprocal", "Rsqrt", "table_memory"]
 
+LATENCY = 6  # cycles
+
 
 def table_memory(tables):
     """ROM of {base, slope} with the entries of golden-model `tables` one after another."""
@@ -36,8 +38,8 @@ def _range_shape(values):
 class _Normalized(wiring.Component):
     """A function of z: mantissa = f(u), u = z shifted until its leading one is at a fixed place.
 
-    u is rounded; f is a table with linear interpolation. z = 0 gives mantissa 0. Latency 6 cycles,
-    one argument a cycle. Stalled: all stages hold.
+    u is rounded; f is a table with linear interpolation. z = 0 gives mantissa 0. Latency
+    `LATENCY` cycles, one argument a cycle. Stalled: all stages hold.
 
     Parameters
     ----------

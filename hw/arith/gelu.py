@@ -17,6 +17,8 @@ from hw.stream import Pipeline
 
 __all__ = ["Activation"]
 
+LATENCY = 6  # cycles
+
 # Low bits of the argument, between two entries of the table; GELU's has fewer.
 FRACTION = tanh_table().fraction_bits
 GELU_FRACTION = gelu_table("gelu").fraction_bits
@@ -28,7 +30,7 @@ class Activation(wiring.Component):
 
     i and fraction are the high and low bits of x = saturate(round_shift(value, align), 16), in the
     function's own input format; for the GELUs y is x itself from +4 on and 0 below -4. NONE gives
-    `value`, not aligned. Latency 6 cycles, one word a cycle. Stalled: all words are held.
+    `value`, not aligned. Latency `LATENCY` cycles, one word a cycle. Stalled: all words are held.
 
     Parameters
     ----------

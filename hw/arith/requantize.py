@@ -12,6 +12,8 @@ from hw.stream import Pipeline
 
 __all__ = ["Requantize", "count_saturated"]
 
+LATENCY = 3  # cycles
+
 
 def count_saturated(m, pipeline, flags, live, port):
     """`port` shows, for one cycle, how many live lanes of a word are in `flags`.
@@ -27,7 +29,7 @@ def count_saturated(m, pipeline, flags, live, port):
 class Requantize(wiring.Component):
     """values = saturate(round_shift(accumulator + bias, shift), 16), T lanes.
 
-    Latency 3 cycles, one word a cycle. Stalled: all words are held.
+    Latency `LATENCY` cycles, one word a cycle. Stalled: all words are held.
 
     Parameters
     ----------

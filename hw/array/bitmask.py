@@ -13,6 +13,7 @@ from hw.shapes import accumulator, code
 __all__ = ["ColumnDecoder", "weight_layout", "header_layout", "string_layout"]
 
 CHUNK = 4  # bytes that come to the decoder at once, the narrowest bus word
+HELD = 1  # cycles from a weight's byte to its entry, at least: the next one shows whether it is the last
 TAKEN = 3  # most bytes that leave at once: a weight and the next mask word
 MASK_BYTES = WORD_ROWS // 8
 

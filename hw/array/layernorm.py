@@ -17,6 +17,10 @@ from hw.stream import Pipeline
 __all__ = ["LayerNorm", "parameter_layout"]
 
 SETS = 3  # embedding, attention, feed forward
+SUMS = 3  # cycles from a block's last word to its first root
+ROOTS = 8  # from there until the next block may come, and a cycle for each row
+RESULTS = 16  # from there to the first result, likewise
+REST = 2  # from a block's last result to the next one's first root
 
 
 def parameter_layout():
@@ -24,12 +28,22 @@ def parameter_layout():
     return data.StructLayout({"address": 16, "gamma": ACT, "beta": ACT})
 
 
+def latency(config):
+    """Cycles from a block's last word to its first result."""
+    return SUMS + config.tokens + RESULTS
+
+
+def cycles(config, length):
+    """Of a block of `length` words behind another one: from end to end."""
+    return REST + config.tokens + RESULTS + length - 1
+
+
 class LayerNorm(wiring.Component):
     """N = H sum(x^2) - (sum x)^2; y = (H x - sum x) / sqrt(N) * gamma + beta, with the three bit drops of the golden model; N = 0 gives beta.
 
     `length` words of T rows are taken while the sums are made, then the roots of the rows one a cycle, then the results leave in order. Latency
-    from the last word to the first result T + 19 cycles; one word a cycle in and out. The next block is taken while the results of the one before
-    leave, so of several each takes `length` + T + 17 cycles. With `bypass` the words leave as they came. Stalled: holds all words.
+    from the last word to the first result: `latency`; one word a cycle in and out. The next block is taken while the results of the one before
+    leave, so of several each takes `cycles`. With `bypass` the words leave as they came. Stalled: holds all words.
 
     Parameters
     ----------

@@ -15,6 +15,10 @@ from hw.stream import Fifo
 
 __all__ = ["Linear", "Tiles", "tile_request_layout"]
 
+START = 4  # cycles from the start to the first tile
+TILE = 2  # from a tile to the next one, at least
+BLOCK = 4  # from a block's last tile to the next one's first
+CLS = 1  # fewer in both, for tiles of [CLS] rows
 COMMANDS = 2  # that wait for the array: as many as it has banks for tiles
 
 
@@ -97,9 +101,9 @@ class Tiles(wiring.Component):
 class Linear(wiring.Component):
     """For each block of groups, for each selected tile: load the tile, run the block's groups on it.
 
-    The weights of a block stay in the array's weight buffer until its last tile; an operation on a single tile loads it once. First load 4 cycles
-    after `start`, first command one later, then one of each every 2 cycles while they are taken, 4 cycles from block to block; a tile without a
-    selected row costs one more. Stalled: holds a load until it is taken; commands wait in a queue, so that tiles are loaded behind the work.
+    The weights of a block stay in the array's weight buffer until its last tile; an operation on a single tile loads it once. First load `START`
+    cycles after `start`, first command one later, then one of each every `TILE` cycles while they are taken, `BLOCK` from block to block (less for
+    [CLS] rows); a tile without a selected row costs one more. Stalled: holds a load until it is taken; commands wait in a queue, so that tiles are loaded behind the work.
     When all is `sent` the next operation may begin; this one has ended when its columns are written (`Store`).
 
     Members

@@ -33,6 +33,9 @@ __all__ = [
 ]
 
 NOWHERE = PADDING  # destination of a padding column
+LOAD = 2  # cycles from a row at `i_load` until the lanes can read it
+OPEN = 2  # from a command into a queue before the array to its first group in the window
+DRAIN = 2  # from a lane to `o`, as many columns as that
 DENSE = 16  # entries that wait for the lanes: more than a feeder pauses between two groups
 
 

@@ -23,6 +23,8 @@ __all__ = [
     "write_layout",
 ]
 
+RING = 3  # cycles through a `Ring`, and from a rewind to its next word
+PIPELINE = 3  # from a column's last entry until its sums may go to the result
 WINDOW = 3  # groups that lanes may be apart: longer than drain and pipeline of two short groups
 WIDEST_FACTOR = 18  # signed bits that every FPGA's multiplier block takes
 NO_COLLISIONS = {
@@ -98,7 +100,7 @@ def result_layout(config):
 class Ring(wiring.Component):
     """A queue in block RAM whose words can be read again, from the first one that was not released.
 
-    Latency 3 cycles, one word a cycle; 3 cycles from a rewind to the next word. The words ahead are read into two registers.
+    Latency `RING` cycles, one word a cycle; as many from a rewind to the next word. The words ahead are read into two registers.
 
     Parameters
     ----------

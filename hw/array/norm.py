@@ -6,24 +6,37 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from firmware.isa import Source, Target
+from hw import buffer
 from hw.arith.fixed import round_shift, saturate
 from hw.array.layernorm import LayerNorm
 from hw.buffer import Turn, request_layout
 from hw.engine import engine_signature
 from hw.progress import has_written, progress_layout
+from hw.rows import gather
 from hw.rows.tiles import TileIterator
 from hw.shapes import ACT
 
 __all__ = ["Norm"]
+
+START = 2  # cycles from the start to the first tile, besides those without a selected row
+NEXT = 2  # from a tile's last word in, and the end of the one before, to the next tile
+ASK = 1  # from the pointers to the requests
+
+
+def first_word(config, gathered):
+    """Cycles from a tile to its first word in: pointers, request, words; those of the residual stream are `gathered`."""
+    if gathered:
+        return 1 + gather.cycles(config)
+    return 1 + gather.pointed(config) + ASK + buffer.LATENCY
 
 
 class Norm(wiring.Component):
     """s = saturate(round_shift(residual, align) + sum, 16), then y = LayerNorm(s), or y = s where the instruction only moves.
 
     Tile after tile: `features` words of SUM (with `skip_sum` none), and of the residual from the residual stream or NORMED, go through
-    `LayerNorm`. Results go to NORMED as they come, or through a T x T turn into the rows of the residual stream. A single tile takes about 2
-    features cycles, the latencies of its sources and of `LayerNorm`, and for the turn one for each row up to the last live one; of several each
-    takes about features + T + 17, because a tile's words go in while the results of the one before come out. Stalled: waits for whichever operand
+    `LayerNorm`. Results go to NORMED as they come, or through a T x T turn into the rows of the residual stream. A single tile takes
+    `first_word`, 2 features cycles, the latency of `LayerNorm`, and for the turn one for each row up to the last live one; of several each
+    takes what it takes in `LayerNorm`, because a tile's words go in while the results of the one before come out. Stalled: waits for whichever operand
     is missing; the buffers always take the results.
 
     Members

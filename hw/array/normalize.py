@@ -11,6 +11,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.softmax import factor_guard
+from hw.arith import functions
 from hw.arith.fixed import clamp, round_shift, saturate
 from hw.arith.functions import Reciprocal
 from hw.arith.requantize import count_saturated
@@ -29,14 +30,21 @@ from hw.stream import Pipeline
 
 __all__ = ["Normalize"]
 
+LATENCY = 4  # cycles, from a word that may go through
+
+
+def reciprocals(config):
+    """Cycles from denominators to the first word through: one a cycle, and its latency."""
+    return config.tokens + functions.LATENCY + 1
+
 
 class Normalize(wiring.Component):
     """values = saturate(round_shift(factor * w, shift), 16), the context; T lanes.
 
     factor = round_shift(accumulator, p - g), (w, p) = reciprocal(denominator), and the guard bits
     g = golden_model.softmax.factor_guard. A set of T denominators serves the words up to one with
-    `last`, and is taken when those of the set before have left; T + 7 cycles later its words go
-    through. Latency 4 cycles, one word a cycle. Stalled: all words are held.
+    `last`, and is taken when those of the set before have left; `reciprocals` cycles later its
+    words go through. Latency `LATENCY` cycles, one word a cycle. Stalled: all words are held.
 
     Parameters
     ----------

@@ -7,9 +7,11 @@ from amaranth.lib.wiring import In, Out
 
 from firmware.columns import PORTION
 from firmware.isa import Target
+from hw.arith import adaptivfloat, gelu, requantize
 from hw.arith.adaptivfloat import Encoder
 from hw.arith.gelu import Activation
 from hw.arith.requantize import Requantize
+from hw.array import normalize
 from hw.array.mac_array import NOWHERE, column_layout
 from hw.array.normalize import Normalize
 from hw.buffer import Turn
@@ -18,6 +20,12 @@ from hw.shapes import ACT, code, denominator
 from hw.stream import Fifo
 
 __all__ = ["Kind", "Store", "column_meta"]
+
+
+def latency(coded, context=False):
+    """Cycles from a column to its write; where codes are written with that of the encoder."""
+    first = normalize.LATENCY if context else requantize.LATENCY
+    return first + gelu.LATENCY + (adaptivfloat.LATENCY if coded else 0)
 
 
 class Kind(enum.Enum, shape=2):
@@ -49,7 +57,7 @@ def column_meta(config):
 class Store(wiring.Component):
     """Takes the array's columns, one of T accumulators a cycle, and writes T values a cycle to a buffer, or streams scores.
 
-    Latency: that of `Requantize` (or `Normalize`), `Activation` and `Encoder` together. Only the turn of VALUES and the score
+    Latency: see `latency`. Only the turn of VALUES and the score
     stream can stall it; a stalled column is held in the array's drain chain. Columns with destination 0xFFFF are dropped;
     of VALUES they keep their lane in the turned word. LINEAR's columns whose turn is another wait.
 

@@ -17,6 +17,7 @@ from hw.stream import Fifo
 
 __all__ = ["Feeder"]
 
+KEYS = 3  # cycles from an item to its first group of keys, besides tiles before the slot's first
 RUNS = 2  # asked for and not yet fed: the next one's words follow without a gap
 COMMANDS = 4  # that wait for the array, so that words are asked for while their operand is loaded
 
@@ -87,8 +88,8 @@ class KeyWalker(_Walker):
     """Keys of one head of one slot: lane p takes the vector of one key, so a group's columns are the scores of P keys.
 
     Where P >= T a group takes P // T whole tiles; else a tile is cut into ceil(T / P) groups, of which those with a key of the slot are asked for.
-    A column's destination is its row number; rows of other slots in the edge groups have none. First request 4 cycles after the item (for each
-    tile before the slot's first one more), then one every 3 cycles, 2 inside a group or a tile, as they are taken.
+    A column's destination is its row number; rows of other slots in the edge groups have none. First announced `KEYS` cycles after the item (for each
+    tile before the slot's first one more), its request a cycle later, then one every 3 cycles, 2 inside a group or a tile, as they are taken.
     """
 
     def __init__(self, config):

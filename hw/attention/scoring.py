@@ -7,16 +7,23 @@ from amaranth.lib.wiring import In, Out
 
 from hw.attention.softmax import Softmax
 from hw.attention.turns import item_layout
+from hw.rows import gather
 from hw.shapes import ACT, code
 
 __all__ = ["Scoring"]
+
+ITEM = 1  # cycles from item to item
+
+
+def positions(config):
+    """Cycles from item to item where the next one is a query tile's first head: its rows' positions."""
+    return ITEM + 1 + gather.pointed(config)
 
 
 class Scoring(wiring.Component):
     """The softmax of each item: its length, head, and original positions of queries and keys; and the trace taps.
 
-    An item takes `Softmax`'s cycles, 2 keys + 15 (20 with the span mask) when its scores do not wait for it; one more from item to item, T + 4 more
-    for a query tile's first head: the gather is asked for the queries' positions when those of the tile before have served, and the row table
+    An item takes `Softmax`'s cycles when its scores do not wait for it; `ITEM` more from item to item, `positions` more for a query tile's first head: the gather is asked for the queries' positions when those of the tile before have served, and the row table
     has one port, which afterwards reads the keys' positions one score ahead. Stalled: holds all; takes no score between items.
 
     Members

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.formats import EXP_FRAC, SPAN_FRAC
 from golden_model.softmax import numerator_bias
+from hw.arith import adaptivfloat, exponential
 from hw.arith.adaptivfloat import Encoder, decode
 from hw.arith.exponential import ALIGN, Exponential
 from hw.arith.fixed import round_shift
@@ -15,6 +16,16 @@ from hw.shapes import ACT, EXPONENTIAL, code, denominator
 from hw.stream import Pipeline, connect
 
 __all__ = ["Softmax", "SpanMask", "span_layout"]
+
+STORED = 3  # cycles from a score into the store of scores to the exponential of the first one
+MASK = 5  # of `SpanMask`
+
+
+def latency(config):
+    """Cycles from a tile's last score to its first numerator."""
+    mask = MASK if "span" in config.units else 0
+    return STORED + exponential.LATENCY + mask + adaptivfloat.LATENCY
+
 
 SPAN = unsigned(SPAN_FRAC + 1)  # Q0.8, 256 = 1
 POSITION = unsigned(16)
@@ -34,7 +45,7 @@ def span_layout(config):
 class SpanMask(wiring.Component):
     """exponential <- round_shift(exponential * mask[head, |query position - key position|], 8), for T queries and one key.
 
-    Latency 5 cycles, one key per cycle; holds all when `o` is stalled. Each lane has its own copy of the mask memory.
+    Latency `MASK` cycles, one key per cycle; holds all when `o` is stalled. Each lane has its own copy of the mask memory.
 
     Members
     -------
@@ -117,8 +128,8 @@ class SpanMask(wiring.Component):
 class Softmax(wiring.Component):
     """Numerators of one tile of T queries: e = exp(score - row maximum), times the span mask, encoded; and their decoded sums.
 
-    First `length` scores come in (one key per cycle) and are stored; then as many numerators go out, in the same order, the first 12 cycles after
-    the last score (16 with the span mask), one per cycle; then the denominators, once. Takes no score from a tile's last one until its
+    First `length` scores come in (one key per cycle) and are stored; then as many numerators go out, in the same order, the first `latency` cycles after
+    the last score, one per cycle; then the denominators, once. Takes no score from a tile's last one until its
     denominators are taken. Holds all when `o` or `o_denominator` is stalled.
 
     Members

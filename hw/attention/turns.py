@@ -12,6 +12,9 @@ from hw.shapes import index
 
 __all__ = ["Items", "Turns", "item_layout", "turn_layout"]
 
+TILE = 3  # cycles from an item to the first one of the next tile
+SLOT = 6  # to the first one of the next slot; from the start
+
 
 def item_layout(config):
     """One head of one query tile of one slot.
@@ -46,7 +49,7 @@ def turn_layout(config):
 class Items(wiring.Component):
     """For each selected slot, each of its query tiles and each live head: one item.
 
-    An item a cycle inside a tile; 2 cycles from tile to tile, 6 from slot to slot; a tile before the slot's first costs one cycle more. Stalled:
+    An item a cycle inside a tile; `TILE` from tile to tile, `SLOT` from slot to slot; a tile before the slot's first costs one cycle more. Stalled:
     holds its item.
 
     Members

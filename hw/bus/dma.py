@@ -12,16 +12,20 @@ from amaranth.lib.wiring import In, Out
 
 from firmware.registers import Error
 from hw.bus import axi
-from hw.bus.transfer import ERROR, Run, bus_word, check_burst, request, word
+from hw.bus.transfer import BURST, ERROR, Run, bus_word, check_burst, request, word
 
 __all__ = ["Reader", "Words", "Writer", "bus_word", "request", "word"]
+
+BUFFERED = (
+    3  # cycles from the bus to a reader's output: a queue in block RAM, and the register behind it
+)
 
 
 class Reader(wiring.Component):
     """Reads runs of bus words.
 
-    Latency: 3 cycles from request to address; a burst every 2 cycles. Throughput: one bus word per cycle, up to `outstanding` full bursts
-    in flight, also of successive requests. Stalled: a burst is only asked for when there is room for all of it, so `rready` never
+    Latency: `ADDRESS` cycles from request to address, `BUFFERED` from the bus to `o`; a burst every `NEXT`
+    cycles. Throughput: one bus word per cycle, up to `outstanding` full bursts in flight, also of successive requests. Stalled: a burst is only asked for when there is room for all of it, so `rready` never
     falls and a stalled `o` holds up nobody else on the bus.
     A request outside its window or of no words starts nothing: error WINDOW. On SLVERR or DECERR the words received before it are
     still delivered, all later ones are dropped (READ_SLVERR, READ_DECERR). After an error no request is taken until `abort`.
@@ -42,7 +46,7 @@ class Reader(wiring.Component):
     bus : AXI4 read manager
     """
 
-    def __init__(self, config, *, burst=16, outstanding=4):
+    def __init__(self, config, *, burst=BURST, outstanding=4):
         check_burst(config, burst)
         self._config = config
         self._burst = burst
@@ -193,7 +197,7 @@ class Words(wiring.Component):
 class Writer(wiring.Component):
     """Writes runs of 32-bit words, whole bus words at a time.
 
-    Latency: 3 cycles from request to address; one burst in flight; one 32-bit word per cycle within a burst. Stalled by `i_data` the
+    Latency: `ADDRESS` cycles from request to address; one burst in flight; one 32-bit word per cycle within a burst. Stalled by `i_data` the
     write channel waits. A request outside its window, of no words or of parts of bus words starts nothing: error WINDOW. SLVERR and
     DECERR give WRITE_ERROR, and nothing more is written. After an error no request and no data is taken until `abort`.
 
@@ -213,7 +217,7 @@ class Writer(wiring.Component):
     bus : AXI4 write manager
     """
 
-    def __init__(self, config, *, burst=16):
+    def __init__(self, config, *, burst=BURST):
         check_burst(config, burst)
         self._config = config
         self._burst = burst

@@ -7,6 +7,10 @@ from amaranth.utils import ceil_log2
 
 __all__ = ["ERROR", "Run", "bus_word", "check_burst", "request", "word"]
 
+BURST = 16  # beats of a burst, unless a port is given another length
+ADDRESS = 3  # cycles from a request to its first address
+NEXT = 2  # from a burst's address to the next one's, at least
+
 ERROR = unsigned(8)  # a code of firmware.registers.Error
 
 

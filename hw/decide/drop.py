@@ -14,18 +14,37 @@ from hw.decide.contribution import Contribution
 from hw.decide.token_drop import ETA, TokenDrop
 from hw.engine import engine_signature
 from hw.rows.layouts import RowCommand, row_command_layout, slot_layout
+from hw.rows.rows import compaction
 from hw.rows.tiles import TileIterator
 from hw.shapes import ACT, EXPONENTIAL, index
 
 __all__ = ["Drop"]
 
+START = 1  # cycles from the start to the first slot
+ROW = 3  # of a row: its value, its numerator, its verdict
+WORD = 2  # of a word of values, besides: its request, and the buffer
+SLOT = 17  # of a slot, besides
+FOLLOW = 1  # from the verdict on a row to its keep bit in the row table
+
+
+def cycles(config, slots, total):
+    """From the start to the end, for the (first row, rows) of each selected slot, `total` rows live.
+
+    The row table is compacted in step with the last slot's verdicts.
+    """
+    ends = START
+    for first, count in slots:
+        before, last = first // config.tokens, (first + count - 1) // config.tokens
+        ends += before + WORD * (last - before + 1) + ROW * count + SLOT
+    return ends - count + FOLLOW + compaction(total) if slots else START
+
 
 class Drop(wiring.Component):
     """Slot after slot: its predictor values, row by row, through `Contribution` and `TokenDrop`; the verdicts become keep bits.
 
-    3 n + 2 words + 17 cycles for a slot of n rows, and one for each tile before its first; the values, the numerators and the verdicts take n each.
+    Takes `cycles`: the values, the numerators and the verdicts of a slot take one for each row.
     The row table is compacted for the same mask from the last slot's first verdict on, in step with them: it reads a row's keep bit after that is
-    written. So a single slot ends 3 cycles later for it. Stalled by the command to the row table, not by anything else.
+    written. So it ends `FOLLOW` cycles and the time of the other slots' rows later for it. Stalled by the command to the row table, not by anything else.
 
     Members
     -------

@@ -24,6 +24,16 @@ SLOPE = 9  # bits of a slope
 ENTRY = data.StructLayout({"ln": 16, "ln_slope": SLOPE, "mantissa": 17, "mantissa_slope": SLOPE})
 
 
+CLASS = 9  # cycles of a class: its exponential, and two products
+REST = 28  # besides: the logarithm, the quotient and the comparison
+ALONE = 3  # more where there is a single class
+
+
+def cycles(classes):
+    """From the last of `classes` logits to the result."""
+    return CLASS * classes + REST + (ALONE if classes == 1 else 0)
+
+
 def _table():
     """Both tables side by side, because they have the same index. ENTRY keeps the magnitudes of the slopes."""
     return [
@@ -43,7 +53,7 @@ class Entropy(wiring.Component):
 
     `exits` is exact and strict (the same inequality as z ln z + s < threshold z); `entropy` is rounded and only reported.
     One serial multiplier does it all. The largest logit has d = 0 and e = 1, so z begins with 1 and only the others are added. Latency from the last
-    logit to the result 9 cycles for each class and 28 more (31 for a single class); the next logits are taken when it has gone. Holds its output
+    logit to the result: `cycles`; the next logits are taken when it has gone. Holds its output
     when stalled.
 
     Parameters

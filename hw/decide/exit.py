@@ -6,6 +6,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.buffer import request_layout
+from hw.decide import entropy
 from hw.decide.entropy import Entropy
 from hw.engine import engine_signature
 from hw.rows.layouts import RowCommand, row_command_layout
@@ -13,12 +14,20 @@ from hw.shapes import ACT, index
 
 __all__ = ["Exit"]
 
+READ = 4  # cycles from a slot to its first logit at the entropy unit, and from the verdict to the next slot
+MOVE = 2  # of a slot that only moves on
+
+
+def cycles(classes):
+    """Of a slot with `classes` logits that stays; without any it only moves on."""
+    return READ + classes + entropy.cycles(classes) if classes else MOVE
+
 
 class Exit(wiring.Component):
     """Slot after slot: logits from its lane of the [CLS] tile, through `Entropy`; it moves on a layer, or gives its result and leaves the row table.
 
-    10 cycles for a class and 32 more for a slot; 2 for one that `groups` = 0 only moves on. A result takes its time to be written. When somebody
-    ended, the row table is compacted once, rows + 2 cycles: beside the writing if the last slot ended. Stalled: waits in the slot until its
+    `cycles` for a slot, the writing of its result if it ends besides. When somebody
+    ended, the row table is compacted once (`hw.rows.rows.compaction`): beside the writing if the last slot ended. Stalled: waits in the slot until its
     result is taken, and for each command of the row table.
 
     Members

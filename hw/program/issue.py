@@ -13,6 +13,7 @@ from hw.stream import Fifo
 __all__ = ["ENGINES", "Issue", "operation_layout"]
 
 ENGINES = (Opcode.ADMIT, Opcode.LINEAR, Opcode.NORM, Opcode.DROP, Opcode.ATTEND, Opcode.EXIT)
+START = 1  # cycles from the end of an operation to the start of the next one
 AHEAD = 8  # operations that the sequencer may be ahead: from ATTEND to the second LINEAR behind it and more
 
 
@@ -32,7 +33,7 @@ def operation_layout(config):
 
 
 class Issue(wiring.Component):
-    """Starts an operation's engine a cycle after the one before has ended; a skipped one takes one cycle. Where the instruction says `follow`, a
+    """Starts an operation's engine a cycle (`START`) after the one before has ended; a skipped one takes one cycle. Where the instruction says `follow`, a
     cycle after the one before has `sent` all that it has to send: then two are at work, which end in their order.
 
     Members

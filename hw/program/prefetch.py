@@ -11,6 +11,7 @@ from hw.stream import Fifo
 
 __all__ = ["Prefetch", "stream_layout"]
 
+LATENCY = 1  # cycles from a stream's description to its request
 STREAMS = 4  # that wait or are on their way
 
 
@@ -26,7 +27,7 @@ def _columns():
 class Prefetch(wiring.Component):
     """Asks for each stream when it is known and hands its words on, with what the array must know; the array stalls it when its rings are full.
 
-    One cycle from `i` to `o_request`, none from `words` to `o`. The next stream is asked for while words of the one before are on their way.
+    `LATENCY` cycles from `i` to `o_request`, none from `words` to `o`. The next stream is asked for while words of the one before are on their way.
 
     Members
     -------

@@ -17,13 +17,17 @@ from hw.shapes import index
 
 __all__ = ["Sequencer"]
 
+START = 3  # cycles from the register's write to the request for the program
+LOADED = 2  # from the program's last word to the first instruction's fetch
+DECODE = 1  # from an instruction's fetch to its decoding
+
 BARRIERS = (Opcode.ADMIT, Opcode.EXIT)  # they change which slots are resident, and at which layer
 
 
 class Sequencer(wiring.Component):
     """Runs the program once for each pass until ADMIT finds nothing resident, or until an error.
 
-    The program is read into the chip first. Then an instruction takes two cycles, while earlier operations are at work: up to `Issue`'s queue,
+    The program is read into the chip first. Then an instruction takes a cycle and `DECODE`, while earlier operations are at work: up to `Issue`'s queue,
     and not beyond an ADMIT or EXIT that has not ended, since the slots that are selected depend on it. The weight stream of a LINEAR is asked for as
     soon as it is reached. An operation without a selected slot moves no data.
 

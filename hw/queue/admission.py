@@ -12,12 +12,20 @@ from hw.shapes import index
 
 __all__ = ["Admission"]
 
+BEGIN = 2  # cycles until a sentence that is known may wait for its rows: SEEK, BEGIN
+PLACE = 3  # when they are there, besides a cycle for each: STAGED, PLACE, and the way back to SEEK
+
+
+def cycles(tokens):
+    """Of a sentence of `tokens` tokens that is known and staged."""
+    return BEGIN + PLACE + tokens
+
 
 class Admission(wiring.Component):
     """For each sentence while a slot and its whole length of rows are free: slot, staged rows; it waits for those that are not staged yet.
 
     Who is admitted depends on the rows of resident sentences alone, not on what has been staged, so passes do not depend on the memories. A
-    staged sentence costs 5 cycles and one for each token. One that is empty, too long, or has a bad token is given back through `o_finish` with its
+    staged sentence costs `cycles`. One that is empty, too long, or has a bad token is given back through `o_finish` with its
     status and its rows freed, and the next one follows.
 
     Members

@@ -23,6 +23,8 @@ __all__ = ["Embedder", "feature_layout", "token_layout"]
 SHIFT_LOW = -8
 SHIFT_HIGH = 31  # of the program's shifts
 TABLES = 3
+SUMMED = 6  # cycles from a token's last check byte, at least, to its last feature and `o_done`
+REST = 2  # from `o_done` until the next token's row, or a token in its place, can be taken
 TOKENS = 4  # that may be inside: enough for the rows that are looked up ahead
 
 

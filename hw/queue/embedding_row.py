@@ -15,11 +15,14 @@ from hw.shapes import code
 
 __all__ = ["RowDecoder"]
 
+NEXT = 3  # cycles from a row's last word until the next row may be taken
+
 
 class RowDecoder(wiring.Component):
     """A row's words to its features' codes.
 
-    About 9/8 cycles a feature: one for each, two for each mask word, and 4 for the row. All features come, in order. A row that is `bad`, or ends
+    About 9/8 cycles a feature: one for each, two for each mask word, one for the check byte,
+    and `NEXT` for the row. All features come, in order. A row that is `bad`, or ends
     before its last feature, or has a wrong check byte (if the config has "embedding_check") is a failed one; all its words are taken all the same.
 
     Parameters

@@ -15,6 +15,9 @@ __all__ = ["RowFetcher", "longest_row", "row_layout"]
 
 OFFSET_BYTES = 4  # of a row table entry, and what rows are padded to
 AHEAD = 4  # rows looked up before they are asked for: more than the rows of a token
+RUNS = 2 * AHEAD  # requests whose words have not come
+CHOSEN = 2  # cycles from the choice of a row, or of a look-up, to its request
+FOUND = 2  # from a look-up's last word until its row can be chosen
 
 
 def longest_row(features):
@@ -31,7 +34,7 @@ def row_layout(config):
 class RowFetcher(wiring.Component):
     """Row numbers in, the rows' 32-bit words out, in the same order.
 
-    A row costs one request for its two offsets and one for its bytes. Up to 4 rows are looked up ahead, so that the port's latency shows once and
+    A row costs one request for its two offsets and one for its bytes. Up to `AHEAD` rows are looked up ahead, so that the port's latency shows once and
     then hides behind the rows before. A row that lies outside the image, is empty, too long or not aligned is `bad`. Stalled by `o` or `o_row` it
     asks for no more; what the reader has then stays there. Does nothing of itself when the reader fails: it must be reset.
 
@@ -72,7 +75,7 @@ class RowFetcher(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.runs = runs = Fifo(self._run, 2 * AHEAD)  # requests whose words have not come
+        m.submodules.runs = runs = Fifo(self._run, RUNS)
         m.submodules.places = places = Fifo(self._place, AHEAD)  # rows looked up
         m.submodules.rows = rows = Fifo(row_layout(self._config), AHEAD)
         wiring.connect(m, rows.o, wiring.flipped(self.o_row))

@@ -11,11 +11,13 @@ from hw.queue.record import Field, RecordMemory
 
 __all__ = ["Results"]
 
+REQUEST = 13  # cycles from a slot's end to the writer's request: six fields, two of them long
+
 
 class Results(wiring.Component):
     """Collects the events of the engines, of which only one works at a time, as writes into `RecordMemory`; finishes and writes records.
 
-    A finish takes 10 cycles and the writing of `result_words` words; its stream is taken when the memory has acknowledged them.
+    A finish takes `REQUEST` cycles and the writing of `result_words` words; its stream is taken when the memory has acknowledged them.
 
     Members
     -------

@@ -15,6 +15,11 @@ from hw.stream import Fifo
 
 __all__ = ["Staging", "sentence_layout", "shift_layout", "word_layout"]
 
+READ = 1  # cycles from a state that reads to the request at the port
+CHECK = 1  # from a descriptor's last word to its check
+TOKENS = 1  # from the check to the state that reads the tokens
+STAGED = 3  # from a sentence's last token until ADMIT sees that it is staged
+
 DESCRIPTOR_WORDS = 4  # token address, count, deadline, tag
 
 
@@ -38,7 +43,7 @@ def shift_layout():
 class Staging(wiring.Component):
     """Sentence after sentence: descriptor, check of its length, tokens; each token takes a free row, its embedding goes there.
 
-    A sentence costs its descriptor's and its tokens' read, and the embedding port's time for each token. Each token waits for a free row, and a
+    A sentence costs its descriptor's and its tokens' read, `CHECK` and `STAGED` cycles, and the embedding port's time for each token. Each token waits for a free row, and a
     sentence, once its descriptor is there, while `slots` others have not begun. Rows go to sentences in the order of the queue, so the next one that
     ADMIT waits for never lacks a row that a later one holds. What is read is taken at once.
 

@@ -18,12 +18,22 @@ def row_blocks(config):
     return ceil_div(max(config.hidden, config.embedding), config.tokens)
 
 
+def pointed(config):
+    """Cycles from a request to its pointers: an entry of the row table a cycle."""
+    return config.tokens + 2
+
+
+def cycles(config):
+    """From a request to its first word: the pointers, T words of the rows, and the turn."""
+    return pointed(config) + config.tokens + 2
+
+
 class Gather(wiring.Component):
     """The pointers of a tile, and its words.
 
     A request for tile t first reads the T entries t*T .. t*T+T-1 of the row table (for `cls`: the first rows of the slots
-    t*T ..) into `pointers`, `positions`; with `read` it then gives `features` words. Latency T + 2 cycles to the pointers, 2 T + 4
-    more to the first word; then one word a cycle. The pointers hold until the next request. Stalled: holds its word.
+    t*T ..) into `pointers`, `positions`; with `read` it then gives `features` words. Latency `pointed` to the pointers,
+    `cycles` to the first word; then one word a cycle. The pointers hold until the next request. Stalled: holds its word.
 
     Members
     -------

@@ -10,7 +10,12 @@ from hw.rows.layouts import RowCommand, row_command_layout, row_entry_layout, sl
 from hw.shapes import SENTENCE, index
 from hw.stream import Fifo
 
-__all__ = ["Rows"]
+__all__ = ["Rows", "compaction"]
+
+
+def compaction(total):
+    """Cycles from the transfer of COMPACT to `done`, with `total` rows live: a row a cycle."""
+    return total + 2
 
 
 def _events(config):
