@@ -5,11 +5,12 @@ A split is `DIR/TASK/SPLIT.tsv[.xz]` or `DIR/SPLIT.tsv[.xz]`: one header line, t
 fields, no quoting. Every complaint names the file, the line and the rule that was broken.
 """
 
-import lzma
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+
+from compress.text_files import DataError, label_number, read_lines
 
 __all__ = [
     "TASKS",
@@ -22,10 +23,6 @@ __all__ = [
     "pad",
     "read_split",
 ]
-
-
-class DataError(ValueError):
-    """A data file that is missing or does not hold what its task needs."""
 
 
 @dataclass(frozen=True)
@@ -89,45 +86,35 @@ def find_split(data_dir, task, split):
 
 
 def read_split(data_dir, task, split, labelled=True):
-    """All rows of one split, in file order; unlabelled rows get the label -1."""
+    """All rows of one split, in file order; unlabelled rows get the label -1. No row is blank."""
     path = find_split(data_dir, task, split)
-    opener = lzma.open if path.suffix == ".xz" else open
-    try:
-        with opener(path, "rt", encoding="utf-8", newline="\n") as lines:
-            return list(_rows(lines, TASKS[task], path, labelled))
-    except (lzma.LZMAError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is damaged: {error}") from error
+    return list(_rows(read_lines(path), TASKS[task], path, labelled))
 
 
 def _rows(lines, task, path, labelled):
-    header = next(lines, "").rstrip("\r\n").split("\t")
+    header = lines[0][1].split("\t") if lines else []
     needed = task.columns if labelled else task.columns[:-1]
     missing = [name for name in needed if name not in header]
     if missing:
         raise DataError(
             f"{path} line 1: header must name {', '.join(needed)}; missing {', '.join(missing)}"
         )
-    empty = True
-    for number, line in enumerate(lines, start=2):
-        empty = False
-        fields = line.rstrip("\r\n").split("\t")
+    rows = [(number, line.split("\t")) for number, line in lines[1:] if line.strip()]
+    if not rows:
+        raise DataError(f"{path} holds no rows")
+    for number, fields in rows:
         if len(fields) != len(header):
             raise DataError(
                 f"{path} line {number}: must have {len(header)} fields, not {len(fields)}"
             )
         yield _row(dict(zip(header, fields, strict=True)), task, f"{path} line {number}", labelled)
-    if empty:
-        raise DataError(f"{path} holds no rows")
 
 
 def _row(fields, task, where, labelled):
     sentences = [fields.pop(name) for name in task.columns[:-1]]
-    text = fields.pop("label") if labelled else None
-    if labelled and not (text.isdecimal() and int(text) < task.classes):
-        raise DataError(f"{where}: label must be 0..{task.classes - 1}, not {text!r}")
+    label = label_number(fields.pop("label"), task.classes, where) if labelled else -1
     if not all(sentence.strip() for sentence in sentences):
         raise DataError(f"{where}: sentence must not be empty")
-    label = int(text) if labelled else -1
     return Row(sentences[0], label, sentences[1] if task.pair else None, fields)
 
 

@@ -8,7 +8,6 @@ compiler leaves all of them out of the program, so the hardware needs none of th
 """
 
 import dataclasses
-import lzma
 import os
 import tempfile
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ from typing import Any
 
 import torch
 
-from compress.data import DataError
 from compress.huggingface import AlbertError, eager, read
 from compress.prune import EMBEDDING, ENCODER, magnitude_mask, sparsity
+from compress.text_files import read_sentences
 from compress.tokenizer import SentenceTokenizer
 from compress.vocabulary import find_tokenizer
 from golden_model.adaptivfloat import bias_for, decode, encode
@@ -32,7 +31,7 @@ from golden_model.quantize import quantize
 from golden_model.random_model import random_sentences
 from golden_model.reference import Reference
 
-__all__ = ["TOLERANCE", "Imported", "import_albert", "prune", "round_weights", "texts"]
+__all__ = ["TOLERANCE", "Imported", "import_albert", "prune", "round_weights"]
 
 TOLERANCE = 1e-5  # logits of the float twin against transformers' in float64
 CALIBRATION = 64  # most sentences that ranges are taken from
@@ -69,7 +68,7 @@ def import_albert(
     ----------
     folder : config.json, weights and maybe a tokenizer, as `save_pretrained` writes them
     out : a folder that is new or empty; it appears complete or not at all
-    sentences : file of sentences for calibration (see `texts`); without it, random tokens
+    sentences : file of sentences for calibration (see `read_sentences`); without it, random tokens
     vocab : ALBERT's vocabulary file, for a folder without tokenizer.json
     positions : longest sentence that is kept, 4..512; default 128
     zeros : share of each matrix that magnitude pruning sets to zero (encoder, pooler, embeddings)
@@ -106,54 +105,6 @@ def import_albert(
     return Imported(checkpoint, metrics, notes)
 
 
-# Sentences.
-
-
-def texts(path):
-    """[(sentence,) or (sentence, second)] of a text file, plain or .xz.
-
-    One input a line, a tab between the two of a pair. When the first line names the columns
-    `sentence`, or `sentence1` and `sentence2`, those are taken, as in the tasks' TSV files.
-    Raises DataError with the line that is wrong.
-    """
-    path = Path(path)
-    opener = lzma.open if path.suffix == ".xz" else open
-    try:
-        with opener(path, "rt", encoding="utf-8", newline="\n") as file:
-            lines = [
-                (number, line.rstrip("\r\n").split("\t"))
-                for number, line in enumerate(file, 1)
-                if line.strip()
-            ]
-    except (lzma.LZMAError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is damaged: {error}") from error
-    columns = None
-    for names in (("sentence",), ("sentence1", "sentence2")):
-        if lines and set(names) <= set(lines[0][1]):
-            columns = [lines[0][1].index(name) for name in names]
-    if columns:
-        lines = lines[1:]
-    if not lines:
-        raise DataError(f"{path} holds no sentences")
-    return [_text(path, number, fields, columns) for number, fields in lines]
-
-
-def _text(path, number, fields, columns):
-    if columns is None and len(fields) > 2:
-        raise DataError(
-            f"{path} line {number}: must be a sentence, or two with a tab between, "
-            f"not {len(fields)} fields"
-        )
-    if columns and len(fields) <= max(columns):
-        raise DataError(
-            f"{path} line {number}: must have {max(columns) + 1} fields or more, not {len(fields)}"
-        )
-    text = tuple(fields[column] for column in columns) if columns else tuple(fields)
-    if not all(part.strip() for part in text):
-        raise DataError(f"{path} line {number}: sentence must not be empty")
-    return text
-
-
 def _inputs(model, tokenizer, sentences, notes):
     """At most CALIBRATION (tokens, segments), evenly from the file; random ones without a file."""
     if sentences is None:
@@ -161,7 +112,8 @@ def _inputs(model, tokenizer, sentences, notes):
         return random_sentences(model, **RANDOM, high=min(model.positions, LONGEST_RANDOM))
     if tokenizer is None:
         raise AlbertError("Sentences need a vocabulary: give --vocab")
-    found = texts(sentences)
+    found, taken = read_sentences(sentences)
+    notes.append(taken)
     if model.segments < 2 and any(len(text) > 1 for text in found):
         raise AlbertError(f"{sentences} holds pairs, the model has one segment")
     step = -(-len(found) // CALIBRATION)

@@ -3,7 +3,6 @@
 
 import dataclasses
 import json
-import lzma
 import sys
 
 import pytest
@@ -12,9 +11,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AlbertConfig, AlbertForSequenceClassification, AlbertTokenizer
 
 from compress import import_hf
-from compress.data import DataError
 from compress.huggingface import AlbertError, eager, hardware_for, read
-from compress.import_hf import import_albert, round_weights, texts
+from compress.import_hf import import_albert, round_weights
 from compress.prune import EMBEDDING, ENCODER
 from compress.tokenizer import SPECIAL, SentenceTokenizer, albert_tokenizer
 from firmware.compiler import compile_network
@@ -240,7 +238,8 @@ def test_sentences_vocabulary_and_pairs(tmp_path, albert, vocab):
         "label\tsentence1\tsentence2\n1\ta good film\tno\n\n0\tbad\tthe film\n", encoding="utf-8"
     )
     imported = import_albert(albert, tmp_path / "out", sentences=file, vocab=vocab)
-    assert imported.metrics["calibration_rows"] == 2 and imported.notes == []
+    assert imported.metrics["calibration_rows"] == 2
+    assert imported.notes == [f"{file}: took sentence1 and sentence2 of 2 lines"]
     tokenizer = json.loads((tmp_path / "out" / "tokenizer.json").read_text())
     assert tokenizer["truncation"] is None and tokenizer["model"]["vocab"][5] == ["(", 0.0]
 
@@ -251,26 +250,6 @@ def test_own_tokenizer_wins(tmp_path, albert, vocab):
     assert (
         tmp_path / "out" / "tokenizer.json"
     ).is_file() and "--vocab is not used" in imported.notes[0]
-
-
-def test_texts(tmp_path):
-    plain, packed = tmp_path / "plain.txt", tmp_path / "packed.tsv.xz"
-    plain.write_text("one\ntwo\tthree\n")
-    packed.write_bytes(lzma.compress(b"sentence\tlabel\none\t1\n"))
-    assert texts(plain) == [("one",), ("two", "three")] and texts(packed) == [("one",)]
-    for text, message in (
-        ("", "holds no sentences"),
-        ("sentence\tlabel\n", "holds no sentences"),
-        ("a\tb\tc\n", "line 1: must be a sentence, or two with a tab between, not 3 fields"),
-        ("sentence1\tsentence2\na\n", "line 2: must have 2 fields or more, not 1"),
-        ("a\t \n", "line 1: sentence must not be empty"),
-    ):
-        plain.write_text(text)
-        with pytest.raises(DataError, match=message):
-            texts(plain)
-    packed.write_bytes(packed.read_bytes()[:-8])
-    with pytest.raises(DataError, match="is damaged"):
-        texts(packed)
 
 
 # What is refused.
