@@ -28,6 +28,27 @@ class Opcode(enum.IntEnum):
     LOOP = 8  # continue at `target`
 
 
+@dataclass(frozen=True)
+class Engine:
+    """Who does an opcode's work: `Core` or `Datapath` has a block of this `name`, with the ports of hw/engine.py."""
+
+    opcode: Opcode
+    name: str
+    followed: bool = False  # the next operation may start when this one has sent all, not ended
+    barrier: bool = False  # it changes which slots are resident, or at which layer
+
+
+# In the order of the bits that `Issue` and the engines exchange. Opcodes without a row are the sequencer's own.
+ENGINES = (
+    Engine(Opcode.ADMIT, "admission", barrier=True),
+    Engine(Opcode.LINEAR, "linear", followed=True),
+    Engine(Opcode.NORM, "norm", followed=True),
+    Engine(Opcode.DROP, "drop"),
+    Engine(Opcode.ATTEND, "attention"),
+    Engine(Opcode.EXIT, "exit", barrier=True),
+)
+
+
 class Select(enum.IntEnum):
     """Which slots' rows an operation works on. An operation with nothing selected is skipped."""
 

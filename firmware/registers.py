@@ -8,6 +8,8 @@ import enum
 import sys
 from dataclasses import dataclass
 
+from firmware.isa import ENGINES
+
 __all__ = [
     "BY_NAME",
     "COUNTERS",
@@ -302,12 +304,10 @@ _COUNTERS = {
     "SATURATIONS": "Values clamped to 16 bits.",
     "EMBEDDING_ERRORS": "Tokens with an embedding row that failed its check.",
     "PASSES": "Passes of the shared layer.",
-    "BUSY_ADMIT": "Cycles in which ADMIT was at work.",
-    "BUSY_LINEAR": "Cycles in which a LINEAR was at work.",
-    "BUSY_NORM": "Cycles in which a NORM was at work.",
-    "BUSY_DROP": "Cycles in which DROP was at work.",
-    "BUSY_ATTEND": "Cycles in which ATTEND, scores, softmax and context, was at work.",
-    "BUSY_EXIT": "Cycles in which EXIT was at work.",
+    **{
+        f"BUSY_{engine.opcode.name}": f"Cycles in which {engine.opcode.name} was at work."
+        for engine in ENGINES
+    },
     "BUSY_STAGING": "Cycles in which the embedder had a token.",
     "TOKENS": "Live tokens, after DROP, summed over layers and sentences.",
     "USEFUL_MACS": "Multiplications of the encoder layers with a non-zero weight, and of their live heads' attention, for live tokens.",

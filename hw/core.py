@@ -5,7 +5,7 @@ from amaranth import Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from firmware.isa import Opcode
+from firmware.isa import ENGINES, Opcode
 from hw.bus.constants import write_constants
 from hw.bus.dma import request
 from hw.bus.fetch import Fetch
@@ -16,7 +16,8 @@ from hw.counters.tally import Tally
 from hw.datapath import Datapath
 from hw.decide.drop import Drop
 from hw.decide.exit import Exit
-from hw.program.issue import ENGINES, Issue
+from hw.engine import connect_engine
+from hw.program.issue import Issue
 from hw.program.prefetch import Prefetch
 from hw.program.sequencer import Sequencer
 from hw.queue.admission import Admission
@@ -82,21 +83,27 @@ class Core(wiring.Component):
         self.prefetch = Prefetch(config)
         self.staging = Staging(config)
         self.admission = Admission(config)
-        self.exiting = Exit(config)
-        self.dropping = Drop(config) if "drop" in config.units else None
+        self.exit = Exit(config)
+        self.drop = Drop(config) if "drop" in config.units else None
         self.fetch = Fetch(config)
         begin, failure, success = (
             stream_.payload.shape()
-            for stream_ in (self.admission.o_begin, self.admission.o_finish, self.exiting.o_finish)
+            for stream_ in (self.admission.o_begin, self.admission.o_finish, self.exit.o_finish)
         )
         self.results = Results(
             config,
             begin,
             failure,
             success,
-            self.exiting.logit.shape(),
-            self.exiting.verdict.shape(),
+            self.exit.logit.shape(),
+            self.exit.verdict.shape(),
         )
+        self.engines = {
+            "admission": self.admission,
+            "drop": self.drop,
+            "exit": self.exit,
+            **dict.fromkeys(self.datapath.start.shape().members, self.datapath),
+        }
         self.dvfs = Dvfs(config) if "dvfs" in config.units else None
         self.tally = Tally(config) if "counters" in config.units else None
         trace = {f"trace_{name}": Out(layout) for name, layout in taps(config).items()}
@@ -144,7 +151,7 @@ class Core(wiring.Component):
             "prefetch",
             "datapath",
             "admission",
-            "exiting",
+            "exit",
             "results",
             "fetch",
         ):
@@ -154,8 +161,8 @@ class Core(wiring.Component):
             self.start & (self.rows.free != self.config.physical_rows)
         )(self.rows)
         m.submodules.staging = ResetInserter(self.start)(self.staging)
-        if self.dropping is not None:
-            m.submodules.dropping = self.dropping
+        if self.drop is not None:
+            m.submodules.drop = self.drop
         if self.dvfs is not None:
             m.submodules.dvfs = self.dvfs
             self._voltage(m)
@@ -178,11 +185,6 @@ class Core(wiring.Component):
         sequencer = self.sequencer
         issue = self.issue
         datapath = self.datapath
-        engines = {
-            Opcode.ADMIT: self.admission,
-            Opcode.DROP: self.dropping,
-            Opcode.EXIT: self.exiting,
-        }
         wiring.connect(m, sequencer.o_operation, issue.i)
         wiring.connect(m, sequencer.o_stream, self.prefetch.i)
         m.d.comb += [
@@ -202,56 +204,40 @@ class Core(wiring.Component):
             self.fault.eq(issue.fault),
             self.pc.eq(issue.pc),
         ]
-        for index, opcode in enumerate(ENGINES):
-            start = issue.engine_start[index]
-            done = issue.engine_done[index]
-            if opcode in engines:
-                engine = engines[opcode]
-                m.d.comb += sequencer.present[index].eq(engine is not None)
-                if engine is not None:
-                    m.d.comb += [
-                        engine.start.eq(start),
-                        engine.slots.eq(self.rows.slots),
-                    ]
-                    if engine is not self.admission:
-                        m.d.comb += engine.instruction.eq(issue.instruction)
-                    m.d.comb += done.eq(engine.done)
-            else:
-                name = opcode.name.lower()
+        for engine in ENGINES:
+            name = engine.name
+            block = self.engines[name]
+            m.d.comb += sequencer.present[name].eq(block is not None)
+            if block is datapath:
                 m.d.comb += [
-                    sequencer.present[index].eq(1),
-                    done.eq(datapath.done[name]),
-                    issue.engine_sent[index].eq(datapath.sent[name]),
-                    datapath.start[name].eq(start),
+                    datapath.start[name].eq(issue.start[name]),
+                    issue.sent[name].eq(datapath.sent[name]),
+                    issue.done[name].eq(datapath.done[name]),
                 ]
+            elif block is not None:
+                connect_engine(m, engine, block, issue, self.rows.slots)
 
     def _engines(self, m):
         """What the engines work on."""
         issue = self.issue
         datapath = self.datapath
-        exiting = self.exiting
         admission = self.admission
         m.d.comb += [
-            datapath.instruction.eq(issue.instruction),
-            datapath.opening.eq(issue.opening),
-            datapath.mask.eq(issue.mask),
+            datapath.older.eq(issue.older),
+            datapath.younger.eq(issue.younger),
             datapath.turn.eq(issue.turn),
             datapath.pending.eq(issue.pending),
             datapath.slots.eq(self.rows.slots),
-            exiting.mask.eq(issue.mask),
-            exiting.threshold.eq(self.queue.exit_threshold),
+            self.exit.threshold.eq(self.queue.exit_threshold),
             admission.restart.eq(self.start),
             admission.count.eq(self.queue.queue_count),
             admission.slot_limit.eq(self.queue.slot_limit),
             admission.total.eq(self.rows.total),
         ]
-        users = [(exiting, issue.instruction.opcode == Opcode.EXIT)]
-        if self.dropping is not None:
-            m.d.comb += [
-                self.dropping.mask.eq(issue.mask),
-                self.dropping.layer.eq(issue.layer),
-            ]
-            users.append((self.dropping, issue.instruction.opcode == Opcode.DROP))
+        users = [(self.exit, issue.older.instruction.opcode == Opcode.EXIT)]
+        if self.drop is not None:
+            m.d.comb += self.drop.layer.eq(issue.younger.layer)
+            users.append((self.drop, issue.older.instruction.opcode == Opcode.DROP))
         for engine, chosen in users:  # SCORES serves DROP and EXIT
             m.d.comb += [
                 engine.scores_request.ready.eq(datapath.scores_request.ready & chosen),
@@ -272,8 +258,8 @@ class Core(wiring.Component):
         rows = self.rows
         admission = self.admission
         m.d.comb += [
-            staging.start.eq(self.issue.engine_start[ENGINES.index(Opcode.ADMIT)]),
-            staging.instruction.eq(self.issue.instruction),
+            staging.start.eq(self.issue.start.admission),
+            staging.instruction.eq(self.issue.older.instruction),
             staging.queue.eq(self.queue.queue_base),
             staging.count.eq(self.queue.queue_count),
             staging.positions.eq(self.image.positions),
@@ -309,8 +295,8 @@ class Core(wiring.Component):
         rows = self.rows
         for engine in (
             self.admission,
-            self.exiting,
-            *([] if self.dropping is None else [self.dropping]),
+            self.exit,
+            *([] if self.drop is None else [self.drop]),
         ):
             m.d.comb += [
                 engine.o_rows.ready.eq(rows.i_command.ready),
@@ -330,11 +316,11 @@ class Core(wiring.Component):
             datapath.row_physical.eq(rows.read_data.physical),
             datapath.row_position.eq(rows.read_data.position),
         ]
-        if self.dropping is None:
+        if self.drop is None:
             return
-        verdict = self.dropping.verdict
+        verdict = self.drop.verdict
         m.d.comb += [
-            rows.keep_write.enable.eq(self.dropping.verdict_valid),
+            rows.keep_write.enable.eq(self.drop.verdict_valid),
             rows.keep_write.row.eq(verdict.row),
             rows.keep_write.keep.eq(verdict.keep),
         ]
@@ -413,18 +399,17 @@ class Core(wiring.Component):
     def _results(self, m):
         results = self.results
         admission = self.admission
-        exiting = self.exiting
         for target, source in (
             (results.begin, admission.o_begin),
             (results.failure, admission.o_finish),
-            (results.success, exiting.o_finish),
+            (results.success, self.exit.o_finish),
         ):
             wiring.connect(m, source, target)
         m.d.comb += [
-            results.logit_valid.eq(exiting.logit_valid),
-            results.logit.eq(exiting.logit),
-            results.verdict_valid.eq(exiting.verdict_valid),
-            results.verdict.eq(exiting.verdict),
+            results.logit_valid.eq(self.exit.logit_valid),
+            results.logit.eq(self.exit.logit),
+            results.verdict_valid.eq(self.exit.verdict_valid),
+            results.verdict.eq(self.exit.verdict),
             results.passes.eq(self.issue.passes),
             results.clear.eq(self.start),
             results.base.eq(self.queue.result_base),
@@ -441,19 +426,19 @@ class Core(wiring.Component):
                 target.payload.eq(source.payload),
                 source.ready.eq(target.ready),
             ]
-        if self.dropping is None:
+        if self.drop is None:
             return
-        tally = self.dropping.tally
+        tally = self.drop.tally
         dropped = self.rows.dropped
         m.d.comb += [
-            results.tokens_valid.eq(self.dropping.tally_valid),
+            results.tokens_valid.eq(self.drop.tally_valid),
             results.tokens.slot.eq(tally.slot),
-            results.tokens.layer.eq(self.issue.layer),
+            results.tokens.layer.eq(self.issue.older.layer),
             results.tokens.entering.eq(tally.count),
             results.tokens.kept.eq(tally.kept),
             results.dropped_valid.eq(dropped.valid),
             results.dropped.slot.eq(dropped.slot),
-            results.dropped.layer.eq(self.issue.layer),
+            results.dropped.layer.eq(self.issue.older.layer),
             results.dropped.position.eq(dropped.position),
         ]
 
@@ -462,23 +447,20 @@ class Core(wiring.Component):
         dvfs = self.dvfs
         issue = self.issue
         begin = self.admission.o_begin
-        verdict = self.exiting.verdict
-        admit, leave = (
-            issue.engine_start[ENGINES.index(opcode)] for opcode in (Opcode.ADMIT, Opcode.EXIT)
-        )
+        verdict = self.exit.verdict
         m.d.comb += [
             dvfs.admit_valid.eq(begin.valid & begin.ready),
             dvfs.admit.slot.eq(begin.payload.slot),
             dvfs.admit.deadline.eq(begin.payload.deadline),
-            dvfs.verdict_valid.eq(self.exiting.verdict_valid),
+            dvfs.verdict_valid.eq(self.exit.verdict_valid),
             dvfs.verdict.slot.eq(verdict.slot),
             dvfs.verdict.entropy.eq(verdict.entropy),
             dvfs.slots.eq(self.rows.slots),
             dvfs.total.eq(self.rows.total),
             dvfs.layers.eq(self.image.layers),
             dvfs.begin.eq(self.passed),
-            dvfs.through.eq(leave),
-            dvfs.end.eq(admit & (issue.passes != 0)),
+            dvfs.through.eq(issue.start.exit),
+            dvfs.end.eq(issue.start.admission & (issue.passes != 0)),
             self.results.predicted.eq(dvfs.predicted),
             self.dvfs_code.eq(dvfs.dvfs_code),
             self.dvfs_request.eq(dvfs.dvfs_request),
@@ -489,7 +471,7 @@ class Core(wiring.Component):
         """A program that only runs in a circle makes no progress: what it skips does not count."""
         datapath = self.datapath
         issue = self.issue
-        admits = issue.instruction.opcode == Opcode.ADMIT
+        admits = issue.older.instruction.opcode == Opcode.ADMIT
         moved = self.words.valid & self.words.ready | self.token_done.valid & self.token_done.ready
         m.d.comb += [
             self.passed.eq(issue.ended & admits & ~self.admission.empty),

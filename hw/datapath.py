@@ -5,7 +5,7 @@ from amaranth import Module, Mux
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from firmware.isa import Opcode, Source, Target
+from firmware.isa import ENGINES, Opcode, Source, Target
 from golden_model.hardware import ceil_div
 from hw.array.bitmask import string_layout
 from hw.array.linear import Linear
@@ -15,13 +15,16 @@ from hw.array.operand import BUFFERS, Operand
 from hw.array.store import Store, column_meta
 from hw.attention.attention import Attention
 from hw.buffer import Buffer, request_layout
-from hw.instruction import instruction_layout
+from hw.engine import connect_engine
+from hw.program.issue import operation_layout
 from hw.queue.staging import word_layout
 from hw.rows.gather import Gather, row_blocks
 from hw.rows.layouts import slot_layout
 from hw.shapes import ACT, code
 
 __all__ = ["Datapath", "buffer_words"]
+
+ENGINE_NAMES = ("linear", "norm", "attention")  # those of firmware.isa.ENGINES that are in here
 
 
 def buffer_words(config):
@@ -45,9 +48,7 @@ class Datapath(wiring.Component):
 
     Members
     -------
-    start : {"linear", "norm", "attend"} pulses; done likewise; sent, taken : see `Linear` and `Norm`
-    mask, opening, turn : of the operation that has started last: its slots, instruction, and one of two turns
-    instruction : of the operation that ends next; pending : it has sent all, another one may have started
+    start, done, sent : a bit for each of ENGINE_NAMES; taken, older, younger, pending, turn : see `Issue`
     slots : stable while an operation runs
     row_address, row_physical, row_position : read port of the row table
     weights : stream of `string_layout(config)`; reduction, groups : see `MacArray`
@@ -83,18 +84,17 @@ class Datapath(wiring.Component):
             "numerator": self.attention.numerator,
             "denominator": self.attention.denominator,
         }
-        engines = data.StructLayout({"linear": 1, "norm": 1, "attend": 1})
+        engines = data.StructLayout({name: 1 for name in ENGINE_NAMES})
         super().__init__(
             {
                 "start": In(engines),
                 "done": Out(engines),
                 "sent": Out(engines),
                 "taken": In(1),
-                "mask": In(config.slots),
-                "opening": In(instruction_layout()),
-                "turn": In(1),
-                "instruction": In(instruction_layout()),
+                "older": In(operation_layout(config)),
+                "younger": In(operation_layout(config)),
                 "pending": In(1),
+                "turn": In(1),
                 "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
                 "row_address": Out(16),
                 "row_physical": In(16),
@@ -132,7 +132,7 @@ class Datapath(wiring.Component):
             "attention",
         ):
             m.submodules[name] = getattr(self, name)
-        op = self.instruction
+        op = self.older.instruction
         self._attending = op.opcode == Opcode.ATTEND
         self._engines(m)
         self._gather(m)
@@ -144,29 +144,14 @@ class Datapath(wiring.Component):
         return m
 
     def _engines(self, m):
-        for name, engine in (
-            ("linear", self.linear),
-            ("norm", self.norm),
-            ("attend", self.attention),
-        ):
-            m.d.comb += [
-                engine.start.eq(self.start[name]),
-                engine.mask.eq(self.mask),
-                engine.slots.eq(self.slots),
-                engine.instruction.eq(self.instruction),
-            ]
-        with m.If(self.instruction.opcode != Opcode.NORM):
-            m.d.comb += self.norm.instruction.eq(self.opening)
-        m.d.comb += self.linear.instruction.eq(self.opening)
-        for name, engine in (("linear", self.linear), ("norm", self.norm)):
-            m.d.comb += [
-                self.sent[name].eq(engine.sent),
-                engine.taken.eq(self.taken & engine.sent),
-            ]
+        for engine in ENGINES:
+            if engine.name in ENGINE_NAMES:
+                connect_engine(m, engine, getattr(self, engine.name), self, self.slots)
+        # NORM needs its instruction until the last word is written, and so beyond `taken`.
+        with m.If(self.older.instruction.opcode == Opcode.NORM):
+            m.d.comb += self.norm.instruction.eq(self.older.instruction)
         m.d.comb += [
-            self.done.linear.eq(self.store.ended),
-            self.done.norm.eq(self.norm.done),
-            self.done.attend.eq(self.attention.done),
+            self.linear.written.eq(self.store.ended),
             self.linear.turn.eq(self.turn),
             self.linear.resting.eq(self.operand.idle),
             self.attention.retired.eq(self.store.retired & self._attending),
@@ -177,8 +162,8 @@ class Datapath(wiring.Component):
 
     def _follow(self, m):
         """Whether the operation that was started reads what the one that ends writes, and how far that is."""
-        before = self.instruction
-        source = self.opening.source
+        before = self.older.instruction
+        source = self.younger.instruction.source
         normed = before.opcode == Opcode.NORM
         made = Mux(
             normed, before.target_buffer == Target.STATE, before.target_buffer == Target.CODES
@@ -243,7 +228,7 @@ class Datapath(wiring.Component):
         array = self.array
         operand = self.operand
         attention = self.attention
-        opening = self.opening
+        opening = self.younger.instruction
         m.d.comb += [
             operand.source.eq(Mux(self._attending, Source.CODES, opening.source)),
             operand.features.eq(opening.reduction),

@@ -52,7 +52,7 @@ def observe(m, core):
     rows = core.rows
     issue = core.issue
     stored = datapath.stored.meta
-    exits = core.exiting.verdict
+    exits = core.exit.verdict
     values = {
         "op": (issue.ended, {"pc": issue.pc, "skipped": issue.skipped}),
         "row": (
@@ -83,7 +83,7 @@ def observe(m, core):
             {name: datapath.result[name] for name in ("tile", "live", "feature", "values")},
         ),
         "exit": (
-            core.exiting.verdict_valid,
+            core.exit.verdict_valid,
             {name: exits[name] for name in ("slot", "entropy", "exits")},
         ),
     }
@@ -93,10 +93,10 @@ def observe(m, core):
             getattr(datapath, f"{name}_valid"),
             {key: tap[key] for key in taps(core.config)[name].members},
         )
-    if core.dropping is not None:
-        verdict = core.dropping.verdict
+    if core.drop is not None:
+        verdict = core.drop.verdict
         values["predict"] = (
-            core.dropping.verdict_valid,
+            core.drop.verdict_valid,
             {name: verdict[name] for name in ("row", "exponential", "keep")},
         )
     for name, (valid, members) in values.items():

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from firmware.isa import Target
 from hw.array.mac_array import array_command_layout
 from hw.array.store import Kind, column_meta
-from hw.instruction import instruction_layout
+from hw.engine import engine_signature
 from hw.rows.layouts import slot_layout
 from hw.rows.tiles import TileIterator
 from hw.stream import Fifo
@@ -108,30 +108,25 @@ class Linear(wiring.Component):
 
     Members
     -------
-    start, mask, instruction : pulse; selected slots and instruction, stable until `taken`
-    turn : goes with the commands, stable likewise
-    slots : the slot table, stable likewise
+    start, mask, instruction, slots, done, sent, taken : see `engine_signature`
+    turn : goes with the commands, stable until `taken`
+    written : In(1), pulse: the operation's last column is written (`Store`)
     o_load : stream of `tile_request_layout()`; resting : no tile is being loaded
     o_command : stream of `array_command_layout(config, column_meta(config))`
-    sent : all tiles are loaded and all commands given or in the queue, until `taken`
     """
 
     def __init__(self, config):
         self.config = config
         super().__init__(
             {
-                "start": In(1),
-                "mask": In(config.slots),
-                "instruction": In(instruction_layout()),
+                **engine_signature(config, followed=True).members,
                 "turn": In(1),
-                "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
+                "written": In(1),
                 "o_load": Out(stream.Signature(tile_request_layout())),
                 "resting": In(1),
                 "o_command": Out(
                     stream.Signature(array_command_layout(config, column_meta(config)))
                 ),
-                "sent": Out(1),
-                "taken": In(1),
             }
         )
 
@@ -140,6 +135,7 @@ class Linear(wiring.Component):
         op = self.instruction
         m.submodules.tiles = tiles = Tiles(self.config)
         m.d.comb += [
+            self.done.eq(self.written),
             tiles.slots.eq(self.slots),
             tiles.cls.eq(op.cls),
             tiles.i.payload.eq(self.mask),

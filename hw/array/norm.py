@@ -62,10 +62,8 @@ class Norm(wiring.Component):
         words = stream.Signature(data.StructLayout({"values": act, "last": 1}))
         super().__init__(
             {
-                **engine_signature(config).members,
+                **engine_signature(config, followed=True).members,
                 "reading": Out(1),
-                "sent": Out(1),
-                "taken": In(1),
                 "follow": In(1),
                 "written": In(progress_layout()),
                 "gather_request": Out(stream.Signature(point)),

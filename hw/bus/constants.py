@@ -24,11 +24,11 @@ def write_constants(m, core):
         span.payload.address.eq(index),
         span.payload.data.eq(value),
     ]
-    if core.dropping is not None:
+    if core.drop is not None:
         m.d.comb += [
-            core.dropping.eta_write_valid.eq(core.constant_valid & (memory == Memory.ETA)),
-            core.dropping.eta_write.address.eq(index),
-            core.dropping.eta_write.data.eq(value),
+            core.drop.eta_write_valid.eq(core.constant_valid & (memory == Memory.ETA)),
+            core.drop.eta_write.address.eq(index),
+            core.drop.eta_write.data.eq(value),
         ]
     if core.dvfs is not None:
         m.d.comb += [

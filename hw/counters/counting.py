@@ -4,9 +4,8 @@
 from amaranth import ResetInserter
 from amaranth.lib import data
 
-from firmware.isa import Opcode
+from firmware.isa import ENGINES
 from hw.counters.tally import tally_layout
-from hw.program.issue import ENGINES
 
 __all__ = ["count", "counters_layout"]
 
@@ -22,7 +21,7 @@ def counters_layout(config):
             "stall_drain": 1,
             "saturations": 16,
             "passes": 1,
-            **{f"busy_{opcode.name.lower()}": 1 for opcode in ENGINES},
+            **{f"busy_{engine.opcode.name.lower()}": 1 for engine in ENGINES},
             "busy_staging": 1,
             **tally_layout(config).members,
         }
@@ -35,7 +34,7 @@ def count(m, core):
     issue = core.issue
     tally = core.tally
     array = datapath.array
-    opcode = issue.instruction.opcode
+    opcode = issue.older.instruction.opcode
     working = (~issue.resting | issue.ended) & ~issue.skipped
     steps = {
         "array_busy": array.busy,
@@ -45,7 +44,10 @@ def count(m, core):
         "stall_drain": array.stall_drain,
         "saturations": datapath.saturated,
         "passes": core.passed,
-        **{f"busy_{engine.name.lower()}": working & (opcode == engine) for engine in ENGINES},
+        **{
+            f"busy_{engine.opcode.name.lower()}": working & (opcode == engine.opcode)
+            for engine in ENGINES
+        },
         "busy_staging": ~core.staging.resting,
         **{name: tally.o[name] for name in tally.o.shape().members},
     }
@@ -56,17 +58,17 @@ def count(m, core):
 def _tally(m, core):
     tally = core.tally
     begin = core.admission.o_begin
-    verdict = core.exiting.verdict
+    verdict = core.exit.verdict
     m.submodules.tally = ResetInserter(core.start)(tally)
     m.d.comb += [
         tally.layers.eq(core.image.layers),
         tally.slots.eq(core.rows.slots),
-        tally.mask.eq(core.issue.mask),
-        tally.attend.eq(core.issue.engine_start[ENGINES.index(Opcode.ATTEND)]),
+        tally.mask.eq(core.issue.younger.mask),
+        tally.attend.eq(core.issue.start.attention),
         tally.begin_valid.eq(begin.valid & begin.ready),
         tally.begin.slot.eq(begin.payload.slot),
         tally.begin.count.eq(begin.payload.count),
-        tally.verdict_valid.eq(core.exiting.verdict_valid & verdict.exits),
+        tally.verdict_valid.eq(core.exit.verdict_valid & verdict.exits),
         tally.verdict.slot.eq(verdict.slot),
         tally.verdict.layer.eq(verdict.layer),
     ]

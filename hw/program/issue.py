@@ -1,54 +1,79 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operations in the order of the program, each to its engine; a LINEAR may begin while the operation before it ends."""
+"""Operations in the order of the program, each to its engine; two may be at work, the older and the younger one."""
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from firmware.isa import Opcode
+from firmware.isa import ENGINES, Opcode
+from hw.engine import engine_bits
 from hw.instruction import instruction_layout
-from hw.shapes import index
+from hw.shapes import ERROR, PASSES, PC, index, slot_mask
 from hw.stream import Fifo
 
-__all__ = ["ENGINES", "Issue", "operation_layout"]
+__all__ = ["Issue", "operation_layout"]
 
-ENGINES = (Opcode.ADMIT, Opcode.LINEAR, Opcode.NORM, Opcode.DROP, Opcode.ATTEND, Opcode.EXIT)
 START = 1  # cycles from the end of an operation to the start of the next one
-AHEAD = 8  # operations that the sequencer may be ahead: from ATTEND to the second LINEAR behind it and more
+# Operations that the sequencer may be ahead: from ATTEND to the second LINEAR behind it and more, so
+# that the weights of both are under way while ATTEND needs none.
+AHEAD = 8
 
 
 def operation_layout(config):
-    """An instruction with its number, the slots that it works on and the layer of the last GROUP. `skipped`: no slot is selected;
-    `fault`: its error code, else 0."""
+    """An instruction and what the sequencer has found out about it.
+
+    instruction, pc : its fields, and its number in the program
+    mask : slots that it works on
+    layer : of the last GROUP
+    skipped : no slot is selected
+    fault : code of firmware.registers.Error if it is illegal, else 0
+    """
     return data.StructLayout(
         {
             "instruction": instruction_layout(),
-            "pc": 16,
-            "mask": config.slots,
+            "pc": PC,
+            "mask": slot_mask(config),
             "layer": index(config.layers + 1),
             "skipped": 1,
-            "fault": 8,
+            "fault": ERROR,
         }
     )
 
 
 class Issue(wiring.Component):
-    """Starts an operation's engine a cycle (`START`) after the one before has ended; a skipped one takes one cycle. Where the instruction says `follow`, a
-    cycle after the one before has `sent` all that it has to send: then two are at work, which end in their order.
+    """Starts each operation's engine when the one before has ended, or has sent all that it sends.
+
+    The *younger* operation is the one that started last and was not `taken`; the *older* one is the
+    one that ends next. Most of the time they are the same. Where the instruction says `follow`, an
+    operation starts when the one before has `sent` all: that is taken, and `pending` until it ends.
+
+    An engine starts `START` cycles after the operation before has ended, or was taken; a skipped operation
+    takes one cycle. Operations end in their order, and at most two are at work. Stalled: by the
+    engines alone; an illegal instruction stops it for good.
+
+    Parameters
+    ----------
+    config : HardwareConfig
 
     Members
     -------
-    i : stream of `operation_layout(config)`
-    restart : pulse: `passes` starts again
-    opening, mask, turn : of the operation that starts, or started last and was not `taken`: instruction, slots, and 0 or 1 in turns
-    instruction, layer, pc : of the operation that ends next; pc is 0 while there is none
-    pending : it has sent all and not ended; what is at work besides follows it
-    engine_start : one pulse for each of `ENGINES`; engine_done likewise
-    engine_sent : all its work but the end is under way; taken : pulse, its engine is free for the next one
-    empty : with ADMIT's done: nothing is resident
-    passes : passes begun since `restart`; a pass begins when ADMIT has ended and something is resident
-    fault : code of an illegal instruction that was reached, 0 while there is none
-    ended, skipped : pulse, an operation has ended (trace tap); resting : none waits or works, but for the one that ends
+    i : In(stream of operation_layout(config)), in the order of the program
+    restart : In(1), pulse: `passes` starts again
+    younger : Out(operation_layout(config)), starts or has started last; stable from `start` on
+    older : Out(operation_layout(config)), ends next; equal to `younger` unless `pending`
+    pending : Out(1), `older` has sent all and not ended; what is at work besides follows it
+    turn : Out(1), of `younger`: 0 and 1 by turns
+    pc : Out(PC), of `older`; 0 while there is none
+    start : Out(engine_bits()), pulse: `younger` starts on this engine
+    sent : In(engine_bits()), the engine has sent all of `younger`, high until `taken`
+    taken : Out(1), pulse: the engine of `younger` is free for the next operation
+    done : In(engine_bits()), pulse: `older` has ended on this engine
+    empty : In(1), with ADMIT's `done`: nothing is resident
+    passes : Out(PASSES), begun since `restart`: ADMIT has ended and something is resident
+    fault : Out(ERROR), code of the illegal instruction that was reached, 0 while there is none
+    ended : Out(1), pulse: an operation has ended, or was skipped (trace tap)
+    skipped : Out(1), with `ended`: it was skipped (trace tap)
+    resting : Out(1), no operation waits or is at work, but for one that ends in this cycle
     """
 
     def __init__(self, config):
@@ -58,19 +83,18 @@ class Issue(wiring.Component):
             {
                 "i": In(stream.Signature(operation)),
                 "restart": In(1),
-                "opening": Out(instruction_layout()),
-                "turn": Out(1),
+                "younger": Out(operation),
+                "older": Out(operation),
                 "pending": Out(1),
-                **{
-                    name: Out(operation.members[name])
-                    for name in ("instruction", "mask", "layer", "pc", "fault")
-                },
-                "engine_start": Out(len(ENGINES)),
-                "engine_done": In(len(ENGINES)),
-                "engine_sent": In(len(ENGINES)),
+                "turn": Out(1),
+                "pc": Out(PC),
+                "start": Out(engine_bits()),
+                "sent": In(engine_bits()),
                 "taken": Out(1),
+                "done": In(engine_bits()),
                 "empty": In(1),
-                "passes": Out(32),
+                "passes": Out(PASSES),
+                "fault": Out(ERROR),
                 "ended": Out(1),
                 "skipped": Out(1),
                 "resting": Out(1),
@@ -81,64 +105,75 @@ class Issue(wiring.Component):
         m = Module()
         m.submodules.queue = queue = Fifo(self.i.payload.shape(), AHEAD)
         wiring.connect(m, wiring.flipped(self.i), queue.i)
-        operation = queue.o.payload
-        ending = Signal(operation.shape())
-        pending = self.pending
-        oldest = data.View(operation.shape(), Mux(pending, ending.as_value(), operation.as_value()))
-        finished = Signal()
-        passed = Signal()
+        there = queue.o.valid
+        finished = Signal()  # the older operation ends
+        passed = Signal()  # the younger one leaves the queue without having been taken
+        self._operations(m, queue.o.payload, finished)
         m.d.comb += [
-            self.instruction.eq(oldest.instruction),
-            self.layer.eq(oldest.layer),
-            self.pc.eq(Mux(pending | queue.o.valid, oldest.pc, 0)),
-            self.opening.eq(operation.instruction),
-            self.mask.eq(operation.mask),
+            self.pc.eq(Mux(self.pending | there, self.older.pc, 0)),
             self.ended.eq(finished | self.skipped),
             queue.o.ready.eq(self.taken | passed),
-            self.resting.eq(queue.level + pending == self.ended),
+            self.resting.eq(queue.level + self.pending == self.ended),
         ]
         with m.If(self.restart):
             m.d.sync += self.passes.eq(0)
+        with m.FSM() as fsm:
+            working = self.pending | fsm.ongoing("RUN")
+            m.d.comb += finished.eq(working & (_engine(self.older) & self.done.as_value()).any())
+            # Nothing younger is at work.
+            with m.State("IDLE"):
+                self._begin(m, there, passed)
+            # The younger operation is at work, until it has ended or is taken.
+            with m.State("RUN"):
+                # One that has sent all keeps its engine until the older one has ended, because only
+                # one operation can be pending.
+                sent = (_engine(self.younger) & self.sent.as_value()).any()
+                m.d.comb += [
+                    self.taken.eq(sent & (~self.pending | finished)),
+                    passed.eq(~self.pending & finished),
+                ]
+                with m.If(self.taken | passed):
+                    m.next = "IDLE"
+                admits = self.younger.instruction.opcode == Opcode.ADMIT
+                with m.If(passed & ~self.empty & admits):
+                    m.d.sync += self.passes.eq(self.passes + 1)
+        return m
+
+    def _operations(self, m, first, finished):
+        """The queue's first operation is the younger one; a taken one is kept beside the queue."""
+        taken = Signal(self.older.shape())
+        pending = self.pending
+        m.d.comb += [
+            self.younger.eq(first),
+            self.older.eq(Mux(pending, taken.as_value(), first.as_value())),
+        ]
         with m.If(self.taken):
             m.d.sync += [
-                ending.eq(operation),
+                taken.eq(first),
                 pending.eq(1),
                 self.turn.eq(~self.turn),
             ]
         with m.Elif(finished):
             m.d.sync += pending.eq(0)
-        with m.FSM() as fsm:
-            running = fsm.ongoing("RUN")
-            m.d.comb += finished.eq(
-                (pending | running) & (_engine(oldest) & self.engine_done).any()
-            )
-            with m.State("IDLE"):
-                follows = operation.instruction.follow & ~operation.skipped & (operation.fault == 0)
-                with m.If(queue.o.valid & (~pending | follows)):
-                    with m.If(operation.fault != 0):
-                        m.d.sync += self.fault.eq(operation.fault)
-                    with m.Elif(operation.skipped):
-                        m.d.comb += [
-                            self.skipped.eq(1),
-                            passed.eq(1),
-                        ]
-                    with m.Else():
-                        m.d.comb += self.engine_start.eq(_engine(operation))
-                        m.next = "RUN"
-            with m.State("RUN"):
+
+    def _begin(self, m, there, passed):
+        """Start, skip or refuse the younger operation, if it need not wait for the older one."""
+        younger = self.younger
+        # Skipped and illegal ones wait as well: what ends, ends in the order of the program.
+        follows = younger.instruction.follow & ~younger.skipped & (younger.fault == 0)
+        with m.If(there & (~self.pending | follows)):
+            with m.If(younger.fault != 0):
+                m.d.sync += self.fault.eq(younger.fault)
+            with m.Elif(younger.skipped):
                 m.d.comb += [
-                    self.taken.eq(
-                        (_engine(operation) & self.engine_sent).any() & (~pending | finished)
-                    ),
-                    passed.eq(~pending & finished),
+                    self.skipped.eq(1),
+                    passed.eq(1),
                 ]
-                with m.If(self.taken | passed):
-                    m.next = "IDLE"
-                with m.If(passed & ~self.empty & _engine(operation)[ENGINES.index(Opcode.ADMIT)]):
-                    m.d.sync += self.passes.eq(self.passes + 1)
-        return m
+            with m.Else():
+                m.d.comb += self.start.eq(_engine(younger))
+                m.next = "RUN"
 
 
 def _engine(operation):
-    """One bit for each of `ENGINES`."""
-    return Cat(operation.instruction.opcode == opcode for opcode in ENGINES)
+    """Which engine an operation needs, as the bits of `engine_bits()`; none if the opcode has none."""
+    return Cat(operation.instruction.opcode == engine.opcode for engine in ENGINES)

@@ -7,9 +7,10 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from firmware.image import ALIGNMENT
-from firmware.isa import CAPACITY, STACKED_BITS, WORDS, Opcode, Select
+from firmware.isa import CAPACITY, ENGINES, STACKED_BITS, WORDS, Opcode, Select
 from firmware.registers import Error
-from hw.program.issue import ENGINES, operation_layout
+from hw.engine import engine_bits
+from hw.program.issue import operation_layout
 from hw.program.prefetch import stream_layout
 from hw.program.program import Program
 from hw.rows.layouts import slot_layout
@@ -20,8 +21,6 @@ __all__ = ["Sequencer"]
 START = 3  # cycles from the register's write to the request for the program
 LOADED = 2  # from the program's last word to the first instruction's fetch
 DECODE = 1  # from an instruction's fetch to its decoding
-
-BARRIERS = (Opcode.ADMIT, Opcode.EXIT)  # they change which slots are resident, and at which layer
 
 
 class Sequencer(wiring.Component):
@@ -61,7 +60,7 @@ class Sequencer(wiring.Component):
                 "ended": In(1),
                 "resting": In(1),
                 "empty": In(1),
-                "present": In(len(ENGINES)),
+                "present": In(engine_bits()),
                 "busy": Out(1),
                 "done": Out(1),
             }
@@ -123,7 +122,7 @@ class Sequencer(wiring.Component):
     def _decode(self, m):
         op = self._op
         operation = self.o_operation.payload
-        engine = Cat(op.opcode == opcode for opcode in ENGINES) & self.present
+        engine = Cat(op.opcode == engine.opcode for engine in ENGINES) & self.present.as_value()
         mask = self._selected(m)
         m.d.comb += [
             operation.pc.eq(self._pc),
@@ -170,7 +169,10 @@ class Sequencer(wiring.Component):
             request.valid.eq(wants & ~asked),
             operation.valid.eq(~wants | asked | request.ready),
             operation.payload.skipped.eq(skipped),
-            barrier.eq(Cat(op.opcode == opcode for opcode in BARRIERS).any() & ~skipped),
+            barrier.eq(
+                Cat(op.opcode == engine.opcode for engine in ENGINES if engine.barrier).any()
+                & ~skipped
+            ),
         ]
         m.d.sync += asked.eq((asked | (request.valid & request.ready)) & ~operation.ready)
         with m.If(operation.valid & operation.ready):

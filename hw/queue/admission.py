@@ -6,8 +6,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from firmware.registers import Error
+from hw.engine import engine_signature
 from hw.queue.staging import sentence_layout
-from hw.rows.layouts import RowCommand, row_command_layout, slot_layout
+from hw.rows.layouts import RowCommand, row_command_layout
 from hw.shapes import index
 
 __all__ = ["Admission"]
@@ -44,11 +45,9 @@ class Admission(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "start": In(1),
+                **engine_signature(config).members,
                 "restart": In(1),
-                "done": Out(1),
                 "empty": Out(1),
-                "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
                 "count": In(32),
                 "slot_limit": In(8),
                 "total": In(16),

@@ -34,7 +34,7 @@ class Results(wiring.Component):
 
     def __init__(self, config, begin, failure, success, logit, verdict):
         self.config = config
-        self.exit = RecordMemory(config)
+        self.record = RecordMemory(config)
         super().__init__(
             {
                 "begin": In(stream.Signature(begin)),
@@ -64,15 +64,15 @@ class Results(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.exit = self.exit
+        m.submodules.record = self.record
         sentences = Array(Signal(32, name=f"sentence_{i}") for i in range(self.config.slots))
         counts = Array(Signal(16, name=f"count_{i}") for i in range(self.config.slots))
         self._words = self.config.result_words
         m.d.comb += [
-            self.exit.passes.eq(self.passes),
-            self.o_data.valid.eq(self.exit.o.valid),
-            self.o_data.payload.eq(self.exit.o.payload.data),
-            self.exit.o.ready.eq(self.o_data.ready),
+            self.record.passes.eq(self.passes),
+            self.o_data.valid.eq(self.record.o.valid),
+            self.o_data.payload.eq(self.record.o.payload.data),
+            self.record.o.ready.eq(self.o_data.ready),
         ]
         with m.If(self.begin.valid & self.begin.ready):
             m.d.sync += [
@@ -84,9 +84,9 @@ class Results(wiring.Component):
         return m
 
     def _put(self, m, slot, field, index, value):
-        payload = self.exit.i.payload
+        payload = self.record.i.payload
         m.d.comb += [
-            self.exit.i.valid.eq(1),
+            self.record.i.valid.eq(1),
             payload.slot.eq(slot),
             payload.field.eq(field),
             payload.index.eq(index),
@@ -113,7 +113,7 @@ class Results(wiring.Component):
             self._put(m, self.verdict.slot, Field.ENTROPY, self.verdict.layer, self.verdict.entropy)
         with m.Elif(self.begin.valid):
             self._put(m, self.begin.payload.slot, Field.BEGIN, 0, self.begin.payload.tag)
-            m.d.comb += self.begin.ready.eq(self.exit.i.ready)
+            m.d.comb += self.begin.ready.eq(self.record.i.ready)
 
     def _finish(self, m, sentences, counts):
         failed = self.failure.valid
@@ -136,7 +136,7 @@ class Results(wiring.Component):
             self.o_request.payload.words.eq(self._words),
             self.o_request.payload.base.eq(self.base),
             self.o_request.payload.size.eq(self.size),
-            self.exit.i_read.payload.eq(slot),
+            self.record.i_read.payload.eq(slot),
         ]
         with m.If(self.clear):
             m.d.sync += self.finished.eq(0)
@@ -147,15 +147,15 @@ class Results(wiring.Component):
             for step, (field, index, value) in enumerate(writes):
                 with m.State(f"WRITE_{step}"):
                     self._put(m, slot, field, index, value)
-                    with m.If(self.exit.i.ready):
+                    with m.If(self.record.i.ready):
                         m.next = f"WRITE_{step + 1}"
             with m.State(f"WRITE_{len(writes)}"):
                 m.d.comb += self.o_request.valid.eq(1)
                 with m.If(self.o_request.ready):
                     m.next = "READ"
             with m.State("READ"):
-                m.d.comb += self.exit.i_read.valid.eq(1)
-                with m.If(self.exit.i_read.ready):
+                m.d.comb += self.record.i_read.valid.eq(1)
+                with m.If(self.record.i_read.ready):
                     m.next = "WRITTEN"
             with m.State("WRITTEN"):
                 with m.If(self.written):

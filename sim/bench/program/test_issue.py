@@ -7,13 +7,15 @@ from dataclasses import dataclass
 import cocotb
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from firmware.isa import Opcode
+from firmware.isa import ENGINES, Opcode
 from firmware.registers import Error
-from hw.program.issue import AHEAD, ENGINES, Issue
+from hw.program.issue import AHEAD, Issue, operation_layout
 from sim.bench import harness
 from sim.bench.players import instruction, pulse, quiet
+from sim.bench.values import pack
 
-SENDING = (Opcode.LINEAR, Opcode.NORM)  # their engines are free before they have ended
+OPCODES = [engine.opcode for engine in ENGINES]
+SENDING = [engine.opcode for engine in ENGINES if engine.followed]  # free before they have ended
 DURATIONS = (0, 0, 1, 2, 25)
 COUNT = 60
 
@@ -90,7 +92,7 @@ class Bench:
         self.sent, self.done = set(), set()  # operations whose engines say so
         cocotb.start_soon(self._watch())
 
-    async def run(self, kinds=ENGINES, fault=0):
+    async def run(self, kinds=OPCODES, fault=0):
         """Random operations of `kinds`, behind them one with this fault."""
         self.last = self.program[-1] if self.program else self.last
         self.program = list(operations(self.config, self.generator, kinds))
@@ -108,8 +110,8 @@ class Bench:
         await ClockCycles(self.dut.clk, 5)
 
     def _drive(self):
-        for name, works in (("engine_sent", self.sent), ("engine_done", self.done)):
-            getattr(self.dut, name).value = sum(1 << ENGINES.index(one.opcode) for one in works)
+        for name, works in (("sent", self.sent), ("done", self.done)):
+            getattr(self.dut, name).value = sum(1 << OPCODES.index(one.opcode) for one in works)
 
     async def _wait(self):
         for _ in range(self.generator.choice(DURATIONS)):
@@ -165,18 +167,18 @@ class Bench:
         if one.values["skipped"]:
             return 0, one
         cocotb.start_soon(self._work(one))
-        return 1 << ENGINES.index(one.opcode), None
+        return 1 << OPCODES.index(one.opcode), None
 
     def _check(self, start, skipped):
         """Every output of this cycle."""
         working, accepted = self.program[self.finished : self.begun], self.program[: self.accepted]
         pending = [one for one in working if one.taken is not None]
         running = [one for one in working if one.taken is None and one is not skipped]
-        done = [one for one in working[:1] if one is skipped or self._says("engine_done", one)]
-        taken = [one for one in running if self._says("engine_sent", one) and (not pending or done)]
+        done = [one for one in working[:1] if one is skipped or self._says("done", one)]
+        taken = [one for one in running if self._says("sent", one) and (not pending or done)]
         waiting = [one for one in accepted if one.taken is None and one.ended is None]
         want = {
-            "engine_start": start,
+            "start": start,
             "skipped": skipped is not None,
             "ended": bool(done),
             "taken": bool(taken),
@@ -189,10 +191,11 @@ class Bench:
             "i__ready": len(waiting) < AHEAD,
         }
         assert len(pending) <= 1 and len(running) <= 1, "more than two at work"
-        for oldest in accepted[self.finished : self.finished + 1]:
-            want |= {name: oldest.values[name] for name in ("instruction", "layer", "pc")}
-        for one in running:
-            want |= {"opening": one.values["instruction"], "mask": one.values["mask"]}
+        shape = operation_layout(self.config)
+        for older in accepted[self.finished : self.finished + 1]:
+            want |= {"older": pack(shape, older.values), "pc": older.values["pc"]}
+        for younger in running:
+            want["younger"] = pack(shape, younger.values)
         got = {name: int(str(getattr(self.dut, name).value), 2) for name in want}
         harness.assert_same(
             f"cycle {self.cycle} ", got, {name: int(value) for name, value in want.items()}
@@ -201,7 +204,7 @@ class Bench:
         return done, taken
 
     def _says(self, name, one):
-        return getattr(self.dut, name).value.to_unsigned() >> ENGINES.index(one.opcode) & 1
+        return getattr(self.dut, name).value.to_unsigned() >> OPCODES.index(one.opcode) & 1
 
     def _fault(self):
         """Of an illegal operation, from the cycle after it has come first and everything before it has ended."""

@@ -7,20 +7,21 @@ import cocotb
 import pytest
 from amaranth import Module, unsigned
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from firmware import isa
 from firmware.image import stream_stride
-from firmware.isa import Opcode, Select
+from firmware.isa import ENGINES, Opcode, Select
 from firmware.registers import Error
-from hw.program.issue import AHEAD, ENGINES, Issue
+from hw.program.issue import AHEAD, Issue, operation_layout
 from hw.program.sequencer import Sequencer
 from sim.bench import harness
 from sim.bench.players import pulse, pulses, quiet, slot_table, until
 
 PROGRAM = 0x1240
 LAYERS = 3
+OPCODES = [engine.opcode for engine in ENGINES]
 EVERY = [  # every opcode and selection; a layer for each group, then the last layer, then all that is left
     (Opcode.ADMIT, {}),
     (Opcode.NORM, {"select": Select.NEW}),
@@ -51,37 +52,35 @@ EVERY = [  # every opcode and selection; a layer for each group, then the last l
 
 
 class Front(wiring.Component):
-    """Sequencer and Issue, joined as in hw/core.py."""
+    """Sequencer and Issue, joined as in hw/core.py; ports of Issue are called issue_NAME."""
 
     def __init__(self, config):
-        self.sequencer, self.issue = Sequencer(config), Issue(config)
-        members = {
-            name: member
-            for block in (self.issue, self.sequencer)
-            for name, member in block.signature.members.items()
-        }
-        for name in ("i", "o_operation", "restart", "resting"):
-            del members[name]
-        super().__init__(members | {"ended": Out(1), "empty": In(1)})
+        self.sequencer = Sequencer(config)
+        self.issue = Issue(config)
+        sequencer = dict(self.sequencer.signature.members)
+        issue = dict(self.issue.signature.members)
+        for name in ("o_operation", "ended", "resting"):
+            del sequencer[name]
+        for name in ("i", "restart", "empty"):
+            del issue[name]
+        super().__init__(sequencer | {f"issue_{name}": issue[name] for name in issue})
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.sequencer, m.submodules.issue = sequencer, issue = self.sequencer, self.issue
-        for block in (issue, sequencer):
-            for name, member in block.signature.members.items():
-                if name not in self.signature.members or (block is sequencer and name == "ended"):
-                    continue
-                if member.is_signature:
-                    wiring.connect(m, getattr(block, name), wiring.flipped(getattr(self, name)))
-                else:
-                    m.d.comb += (
-                        getattr(self, name).eq(getattr(block, name))
-                        if member.flow == Out
-                        else getattr(block, name).eq(getattr(self, name))
-                    )
+        m.submodules.sequencer = sequencer = self.sequencer
+        m.submodules.issue = issue = self.issue
+        for name, member in self.signature.members.items():
+            block = issue if name.startswith("issue_") else sequencer
+            inner = getattr(block, name.removeprefix("issue_"))
+            outer = getattr(self, name)
+            if member.is_signature:
+                wiring.connect(m, inner, wiring.flipped(outer))
+            else:
+                m.d.comb += outer.eq(inner) if member.flow == Out else inner.eq(outer)
         wiring.connect(m, sequencer.o_operation, issue.i)
         m.d.comb += [
             issue.restart.eq(self.start),
+            issue.empty.eq(self.empty),
             sequencer.ended.eq(issue.ended),
             sequencer.resting.eq(issue.resting),
         ]
@@ -123,7 +122,7 @@ class Machine:
         return sum(1 << i for i in chosen if self.table[i]["resident"])
 
 
-def interpret(machine, program, present=frozenset(ENGINES), limit=500):
+def interpret(machine, program, present=frozenset(OPCODES), limit=500):
     """([(pc, opcode, mask, layer of the group or None)], skipped operations, passes, fault) of a run."""
     events = []
     skipped = 0
@@ -175,13 +174,14 @@ class Bench:
         self.config = harness.config()
         self.generator = random.Random(8)
         self.block = Front(self.config)
+        self.operation = operation_layout(self.config)
         idle, stall = harness.pauses(pause)
         self.requests = harness.Sink(dut, "o_fetch", self.block.o_fetch.payload.shape(), stall)
         self.words = harness.Source(dut, "words", unsigned(32), idle)
         self.streams = harness.Sink(dut, "o_stream", self.block.o_stream.payload.shape(), stall)
         quiet(dut, self.block)
         self.done, self.ended, self.skipped = (
-            pulses(dut, name) for name in ("done", "ended", "skipped")
+            pulses(dut, name) for name in ("done", "issue_ended", "issue_skipped")
         )
         self.program = []
         self.machine = None
@@ -208,35 +208,29 @@ class Bench:
         dut = self.dut
         while True:
             await RisingEdge(dut.clk)
-            if dut.rst.value == 1 or dut.engine_start.value == 0:
+            if dut.rst.value == 1 or dut.issue_start.value == 0:
                 continue
-            started = dut.engine_start.value.to_unsigned()
+            started = dut.issue_start.value.to_unsigned()
             assert started & started - 1 == 0, "two engines at once"
-            opcode = ENGINES[started.bit_length() - 1]
-            word, pc, mask = (
-                getattr(dut, name).value.to_unsigned() for name in ("instruction", "pc", "mask")
-            )
-            assert word & 255 == opcode, "the wrong engine"
+            opcode = OPCODES[started.bit_length() - 1]
+            operation = dut.issue_younger.value
+            younger = harness.read(dut, "issue_younger", self.operation)
+            pc = younger["pc"]
+            assert younger["instruction"] & 255 == opcode, "the wrong engine"
             values = self.program[pc][1]
-            self.events.append(
-                (
-                    pc,
-                    opcode,
-                    mask,
-                    dut.layer.value.to_unsigned() if values.get("select") == Select.GROUP else None,
-                )
-            )
+            grouped = values.get("select") == Select.GROUP
+            layer = younger["layer"] if grouped else None
+            self.events.append((pc, opcode, younger["mask"], layer))
             ended = len(self.ended)
             await ClockCycles(dut.clk, self.linger or self.generator.choice([1, 2, 9]))
-            for name, value in (("instruction", word), ("pc", pc), ("mask", mask)):
-                assert getattr(dut, name).value.to_unsigned() == value, (
-                    f"{name} moved under the engine"
-                )
+            for port in (dut.issue_younger, dut.issue_older):
+                assert port.value == operation, "the operation moved under the engine"
+            assert dut.issue_pc.value.to_unsigned() == pc
             assert len(self.ended) == ended, "ended before the engine was done"
-            self.machine.apply(opcode, mask)
+            self.machine.apply(opcode, younger["mask"])
             harness.drive(dut, "slots", self.block.slots.shape(), self.machine.table)
             dut.empty.value = self.machine.empty
-            await pulse(dut, "engine_done", started)
+            await pulse(dut, "issue_done", started)
 
     def _stream(self, pc, layer):
         """The weight stream of a LINEAR; that of a group's layer, where it has several."""
@@ -256,7 +250,7 @@ class Bench:
             **{name: values[name] for name in ("beats", "reduction", "groups")},
         }
 
-    async def run(self, program, queue=(), present=frozenset(ENGINES)):
+    async def run(self, program, queue=(), present=frozenset(OPCODES)):
         """Run to the end; compare with the interpreter."""
         dut = self.dut
         self.program, self.machine = program, Machine(self.config, queue)
@@ -268,7 +262,7 @@ class Bench:
             ("instructions", len(program)),
             ("layers", LAYERS),
             ("empty", 0),
-            ("present", sum(1 << i for i, opcode in enumerate(ENGINES) if opcode in present)),
+            ("present", sum(1 << i for i, opcode in enumerate(OPCODES) if opcode in present)),
         ):
             getattr(dut, name).value = value
         events, skipped, passes, fault = interpret(Machine(self.config, queue), program, present)
@@ -276,7 +270,7 @@ class Bench:
         await RisingEdge(dut.clk)
         assert dut.busy.value == 1
         if fault:
-            while dut.fault.value == 0:
+            while dut.issue_fault.value == 0:
                 await RisingEdge(dut.clk)
             await ClockCycles(dut.clk, 20)
             assert dut.busy.value == 1 and not self.done, "a fault stays until reset"
@@ -293,8 +287,8 @@ class Bench:
         assert self.streams.empty()
         harness.assert_same("skipped", len(self.skipped), skipped)
         harness.assert_same("ended", len(self.ended), len(events) + skipped)
-        harness.assert_same("passes", dut.passes.value.to_unsigned(), passes)
-        harness.assert_same("fault", dut.fault.value.to_unsigned(), int(fault))
+        harness.assert_same("passes", dut.issue_passes.value.to_unsigned(), passes)
+        harness.assert_same("fault", dut.issue_fault.value.to_unsigned(), int(fault))
         if not fault:
             assert dut.busy.value == 0 and len(self.done) == 1
 
@@ -352,13 +346,13 @@ async def ahead(dut):
 
 
 FAULTS = {
-    "opcode": ([(Opcode.ADMIT, {}), (9, {})], ENGINES),
-    "end": ([(Opcode.ADMIT, {}), (Opcode.NORM, {})], ENGINES),
-    "jump": ([(Opcode.ADMIT, {}), (Opcode.LOOP, {"target": 99})], ENGINES),
-    "no_program": ([], ENGINES),
+    "opcode": ([(Opcode.ADMIT, {}), (9, {})], OPCODES),
+    "end": ([(Opcode.ADMIT, {}), (Opcode.NORM, {})], OPCODES),
+    "jump": ([(Opcode.ADMIT, {}), (Opcode.LOOP, {"target": 99})], OPCODES),
+    "no_program": ([], OPCODES),
     "absent": (
         [(Opcode.ADMIT, {}), (Opcode.NORM, {}), (Opcode.DROP, {})],
-        [opcode for opcode in ENGINES if opcode != Opcode.DROP],
+        [opcode for opcode in OPCODES if opcode != Opcode.DROP],
     ),
 }
 
