@@ -84,7 +84,7 @@ class Watched(wiring.Component):
         numerator = datapath.attention.numerator
         names = ("kind", "slot", "head", "tile")
         return {
-            "start": (issue.engine_start.any(), {"one": 1}),
+            "start": (issue.start.as_value().any(), {"one": 1}),
             "taken": (issue.taken, {"one": 1}),
             "end": (issue.ended, {"pc": issue.pc, "skipped": issue.skipped}),
             "load": (_moves(array.i_load), {"last": array.i_load.payload.last}),
