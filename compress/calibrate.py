@@ -11,6 +11,7 @@ from golden_model.adaptivfloat import bias_for
 from golden_model.config import AF8
 from golden_model.dvfs import BINS, entropy_bin_float
 from golden_model.entropy import entropy_float
+from golden_model.softmax import numerator_bias
 
 __all__ = [
     "CODES",
@@ -106,15 +107,15 @@ def observe_ranges(network, examples, biases=None, rows=8000):
     return ranges
 
 
-def activation_biases(ranges):
-    """AdaptivFloat bias by the name of each activation that is encoded."""
-    biases = {name: bias_for(ranges[name], AF8) for name in CODES}
-    return {**biases, "numerator": -AF8.top}
+def activation_biases(ranges, fmt=AF8):
+    """Bias by the name of each activation that is encoded."""
+    biases = {name: bias_for(ranges[name], fmt) for name in CODES}
+    return {**biases, "numerator": numerator_bias(fmt)}
 
 
-def coded_mode(ranges):
+def coded_mode(ranges, fmt=AF8):
     """All that compression does, as the machine does it."""
-    return Mode(sharpness=HARD, spans=True, biases=activation_biases(ranges))
+    return Mode(sharpness=HARD, spans=True, biases=activation_biases(ranges, fmt), format=fmt)
 
 
 def choose_threshold(measured, live, share):

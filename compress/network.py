@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from compress.fakequant import fake_quantise
+from golden_model.config import AF8, NumberFormat
 
 __all__ = ["HARD", "RAMP", "Mode", "Network", "Output", "span_table"]
 
@@ -30,7 +31,8 @@ class Mode:
     ----------
     sharpness : lambda of soft token removal; HARD drops, None keeps every token
     spans : attend within the heads' spans
-    biases : AdaptivFloat bias by activation name, for fake quantisation; None leaves floats
+    biases : bias by activation name, for fake quantisation; None leaves floats
+    format : number format of the codes, where there are biases
     depth : layers to run, None for all
     dropout, word_dropout : probabilities, in training only
     """
@@ -38,6 +40,7 @@ class Mode:
     sharpness: float | None = None
     spans: bool = False
     biases: dict | None = None
+    format: NumberFormat = AF8
     depth: int | None = None
     dropout: float = 0.0
     word_dropout: float = 0.0
@@ -146,7 +149,9 @@ class Network(nn.Module):
             weight = weight * self.masks[name]
         if name == "attention.query.weight":  # as quantised: 1/sqrt(head) belongs to the weight
             weight = weight / math.sqrt(self.config.head)
-        return weight if self.mode.biases is None else fake_quantise(weight)
+        if self.mode.biases is None:
+            return weight
+        return fake_quantise(weight, fmt=self.mode.format)
 
     def _see(self, name, x):
         """Note max |x| over live tokens; x is (B,n,...), (B,heads,n,n) or (B,...) of [CLS]."""
@@ -161,7 +166,9 @@ class Network(nn.Module):
 
     def _code(self, name, x):
         self._see(name, x)
-        return x if self.mode.biases is None else fake_quantise(x, self.mode.biases[name])
+        if self.mode.biases is None:
+            return x
+        return fake_quantise(x, self.mode.biases[name], self.mode.format)
 
     def _stacked(self, name):
         if name not in self._cache:

@@ -19,7 +19,7 @@ from compress.stages import Finetune, Prune, Reduce
 from compress.tokenizer import SPECIAL, SentenceTokenizer, load, train_tokenizer
 from golden_model.adaptivfloat import decode, encode
 from golden_model.checkpoint import Checkpoint, tensor_shapes
-from golden_model.config import AF8, MODELS
+from golden_model.config import INT8, MODELS, NumberFormat
 from golden_model.dvfs import BINS
 
 NANO = MODELS["nano"]
@@ -130,7 +130,15 @@ def test_tokenizer_pairs_and_truncation(tokenizer):
 
 
 # Formats.
-def test_fake_quantisation_is_the_golden_format():
+FORMATS = [INT8] + [
+    NumberFormat(bits, exponent)
+    for bits in range(4, 9)
+    for exponent in range(2, min(4, bits - 1) + 1)
+]
+
+
+@pytest.mark.parametrize("fmt", FORMATS, ids=str)
+def test_fake_quantisation_is_the_golden_format(fmt):
     x = torch.cat(
         [
             torch.randn(4000) * torch.exp2(torch.randn(4000) * 4),
@@ -138,13 +146,13 @@ def test_fake_quantisation_is_the_golden_format():
             torch.tensor([1.0625, 2.0, 3.9]).repeat_interleave(3) * 2.0**-8,
         ]
     )
-    ties = decode(torch.arange(128), -7, AF8).float()
+    ties = decode(torch.arange(2 ** (fmt.bits - 1)), -7, fmt).float()
     x = torch.cat([x, ties, (ties[1:] + ties[:-1]) / 2, -(ties[1:] + ties[:-1]) / 2])
     for bias in (-12, -7, -3):
-        expected = decode(encode(x, bias, AF8), bias, AF8).float()
-        assert torch.equal(quantise(x, bias) + 0.0, expected + 0.0)
+        expected = decode(encode(x, bias, fmt), bias, fmt).float()
+        assert torch.equal(quantise(x, bias, fmt) + 0.0, expected + 0.0)
     x.requires_grad_(True)
-    fake_quantise(x).sum().backward()
+    fake_quantise(x, fmt=fmt).sum().backward()
     assert torch.equal(x.grad, torch.ones_like(x))
 
 
