@@ -6,12 +6,14 @@ What is read is config.json and the weights of `AlbertForSequenceClassification`
 """
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AlbertConfig, AlbertForSequenceClassification
+from transformers.utils import logging
 
 from compress.weights import AlbertError, read_weights
 from golden_model.checkpoint import tensor_shapes
@@ -19,7 +21,7 @@ from golden_model.config import ModelConfig, brief
 from golden_model.files import one_line, read_json
 from golden_model.hardware import HardwareConfig, ceil_div
 
-__all__ = ["NAMES", "POSITIONS", "Albert", "AlbertError", "eager", "hardware_for", "read"]
+__all__ = ["NAMES", "POSITIONS", "Albert", "AlbertError", "eager", "hardware_for", "quiet", "read"]
 
 POSITIONS = 128  # kept when nobody says how many
 POSITIONS_MIN = 4  # a pair needs [CLS] a [SEP] b
@@ -111,7 +113,8 @@ def _config(path):
     values = read_json(path, AlbertError)
     if (found := values.get("model_type")) != "albert":
         raise AlbertError(f"{path}: model_type must be 'albert', not {brief(found)}")
-    found = values.get("architectures") or [ARCHITECTURE]
+    found = values.get("architectures")
+    found = [ARCHITECTURE] if found is None or found == [] else found
     if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
         raise AlbertError(f"{path}: architectures must be a list of names, not {brief(found)}")
     if ARCHITECTURE not in found:
@@ -122,11 +125,12 @@ def _config(path):
     try:
         config = AlbertConfig.from_dict(values, attn_implementation="eager")
     except Exception as error:  # its validators and converters raise whatever they meet
-        raise AlbertError(
-            f"{path}: transformers does not take it, {type(error).__name__}: {one_line(error)}"
-        ) from error
+        raise AlbertError(f"{path}: transformers does not take it, {one_line(error)}") from error
     _check_kind(path, config, values)
     _check_layer(path, config, values)
+    # Nothing is dropped at random here, and transformers trips over odd values even so.
+    config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
+    config.classifier_dropout_prob = 0.0
     return config
 
 
@@ -170,13 +174,13 @@ def _check_layer(path, config, values):
 def _labels(path, config):
     """Names of the classes from id2label, None where it holds only what transformers invents."""
     classes, names = range(config.num_labels), config.id2label
-    if sorted(names) != list(classes):
+    if sorted(names) != list(classes) or not all(isinstance(n, str) for n in names.values()):
         raise AlbertError(
             f"{path}: id2label must name the classes 0..{config.num_labels - 1}, not {brief(names)}"
         )
     if all(names[i] == f"LABEL_{i}" for i in classes):
         return None
-    return tuple(str(names[i]) for i in classes)
+    return tuple(names[i] for i in classes)
 
 
 def _sizes(path, config, positions):
@@ -277,6 +281,17 @@ def _tensor(path, tensors, name, shape):
     if not tensor.is_floating_point() or not bool(torch.isfinite(tensor.float()).all()):
         raise AlbertError(f"{path}: tensor {name} must hold finite floats only")
     return tensor.float()
+
+
+@contextmanager
+def quiet():
+    """No warnings of transformers: what matters here of a config is refused in one line."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def eager(

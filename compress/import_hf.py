@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from compress.huggingface import AlbertError, eager, read
+from compress.huggingface import AlbertError, eager, quiet, read
 from compress.prune import EMBEDDING, ENCODER, magnitude_mask, sparsity
 from compress.text_files import read_sentences
 from compress.tokenizer import SentenceTokenizer
@@ -51,6 +51,7 @@ class Imported:
     notes: list[str]
 
 
+@quiet()
 def import_albert(
     folder: str | Path,
     out: str | Path,

@@ -7,6 +7,7 @@ pieces. What is imported does as the model's own tokenizer.
 """
 
 import codecs
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable
@@ -152,12 +153,14 @@ def check_tokenizer(tokenizer: Tokenizer, source: Path, vocabulary: int | None =
                 f"{source} must have at most the {vocabulary} pieces of the word "
                 f"embedding, not {largest + 1}"
             )
+    _check_special(tokenizer, source)
     for texts, wanted in (
         (("a",), "[CLS] A [SEP]"),
         (("a", "a"), "[CLS] A [SEP] B [SEP]"),
     ):
         one = tokenizer.encode(*texts)
-        if (found := _template(one)) != wanted or max(one.type_ids) > 1:
+        found = _template(tokenizer, one)
+        if found != wanted or max(one.type_ids) > 1:
             raise VocabularyError(
                 f"{source} must make {wanted}, segments 0 and 1, of "
                 f"{'a pair' if len(texts) > 1 else 'a sentence'} (its post_processor does), "
@@ -165,14 +168,30 @@ def check_tokenizer(tokenizer: Tokenizer, source: Path, vocabulary: int | None =
             )
 
 
-def _template(one):
+def _check_special(tokenizer, source):
+    """The tokens of its template must have one id each; the library panics where one is missing."""
+    if not isinstance(tokenizer.post_processor, processors.TemplateProcessing):
+        return
+    state = json.loads(tokenizer.post_processor.__getstate__())
+    for place in (*state["single"], *state["pair"]):
+        name = place.get("SpecialToken", {}).get("id")
+        known = state["special_tokens"].get(name, {"ids": [], "tokens": []})
+        if name is not None and not len(known["ids"]) == len(known["tokens"]) == 1:
+            raise VocabularyError(
+                f"{source}: the post_processor must give the token {brief(name)} one id, "
+                f"not {brief(known['ids'])}"
+            )
+
+
+def _template(tokenizer, one):
     """What a tokenizer put where, for example "[CLS] A [SEP]"; A and B stand for any tokens."""
     words = []
-    for token, sequence in zip(one.tokens, one.sequence_ids, strict=True):
-        word = token if sequence is None else "AB"[sequence]
+    for token, sequence in zip(one.ids, one.sequence_ids, strict=True):
+        # The name that the vocabulary has for an id: the template may have another.
+        word = str(tokenizer.id_to_token(token)) if sequence is None else "AB"[sequence]
         if sequence is None or words[-1:] != [word]:
             words.append(word)
-    return " ".join(words) or "nothing"
+    return brief(" ".join(words)).strip("'") or "nothing"
 
 
 def _unknown_piece(tokenizer):

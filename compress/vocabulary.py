@@ -66,14 +66,20 @@ def _from_transformers(folder):
     """The folder's tokenizer.json with what its tokenizer_config.json changes."""
     path = folder / "tokenizer.json"
     try:
-        # Read alone first: transformers tries other files where this one is damaged.
+        # Alone first: whose fault it is, and transformers would try other files.
         Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises Exception itself
+        raise AlbertError(f"{path} cannot be read, {one_line(error)}") from error
+    try:
         found = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
         return found.backend_tokenizer
-    except Exception as error:  # both libraries raise many kinds, Exception among them
-        raise AlbertError(f"{path} cannot be read: {one_line(error)}") from error
+    except Exception as error:  # by what is wrong: TypeError, AttributeError, RecursionError, ...
+        raise AlbertError(
+            f"{folder}: transformers cannot make the tokenizer of tokenizer.json and "
+            f"tokenizer_config.json, {one_line(error)}"
+        ) from error
 
 
 def _from_vocabulary(path, switches):

@@ -2,6 +2,7 @@
 """JSON and safetensors files that others wrote: read, or refused in one line."""
 
 import json
+import textwrap
 from pathlib import Path
 
 import torch
@@ -13,8 +14,8 @@ __all__ = ["one_line", "read_json", "read_safetensors"]
 
 
 def one_line(error: BaseException) -> str:
-    """The text of an exception without its line breaks; its name where it has no text."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """Kind and text of another library's exception, without line breaks and not too long."""
+    return textwrap.shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
 
 
 def read_json(path: Path, kind: type[ValueError]) -> dict:
