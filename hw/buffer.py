@@ -13,7 +13,8 @@ from hw.shapes import BANKS, POINTER, WORDS
 
 __all__ = ["Buffer", "Turn", "request_layout", "word_layout"]
 
-LATENCY = 2  # cycles of `Buffer`
+LATENCY = 2  # cycles of `Buffer`, from a request to its first word
+EARLY = 1  # before a request's last word the next one is taken
 
 
 def request_layout():

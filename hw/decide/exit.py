@@ -14,7 +14,9 @@ from hw.shapes import ACT, index
 
 __all__ = ["Exit"]
 
-READ = 4  # cycles from a slot to its first logit at the entropy unit, and from the verdict to the next slot
+START = 1  # cycles from the start to the first slot
+# From a slot to its first logit at the entropy unit, and from the verdict to the next slot.
+READ = 4
 MOVE = 2  # of a slot that only moves on
 
 

@@ -28,6 +28,16 @@ def cycles(config):
     return pointed(config) + config.tokens + 2
 
 
+def behind(config):
+    """From the write of a tile's last words to the last word here: T rows, and the turn."""
+    return 2 * config.tokens + 2
+
+
+def rest(config, features):
+    """From the last word to the next request; words beyond the last feature are dropped."""
+    return -features % config.tokens + 2
+
+
 class Gather(wiring.Component):
     """The pointers of a tile, and its words.
 

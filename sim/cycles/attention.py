@@ -1,205 +1,296 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cycles of ATTEND (part of sim/cycles/model.py): its turns through loads, feeder, array and softmax (hw/attention/attention.py).
+"""Cycles of ATTEND (part of sim/cycles/model.py): turns through loads, feeder, array and softmax.
 
-All times are cycles. Turns are followed in the order in which they depend on each other: the scores of an item need the load of the turn behind
-them, because the softmax takes them when the numerators of the item before are in the array.
+All times are cycles. hw/attention/attention.py says what a turn and an item are. Turns are followed
+in the order in which they depend on each other: the scores of an item need the load of the turn
+behind them, because the softmax takes them when the numerators of the item before are in the array.
 """
 
+from typing import NamedTuple
+
 from golden_model.hardware import ceil_div
+from hw import buffer, stream
+from hw.arith import requantize
+from hw.array import normalize, store
+from hw.array.mac_array import DENSE, DRAIN, LOAD, OPEN
+from hw.attention import feed, scoring, softmax, turns
+from hw.attention.attention import AHEAD
 from sim.cycles.array import Array
+from sim.cycles.memory import BEFORE
 
 __all__ = ["attend"]
 
-AHEAD, RUNS, COMMANDS = 2, 2, 4  # turns, runs, commands that wait
-SOFTMAX, SPAN = 12, 5  # from the last score to the first numerator; the span mask's stages
-QUEUE = 1  # from a code to the lane
-DRAIN, REQUANTIZE = 2, 3  # stages from a lane to the store; to the softmax
-RECIPROCAL = 7  # from the denominators to the first column of the context, and T
-NORMALIZE = 5  # from the last column of a context to the next denominators
-DONE = 14  # from the last column of all: normalize, encode, write
-NEVER = -99
+
+class Item(NamedTuple):
+    """One head of one query tile of a slot, whose rows are first .. first + count - 1."""
+
+    first: int
+    count: int
+    tile: int
+    head: int
 
 
 def attend(config, values, rows, start):
-    """The cycle in which an ATTEND on `rows`, (first logical row, rows) of each slot, has ended, whose decoding was at `start`."""
-    t = config.tokens
+    """When an ATTEND has ended that starts at `start`.
+
+    values : its instruction; rows : (first logical row, rows) of each selected slot
+    """
+    lanes = config.tokens
     items = [
-        (first, count, tile, head)
+        Item(first, count, tile, head)
         for first, count in rows
-        for tile in range(first // t, (first + count - 1) // t + 1)
+        for tile in range(first // lanes, (first + count - 1) // lanes + 1)
         for head in range(values["groups"])
     ]
-    machine, offered = _Machine(config, values["reduction"]), start + 6 + items[0][0] // t
-    for number, item in enumerate(items):
+    machine = _Machine(config, values["reduction"])
+    offered = start + turns.SLOT + items[0].first // lanes
+    for item, following in zip(items, [*items[1:], None], strict=True):
         pushed = machine.score(item, offered)
         offered = pushed + 1
-        if number + 1 < len(items) and items[number + 1][3] == 0:
-            slot = items[number + 1][0]
-            offered = pushed + (3 if slot == item[0] else 6 + slot // t)
+        if following and following.head == 0:
+            same = following.first == item.first
+            offered = pushed + (turns.TILE if same else turns.SLOT + following.first // lanes)
     machine.context()
-    return machine.passed[-1] + DONE
+    return machine.passed + store.latency(coded=True, context=True) + 1
 
 
 class _Machine:
-    """What is kept from turn to turn. By turn: `pushed` to the parts, `begun` to be loaded, `loaded` and `walked` by them, `left` the array."""
+    """What is kept from turn to turn.
+
+    head : features of a head
+    passed : when the last column came to the store
+    """
 
     def __init__(self, config, head):
-        self.config, self.head = config, head
-        self.array = Array(config.columns)
-        self.pushed = []
-        self.begun = []
-        self.loaded = []
-        self.walked = []
-        self.left = []
-        self.items, self.summed = (
-            [],
-            [],
-        )  # by item: its slot's rows; when its denominators were taken
-        self.open, self.scored, self.closed = (
-            0,
-            0,
-            0,
-        )  # the last item's: reciprocals are there, last score, last column of the context before
-        self.runs = [NEVER] * RUNS
-        self.popped = [NEVER] * COMMANDS
-        self.free = {}
-        self.fed = 0
-        self.passed, self.scores = (
-            [NEVER] * DRAIN,
-            [NEVER] * REQUANTIZE,
-        )  # columns at the store; scores at the softmax
+        self._config = config
+        self._head = head
+        self._array = Array(config.columns)
+        # By turn: given to all parts; first word of its load; loaded; walked by the feeder; when
+        # its last column left the array.
+        self._pushed = []
+        self._begun = []
+        self._loaded = []
+        self._walked = []
+        self._left = []
+        # By item: itself; when its denominators were taken.
+        self._items = []
+        self._summed = []
+        # Of the last item: its reciprocals are there; its last score; the last column of the
+        # context before it.
+        self._open = 0
+        self._scored = 0
+        self._closed = 0
+        # The feeder: when each run's last word was fed; when each command left its queue; when each
+        # buffer is free; when the last word was fed.
+        self._runs = [BEFORE] * feed.RUNS
+        self._popped = [BEFORE] * feed.COMMANDS
+        self._free = {}
+        self._fed = 0
+        # When the last columns came to the store, and scores to the softmax.
+        self._passed = [BEFORE] * DRAIN
+        self._scores = [BEFORE] * requantize.LATENCY
+
+    @property
+    def passed(self):
+        return self._passed[-1]
 
     def score(self, item, offered):
-        """An item's scores and the context of the one before; when the item was taken."""
-        turn = self._push(max(offered, self.summed[-AHEAD] + 1 if len(self.summed) >= AHEAD else 0))
-        first, count, tile, head = item
-        self._load(turn, self.head, 2)
-        behind = bool(self.items)
-        if behind:  # the softmax is free for this item when the numerators of the one before are in the array
-            self._numerators(self._push(0))
-        self.items.append((first, count))
-        taken = max(self.pushed[turn], self.summed[-1] if self.summed else 0) + 1
-        self._keys(turn, first, count, taken + (self.config.tokens + 4 if head == 0 else 1))
+        """An item's scores and the context of the one before.
+
+        offered : when the item is; returns when it was taken
+        """
+        summed = self._summed[-AHEAD] + 1 if len(self._summed) >= AHEAD else 0
+        turn = self._push(max(offered, summed))
+        self._load(turn, self._head, buffer.LATENCY)
+        behind = self._items[-1] if self._items else None
+        # The softmax is free for this item when the numerators of the one before are in the array.
         if behind:
-            self._values(turn + 1, *self.items[-2])
-        return self.pushed[turn]
+            self._numerators(self._push(0))
+        self._items.append(item)
+        taken = max(self._pushed[turn], self._summed[-1] if self._summed else 0) + 1
+        pause = scoring.positions(self._config) if item.head == 0 else scoring.ITEM
+        self._keys(turn, item, taken + pause)
+        if behind:
+            self._values(turn + 1, behind)
+        return self._pushed[turn]
 
     def context(self):
         """The last item's."""
         turn = self._push(0)
         self._numerators(turn)
-        self._values(turn, *self.items[-1])
+        self._values(turn, self._items[-1])
 
     def _push(self, offered):
-        turn = len(self.pushed)
-        before = [when[turn - AHEAD] for when in (self.loaded, self.walked) if turn >= AHEAD]
-        self.pushed.append(max([offered, *(when + 1 for when in (*self.pushed[-1:], *before))]))
+        """A new turn, offered to all parts; its number."""
+        turn = len(self._pushed)
+        times = [offered, *(when + 1 for when in self._pushed[-1:])]
+        if turn >= AHEAD:
+            times += [self._loaded[turn - AHEAD] + 1, self._walked[turn - AHEAD] + 1]
+        self._pushed.append(max(times))
         return turn
 
     def _load(self, turn, words, ready):
-        """`words` into the bank that the turn before the last has left; the first comes `ready` cycles after the turn."""
-        asked = max(self.pushed[turn], self.loaded[-1] if self.loaded else 0) + 1
-        begin = max(asked + ready, self.left[turn - 2] + 1 if turn >= 2 else 0)
-        self.begun.append(begin)
-        self.loaded.append(begin + words - 1)
+        """`words` into the bank that the turn before the last has left.
+
+        ready : cycles from the request to the first word
+        """
+        asked = max(self._pushed[turn], self._loaded[-1] if self._loaded else 0) + 1
+        begin = max(asked + ready, self._left[turn - 2] + 1 if turn >= 2 else 0)
+        self._begun.append(begin)
+        self._loaded.append(begin + words - 1)
 
     def _numerators(self, turn):
-        count = self.items[-1][1]
-        asked = max(self.pushed[turn], self.loaded[-1]) + 1
-        ready = self.scored + SOFTMAX + (SPAN if "span" in self.config.units else 0)
-        self._load(turn, count, max(0, ready - asked))
-        self.summed.append(
-            max(self.loaded[-1] + 1, self.closed + NORMALIZE if len(self.items) > 1 else 0)
-        )
-        self.open = self.summed[-1] + self.config.tokens + RECIPROCAL
+        """The last item's numerators are the turn's load; its denominators follow them."""
+        asked = max(self._pushed[turn], self._loaded[-1]) + 1
+        ready = self._scored + softmax.latency(self._config)
+        self._load(turn, self._items[-1].count, max(0, ready - asked))
+        # The set of denominators before must have served its last column.
+        served = self._closed + normalize.LATENCY + 1 if len(self._items) > 1 else 0
+        self._summed.append(max(self._loaded[-1] + 1, served))
+        self._open = self._summed[-1] + normalize.reciprocals(self._config)
 
     def _walk(self, turn):
         """When the feeder has the turn."""
-        return max(self.pushed[turn], self.walked[-1] if self.walked else 0) + 1
+        return max(self._pushed[turn], self._walked[-1] if self._walked else 0) + 1
 
     def _announce(self, when):
         """When the group's command is in its queue."""
-        return max(when, self.popped[-COMMANDS] + 1)
+        return max(when, self._popped[-feed.COMMANDS] + 1)
 
-    def _run(self, buffer, when, words, spare=0):
-        """(when the words were asked for, when the last was fed)."""
-        asked = max(when, self.runs[-RUNS] + 1, self.free.get(buffer, 0))
-        fed = max(asked + 2, self.fed + 1) + words - 1
-        self.free[buffer], self.fed = fed - 1, fed + spare
-        self.runs.append(self.fed)
+    def _run(self, source, when, words, spare=0):
+        """(when the words of a buffer are asked for, when the last one is fed).
+
+        spare : 1 where lanes without a key take a zero behind them
+        """
+        asked = max(when, self._runs[-feed.RUNS] + 1, self._free.get(source, 0))
+        fed = max(asked + buffer.LATENCY, self._fed + 1) + words - 1
+        self._free[source] = fed - buffer.EARLY
+        self._fed = fed + spare
+        self._runs.append(self._fed)
         return asked, fed
 
     def _group(self, turn, announced, entries, fed, leave):
-        self.array.enter(max(announced + 2, self.begun[turn] + 3))
-        self.popped.append(self.array.entered - 1)
-        self.array.group(entries, [when + QUEUE for when in fed], leave, self.loaded[turn] + 2)
+        """Run a group; entries, fed : of each lane, and when its last one is in the lanes' queue."""
+        loading = self._begun[turn] + LOAD + 1
+        self._array.enter(max(announced + OPEN, loading))
+        self._popped.append(self._array.entered - 1)
+        arrival = [when + stream.cycles(DENSE) for when in fed]
+        self._array.group(entries, arrival, leave, self._loaded[turn] + LOAD)
 
-    def _keys(self, turn, first, count, works):
-        """P keys a group, or where P < T a part of a tile that has any."""
-        t = self.config.tokens
-        p = self.config.columns
-        live = range(first, first + count)
-        members, parts = max(1, p // t), ceil_div(t, p)
-        tiles = range(first // t, (first + count - 1) // t + 1)
-        place = self._walk(turn) + 3 + first // t
-        fed = []
-        keys = []
+    def _keys(self, turn, item, works):
+        """The groups of an item's scores; works : when the softmax takes them."""
+        place = self._walk(turn) + feed.KEYS + item.first // self._config.tokens
+        group = _KeyGroup(self._config)
         announced = 0
-        for index, tile in enumerate(tiles):
-            for part in range(
-                max(0, first - tile * t) // p, min(parts, ceil_div(first + count - tile * t, p))
-            ):
-                closing = parts > 1 or index % members == members - 1 or tile == tiles[-1]
-                asking = place
-                if parts > 1 or index % members == 0:
-                    announced = self._announce(asking)
-                    asking = announced + 1
-                spare = int(closing and parts == 1 and len(fed) + t < p)
-                asked, last = self._run("keys", asking, self.head, spare)
-                fed += [last] * min(t, p)
-                keys += [
-                    tile * t + part * p + lane if part * p + lane < t else -1
-                    for lane in range(min(t, p))
-                ]
-                if closing:
-                    rest = p - len(fed)
-                    real = iter([key in live for key in keys] + [False] * rest)
-                    self._group(
-                        turn,
-                        announced,
-                        [self.head] * len(fed) + [1] * rest,
-                        fed + [self.fed] * rest,
-                        lambda taken, real=real: self._score(taken, next(real), works),
-                    )
-                    fed, keys = [], []
-                place = asked + 1
-            place += 1
-        self.walked.append(asked)
-        self.left.append(self.array.last)
+        for tile, part, opens, closes in _key_runs(self._config, item):
+            asking = place
+            if opens:
+                announced = self._announce(asking)
+                asking = announced + 1
+            spare = int(closes and group.spare())
+            asked, last = self._run("keys", asking, self._head, spare)
+            group.add(item, tile, part, last)
+            if closes:
+                self._score_group(turn, announced, group, works)
+                group = _KeyGroup(self._config)
+            place = asked + 1
+            if _last_part(self._config, item, tile, part):
+                place += 1
+        self._walked.append(asked)
+        self._left.append(self._array.last)
 
-    def _values(self, turn, first, count):
-        p, at = self.config.columns, self._walk(turn) + 1
-        for _ in range(ceil_div(self.head, p)):
-            announced = self._announce(at)
-            asked, fed = self._run("values", announced + 1, count)
-            self._group(turn, announced, [count] * p, [fed] * p, self._context)
-            at = asked + 1
-        self.walked.append(asked)
-        self.left.append(self.array.last)
-        self.closed = self.passed[-1]
-
-    def _score(self, taken, real, works):
-        """A column leaves its lane when those before make room; the softmax takes those of keys."""
-        taken = max(taken, self.passed[-DRAIN])
-        self.passed.append(max(taken + DRAIN, self.passed[-1] + 1, self.scores[-REQUANTIZE]))
-        self.scores.append(
-            max(self.passed[-1] + REQUANTIZE, self.scores[-1] + 1, works if real else 0)
+    def _score_group(self, turn, announced, group, works):
+        """A group of keys; lanes without one take a zero when the others have been fed."""
+        rest = self._config.columns - len(group.fed)
+        real = iter([*group.real, *[False] * rest])
+        self._group(
+            turn,
+            announced,
+            [self._head] * len(group.fed) + [1] * rest,
+            group.fed + [self._fed] * rest,
+            lambda ready: self._score(ready, next(real), works),
         )
-        if real:
-            self.scored = self.scores[-1]
-        return taken
 
-    def _context(self, taken):
-        taken = max(taken, self.passed[-DRAIN])
-        self.passed.append(max(taken + DRAIN, self.passed[-1] + 1, self.open))
-        return taken
+    def _values(self, turn, item):
+        """The groups of an item's context."""
+        columns = self._config.columns
+        place = self._walk(turn) + 1
+        for _ in range(ceil_div(self._head, columns)):
+            announced = self._announce(place)
+            asked, fed = self._run("values", announced + 1, item.count)
+            entries = [item.count] * columns
+            self._group(turn, announced, entries, [fed] * columns, self._context)
+            place = asked + 1
+        self._walked.append(asked)
+        self._left.append(self._array.last)
+        self._closed = self.passed
+
+    def _score(self, ready, real, works):
+        """When a column of scores leaves its lane; the softmax takes those of `real` keys."""
+        left = max(ready, self._passed[-DRAIN])
+        room = self._scores[-requantize.LATENCY]
+        self._passed.append(max(left + DRAIN, self.passed + 1, room))
+        scored = max(self.passed + requantize.LATENCY, self._scores[-1] + 1, works if real else 0)
+        self._scores.append(scored)
+        if real:
+            self._scored = scored
+        return left
+
+    def _context(self, ready):
+        """When a column of a context leaves its lane; the store divides it when it can."""
+        left = max(ready, self._passed[-DRAIN])
+        self._passed.append(max(left + DRAIN, self.passed + 1, self._open))
+        return left
+
+
+class _KeyGroup:
+    """Lanes of a group of keys so far: when each was fed, and whether its key is the slot's."""
+
+    def __init__(self, config):
+        self._config = config
+        self.fed = []
+        self.real = []
+
+    def add(self, item, tile, part, fed):
+        """The keys of a part of a tile, whose last word is fed at `fed`."""
+        t = self._config.tokens
+        p = self._config.columns
+        live = range(item.first, item.first + item.count)
+        lanes = range(part * p, part * p + min(t, p))
+        self.fed += [fed] * len(lanes)
+        self.real += [lane < t and tile * t + lane in live for lane in lanes]
+
+    def spare(self):
+        """Whether lanes are left when one more tile is in."""
+        t = self._config.tokens
+        return t <= self._config.columns and len(self.fed) + t < self._config.columns
+
+
+def _key_runs(config, item):
+    """(tile, part, whether a group begins, whether it ends) of each run of keys of an item.
+
+    A group takes P // T whole tiles; where P < T it takes one part of P keys of a tile, and parts
+    without a key of the slot are left out.
+    """
+    t = config.tokens
+    p = config.columns
+    members = max(1, p // t)
+    cut = t > p
+    first, last = item.first // t, (item.first + item.count - 1) // t
+    for index, tile in enumerate(range(first, last + 1)):
+        for part in _parts(config, item, tile):
+            opens = cut or index % members == 0
+            closes = cut or index % members == members - 1 or tile == last
+            yield tile, part, opens, closes
+
+
+def _parts(config, item, tile):
+    """The parts of a tile that hold a key of the item's slot."""
+    begin = max(0, item.first - tile * config.tokens)
+    end = item.first + item.count - tile * config.tokens
+    whole = ceil_div(config.tokens, config.columns)
+    return range(begin // config.columns, min(whole, ceil_div(end, config.columns)))
+
+
+def _last_part(config, item, tile, part):
+    return part == _parts(config, item, tile)[-1]

@@ -1,197 +1,183 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cycles of embeddings (part of sim/cycles/model.py): runs of words over a port, rows of the embedding image over the embedding port."""
+"""Cycles of embeddings (part of sim/cycles/model.py): rows of their image over their port.
+
+All times are cycles.
+"""
 
 import struct
 
+from firmware.embedding_image import EMBEDDING_HEADER
 from golden_model.bitmask import WORD_ROWS
-from sim.cycles.linear import BURSTS
+from golden_model.hardware import ceil_div
+from hw.array.bitmask import MASK_BYTES
+from hw.queue import embedding, embedding_row, embedding_table
+from hw.queue.embedding_table import OFFSET_BYTES
+from sim.cycles.memory import WORD_BYTES
 
-__all__ = ["Embedder", "Port", "Rows"]
-
-AHEAD = 4  # rows looked up ahead (hw/queue/embedding_table.py)
-RUNS = 8  # requests whose words have not come
-INSIDE = 4  # tokens in the embedder
-REQUEST = 4  # cycles of the reader for a request, its first address in the last one
-BUFFERED = 3  # from the bus to the reader's output
-
-
-class Port:
-    """Runs of 32-bit words through a reader of bus words; `free` is when the reader takes the next request; `behind`: words of others that were
-    asked for before go until then."""
-
-    def __init__(self, memory, burst):
-        self.memory = memory
-        self.burst = burst
-        self.free = 0
-        self.taken = 0
-        self.behind = 0
-        self.finish = []
-
-    def request(self, at, address, count):
-        """Asks for the bus words of `count` bytes -> (when it was taken, when each is at the output)."""
-        width = self.memory.width
-        taken = max(at, self.free)
-        first, last = address // width, (address + count - 1) // width
-        ask, beats = self._ask(taken + REQUEST - 1), []
-        for number in range(first, last + 1):
-            if number > first and number % self.burst == 0:
-                self.finish.append(beats[-1] - BUFFERED)
-                ask = self._ask(ask + 2)
-            beats.append(self.memory.beat(ask + self.memory.latency) + BUFFERED)
-        self.finish.append(beats[-1] - BUFFERED)
-        self.free = ask + 1
-        return taken, beats
-
-    def _ask(self, at):
-        """When the memory takes the address of a burst."""
-        return max(at, self.finish[-BURSTS] + 1) if len(self.finish) >= BURSTS else at
-
-    def words(self, beats):
-        """When each 32-bit word of the bus words is taken, one a cycle; the last is the end of the run."""
-        found = []
-        for beat in beats:
-            start = max(beat, self.taken + 1, self.behind + 1)
-            found += range(start, start + self.memory.width // 4)
-            self.taken = found[-1]
-        return found
+__all__ = ["Embedder", "Rows"]
 
 
 class Rows:
-    """Where the rows of the embedding image lie and what lies in them."""
+    """Where the rows of an embedding image lie, and what lies in them.
+
+    table : byte offset of the row table
+    """
 
     def __init__(self, image):
-        words = struct.unpack("<16I", image[:64])
-        self.image = image
-        self.vocabulary = words[5]
-        self.positions = words[6]
-        self.features = words[7]
-        self.table = words[8]
+        values = struct.unpack_from(f"<{len(EMBEDDING_HEADER)}I", image)
+        header = dict(zip(EMBEDDING_HEADER, values, strict=True))
+        self.table = header["table_offset"]
+        self._image = image
+        self._vocabulary = header["vocabulary"]
+        self._positions = header["positions"]
+        self._features = header["width"]
 
     def numbers(self, token, position, segment):
-        return token, self.vocabulary + position, self.vocabulary + self.positions + segment
+        """The rows of a token: of its word, its position and its segment."""
+        return token, self._vocabulary + position, self._vocabulary + self._positions + segment
+
+    def entry(self, number):
+        """(byte offset, bytes) of what a look-up of a row reads: its offset and the next one's."""
+        return self.table + OFFSET_BYTES * number, 2 * OFFSET_BYTES
 
     def place(self, number):
         """(byte offset, bytes) of a row."""
-        begin, end = struct.unpack(
-            "<2I", self.image[self.table + 4 * number : self.table + 4 * number + 8]
-        )
+        begin, end = struct.unpack_from("<2I", self._image, self.entry(number)[0])
         return begin, end - begin
 
     def steps(self, begin):
         """For each cycle of the decoder whether it takes a byte: masks, features, check byte."""
-        at, left = begin, self.features
+        at = begin
+        left = self._features
         while left > 0:
-            mask = self.image[at] | self.image[at + 1] << 8
-            yield from (True, True)
-            at += 2 + mask.bit_count()
+            mask = int.from_bytes(self._image[at : at + MASK_BYTES], "little")
+            yield from [True] * MASK_BYTES
+            at += MASK_BYTES + mask.bit_count()
             yield from (bool(mask >> bit & 1) for bit in range(min(left, WORD_ROWS)))
             left -= WORD_ROWS
         yield True
 
 
 class Embedder:
-    """hw/queue/embedding.py with its row fetcher: look-ups go before reads while few are ahead; everything else is in order."""
+    """hw/queue/embedding.py with its row fetcher and decoder.
+
+    Look-ups go before reads while few rows are ahead; everything else is in order.
+    """
 
     def __init__(self, rows, port):
-        self.rows, self.port = rows, port
-        self.choose = self.resting = 0  # when the fetcher can ask again; the decoder take a row
-        self.numbers, self.places = (
-            [],
-            [],
-        )  # (when known, number), (when looked up, byte offset, bytes)
-        self.asked, self.done, self.third = (
-            0,
-            [],
-            0,
-        )  # when the last number was taken; tokens' ends; rows of this token
-        self.begun, self.ended = (
-            [],
-            [],
-        )  # when rows were taken by the decoder; when requests' last words came
-        self.accepted = 0
+        self._rows = rows
+        self._port = port
+        # When the fetcher can choose again, and the decoder take a row.
+        self._choice = 0
+        self._resting = 0
+        # Rows that wait: (when its number is there, number); (when it may be chosen, byte offset,
+        # bytes) of those looked up.
+        self._numbers = []
+        self._places = []
+        self._taken = 0  # when the last number was taken
+        self._begun = []  # rows: when the decoder took them
+        self._ended = []  # requests: when their last words came
+        self._table = 0  # of the row that comes
+        self._accepted = 0  # tokens
+        self._done = []  # tokens: when they were
 
     def accept(self, at, numbers):
-        """A token that comes at `at` -> when it is taken."""
-        taken, number = max(at, self.asked + 1), self.accepted
-        while number - len(self.done) >= INSIDE:
+        """A token with these rows comes at `at`; when it is taken."""
+        taken = max(at, self._taken + 1)
+        left = self._accepted - embedding.TOKENS  # the token that must have been done
+        while left >= len(self._done):
             self._serve(None)
-        if number >= INSIDE:
-            taken = max(taken, self.done[number - INSIDE] + 2)
+        if left >= 0:
+            taken = max(taken, self._done[left] + embedding.REST)
         self._serve(taken)
-        self.accepted += 1
+        self._accepted += 1
         for index, row in enumerate(numbers):
-            self.numbers.append((taken + 1 + index, row))
-            while self.numbers:
+            self._numbers.append((taken + 1 + index, row))
+            while self._numbers:
                 self._serve(None)
         return taken
 
     def finish(self):
         """When the last token is done."""
-        while self.places:
+        while self._places:
             self._serve(None)
-        return self.done[-1]
+        return self._done[-1]
 
     def _serve(self, until):
         """The fetcher's next request; with `until` those that are made before that cycle."""
         while True:
-            look = (
-                max(self.choose, self.numbers[0][0])
-                if self.numbers and len(self.places) < AHEAD
-                else None
-            )
-            read = max(self.choose, self.places[0][0]) if self.places else None
-            at = min(x for x in (look, read, float("inf")) if x is not None)
+            look = read = float("inf")
+            if self._numbers and len(self._places) < embedding_table.AHEAD:
+                look = max(self._choice, self._numbers[0][0])
+            if self._places:
+                read = max(self._choice, self._places[0][0])
+            at = min(look, read)
             if at == float("inf") or until is not None and at >= until:
                 return
-            if look is not None and look == at:
+            if look == at:
                 self._look(at)
             else:
                 self._read(at)
             if until is None:
                 return
 
-    @staticmethod
-    def _room(leave, depth):
-        """When a queue takes one more word, of which those before left at `leave`."""
-        return leave[-depth] + 1 if len(leave) >= depth else 0
+    def _request(self, at, address, count, room=0):
+        """The port's `request` for what was chosen at `at`; `room`: when a queue has some."""
+        runs = _room(self._ended, embedding_table.RUNS)
+        ready = max(at + embedding_table.CHOSEN, runs, room)
+        taken, beats = self._port.request(ready, address, count)
+        self._choice = taken + 1
+        return taken, beats
 
     def _look(self, at):
-        number = self.numbers.pop(0)[1]
-        address = self.rows.table + 4 * number
-        taken, beats = self.port.request(max(at + 2, self._room(self.ended, RUNS)), address, 8)
-        self.choose, self.asked = taken + 1, at
-        self.ended.append(self.port.words(beats)[-1])
-        self.places.append((self.ended[-1] + 2, *self.rows.place(number)))
-        self.port.taken += 1  # the offsets are judged
+        """A row is looked up."""
+        number = self._numbers.pop(0)[1]
+        _, beats = self._request(at, *self._rows.entry(number))
+        self._taken = at
+        self._ended.append(self._port.words(beats)[-1])
+        found = self._ended[-1] + embedding_table.FOUND
+        self._places.append((found, *self._rows.place(number)))
+        self._port.taken += 1  # the offsets are judged
 
     def _read(self, at):
-        _, begin, size = self.places.pop(0)
-        taken, beats = self.port.request(
-            max(at + 2, self._room(self.ended, RUNS), self._room(self.begun, AHEAD)), begin, size
-        )
-        self.choose = taken + 1
-        time = max(self.resting, taken + 1)  # the decoder takes the row
-        self.begun.append(time)
-        width = self.port.memory.width
+        """A row is read and decoded."""
+        _, begin, size = self._places.pop(0)
+        taken, beats = self._request(at, begin, size, _room(self._begun, embedding_table.AHEAD))
+        start = max(self._resting, taken + 1)
+        self._begun.append(start)
+        checked, byte = self._decode(begin, beats, start)
+        # Words behind the row come before the next one's.
+        width = self._port.memory.width
+        last = (begin // width + len(beats)) * width
+        rest = ceil_div(last - byte, WORD_BYTES)
+        ended = max(checked + max(1, rest), beats[-1])
+        self._port.taken = ended
+        self._ended.append(ended)
+        self._resting = ended + embedding_row.NEXT
+        self._table = (self._table + 1) % embedding.TABLES
+        if not self._table:
+            self._done.append(max(self._resting, checked + embedding.SUMMED))
+            self._resting = self._done[-1] + embedding.REST
+
+    def _decode(self, begin, beats, start):
+        """(when the last byte of the row at `begin` is taken, the byte behind it)."""
+        width = self._port.memory.width
+        first = word = begin // width
+        # Words before the row, in its first bus word, come before it.
+        free = max(beats[0], self._port.taken + 1) + begin % width // WORD_BYTES
+        time = start
         byte = begin
-        word = begin // width
-        free = max(beats[0], self.port.taken + 1)
-        free += begin % width // 4  # words before the row
-        for takes in self.rows.steps(begin):
+        for takes in self._rows.steps(begin):
             time += 1
             if takes:
                 if byte // width != word:
                     word = byte // width
-                    free = beats[word - begin // width]
+                    free = beats[word - first]
                 time = max(time, free)
                 byte += 1
-        last = begin // width + len(beats)
-        rest = (last * width - byte + 3) // 4  # words after it
-        checked, time = time, max(time + max(1, rest), beats[-1])
-        self.port.taken = time
-        self.ended.append(time)
-        self.third = (self.third + 1) % 3
-        self.resting = time + 3
-        if not self.third:
-            self.done.append(max(time + 3, checked + 6))  # its last word has been written
-            self.resting = self.done[-1] + 2
+        return time, byte
+
+
+def _room(times, depth):
+    """When a queue of `depth` words takes one more, of which those before left at `times`."""
+    return times[-depth] + 1 if len(times) >= depth else 0

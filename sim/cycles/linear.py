@@ -1,248 +1,194 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cycles of LINEAR's weight streams (part of sim/cycles/model.py): the bus, the lanes' decoders and rings.
+"""Cycles of LINEAR (part of sim/cycles/model.py): tiles into the array, columns to the buffers.
 
-All times are cycles. A column is the unit of work; what happens inside one follows from its first and last entry, because a lane's decoder gives, and
-its multipliers take, at most an entry a cycle.
+All times are cycles.
 """
 
-from bisect import bisect_left
+from dataclasses import dataclass, field
 
-import numpy as np
+from firmware.isa import Opcode, Source, Target
+from hw import buffer
+from hw.arith import adaptivfloat
+from hw.array import linear, store
+from hw.array.mac_array import DRAIN, LOAD, OPEN
+from hw.rows import gather
+from sim.cycles.array import Array
+from sim.cycles.memory import BEFORE
 
-from firmware.columns import HEADER_BYTES, HEADERS, lane_strings
-from golden_model.bitmask import WORD_ROWS
-from golden_model.hardware import ceil_div
+__all__ = ["Linears", "Written"]
 
-__all__ = ["BURST", "BURSTS", "LaneCode", "Memory", "Streams"]
-
-BURST, IN_FLIGHT, BURSTS = (
-    64,
-    512,
-    8,
-)  # words of a burst; words, bursts on their way (hw/accelerator.py's reader; the memory model's queue)
-CHUNK, TAKEN = 4, 3  # bytes that come to a decoder at once; that leave
-REQUEST = (
-    4  # from a decoded instruction, or the last address of the stream before, to its first address
-)
-BUFFERED = 3  # from the bus to the reader's output
-DECODED = 4  # from a column's last byte to its last entry at the ring's output
+GATHERED = (Source.STATE, Source.CLS)  # sources that the gather reads
 
 
-class Memory:
-    """The memory model of the co-simulation (sim/cosim/axi.h): latency to the first beat, credit for each."""
+@dataclass
+class Written:
+    """What a LINEAR or NORM wrote, for the operation that follows it.
 
-    def __init__(self, latency, bytes_per_cycle, width):
-        self.latency = latency
-        self.rate = bytes_per_cycle
-        self.width = width
-        self._last = -1
-        self._credit = width + bytes_per_cycle
-        self._known = {}
-
-    def beat(self, ready):
-        """The cycle of the next beat, of a burst whose first one may come at `ready`."""
-        wait, self._credit = self._next(self._credit, ready - self._last)
-        self._last += wait
-        return self._last
-
-    def burst(self, ready, size):
-        """The cycles of the beats of a burst whose first one may come at `ready`."""
-        first, known = self.beat(ready), (self._credit, size)
-        if known not in self._known:
-            self._known[known] = self._behind(*known)
-        cycles, self._credit = self._known[known]
-        self._last = first + cycles[-1]
-        return [first + cycle for cycle in cycles]
-
-    def _next(self, credit, least=1):
-        """(cycles to the next beat, credit after it)."""
-        wait = int(max(1, least, ceil_div(self.width - credit, self.rate)))
-        return wait, min(credit + (wait - 1) * self.rate, self.width) + self.rate - self.width
-
-    def _behind(self, credit, size):
-        """(cycles of a burst's beats from its first one on, credit after them)."""
-        cycles = [0]
-        while len(cycles) < size:
-            wait, credit = self._next(credit)
-            cycles.append(cycles[-1] + wait)
-        return cycles, credit
-
-
-class LaneCode:
-    """What the lanes' decoders do with each bus word of a weight stream; the same for every run, so kept by the caller.
-
-    By word and lane: `steps`, cycles to take its bytes, those until the next word may come, and the column that must have been released
-    before, -1 for none; `held`, `begun`, entries and columns until its end. By group and lane: `word`, the one that
-    completes the column; `part`, cycles of it until then; `entries`.
+    values : its instruction
+    ended : when it had; taken : when its engine was free for the next one
+    begun : by tile, when the last words of it began to be written; of NORM none
+    written : by tile, when the last one was
     """
 
-    def __init__(self, columns, beats, lanes, bus_bytes, depth):
-        strings = lane_strings(
-            columns.data.ljust(beats * bus_bytes, b"\0"), lanes, bus_bytes
-        )  # stacked streams are as long as the longest
-        self.words, groups = len(strings[0]) // bus_bytes, columns.groups
-        self.entries = np.maximum(columns.nonzeros, 1).tolist()
-        self.columns, self.ahead = columns, 2 if bus_bytes == CHUNK else 1
-        shape, last = (self.words, lanes), (max(0, bus_bytes // CHUNK - 2)) * CHUNK
-        cost, early, needs, begun, until = (np.zeros(shape, int) for _ in range(5))
-        word, part = (np.zeros((groups, lanes), int) for _ in range(2))
-        for lane, string in enumerate(strings):
-            cycles, held, ends = _byte_cycles(string, groups, ceil_div(columns.rows, WORD_ROWS))
-            total = np.concatenate([[0], np.cumsum(cycles)])
-            starts = np.arange(self.words) * bus_bytes
-            cost[:, lane], early[:, lane] = (
-                total[starts + bus_bytes] - total[starts],
-                total[starts + last] - total[starts],
-            )
-            ends = np.array(ends)
-            word[:, lane] = (ends - 1) // bus_bytes
-            part[:, lane] = total[ends] - total[word[:, lane] * bus_bytes]
-            until[:, lane] = np.cumsum(held)[starts + bus_bytes - 1]
-            begun[:, lane] = np.searchsorted(ends, starts + bus_bytes, side="right")
-            needs[:, lane] = self._needs(lane, until[:, lane], begun[:, lane], depth)
-        self.steps, self.word, self.part = (
-            x.tolist() for x in (np.stack([cost, early, needs], -1), word, part)
-        )
-        self.held, self.begun = until.tolist(), begun.tolist()
+    values: dict = field(default_factory=dict)
+    ended: int = 0
+    taken: int = 0
+    begun: dict = field(default_factory=dict)
+    written: dict = field(default_factory=dict)
 
-    def _needs(self, lane, held, begun, depth):
-        """For each word the column of this stream that must have left the lane's rings for its bytes to fit."""
-        entries = np.cumsum([row[lane] for row in self.entries])
-        full = np.searchsorted(entries, held - depth, side="left")
-        return np.maximum(np.where(held > depth, full, -1), begun - HEADERS)
+    def feeds(self, values):
+        """Whether it writes what an operation with the fields `values` reads."""
+        source = values.get("source", 0)
+        target = self.values.get("target_buffer", 0)
+        if self.values.get("opcode") == Opcode.LINEAR:
+            return target == Target.CODES and source == Source.CODES
+        if target == Target.NORMED:
+            return source == Source.NORMED
+        return target == Target.STATE and source in GATHERED
 
 
-def _byte_cycles(string, groups, masks):
-    """(cycles of each byte, entries of each byte, end of each column) of a lane's string: hw/array/bitmask.py's states."""
-    cycles = np.ones(len(string), int)
-    entries = np.ones(len(string), int)
-    ends = []
-    at = 0
-    for _ in range(groups):
-        cycles[at : at + HEADER_BYTES] = 0, 0, 1, 0, 0, 1, 1  # three parts
-        entries[at : at + HEADER_BYTES] = 0
-        at += HEADER_BYTES
-        alone, some = True, 0  # the mask is not taken with the weight before
-        for _ in range(masks):
-            count = (string[at] | string[at + 1] << 8).bit_count()
-            cycles[at], cycles[at + 1] = 0, alone or not count
-            entries[at : at + 2] = 0
-            alone, some = not count, some + count
-            at += 2 + count
-        entries[at - 1] += not some
-        ends.append(at)
-    cycles[at:] = np.arange(len(string) - at) % TAKEN == TAKEN - 1
-    entries[at:] = 0
-    return cycles, entries, ends
+class Linears:
+    """The engine of LINEAR, one operation after the other: banks, commands, array and store."""
+
+    def __init__(self, config):
+        self._columns = config.columns
+        self._array = Array(config.columns)
+        self._loads = _Loads(config)
+        self._bank = 0  # the next one to be filled
+        self._free = [0, 0]  # banks: when they may be
+        self._pushed = [BEFORE] * linear.COMMANDS  # commands: when they came into their queue
+        self._popped = [BEFORE] * linear.COMMANDS  # when they left it
+        self._passed = [BEFORE] * DRAIN  # columns: when they came to the store
+
+    def run(self, values, code, streams, start, heights, before):
+        """The `Written` of a LINEAR.
+
+        values : its instruction
+        code, streams : `LaneCode` of its columns; `Streams`, of which the last one is its own
+        start : when it starts
+        heights : {tile: rows up to the last live one}
+        before : `Written` of the operation that it follows
+        """
+        self._begin(values, code, streams, heights, before, start)
+        tiles = list(heights)
+        block_size = values["block"]
+        send = start + linear.START + self._first_tile
+        for first in range(0, values["groups"], block_size):
+            block = range(first, min(first + block_size, values["groups"]))
+            for tile in tiles:
+                send = self._tile(block, tile, send, tiles)
+            sent = send
+            send += linear.BLOCK - linear.TILE + self._first_tile
+        streams.finished()
+        written = self._written
+        written.taken = max(sent, self._loaded - 1, before.ended)
+        written.ended = self._array.emptied if self._turns else self._passed[-1] + self._store
+        return written
+
+    def _begin(self, values, code, streams, heights, before, start):
+        target = values["target_buffer"]
+        coded = target not in (Target.SUM, Target.SCORES)
+        self._code = code
+        self._streams = streams
+        self._heights = heights
+        self._turns = target == Target.VALUES
+        self._open = before.ended + 1  # the store takes no column of this LINEAR before
+        self._store = store.latency(coded)
+        self._written = Written(values)
+        # Tiles without a selected row cost a cycle each; [CLS] tiles are known at once.
+        self._first_tile = -linear.CLS if values.get("cls") else next(iter(heights))
+        follows = before.ended >= start and before.feeds(values)
+        self._loads.begin(values, before if follows else None)
+
+    def _tile(self, block, tile, send, tiles):
+        """The groups `block` on a tile that is sent at `send`; when the next one is sent."""
+        taken = send
+        self._array.turned = self._heights[tile] if self._turns else 0
+        # A single tile is loaded once, for all blocks.
+        if len(tiles) > 1 or block.start == 0:
+            taken = self._load(tile, send)
+        self._pushed.append(max(send, self._popped[-linear.COMMANDS] + 1))
+        last = tile == tiles[-1]
+        self._groups(block, tile, tile == tiles[0], last)
+        self._popped.append(self._array.entered - 1)
+        self._free[self._filled] = self._array.last + 1
+        self._written.written[tile] = self._passed[-1] + self._store
+        if not last:
+            self._array.rewind()
+        return max(taken, self._pushed[-1]) + linear.TILE
+
+    def _load(self, tile, send):
+        """Fill the next bank; when the request was taken."""
+        self._filled = self._bank
+        self._bank = 1 - self._bank
+        taken, first, last = self._loads.load(tile, send, self._free[self._filled])
+        self._readable = first + LOAD
+        self._loaded = last + LOAD
+        return taken
+
+    def _groups(self, block, tile, first_tile, last_tile):
+        """A block's groups on a tile: the first tile waits for weights, the last releases them."""
+        command = max(self._pushed[-1] + OPEN, self._readable + 1)
+        for group in block:
+            self._array.enter(command if group == block.start else 0)
+            arrival = self._streams.until(group) if first_tile else None
+            self._array.group(self._code.entries[group], arrival, self._leave, self._loaded)
+            if group == block.start:
+                # Its first column; the group's others follow one a cycle.
+                self._written.begun[tile] = self._passed[-1] - self._columns + self._store
+            if last_tile:
+                self._streams.released.append(self._array.ends)
+
+    def _leave(self, ready):
+        """When a column leaves its lane that could at `ready`: the drain must have a place."""
+        left = max(ready, self._passed[-DRAIN])
+        self._passed.append(max(left + DRAIN, self._passed[-1] + 1, self._open))
+        return left
 
 
-class Streams:
-    """The words of one weight stream after another, to lane i % P: reader, decoders, and what the rings hold of earlier streams."""
+class _Loads:
+    """Tiles of K words from the operand to the array, one behind the other."""
 
-    def __init__(self, config, memory):
-        lanes = self.lanes = config.columns
-        self.depth, self.memory = config.weight_depth, memory
-        self.left, self.finish, self.asked, self.end = (
-            [],
-            [],
-            -9,
-            0,
-        )  # words out of the buffer; bursts' ends; the last address; words asked for
-        self.taken = 0
-        self.done, self.before, self.later = (
-            [0] * lanes for _ in range(3)
-        )  # each lane's last byte taken; when its next words may come
-        self.entries = [[0] for _ in range(lanes)]  # of all columns of earlier streams, cumulated
-        self.times = [[0] for _ in range(lanes)]  # when each of those columns was released
+    def __init__(self, config):
+        self._config = config
+        self._idle = 0  # when the next request is taken
 
-    def begin(self, code, ask, address, beats):
-        """The next stream, known to the prefetcher at `ask`; the one before is `finished`."""
-        self.code = code
-        self.beats = beats
-        self.released = []
-        self.asked = max(ask, self.asked) + REQUEST - 2
-        self.offset, self.first = address // self.memory.width % BURST, self.end
-        self.round = 0
-        self.before, self.later = [done + 1 for done in self.done], [0] * self.lanes
-        self.coming, self.begins = (
-            iter(()),
-            [],
-        )  # words of a burst that was asked for; when the lanes begin with the words of each round
+    def begin(self, values, before):
+        """The tiles of an operation; before : `Written` that is still being written, or None."""
+        gathered = values["source"] in GATHERED
+        encoder = 0 if values["source"] == Source.CODES else adaptivfloat.LATENCY
+        reduction = values["reduction"]
+        self._reduction = reduction
+        self._before = before
+        self._all_tiles = values.get("cls") and values["source"] == Source.CLS
+        # From a request to the first word; from the last word to the next request; from what is
+        # written last to the last word.
+        if gathered:
+            self._first = gather.cycles(self._config) + encoder
+            self._again = gather.rest(self._config, reduction) - encoder
+            self._behind = gather.behind(self._config) + encoder
+        else:
+            self._first = buffer.LATENCY + encoder
+            self._again = -buffer.EARLY - encoder
+            self._behind = self._first
 
-    def until(self, group):
-        """The last entries of the group's columns at their rings' outputs."""
-        words = self.code.word[group]
-        while self.round <= max(words):
-            self._round()
-        return [
-            self.begins[word][lane] + part + DECODED
-            for lane, (word, part) in enumerate(zip(words, self.code.part[group], strict=True))
-        ]
+    def load(self, tile, send, free):
+        """(when the request was taken, when its first row comes, when its last does).
 
-    def finished(self):
-        """All words are taken, all columns released."""
-        while self.round < self.code.words:
-            self._round()
-        for lane in range(self.lanes):
-            total = self.entries[lane][-1]
-            for group, ends in enumerate(self.released):
-                total += self.code.entries[group][lane]
-                self.entries[lane].append(total)
-                self.times[lane].append(ends[lane])
+        send : when it is asked for; free : when the bank is
+        """
+        taken = max(send, self._idle)
+        first = max(taken + self._first, free)
+        last = max(first + self._reduction - 1, self._followed(tile))
+        self._idle = last + self._again
+        return taken, first, last
 
-    def _burst(self):
-        """Asks for the next words -> when they come."""
-        if self.end > self.first:
-            self.finish.append(self.memory._last)
-        local = self.end - self.first
-        size = min(BURST - (self.offset + local) % BURST, self.beats - local)
-        self.end += size
-        self.asked += 2
-        if self.end > IN_FLIGHT:
-            self.asked = max(self.asked, self.left[self.end - IN_FLIGHT - 1] + 1)
-        if len(self.finish) >= BURSTS:
-            self.asked = max(self.asked, self.finish[-BURSTS] + 1)
-        return iter(self.memory.burst(self.asked + self.memory.latency, size))
-
-    def _room(self, number, lane):
-        """When the columns of earlier streams have left the lane's rings as far as a word needs it."""
-        code, entries = self.code, self.entries[lane]
-        full = bisect_left(entries, entries[-1] + code.held[number][lane] - self.depth)
-        column = max(full, len(entries) - 1 + code.begun[number][lane] - HEADERS)
-        return self.times[lane][column] if column > 0 else 0
-
-    def _round(self):
-        """One word for each lane; comparisons in place of `max`, because the cycle model's time goes here."""
-        number = self.round
-        coming = self.coming
-        taken = self.taken
-        begins = []
-        left = self.left
-        done = self.done
-        before = self.before
-        later = self.later
-        ahead = self.code.ahead
-        for lane, (cost, early, needed) in enumerate(self.code.steps[number]):
-            beat = next(coming, 0)
-            if not beat:
-                coming = self.coming = self._burst()
-                beat = next(coming)
-            at = beat + BUFFERED if beat + BUFFERED > taken else taken + 1  # at the reader's output
-            left.append(at - 1)
-            taken = at if at > before[lane] else before[lane]
-            begin = (
-                (self.released[needed][lane] if needed >= 0 else self._room(number, lane))
-                + 2
-                - cost
-            )
-            if begin <= taken:
-                begin = taken + 1
-            if begin < done[lane]:
-                begin = done[lane]
-            begins.append(begin)
-            before[lane], later[lane] = (
-                (begin + early, 0) if ahead == 1 else (later[lane], begin + early)
-            )
-            done[lane] = begin + cost
-        self.begins.append(begins)
-        self.taken, self.round = taken, number + 1
+    def _followed(self, tile):
+        """The earliest last row of a tile that the operation before is still writing."""
+        before = self._before
+        if before is None:
+            return 0
+        if self._all_tiles:
+            tile = max(before.written)
+        begun = before.begun.get(tile, 0) if len(before.written) > 1 else 0
+        return max(begun + self._first + self._reduction, before.written[tile] + 1 + self._behind)

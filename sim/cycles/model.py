@@ -1,48 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model of the machine's cycles, so that large sweeps need no simulation.
 
-    work = schedule(program, [of_golden(words, run(network, *words)) for words in sentences], slots)
+    sentences = [of_golden(words, run(network, *words)) for words in sentences]
+    work = schedule(program, sentences, slots)
     for operation in predict(program, config, work, latency=100, bytes_per_cycle=16): ...
 
-Control engines are formulas read from hw/'s state machines (the constants' comments say what they count); LINEAR (sim/cycles/linear.py), ATTEND
-(sim/cycles/attention.py) and the stager (sim/cycles/staging.py, sim/cycles/embedding.py), which runs beside the operations, follow what arrives when.
-sim/cycles/test_model.py compares with the co-simulation.
+Constants and formulas are those that the blocks of hw/ publish. LINEAR (linear.py, array.py,
+weights.py), ATTEND (attention.py) and the stager (staging.py, embedding.py), which runs beside the
+operations, follow what arrives when. sim/cycles/test_model.py compares with the co-simulation.
 """
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 from firmware.columns import PORTION
 from firmware.image import stream_stride
 from firmware.isa import BYTES, Opcode, Source, Target
-from sim.cycles.array import Ending, Linears
+from hw import accelerator, buffer
+from hw.array import layernorm, norm
+from hw.bus import transfer
+from hw.decide import drop
+from hw.decide import exit as exits
+from hw.program import issue, prefetch, sequencer
+from hw.queue import admission, results
+from hw.rows.rows import compaction
 from sim.cycles.attention import attend
-from sim.cycles.embedding import Port, Rows
-from sim.cycles.linear import BURST, LaneCode, Memory, Streams
+from sim.cycles.embedding import Rows
+from sim.cycles.linear import Linears, Written
+from sim.cycles.memory import WORD_BYTES, BusTimes, RunReader
 from sim.cycles.staging import Stager
+from sim.cycles.weights import LaneCode, Streams
 from sim.cycles.work import Work, of_golden, of_record, schedule
 
 __all__ = ["Predicted", "Work", "of_golden", "of_record", "predict", "schedule"]
 
-START = 3  # from the register write to the request for the program
-DECODED = 1  # from an instruction's fetch to its decoding
-AHEAD = 8  # operations that the sequencer may be ahead
-EMBEDDING_BURST = WRITE_BURST = 16
-CLASS, ENTROPY, MOVE = (
-    10,
-    32,
-    2,
-)  # cycles of EXIT for each class of a slot; for the rest; for a slot that only moves on
-SUM = 2  # from a complete portion to its first word
-VALUES, VERDICTS = (
-    2,
-    17,
-)  # cycles of DROP for a word of values, besides the values; for a slot, besides its rows
-RECORD = 16  # from a slot's end to the first address of its record: six fields, two of them long
-
 
 @dataclass(frozen=True)
 class Predicted:
-    """One operation that is not skipped: its cycles since the one before, skipped instructions between them included."""
+    """One operation that is not skipped.
+
+    cycles : since the one before, skipped instructions between them included
+    """
 
     pc: int
     cycles: int
@@ -52,195 +50,226 @@ class Predicted:
 def predict(program, config, work, latency, bytes_per_cycle, codes=None):
     """[Predicted] of a `schedule`, with both memories as in `sim.cycles.measure.run`.
 
-    The sum is the run's cycles from the start of the queue. codes : a dictionary that keeps the program's `LaneCode`s from call to call
+    The sum is the run's cycles from the start of the queue.
+
+    codes : a dictionary that keeps the program's `LaneCode`s from call to call
     """
-    return _Model(program, config, latency, bytes_per_cycle, {} if codes is None else codes).run(
-        work
-    )
+    model = _Model(program, config, latency, bytes_per_cycle, {} if codes is None else codes)
+    return model.run(work)
 
 
 class _Model:
     """The clock, the ports' memories, and what is kept of a weight stream from pass to pass."""
 
     def __init__(self, program, config, latency, bytes_per_cycle, codes):
-        self.program, self.config = program, config
-        self.memory, self.embedding, self.writes = (
-            Memory(latency, bytes_per_cycle, config.bus_bytes) for _ in range(3)
+        self.program = program
+        self.config = config
+        memory, self.embedding, self.writes = (
+            BusTimes(latency, bytes_per_cycle, config.bus_bytes) for _ in range(3)
         )
-        self.port = Port(self.memory, BURST)  # of the program and the stager
+        self.port = RunReader(memory, accelerator.BURST)  # of the program and the stager
         self.codes = codes
-        self.streams = Streams(config, self.memory)
+        self.streams = Streams(config, memory)
         self.linears = Linears(config)
-        self.now, self.front, self.gone = (
-            0,
-            0,
-            [],
-        )  # the last operation's end; the next instruction's fetch; when operations left the queue
-        self.before = Ending()  # the last LINEAR or NORM
+        self.now = 0  # the last operation's end
+        self.fetched = 0  # the next instruction's fetch
+        self.decoded = 0  # the last one's decoding
+        self.left = []  # when operations left the queue
+        self.before = Written()  # by the last LINEAR or NORM
         self.edited = 0  # when the row table was compacted
 
     def run(self, work):
-        predicted = []
-        before = 0
+        """[Predicted] of the whole `schedule`."""
         queue = [sentence for one in work for sentence in one.admitted]
         self.stager = Stager(
             self.config,
             Rows(self.program.embedding),
             self.port,
-            Port(self.embedding, EMBEDDING_BURST),
+            RunReader(self.embedding, transfer.BURST),
             queue,
         )
-        _, beats = self.port.request(START, 0, len(self.program.instructions) * BYTES)
-        self.front = self.port.words(beats)[-1] + 2
+        _, beats = self.port.request(sequencer.START, 0, len(self.program.instructions) * BYTES)
+        self.fetched = self.port.words(beats)[-1] + sequencer.LOADED
+        predicted = []
+        before = 0
         for one, following in zip(work, [*work[1:], work[-1]], strict=True):
-            values = self.program.instructions[one.pc]
-            opcode, decoded = Opcode(values["opcode"]), self.front + DECODED
-            if opcode not in (Opcode.GROUP, Opcode.LOOP):
-                decoded = max([decoded, *(gone + 1 for gone in self.gone[-AHEAD : -AHEAD + 1])])
-                worked = one.rows or opcode == Opcode.ADMIT
-                start = (
-                    max(self.before.taken if worked and values.get("follow") else self.now, decoded)
-                    + 1
-                )
-                gone = self.now = max(self.now, start)
-                if worked:
-                    self.decoded = decoded
-                    self.now = getattr(self, f"_{opcode.name.lower()}")(one, values, start)
-                    gone = self.before.taken if opcode in (Opcode.LINEAR, Opcode.NORM) else self.now
-                    predicted.append(Predicted(one.pc, self.now - before, one))
-                    before = self.now
-                self.gone.append(gone)
-            self.front = decoded + 1
-            if opcode in (Opcode.ADMIT, Opcode.EXIT) and (one.rows or opcode == Opcode.ADMIT):
-                self.front = self.now + 1
-            if opcode in (Opcode.DROP, Opcode.EXIT):
+            if self._step(one):
+                predicted.append(Predicted(one.pc, self.now - before, one))
+                before = self.now
+            if self._opcode(one) in (Opcode.DROP, Opcode.EXIT):
                 self.stager.freed += [self.edited] * (one.total - following.total)
         return predicted
 
+    def _opcode(self, one):
+        return Opcode(self.program.instructions[one.pc]["opcode"])
+
+    def _step(self, one):
+        """Fetch, decode and run an instruction; whether it is an operation that is not skipped."""
+        values = self.program.instructions[one.pc]
+        opcode = self._opcode(one)
+        works = bool(one.rows) or opcode == Opcode.ADMIT
+        self.decoded = self.fetched + sequencer.DECODE
+        if opcode in (Opcode.GROUP, Opcode.LOOP):
+            works = False
+        else:
+            # An operation waits with its instruction for a place in the queue.
+            full = self.left[-issue.AHEAD] + 1 if len(self.left) >= issue.AHEAD else 0
+            self.decoded = max(self.decoded, full)
+            self._issue(one, values, opcode, works)
+        self.fetched = self.decoded + 1
+        if works and opcode in sequencer.BARRIERS:
+            self.fetched = self.now + 1
+        return works
+
+    def _issue(self, one, values, opcode, works):
+        """An operation: to its engine, when those before have left or ended."""
+        ready = self.before.taken if works and values.get("follow") else self.now
+        start = max(ready, self.decoded) + issue.START
+        self.now = max(self.now, start)
+        left = self.now
+        if works:
+            self.now = getattr(self, f"_{opcode.name.lower()}")(one, values, start)
+            left = self.before.taken if opcode in (Opcode.LINEAR, Opcode.NORM) else self.now
+        self.left.append(left)
+
     def _admit(self, one, values, start):
-        """hw/queue/admission.py: three states before a sentence's rows are waited for, two more and its rows after."""
-        stager, now = self.stager, start + 1
+        """See `hw.queue.admission.cycles`, which a sentence takes when nothing is missing."""
+        stager = self.stager
+        now = start + 1
         stager.start(start)
         for sentence in one.admitted:
             number = len(stager.begun)
             now = max(now, stager.describe(number))
             stager.begun.append(now + 1)
-            now = max(now + 2, stager.stage(number)) + 3 + len(sentence.ids)
+            placed = admission.cycles(len(sentence.ids)) - admission.BEGIN
+            now = max(now + admission.BEGIN, stager.stage(number)) + placed
+        # It looks at one more, for which there are too few rows.
         return max(now, stager.describe(len(stager.begun))) if one.refused else now
 
     def _linear(self, one, values, start):
+        """hw/array/linear.py, with its weight stream."""
+        code = self._code(one, values)
+        stride = stream_stride(values["beats"] * self.config.bus_bytes)
+        address = values["address"] + one.layer * values.get("stacked", 0) * stride
+        # What the stager asks for before the reader is free goes first.
+        self.stager.until(max(self.decoded, self.streams.asked) + prefetch.LATENCY + transfer.NEXT)
+        self.streams.taken = max(self.streams.taken, self.port.taken)
+        ask = max(self.decoded, self.port.free - 1)
+        self.streams.begin(code, ask, address, values["beats"])
+        lanes = self.config.tokens
+        heights = {
+            tile: 0 if values.get("cls") else one.height(tile, lanes)
+            for tile in one.tiles(values, lanes)
+        }
+        self.before = self.linears.run(values, code, self.streams, start, heights, self.before)
+        self.stager.idle = self.streams.asked
+        self.port.behind = self.streams.taken
+        return self.before.ended
+
+    def _code(self, one, values):
+        """The `LaneCode` of a LINEAR's stream."""
         columns = self.program.columns[one.pc]
         index = one.layer if len(columns) > 1 else 0
         if (one.pc, index) not in self.codes:
             config = self.config
-            self.codes[one.pc, index] = LaneCode(
-                columns[index],
-                values["beats"],
-                config.columns,
-                config.bus_bytes,
-                config.weight_depth,
-            )
-        address = values["address"] + one.layer * values.get("stacked", 0) * stream_stride(
-            values["beats"] * self.config.bus_bytes
-        )
-        self.stager.until(
-            max(self.decoded, self.streams.asked) + 3
-        )  # what it has asked for when the reader is free goes first
-        self.streams.taken = max(self.streams.taken, self.port.taken)
-        self.streams.begin(
-            self.codes[one.pc, index],
-            max(self.decoded, self.port.free - 1),
-            address,
-            values["beats"],
-        )
-        tiles = {
-            tile: 0 if values.get("cls") else one.height(tile, self.config.tokens)
-            for tile in self._tiles(one, values)
-        }
-        self.before = self.linears.run(
-            values, self.codes[one.pc, index], self.streams, start, tiles, self.before
-        )
-        self.stager.idle, self.port.behind = self.streams.asked, self.streams.taken
-        return self.before.ended
-
-    def _tiles(self, one, values):
-        return one.tiles(values, self.config.tokens)
+            sizes = config.columns, config.bus_bytes, config.weight_depth
+            self.codes[one.pc, index] = LaneCode(columns[index], values["beats"], *sizes)
+        return self.codes[one.pc, index]
 
     def _norm(self, one, values, start):
-        """hw/array/norm.py: a tile's words enter the LayerNorm while the results of the one before leave."""
-        t, features = self.config.tokens, values["reduction"]
-        words = t + 6  # from the tile to its first word: pointers, request
-        if values.get("residual") and values["source"] == Source.STATE:
-            words += t - 1  # the gather's first word comes later than SUM's
-        tiles = self._tiles(one, values)
-        last = (features - 1) % (
-            PORTION * self.config.columns
-        )  # words behind the first one of the last portion
-        tile = start + 2 + tiles[0]
-        free = 0
-        given = 0
-        written = 0
-        ending = Ending(values)
+        """hw/array/norm.py: a tile's words enter while the results of the one before leave."""
+        lanes = self.config.tokens
+        features = values["reduction"]
+        tiles = one.tiles(values, lanes)
+        gathered = values.get("residual") and values["source"] == Source.STATE
+        times = SimpleNamespace(
+            tile=start + norm.START + tiles[0],  # when the tile is known
+            free=0,  # when its first word may enter the LayerNorm
+            given=0,  # when the last result of the one before left
+            written=0,  # when that was written
+        )
+        words = norm.first_word(self.config, gathered)
+        written = Written(values)
         for number, behind in zip(tiles, [*tiles[1:], None], strict=True):
-            summed = self._summed(behind) if values.get("follow") else 0
-            entered = max(max(tile + words, free) + features - 1, summed + last)
-            ending.taken = tile = max(entered, written) + 2  # the next one
-            roots = max(entered + 3, given + 2)
-            free = roots + t + 8  # the next tile's first word
-            given = roots + t + 15 + features
-            turn = (
-                one.height(number, t) + -features % t
-                if values["target_buffer"] == Target.STATE
-                else 0
-            )  # from the last result until it is written
-            ending.written[number] = ending.ended = written = given + turn
-        self.before = ending
-        return written
+            entered = max(times.tile + words, times.free) + features - 1
+            if values.get("follow"):
+                entered = max(entered, self._summed(behind, features))
+            written.taken = times.tile = max(entered, times.written) + norm.NEXT
+            self._layernorm(times, entered, features)
+            times.written = times.given
+            if values["target_buffer"] == Target.STATE:
+                # The turn gives a row a cycle, and fills up its last block.
+                times.written += one.height(number, lanes) + -features % lanes
+            written.written[number] = times.written
+        written.ended = times.written
+        self.before = written
+        return written.ended
 
-    def _summed(self, behind):
-        """When a NORM that follows a LINEAR has the first word of the last portion of the tile before `behind`, complete when that one comes."""
+    def _layernorm(self, times, entered, features):
+        """hw/array/layernorm.py: a block whose last word has `entered`."""
+        lanes = self.config.tokens
+        roots = max(entered + layernorm.SUMS, times.given + layernorm.REST)
+        times.free = roots + lanes + layernorm.ROOTS
+        times.given = roots + lanes + layernorm.RESULTS + features - 1
+
+    def _summed(self, behind, features):
+        """When a NORM that follows a LINEAR can have a tile's last word.
+
+        The last portion of its columns is complete when the LINEAR begins with the tile `behind`.
+        """
         before = self.before
-        return (
-            before.ended + 1 if behind is None else min(before.begun[behind] + 1, before.ended + 1)
-        ) + SUM
+        complete = before.ended if behind is None else min(before.begun[behind], before.ended)
+        after = (features - 1) % (PORTION * self.config.columns)  # words behind the portion's first
+        return complete + 1 + buffer.LATENCY + after
 
     def _drop(self, one, values, start):
-        """hw/decide/drop.py: a slot's values, exponentials and verdicts; beside those of the last slot the row table is compacted."""
-        t, now = self.config.tokens, start + 1
-        for first, count in one.rows:
-            begin, end = first // t, (first + count - 1) // t
-            now += begin + VALUES * (end - begin + 1) + 3 * count + VERDICTS
-        self.edited = now = now - count + one.total + 3
-        return now
+        """hw/decide/drop.py."""
+        self.edited = start + drop.cycles(self.config, one.rows, one.total)
+        return self.edited
 
     def _attend(self, one, values, start):
+        """hw/attention/attention.py."""
         return attend(self.config, values, one.rows, start)
 
     def _exit(self, one, values, start):
-        """hw/decide/exit.py: entropy of each slot, results of those that end; if somebody does, the row table is compacted, beside a last result."""
-        now, ended = start + 1, iter(one.ended)
+        """hw/decide/exit.py: the decision of each slot, results of those that end.
+
+        If somebody ends the row table is compacted, beside a last result.
+        """
+        now = start + exits.START
+        ended = iter(one.ended)
         if not values["groups"]:
-            return now + MOVE * len(one.slots)
+            return now + exits.cycles(0) * len(one.slots)
         for slot in one.slots:
-            edit = now = now + CLASS * values["reduction"] + ENTROPY
+            now += exits.cycles(values["reduction"])
+            edit = now
             if slot in one.leaving:
-                edit, now = now - 1, self._result(now, next(ended))
+                edit = now - 1
+                now = self._result(now, next(ended))
         if not one.ended:
             return now
-        self.edited = edit + one.total + 2
+        self.edited = edit + compaction(one.total)
         return max(now, self.edited)
 
     def _result(self, start, number):
-        """hw/queue/results.py and the writer: fields, then bursts of up to 16 bus words, each acknowledged before the next."""
-        config, memory = self.config, self.writes
-        parts, left = config.bus_bytes // 4, config.result_words * 4 // config.bus_bytes
-        at, address = number * left, start + RECORD
+        """hw/queue/results.py and the writer: fields, then bursts, each acknowledged.
+
+        number : of the sentence in the queue
+        """
+        config = self.config
+        memory = self.writes
+        parts = config.bus_bytes // WORD_BYTES
+        left = config.result_words // parts  # bus words
+        place = number * left
+        address = start + results.REQUEST + transfer.ADDRESS
         while left:
-            size = min(left, WRITE_BURST - at % WRITE_BURST)
+            size = min(left, transfer.BURST - place % transfer.BURST)
             beat = address + 1
             for index in range(size):
-                beat = memory.beat(max(address + 1 + parts * (index + 1), beat + parts))
-            at, left = at + size, left - size
+                gathered = address + 1 + parts * (index + 1)
+                beat = memory.beat(max(gathered, beat + parts))
+            place += size
+            left -= size
             acknowledged = beat + memory.latency
-            address = acknowledged + 2
+            address = acknowledged + transfer.NEXT
         return acknowledged

@@ -10,7 +10,7 @@ from firmware.isa import BYTES, Opcode
 from sim.cycles.embedding import Rows
 from sim.cycles.model import predict
 from sim.cycles.operations import Ledger, Measurement
-from sim.cycles.staging import DESCRIPTOR
+from sim.cycles.staging import DESCRIPTOR_BYTES
 from sim.cycles.work import executed, schedule
 
 __all__ = ["MODEL", "Modelled"]
@@ -100,7 +100,7 @@ class Modelled:
         if self._opcode(one) == Opcode.EXIT:
             written = len(one.ended) * 4 * self.config.result_words
         for sentence in one.admitted:
-            read += _words(0, DESCRIPTOR, width) + _words(0, 4 * len(sentence.ids), width)
+            read += _words(0, DESCRIPTOR_BYTES, width) + _words(0, 4 * len(sentence.ids), width)
             for position, (token, segment) in enumerate(
                 zip(sentence.ids, sentence.segments, strict=True)
             ):

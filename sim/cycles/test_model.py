@@ -13,7 +13,7 @@ from golden_model.model import run as run_golden
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
 from sim.bench.harness import small
-from sim.cycles.linear import Memory
+from sim.cycles.memory import BusTimes
 from sim.cycles.measure import run
 from sim.cycles.model import of_golden, of_record, predict, schedule
 from sim.cycles.modelled import Modelled
@@ -139,6 +139,6 @@ def test_more_weights_take_longer():
 
 @pytest.mark.parametrize("rate", [0.7, 3, 4, 16, 1e9])
 def test_burst_is_its_beats(rate):
-    whole, single = Memory(10, rate, 16), Memory(10, rate, 16)
+    whole, single = BusTimes(10, rate, 16), Memory(10, rate, 16)
     for ready, size in ((5, 64), (5, 1), (90, 64), (100, 3), (9000, 64), (9001, 17), (0, 64)):
         assert whole.burst(ready, size) == [single.beat(ready) for _ in range(size)]
