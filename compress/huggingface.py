@@ -305,7 +305,7 @@ def eager(
         network = AlbertForSequenceClassification(albert.config).eval()
         network.load_state_dict(albert.state)
     except Exception as error:  # AssertionError, TypeError, RuntimeError: by what is wrong
-        raise AlbertError(f"transformers cannot build this model: {one_line(error)}") from error
+        raise AlbertError(f"transformers cannot build this model, {one_line(error)}") from error
     network.to(dtype)
 
     @torch.no_grad()

@@ -46,14 +46,13 @@ def _file(path):
     """{name: tensor} of one file."""
     if path.suffix == ".safetensors":
         return read_safetensors(path, AlbertError)
-    try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # by what is wrong: UnpicklingError, RuntimeError, EOFError, ...
-        raise AlbertError(
-            f"{path} cannot be read, it is damaged, truncated or holds more than tensors"
-        ) from error
+    with path.open("rb") as file:
+        try:
+            tensors = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # by what is wrong: UnpicklingError, OSError, EOFError, ...
+            raise AlbertError(
+                f"{path} cannot be read, it is damaged, truncated or holds more than tensors"
+            ) from error
     if not isinstance(tensors, dict) or not all(
         isinstance(name, str) and isinstance(tensor, torch.Tensor)
         for name, tensor in tensors.items()
