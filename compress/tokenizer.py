@@ -53,11 +53,15 @@ class VocabularyError(DataError):
 
 @dataclass(frozen=True)
 class Encoding:
-    """One sentence or pair: token ids, segment ids, and the pieces as text for a person."""
+    """One sentence or pair: token ids, segment ids, and the pieces as text for a person.
+
+    truncated : whether it was cut to the tokenizer's positions
+    """
 
     ids: list[int]
     segments: list[int]
     pieces: list[str]
+    truncated: bool = False
 
 
 class SentenceTokenizer:
@@ -114,7 +118,7 @@ class SentenceTokenizer:
 
 
 def _encoding(one):
-    return Encoding(one.ids, one.type_ids, one.tokens)
+    return Encoding(one.ids, one.type_ids, one.tokens, bool(one.overflowing))
 
 
 def load(

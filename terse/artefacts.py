@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verilog, images, and what fits where."""
 
+import pathlib
+from collections.abc import Sequence
+
+from golden_model.config import NumberFormat
 from golden_model.fixed import ACT_BITS
-from golden_model.hardware import ceil_div
-from golden_model.quantize import quantize
+from golden_model.hardware import HardwareConfig, ceil_div
 from terse import catalog
 from terse.errors import UserError
 
 __all__ = ["buffer_sizes", "buffers", "compile_images", "fits", "show_image", "verilog_text"]
 
+Buffer = tuple[str, int, int, int]
 
-def verilog_text(hw, settings=()):
+
+def verilog_text(hw: str, settings: Sequence[str] = ()) -> str:
     """The accelerator as Verilog-2001."""
     config = catalog.hardware(hw, settings)
     from hw.accelerator import Accelerator
@@ -19,23 +24,22 @@ def verilog_text(hw, settings=()):
     return verilog(Accelerator(config), "terse")
 
 
-def compile_images(model, hw):
-    """(image, embedding image) as bytes."""
+def compile_images(
+    model: str, hw: str, fmt: NumberFormat | None = None
+) -> tuple[bytes, bytes, list[str]]:
+    """(image, embedding image, what a user should know) of a model for a hardware configuration.
+
+    fmt : number format, by default the one that the model was made for; the hardware's is the same
+    """
     from firmware.compiler import compile_network
 
-    config = catalog.hardware(hw)
-    program = compile_network(_network(model, config), config)
-    return program.image, program.embedding
+    network = catalog.network(model, catalog.checkpoint(model), fmt)
+    config, notes = catalog.hardware_for(network.fmt, hw)
+    program = compile_network(network, config)
+    return program.image, program.embedding, notes
 
 
-def _network(model, config):
-    try:
-        return quantize(catalog.checkpoint(model), config.format)
-    except ValueError as error:
-        raise UserError(f"Model {model} cannot be quantised to {config.format}: {error}") from error
-
-
-def show_image(path):
+def show_image(path: str | pathlib.Path) -> str:
     """What is in an image or embedding image, as text."""
     from firmware.show import show
 
@@ -44,42 +48,45 @@ def show_image(path):
 
 LIMITS = ("hidden", "feed_forward", "embedding", "heads", "layers", "classes", "positions")
 
+Fit = tuple[str, str, str, bool | None]
 
-def fits(hw, model, settings=()):
-    """([(item, needs, has, fits)], [reasons of the compiler]) of a model on a hardware configuration."""
-    config, sizes = catalog.hardware(hw, settings), catalog.model_config(model)
-    rows = [
-        (
-            name,
-            str(getattr(sizes, name)),
-            str(getattr(config, name)),
-            getattr(sizes, name) <= getattr(config, name),
-        )
-        for name in LIMITS
-    ]
-    rows.append(
-        (
-            "longest reduction",
-            str(sizes.longest_reduction),
-            str(config.reduction),
-            sizes.longest_reduction <= config.reduction,
-        )
-    )
-    try:
-        network = _network(model, config)
-    except UserError:
-        return rows, []
+
+def fits(
+    hw: str, model: str, settings: Sequence[str] = ()
+) -> tuple[list[Fit], list[str], list[str]]:
+    """([(item, needs, has, fits)], reasons of the compiler, notes) of a model on some hardware."""
+    sizes, notes = catalog.model_config(model), []
+    config, network = catalog.hardware(hw, settings), None
+    if not _is_size(model):
+        network = catalog.network(model, catalog.checkpoint(model))
+        config, notes = catalog.hardware_for(network.fmt, hw, settings)
+    needs = {name: getattr(sizes, name) for name in LIMITS}
+    has = {name: getattr(config, name) for name in LIMITS}
+    needs["longest reduction"] = sizes.longest_reduction
+    has["longest reduction"] = config.reduction
+    rows = [(name, str(value), str(has[name]), value <= has[name]) for name, value in needs.items()]
+    if network is None:
+        return rows, [], notes
     from firmware.fit import problems
 
-    return rows, problems(network, config)
+    return rows, problems(network, config), notes
 
 
-def buffers(hw, settings=()):
+def _is_size(model):
+    """Whether the name is one of a size alone, without a checkpoint."""
+    try:
+        catalog.model_folder(model)
+    except UserError:
+        return True
+    return False
+
+
+def buffers(hw: str, settings: Sequence[str] = ()) -> list[Buffer]:
     """[(buffer, words, bits of a word, bytes)] of a named hardware configuration."""
     return buffer_sizes(catalog.hardware(hw, settings))
 
 
-def buffer_sizes(config):
+def buffer_sizes(config: HardwareConfig) -> list[Buffer]:
     """[(buffer, words, bits of a word, bytes)] of a `HardwareConfig`."""
     from hw.array.bitmask import weight_layout
     from hw.array.mac_lane import operand_layout

@@ -3,51 +3,70 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 
-from golden_model.checkpoint import load, load_model
-from golden_model.config import MODELS, NumberFormat
+from compress.text_files import read_samples
+from compress.tokenizer import SentenceTokenizer
+from compress.tokenizer import load as load_tokenizer
+from golden_model.checkpoint import Checkpoint, CheckpointError, load, load_model
+from golden_model.config import MODELS, ModelConfig, NumberFormat, brief
 from golden_model.hardware import HARDWARE, UNITS, HardwareConfig
+from golden_model.network import Network
+from golden_model.quantize import quantize
 from terse.errors import UserError
 
 __all__ = [
     "EXAMPLES",
     "checkpoint",
     "hardware",
+    "hardware_for",
     "model_config",
     "model_folder",
+    "network",
     "number_format",
     "samples",
     "tokenizer",
 ]
 
 EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / "examples"
-SHORT = {"T": "tokens", "P": "columns", "bus": "bus_bits"}  # names of system.md
+SHORT = {"T": "tokens", "P": "columns", "bus": "bus_bits"}  # names on the command line
+LONGEST_NUMBER = 9  # digits of a setting
 
 
 def _trained():
     return sorted(path.parent.name for path in EXAMPLES.glob("*/config.json"))
 
 
-def model_folder(name):
+def model_folder(name: str) -> pathlib.Path:
     """The checkpoint folder of a shipped model, or `name` itself when it is such a folder."""
     for folder in (EXAMPLES / name, pathlib.Path(name)):
         if (folder / "config.json").is_file():
             return folder
     raise UserError(
-        f"No model {name!r}; there is {', '.join(_trained()) or 'none'}, or give the folder of a checkpoint"
+        f"No model {name!r}; there is {', '.join(_trained()) or 'none'}, "
+        "or give the folder of a checkpoint"
     )
 
 
-def checkpoint(name):
+def checkpoint(name: str) -> Checkpoint:
     """The `Checkpoint` of a model."""
     folder = model_folder(name)
     try:
         return load(folder)
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except CheckpointError as error:
         raise UserError(f"Checkpoint {folder} cannot be read: {error}") from error
 
 
-def model_config(name):
+def network(model: str, loaded: Checkpoint, fmt: NumberFormat | None = None) -> Network:
+    """The integers of a model in a number format, by default the one that it was made for."""
+    fmt = fmt or loaded.format
+    try:
+        return quantize(loaded, fmt)
+    except ValueError as error:
+        raise UserError(f"Model {model} cannot be quantised to {fmt}: {error}") from error
+
+
+def model_config(name: str) -> ModelConfig:
     """Sizes of a shipped model, of a checkpoint folder, or of one of the named sizes."""
     if name in MODELS and not (EXAMPLES / name / "config.json").is_file():
         return MODELS[name]
@@ -57,14 +76,13 @@ def model_config(name):
         if name in MODELS or pathlib.Path(name).exists():
             raise
         raise UserError(
-            f"No model {name!r}; sizes are known of {', '.join(MODELS)}, or give the folder of a checkpoint"
+            f"No model {name!r}; sizes are known of {', '.join(MODELS)}, "
+            "or give the folder of a checkpoint"
         ) from error
 
 
-def tokenizer(name, positions):
-    """The `SentenceTokenizer` of a model."""
-    from compress.tokenizer import load as load_tokenizer
-
+def tokenizer(name: str, positions: int) -> SentenceTokenizer:
+    """The tokenizer of a model."""
     folder = model_folder(name)
     try:
         return load_tokenizer(folder, positions, load_model(folder))
@@ -72,18 +90,17 @@ def tokenizer(name, positions):
         raise UserError(f"Model {name} takes no text: {error}") from error
 
 
-def samples(name):
-    """(sentence, label) pairs that travel with a model."""
-    path = model_folder(name) / "samples.tsv"
-    if not path.is_file():
+def samples(name: str) -> list[tuple[str, int | None]]:
+    """(sentence, label or None) pairs that travel with a model."""
+    folder = model_folder(name)
+    if not (folder / "samples.tsv").is_file():
         raise UserError(f"Model {name} has no sample sentences; give a TEXT")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    lines = lines[1:] if lines and lines[0] == "sentence\tlabel" else lines
-    return [(sentence, int(label)) for sentence, label in (line.rsplit("\t", 1) for line in lines)]
+    loaded = checkpoint(name)
+    return read_samples(folder / "samples.tsv", loaded.model.classes, loaded.labels)
 
 
-def hardware(name, settings=()):
-    """A `HardwareConfig`: one of the named ones with `settings` like "T=8", "format=int8", "units=span,exit"."""
+def hardware(name: str, settings: Sequence[str] = ()) -> HardwareConfig:
+    """A named configuration, changed by `settings` like "T=8", "format=int8", "units=span,exit"."""
     if name not in HARDWARE:
         raise UserError(f"No hardware {name!r}; there is {', '.join(HARDWARE)}")
     changes = dict(_setting(text) for text in settings)
@@ -91,6 +108,28 @@ def hardware(name, settings=()):
         return dataclasses.replace(HARDWARE[name], **changes)
     except (ValueError, TypeError) as error:
         raise UserError(str(error)) from error
+
+
+def hardware_for(
+    fmt: NumberFormat, name: str, settings: Sequence[str] = ()
+) -> tuple[HardwareConfig, list[str]]:
+    """(`hardware` with the number format of a model, what a user should know about it).
+
+    A format that the settings name stays; the compiler refuses a model of another.
+    """
+    config = hardware(name, settings)
+    named = any(text.partition("=")[0] == "format" for text in settings)
+    if named or config.format == fmt:
+        return config, []
+    note = (
+        f"Hardware {name} is taken with the model's number format, {fmt}: "
+        f"terse verilog --hw {name} --set format={_short(fmt)}"
+    )
+    return dataclasses.replace(config, format=fmt), [note]
+
+
+def _short(fmt):
+    return f"{fmt.bits},{fmt.exponent}" if fmt.is_adaptivfloat else "int8"
 
 
 def _setting(text):
@@ -109,17 +148,19 @@ def _setting(text):
         )
     if name == "multiplier":
         return name, value
-    if not value.isdecimal():
-        raise UserError(f"Setting {name} must be a number, not {value!r}")
+    if not value.isdecimal() or len(value) > LONGEST_NUMBER:
+        raise UserError(f"Setting {name} must be a number, not {brief(value)}")
     return name, int(value)
 
 
-def number_format(text):
-    """NumberFormat of "int8" or "bits,exponent", also written <8,3> or af8,3."""
+def number_format(text: str) -> NumberFormat:
+    """The format of "int8" or "bits,exponent", also written <8,3> or af8,3."""
     if text == "int8":
         return NumberFormat(8, 0)
     parts = text.removeprefix("af").strip("<>").split(",")
-    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+    if len(parts) != 2 or not all(
+        part.isdecimal() and len(part) <= LONGEST_NUMBER for part in parts
+    ):
         raise UserError(
             f"Setting format must be int8 or bits,exponent (for example 8,3), not {text!r}"
         )

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line. Every command is a call of a function of this package; exit status 2 for bad input, 1 for a difference."""
+"""The command line: every command is a call of a function of this package.
+
+Exit status 2 says bad input, in one line on standard error; 1 says that something differs.
+"""
 
 import json
 import pathlib
@@ -8,11 +11,14 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from typer.exceptions import TyperException
 
-from terse.errors import UserError
+from terse.errors import UserError, explain, visible
 
 __all__ = ["app", "main"]
+
+BAD_INPUT = 2  # exit statuses
+INTERRUPTED = 130
 
 app = typer.Typer(
     help="ALBERT that drops tokens and exits early, on hardware that you can simulate bit for bit.",
@@ -43,6 +49,13 @@ Json = Annotated[
 Truncate = Annotated[
     bool, typer.Option("--truncate", help="Cut texts that are too long instead of refusing them.")
 ]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="Number format: int8, or bits,exponent as 8,3. By default the model's own.",
+    ),
+]
 Output = Annotated[pathlib.Path, typer.Option("--out", "-o", help="File to write.")]
 Data = Annotated[
     pathlib.Path, typer.Option("--data", help="Folder with TASK/SPLIT.tsv or .tsv.xz.")
@@ -57,13 +70,22 @@ def _write_json(path, value):
 
 
 def _parent(path):
+    """The path of a file to write, in a folder that is there."""
+    if path.is_dir() or not path.name:
+        raise UserError(f"{path} must be a file, not a folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def _say(*lines):
     for line in lines:
-        print(line, file=sys.stderr)
+        print(visible(line), file=sys.stderr)
+
+
+def _format(text):
+    from terse.catalog import number_format
+
+    return None if text is None else number_format(text)
 
 
 @app.command()
@@ -79,7 +101,7 @@ def run(
     jobs: Annotated[
         int,
         typer.Option(
-            help="Processes. Each simulates a queue of its own, so that cycles are not those of one queue."
+            help="Processes, each with a queue of its own: cycles are not those of one queue."
         ),
     ] = 1,
     json_file: Json = None,
@@ -88,6 +110,7 @@ def run(
         pathlib.Path | None,
         typer.Option(help="Write the waveform (.vcd.gz) of a single sentence to this folder."),
     ] = None,
+    number_format: Format = None,
 ):
     """Take sentences through golden model and RTL and compare every tensor."""
     from terse import report
@@ -95,7 +118,17 @@ def run(
 
     with report.run_progress() as watch:
         result = run_sentences(
-            texts or (), model, hw, pair, sentences, slots, trace, truncate, watch, jobs
+            texts or (),
+            model,
+            hw,
+            pair,
+            sentences,
+            slots,
+            trace,
+            truncate,
+            watch,
+            jobs,
+            _format(number_format),
         )
     _say(*result.notes)
     console = Console() if sys.stdout.isatty() else Console(width=120)
@@ -114,13 +147,16 @@ def golden(
     pair: Pair = False,
     sentences: Count = None,
     truncate: Truncate = False,
+    number_format: Format = None,
 ):
     """Write every named tensor of the golden model, with its format, as .npz."""
     import numpy
 
     from terse.run import golden_tensors
 
-    arrays, notes = golden_tensors(texts or (), model, pair, sentences, truncate)
+    arrays, notes = golden_tensors(
+        texts or (), model, pair, sentences, truncate, _format(number_format)
+    )
     _say(*notes)
     with open(_parent(out), "wb") as file:
         numpy.savez_compressed(file, **arrays)
@@ -137,7 +173,7 @@ def compare(
 
     differences, count = compare_files(first, second)
     for line in differences[:20]:
-        print(line)
+        print(visible(line))
     if differences:
         print(f"{len(differences)} of {count} arrays differ")
         raise typer.Exit(1)
@@ -151,12 +187,13 @@ def evaluate(
     task: Annotated[str, typer.Option()] = "sst2",
     split: Annotated[str, typer.Option()] = "dev",
     json_file: Json = None,
+    number_format: Format = None,
 ):
     """Accuracy and cost of three models: uncompressed float, compressed float, golden integer."""
     from terse import report
     from terse.evaluate import evaluate as evaluate_models
 
-    result = evaluate_models(model, task, split, data)
+    result = evaluate_models(model, task, split, data, _format(number_format))
     Console().print(report.evaluation(result))
     _write_json(json_file, result)
 
@@ -194,7 +231,10 @@ def bench(
         ),
     ] = False,
 ):
-    """Cycles by co-simulation or cycle model, beside their limits, EdgeBERT's and what is asked; what is measured already is not run again."""
+    """Cycles by co-simulation or cycle model, beside their limits, EdgeBERT's and the targets.
+
+    What is measured already is not run again.
+    """
     from golden_model.config import MODELS
     from terse.benchmark import rows as benching
     from terse.benchmark import sweep, tables
@@ -259,7 +299,8 @@ def config(
     from terse.artefacts import buffers, fits
 
     console = Console()
-    rows, problems = fits(hw, model, settings or ())
+    rows, problems, notes = fits(hw, model, settings or ())
+    _say(*notes)
     console.print(report.fits(rows, f"{model} on {hw}"))
     console.print(report.buffers(buffers(hw, settings or ())))
     for line in problems:
@@ -307,9 +348,7 @@ def import_model(
     """Make a checkpoint of a Hugging Face ALBERT classifier."""
     from compress.import_hf import import_albert
     from terse import report
-    from terse.catalog import number_format as parse
 
-    fmt = None if number_format is None else parse(number_format)
     imported = import_albert(
         folder,
         out,
@@ -317,7 +356,7 @@ def import_model(
         vocab=vocab,
         positions=positions,
         zeros=prune,
-        fmt=fmt,
+        fmt=_format(number_format),
         command=" ".join(["terse", *sys.argv[1:]]),
     )
     _say(*imported.notes)
@@ -327,13 +366,15 @@ def import_model(
 
 
 @app.command("compile")
-def compile_model(out: Output, model: Model = "tiny", hw: Hw = "ci"):
-    """Write the image of a model for a hardware configuration, and beside it the embedding image (.emb)."""
+def compile_model(out: Output, model: Model = "tiny", hw: Hw = "ci", number_format: Format = None):
+    """Write the image of a model for some hardware, and beside it the embedding image (.emb)."""
     from terse.artefacts import compile_images
 
-    image, embedding = compile_images(model, hw)
+    _parent(out)
+    image, embedding, notes = compile_images(model, hw, _format(number_format))
+    _say(*notes)
     beside = out.with_name(out.name + ".emb")
-    _parent(out).write_bytes(image)
+    out.write_bytes(image)
     beside.write_bytes(embedding)
     print(f"{out}: {len(image):,} bytes\n{beside}: {len(embedding):,} bytes")
 
@@ -346,32 +387,35 @@ def image_show(file: pathlib.Path):
     print(show_image(file))
 
 
-def _bad_input():
-    """Exceptions that tell a user about their input."""
-    from compress.data import DataError
-    from firmware.compiler import CompileError
-    from firmware.image import ImageError
-    from golden_model.checkpoint import CheckpointError
-    from golden_model.model import SentenceError
-
-    return UserError, DataError, CompileError, ImageError, CheckpointError, SentenceError
-
-
 def main():
     """Entry point of the console script `terse`."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a terminal may lack a letter
     try:
-        app()
-    except OSError as error:
-        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        status = app(standalone_mode=False)
+    except typer.Abort:
+        _say("terse: interrupted")
+        status = INTERRUPTED
+    except TyperException as error:
+        status = _usage(error)
     except Exception as error:
-        if not isinstance(error, _bad_input()):
+        text = explain(error)
+        if text is None:  # a bug of ours: its traceback says more
             raise
-        _fail(str(error))
+        _say(f"terse: {text}")
+        status = BAD_INPUT
+    sys.exit(status or 0)
 
 
-def _fail(text):
-    Console(stderr=True).print(f"terse: {escape(text)}", soft_wrap=True, highlight=False)
-    sys.exit(2)
+def _usage(error):
+    """Say what is wrong with the arguments; the exit status."""
+    text = getattr(error, "format_message", lambda: "")()
+    if text:
+        hint = ""
+        if type(error).__name__ == "NoSuchOption":
+            hint = "; a text that begins with '-' goes behind '--'"
+        _say(f"terse: {text}{hint}")
+    return getattr(error, "exit_code", BAD_INPUT)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """`terse eval`: accuracy and cost of three models on a whole split.
 
-float: the uncompressed model. compressed: pruned weights, spans, drop and exit in float32, weights and array inputs rounded to
-AdaptivFloat. golden: the integers that the machine computes.
+float: the uncompressed model. compressed: pruned weights, spans, drop and exit in float32, weights
+and array inputs rounded to codes. golden: the integers that the machine computes.
 
-FLOPs are counted as AdapLeR defines its speed-up: two per multiplication of a matrix product, real lengths without padding, tokens of a layer
-counted after its drop, total of the uncompressed model over total of ours, predictors and off-ramps included. Survivors are those of the
-golden model, counted, and layers after the exit cost nothing.
+FLOPs are counted as AdapLeR defines its speed-up: two per multiplication of a matrix product, real
+lengths without padding, tokens of a layer counted after its drop, total of the uncompressed model
+over total of ours, predictors and off-ramps included. Survivors are those of the golden model,
+counted, and layers after the exit cost nothing.
 """
 
 import multiprocessing
+import pathlib
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -20,9 +24,11 @@ from compress.export import network_of
 from compress.loop import Examples
 from compress.network import Mode
 from compress.prune import EMBEDDING, ENCODER, sparsity
-from golden_model.config import AF8
+from golden_model.checkpoint import Checkpoint
+from golden_model.config import NumberFormat
 from golden_model.model import run
-from golden_model.quantize import quantize
+from golden_model.network import Network
+from sim.cosim.processes import follow_parent
 from terse import catalog
 from terse.errors import UserError
 
@@ -39,10 +45,20 @@ ENCODER_LINEARS = (
 )
 
 
-def evaluate(model, task, split, data):
-    """The dict that `--json` writes (fractions 0..1)."""
+def evaluate(
+    model: str,
+    task: str,
+    split: str,
+    data: str | pathlib.Path,
+    fmt: NumberFormat | None = None,
+) -> dict[str, Any]:
+    """The dict that `--json` writes (fractions 0..1).
+
+    fmt : number format, by default the one that the model was made for
+    """
     begin = time.perf_counter()
     checkpoint = catalog.checkpoint(model)
+    network = catalog.network(model, checkpoint, fmt)
     rows = read_split(data, task, split)
     if max(row.label for row in rows) >= checkpoint.model.classes:
         raise UserError(f"Model {model} has {checkpoint.model.classes} classes, {task} has more")
@@ -52,18 +68,23 @@ def evaluate(model, task, split, data):
         [row.label for row in rows],
         checkpoint.model.positions,
     )
-    with golden_pool(checkpoint) as pool:
+    with golden_pool(network) as pool:
         running = pool.map_async(golden, examples.sequences, chunksize=8)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         dense = measure(network_of(checkpoint, dense=True), examples, Mode())
-        coded = measure(network_of(checkpoint), examples, coded_mode(checkpoint.ranges))
+        mode = coded_mode(checkpoint.ranges, network.fmt)
+        coded = measure(network_of(checkpoint), examples, mode)
         torch.set_num_threads(threads)
         found = running.get()
     exits = coded.exits(checkpoint.exit_threshold)
     chosen = coded.logits[exits - 1, torch.arange(len(exits))].argmax(-1)
     result = {
         "count": len(rows),
+        "truncated": sum(encoding.truncated for encoding in encodings),
+        "positions": checkpoint.model.positions,
+        "labels": checkpoint.labels,
+        "format": str(network.fmt),
         "seconds": 0.0,
         "layers": checkpoint.model.layers,
         "float": {"accuracy": dense.accuracy() / 100},
@@ -73,27 +94,30 @@ def evaluate(model, task, split, data):
     return result | {"seconds": time.perf_counter() - begin}
 
 
-_network = None  # of a worker process
+_network: Network | None = None  # of a worker process
 
 
-def golden_pool(checkpoint):
-    """Processes for `golden`."""
-    return multiprocessing.get_context("fork").Pool(WORKERS, _start, (checkpoint,))
+def golden_pool(network: Network):
+    """Processes for `golden`, which end with this one."""
+    return multiprocessing.get_context("fork").Pool(WORKERS, _start, (network,))
 
 
-def _start(checkpoint):
+def _start(network):
     global _network
+    follow_parent()
     torch.set_num_threads(1)
-    _network = quantize(checkpoint, AF8)
+    _network = network
 
 
-def golden(sequence):
+def golden(sequence: tuple[Sequence[int], Sequence[int]]) -> tuple[int, int, list[int]]:
     """(class, tokens entering, live tokens of each executed layer) of one sentence."""
+    assert _network is not None
     result = run(_network, *sequence)
     return result.predicted_class, len(sequence[0]), result.tokens_per_layer
 
 
 def _golden_figures(golden, compressed, examples):
+    """Accuracy of the golden model, how often the float one agrees, and what it did."""
     classes = torch.tensor([predicted for predicted, _, _ in golden])
     executed = sum(count * len(live) for _, count, live in golden)
     return {
@@ -105,6 +129,7 @@ def _golden_figures(golden, compressed, examples):
 
 
 def _cost(checkpoint, golden):
+    """FLOPs over those of the uncompressed model, and the shares of zeros."""
     spans = checkpoint["attention.span"]
     full = sum(
         flops(checkpoint, [count] * checkpoint.model.layers, count, plain=True)
@@ -122,10 +147,17 @@ def _cost(checkpoint, golden):
     }
 
 
-def flops(checkpoint, live, count, nonzero=False, plain=False):
-    """FLOPs of one sentence: `count` tokens enter, live[l] are left in layer l; layers that are not in `live` did not run.
+def flops(
+    checkpoint: Checkpoint,
+    live: Sequence[int],
+    count: int,
+    nonzero: bool = False,
+    plain: bool = False,
+) -> float:
+    """FLOPs of one sentence: `count` tokens enter, live[l] are left in layer l.
 
-    plain: without predictors and off-ramps; nonzero: only weights that are not zero, only live heads.
+    Layers that are not in `live` did not run. plain: without predictors and off-ramps; nonzero:
+    only weights that are not zero, only live heads.
     """
 
     def size(name):

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from golden_model.counters import MACS
+from terse.errors import visible
 
 __all__ = [
     "buffers",
@@ -26,7 +27,7 @@ SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 def _words(sentence):
-    """The text of the tokens; a word that was dropped is dim and carries the layer that it left at."""
+    """The text of the tokens; a word that was dropped is dim and carries its last layer."""
     text = Text()
     shown = [
         (piece, layer)
@@ -34,7 +35,7 @@ def _words(sentence):
         if piece not in SPECIAL
     ]
     for i, (piece, layer) in enumerate(shown):
-        word = piece.replace("▁", " ")
+        word = visible(piece.replace("▁", " "))
         text.append(word.lstrip() if i == 0 else word, style="dim" if layer else "bold")
         inside = (
             i + 1 < len(shown) and shown[i + 1][1] == layer and not shown[i + 1][0].startswith("▁")
@@ -42,6 +43,11 @@ def _words(sentence):
         if layer and not inside:
             text.append(str(layer).translate(SUBSCRIPT), style="dim cyan")
     return text
+
+
+def _class(number, name):
+    """A class as text: its number, and its name where it has one."""
+    return "" if number is None else " ".join(filter(None, (str(number), name)))
 
 
 def run_table(report):
@@ -62,8 +68,8 @@ def run_table(report):
             )
         table.add_row(
             _words(sentence),
-            "" if sentence.label is None else str(sentence.label),
-            str(sentence.prediction),
+            _class(sentence.label, sentence.label_name),
+            _class(sentence.prediction, sentence.prediction_name),
             f"{sentence.confidence:.3f}",
             str(sentence.exit_layer),
             "" if sentence.cycles is None else f"{sentence.cycles:,}",
@@ -80,7 +86,10 @@ def multiplications(counters):
     )
     done, *shares = (f"{counters[name] / total:.1%}" for name in MACS)
     skipped = ", ".join(f"{share} {cause}" for share, cause in zip(shares, causes, strict=True))
-    return f"Layers' multiplications: {done} of {total:,} done; skipped: {skipped}; {counters['TOKENS']:,} live tokens in all layers"
+    return (
+        f"Layers' multiplications: {done} of {total:,} done; skipped: {skipped}; "
+        f"{counters['TOKENS']:,} live tokens in all layers"
+    )
 
 
 def summary(report):
@@ -88,9 +97,10 @@ def summary(report):
     yield f"Tensors: {', '.join(report.names)}"
     if report.counters:
         yield multiplications(report.counters)
+    queues = f" of {report.jobs} queues" if report.jobs > 1 else ""
     yield (
         f"{report.tensors_compared:,} tensors, {report.elements_compared:,} values compared; "
-        f"{report.total_cycles:,} cycles{f' of {report.jobs} queues' if report.jobs > 1 else ''}, {report.cycles_per_second:,.0f} cycles/s"
+        f"{report.total_cycles:,} cycles{queues}, {report.cycles_per_second:,.0f} cycles/s"
     )
     good = sum(sentence.match for sentence in report.sentences)
     for failure in report.failures[:10]:
@@ -102,19 +112,24 @@ def imported(result):
     """The lines of `terse import`."""
     model, metrics = result.checkpoint.model, result.metrics
     yield (
-        f"ALBERT, {model.layers} layers, embedding {model.embedding}, hidden {model.hidden}, {model.heads} heads, feed forward "
-        f"{model.feed_forward}, {model.vocabulary:,} words, {model.positions} positions, {model.classes} classes, {model.activation}"
+        f"ALBERT, {model.layers} layers, embedding {model.embedding}, hidden {model.hidden}, "
+        f"{model.heads} heads, feed forward {model.feed_forward}, {model.vocabulary:,} words, "
+        f"{model.positions} positions, {model.classes} classes, {model.activation}"
     )
     yield (
         f"float twin: logits within {metrics['twin_difference']:.1e} of transformers' (float64), "
         f"{metrics['twin_difference_float32']:.1e} (float32)"
     )
     yield f"ranges from {metrics['calibration_rows']} sentences"
-    yield f"zeros: encoder and pooler {metrics['encoder_sparsity']:.1%}, embeddings {metrics['embedding_sparsity']:.1%}"
     yield (
-        f"golden model, {metrics['golden_format']}: logits within {metrics['golden_difference']:.1e} of the float twin's (largest "
-        f"{metrics['largest_logit']:.1e}), class agrees on {metrics['golden_same_class']} of {metrics['golden_rows']}, "
-        f"{metrics['golden_saturations']} saturations"
+        f"zeros: encoder and pooler {metrics['encoder_sparsity']:.1%}, "
+        f"embeddings {metrics['embedding_sparsity']:.1%}"
+    )
+    yield (
+        f"golden model, {metrics['golden_format']}: logits within "
+        f"{metrics['golden_difference']:.1e} of the float twin's (largest "
+        f"{metrics['largest_logit']:.1e}), class agrees on {metrics['golden_same_class']} of "
+        f"{metrics['golden_rows']}, {metrics['golden_saturations']} saturations"
     )
 
 
@@ -123,6 +138,14 @@ def evaluation(result):
     table = Table(
         title=f"{result['count']} sentences, {result['seconds']:.0f} s", show_header=False
     )
+    names = result["labels"] or ()
+    if names:
+        table.add_row("classes", ", ".join(f"{i} {name}" for i, name in enumerate(names)))
+    table.add_row(
+        f"cut to the model's {result['positions']} tokens",
+        f"{result['truncated']} of {result['count']}",
+    )
+    table.add_row("number format", result["format"])
     for name in ("float", "compressed", "golden"):
         table.add_row(f"accuracy, {name}", f"{100 * result[name]['accuracy']:.2f} %")
     for name in ("agreement", "live_token_fraction", "encoder_sparsity", "embedding_sparsity"):
@@ -165,7 +188,10 @@ def buffers(rows):
 
 @contextlib.contextmanager
 def run_progress():
-    """A bar on standard error in layers of sentences, with cycles a second and the time left; gives the `watch` of `terse.run.run`."""
+    """A bar on standard error in layers of sentences, with cycles a second and the time left.
+
+    Gives the `watch` of `terse.run.run`.
+    """
     columns = (
         BarColumn(bar_width=40),
         TextColumn("{task.percentage:.0f}%"),

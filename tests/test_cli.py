@@ -4,6 +4,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -168,7 +169,7 @@ def test_pair_has_segments(model):
 def test_golden_and_compare(terse, model, tmp_path):
     first, second = tmp_path / "a.npz", tmp_path / "b.npz"
     status, out, err = terse("golden", "good 鯨", "--model", model, "-o", first)
-    assert status == 0 and "taken as <unk>" in err
+    assert status == 0 and "taken as unknown" in err
     arrays = dict(np.load(first))
     assert (
         str(arrays["0/layer0.q.format"]).startswith("ACT, ")
@@ -186,13 +187,62 @@ def test_golden_and_compare(terse, model, tmp_path):
     )
 
 
-def test_compare_shapes(tmp_path):
-    for name, array in (("a", np.zeros(3)), ("b", np.zeros(4))):
-        np.savez(tmp_path / f"{name}.npz", x=array)
-    assert compare(tmp_path / "a.npz", tmp_path / "b.npz") == (
-        ["x has shape (3,) in the first file, (4,) in the second"],
-        1,
-    )
+def npz(path, **arrays):
+    """Writes an .npz file -> its path."""
+    with open(path, "wb") as file:
+        np.savez(file, **arrays)
+    return path
+
+
+def test_compare_kinds(tmp_path):
+    """Shapes, kinds and values beyond 2^53 are told apart; types of one value are not."""
+    for one, two, text in (
+        (np.zeros(3, int), np.zeros(4, int), "x has shape (3,) in the first file, (4,) in the"),
+        (np.array("1"), np.array(1), "x holds text in the first file, integers in the second"),
+        (np.array([2**53]), np.array([2**53 + 1]), "x[0] is 9007199254740992 in the first"),
+        (np.array(-1), np.array(2**64 - 1, np.uint64), "x is -1 in the first file, 18446744073"),
+        (np.array([1, 2], np.int8), np.array([1, 2], np.uint64), None),
+    ):
+        lines, count = compare(npz(tmp_path / "a", x=one), npz(tmp_path / "b", x=two))
+        assert count == 1 and [line[: len(text)] for line in lines] == ([text] if text else [])
+
+
+@pytest.mark.parametrize(
+    "array, kind",
+    [
+        (np.array([1.0, np.nan]), "float64"),
+        (np.zeros(2, complex), "complex128"),
+        (np.zeros(2, "M8[s]"), r"datetime64\[s\]"),
+        (np.zeros(2, [("a", int)]), "\\["),
+        (np.zeros(2, "S3"), r"\|S3"),
+    ],
+)
+def test_compare_refuses(tmp_path, array, kind):
+    good = npz(tmp_path / "good", x=np.zeros(2, int))
+    for pair in ((npz(tmp_path / "bad", x=array), good), (good, npz(tmp_path / "bad", x=array))):
+        with pytest.raises(UserError, match=f"bad: x must hold integers or text, not {kind}"):
+            compare(*pair)
+
+
+def test_compare_damaged(terse, tmp_path):
+    """No .npz, a cut one, one of objects, a member that is no array, one with a damaged CRC."""
+    whole = npz(tmp_path / "whole", x=np.arange(100)).read_bytes()
+    np.save(tmp_path / "one.npy", np.zeros(3, int))
+    with zipfile.ZipFile(tmp_path / "text.zip", "w") as file:
+        file.writestr("x.txt", "text")
+    cases = {
+        "one.npy": (tmp_path / "one.npy").read_bytes(),
+        "text.zip": (tmp_path / "text.zip").read_bytes(),
+        "objects": npz(tmp_path / "objects", x=np.array([{}, 1], object)).read_bytes(),
+        "flipped": whole[:200] + b"\xff" + whole[201:],
+        "empty": b"",
+        "header": whole.replace(b"NUMPY", b"NUMPX"),
+        **{f"cut{size}": whole[:size] for size in (3, 100, len(whole) - 30)},
+    }
+    for name, data in cases.items():
+        (tmp_path / name).write_bytes(data)
+        status, _, err = terse("compare", tmp_path / name, tmp_path / "whole")
+        assert status == 2 and err.count("\n") == 1 and name in err, (name, err)
 
 
 def test_compile_and_show(terse, model, tmp_path):

@@ -24,6 +24,8 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 from hw.verilog import verilog
+from sim.cosim.kept import put, read_text, write_text
+from sim.cosim.processes import following
 
 __all__ = ["ROOT", "BuildError", "build", "library", "sources_digest", "verilator"]
 
@@ -31,6 +33,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "cosim"
 RUNTIME = ("cosim.cpp", "axi.h")
 SOURCES = ("hw", "firmware", "golden_model")  # whatever elaboration can depend on
+LIBRARY = "cosim.so"
 TOP, HOLDER = "accelerator", "host"  # the design, and the module around it
 VERILATOR = (
     "--cc",
@@ -68,11 +71,14 @@ def sources_digest():
 
 
 def _call(command, what, **environment):
+    """Run a compiler, which ends with this process; raise BuildError with its last lines."""
     done = subprocess.run(
         [str(word) for word in command],
         capture_output=True,
         text=True,
+        errors="replace",
         env=os.environ | environment,
+        preexec_fn=following(),
     )
     if done.returncode:
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
@@ -104,9 +110,9 @@ def library(text, debug=False):
         )  # nets that the source does not name: Verilator leaves out of waveforms what begins like this
     text += _holder(text)
     folder = BUILD / _digest(text, *_runtime(), *VERILATOR, *COMPILE, str(debug))
-    result = folder / "cosim.so"
+    result = folder / LIBRARY
     with _alone(folder):
-        if not result.exists():
+        if not _is_library(result):
             _compile(text, folder, result, debug)
     return result
 
@@ -169,9 +175,9 @@ def _compile(text, folder, result, debug):
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(lambda part: _object(part, folder, includes, debug), parts))
         objects += pool.map(lambda name: _support(name, package), SUPPORT)
-    partial = result.with_suffix(".partial")  # nobody loads half a library
+    partial = result.with_suffix(".partial")
     _call([_compiler(), "-shared", "-pthread", *objects, "-o", partial], "g++")
-    partial.replace(result)
+    put(partial, result)
     for path in {*folder.glob("V*"), *folder.glob("*.o")}:
         path.unlink()
 
@@ -205,7 +211,7 @@ def _support(name, package):
     folder = BUILD / "runtime"
     target = folder / f"{_digest(str(package), *COMPILE)}_{name}.o"
     with _alone(folder / name):
-        if not target.exists():
+        if not (target.exists() and target.stat().st_size):
             partial = target.with_suffix(".partial")
             _call(
                 [
@@ -220,7 +226,7 @@ def _support(name, package):
                 ],
                 "g++",
             )
-            partial.replace(target)
+            put(partial, target)
     return target
 
 
@@ -237,8 +243,14 @@ def build(config, make, debug=False):
     )
     entry = BUILD / "index" / name
     with _alone(entry.with_suffix(".lock")):
-        if entry.exists() and pathlib.Path(entry.read_text()).exists():
-            return pathlib.Path(entry.read_text())
+        known = read_text(entry)
+        if known is not None and _is_library(pathlib.Path(known)):
+            return pathlib.Path(known)
         path = library(verilog(make(config), TOP), debug)
-        entry.write_text(str(path))
+        write_text(entry, str(path))
     return path
+
+
+def _is_library(path):
+    """Whether a path leads to a library; a lost power supply leaves cut paths and empty files."""
+    return path.name == LIBRARY and path.is_file() and path.stat().st_size > 0

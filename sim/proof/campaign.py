@@ -23,6 +23,7 @@ from golden_model.config import AF8, INT8, ModelConfig, NumberFormat
 from golden_model.hardware import UNITS, HardwareConfig
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
+from sim.cosim.processes import follow_parent
 
 __all__ = ["CORNERS", "campaign", "random_hardware", "random_model"]
 
@@ -273,7 +274,8 @@ def campaign(seed, configs=20, models=5, only=None, workers=2, log=_print):
     corners = Counter()
     failures = []
     totals = Counter()
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(numbers))) as pool:
+    processes = min(workers, len(numbers))
+    with multiprocessing.get_context("spawn").Pool(processes, follow_parent) as pool:
         jobs = [pool.apply_async(_configuration, (seed, number, models)) for number in numbers]
         for job in jobs:
             tally = job.get()

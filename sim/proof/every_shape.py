@@ -21,6 +21,7 @@ from golden_model.hardware import HARDWARE
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
 from sim.cosim import build
+from sim.cosim.kept import read_json, write_text
 from sim.proof.check import check, traced
 
 __all__ = ["RUNS", "SHAPES", "Result", "Run", "config", "measure", "shape"]
@@ -123,17 +124,15 @@ def shape(text):
 def measure(lanes, watch=lambda text: None):
     """`Result` of a shape, kept where it is bit-exact; `watch` is told what happens."""
     path = STORE / f"{'{}x{}'.format(*lanes)}_{_key(lanes)}.json"
-    if path.exists():
-        return Result(**json.loads(path.read_text()))
+    kept = read_json(path)
+    if kept is not None:
+        return Result(**kept)
     try:
         result = _run(config(*lanes), watch)
     except (CompileError, build.BuildError) as error:
         result = Result(failures=(str(error),))
     if not result.failures:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")  # Ctrl-C leaves no half a file
-        partial.write_text(json.dumps(vars(result)))
-        partial.replace(path)
+        write_text(path, json.dumps(vars(result)))
     return result
 
 

@@ -19,6 +19,7 @@ import torch
 
 from firmware.compiler import compile_network
 from sim.cosim.build import build
+from sim.cosim.processes import follow_parent
 from sim.proof import check as alone
 from sim.proof.check import Outcome, traced
 
@@ -88,6 +89,7 @@ class _Job:
 
 
 def _work(pipe, network, config, sentences, slots):
+    follow_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent sees Ctrl-C and ends us
     torch.set_num_threads(1)
 

@@ -12,6 +12,8 @@ import torch
 
 from firmware.compiler import CompileError
 from sim.cosim import build
+from sim.cosim.kept import read_json, write_text
+from sim.cosim.processes import follow_parent
 from sim.cycles.modelled import MODEL
 from sim.cycles.operations import Measurement
 from terse.benchmark.cases import model, network_key, simulate
@@ -30,7 +32,7 @@ def measure(cases, watch=None):
     """
     watch = watch or (lambda case, cycles: None)
     paths = {case: STORE / f"{case.key}.json" for case in cases}
-    new = [case for case in cases if not paths[case].exists()]
+    new = [case for case in cases if _load(paths[case]) is None]
     for case in cases:
         if case not in new:
             watch(case, None)
@@ -45,7 +47,10 @@ def measure(cases, watch=None):
 
 
 def _load(path):
-    value = json.loads(path.read_text())
+    """What a file holds: a `Measurement`, a refusal, or None where nothing is kept."""
+    value = read_json(path)
+    if value is None:
+        return None
     return value["refused"] if "refused" in value else Measurement.from_json(value["measurement"])
 
 
@@ -55,10 +60,7 @@ def _keep(case, path, measured):
         value = {"case": case.label, "measurement": measured(case).to_json()}
     except CompileError as error:
         value = {"case": case.label, "refused": str(error)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")  # Ctrl-C leaves no half a file
-    partial.write_text(json.dumps(value))
-    partial.replace(path)
+    write_text(path, json.dumps(value))
 
 
 def _model(paths, watch):
@@ -74,13 +76,14 @@ def _model(paths, watch):
             running.wait(POLL)
             if running.ready():
                 running.get()  # what went wrong there is raised here
-            for case in [case for case in left if paths[case].exists()]:
+            for case in [case for case in left if _load(paths[case]) is not None]:
                 left.remove(case)
                 watch(case, None)
 
 
 def _alone():
     """The parent sees Ctrl-C and ends its processes; a thread in each is what there are cores for."""
+    follow_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
 

@@ -25,9 +25,10 @@ def golden_times():
         f"golden model, {BASE.model}, {BASE.layers} layers, 1 sentence of {BASE.tokens} tokens",
         begin,
     )
-    sequences, checkpoint = queue(DEV), catalog.checkpoint(DEV.model)
+    sequences = queue(DEV)
+    tiny = catalog.network(DEV.model, catalog.checkpoint(DEV.model))
     begin = time.perf_counter()
-    with golden_pool(checkpoint) as pool:
+    with golden_pool(tiny) as pool:
         pool.map(golden, sequences, chunksize=8)
     source = "SST-2's dev split" if has_data() else "the samples, again and again"
     yield _line(
