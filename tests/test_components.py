@@ -10,7 +10,9 @@ from hw.arith.functions import Reciprocal, Rsqrt
 from hw.arith.gelu import Activation
 from hw.arith.multiply import SerialMultiplier
 from hw.arith.requantize import Requantize
+from hw.array.mac_array import MacArray
 from hw.array.normalize import Normalize
+from hw.array.ring import Ring
 from hw.buffer import Buffer, Turn
 from hw.shapes import ACT
 from hw.stream import Fifo
@@ -57,6 +59,11 @@ WRONG = [
     (Exponential, {}, {"meta": None}, TypeError, "Meta must be a shape, not None"),
     (Requantize, CONFIG, {"meta": -1}, TypeError, "Meta must be a shape, not -1"),
     (Activation, CONFIG, {"meta": 1.5}, TypeError, "Meta must be a shape, not 1.5"),
+    (Ring, FIFO, {"shape": "ACT"}, TypeError, "Word must be a shape, not 'ACT'"),
+    (Ring, FIFO, {"depth": 4.0}, TypeError, "Depth must be an integer, not 4.0"),
+    (Ring, FIFO, {"depth": 0}, ValueError, "Depth must be at least 1, not 0"),
+    (Ring, FIFO, {"depth": 3}, ValueError, "Depth must be a power of two, not 3"),
+    (MacArray, CONFIG, {"meta": None}, TypeError, "Meta must be a shape, not None"),
     (Normalize, CONFIG, {"meta": ()}, TypeError, "Meta must be a shape, not ()"),
     (Encoder, CONFIG, {"meta": "x"}, TypeError, "Meta must be a shape, not 'x'"),
     (Encoder, CONFIG, {"shape": "ACT"}, TypeError, "Value must be a shape, not 'ACT'"),

@@ -17,9 +17,9 @@ from hw.array.mac_lane import (
     group_layout,
     loading_layout,
     result_layout,
-    unpack,
     write_layout,
 )
+from hw.array.product import unpack
 from hw.shapes import code
 from hw.stream import Fifo
 

@@ -7,7 +7,8 @@ and last entry, because a lane's multipliers take at most an entry a cycle.
 
 from hw.array import store
 from hw.array.mac_array import DRAIN
-from hw.array.mac_lane import PIPELINE, RING, WINDOW
+from hw.array.mac_lane import PIPELINE, WINDOW
+from hw.array.ring import LATENCY as RING
 from sim.cycles.memory import BEFORE
 
 __all__ = ["Array"]

@@ -14,7 +14,7 @@ from golden_model.bitmask import WORD_ROWS
 from golden_model.hardware import ceil_div
 from hw.accelerator import BURST, OUTSTANDING
 from hw.array.bitmask import CHUNK, HELD, MASK_BYTES, TAKEN
-from hw.array.mac_lane import RING
+from hw.array.ring import LATENCY as RING
 from hw.bus import dma, transfer
 from hw.program import prefetch
 from sim.cosim.memory import READ_BURSTS
