@@ -1,42 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """The MAC array: T token lanes x P column lanes, where zero weights cost no cycles."""
 
-from functools import reduce
-from operator import or_
-
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from firmware.columns import PADDING
 from hw.array.bitmask import string_layout
-from hw.array.mac_lane import (
-    WINDOW,
-    MacLane,
-    group_layout,
-    loading_layout,
-    result_layout,
-    write_layout,
-)
+from hw.array.drain import Drain, column_layout, group_meta
+from hw.array.mac_lane import WINDOW, MacLane, group_layout, loading_layout, write_layout
 from hw.array.product import unpack
-from hw.shapes import code
+from hw.checks import check_shape
+from hw.shapes import BANKS, BLOCK, COLUMN, GROUPS, code, tile_codes
 from hw.stream import Fifo
 
-__all__ = [
-    "NOWHERE",
-    "MacArray",
-    "column_layout",
-    "array_command_layout",
-    "dense_layout",
-    "activation_layout",
-]
+__all__ = ["MacArray", "activation_layout", "array_command_layout", "dense_layout"]
 
-NOWHERE = PADDING  # destination of a padding column
 LOAD = 2  # cycles from a row at `i_load` until the lanes can read it
 OPEN = 2  # from a command into a queue before the array to its first group in the window
-DRAIN = 2  # from a lane to `o`, as many columns as that
-DENSE = 16  # entries that wait for the lanes: more than a feeder pauses between two groups
+# Dense entries that wait for the lanes: more than a feeder pauses between two groups.
+DENSE = 16
 
 
 def dense_layout(config):
@@ -53,64 +36,79 @@ def dense_layout(config):
 
 def activation_layout(config):
     """The activations of the next row k."""
-    return data.StructLayout({"codes": data.ArrayLayout(code(config), config.tokens), "last": 1})
+    return data.StructLayout({"codes": tile_codes(config), "last": 1})
 
 
 def array_command_layout(config, meta):
-    """Work on the next `groups` groups (at least one). Those of a `dense` command come from `i_dense`; the column of lane p has the destination
-    `base` + p if `lanes` has p, else NOWHERE."""
+    """Work on the next `groups` groups (at least one), on the oldest bank that has no command yet.
+
+    rewind : then the weights go back to the block's first column; otherwise each column's are
+        released behind its use, as a dense group's always are
+    free : then the bank is released
+    dense : the groups come from `i_dense`; the column of lane p has the destination `base` + p if
+        `lanes` has p, else NOWHERE
+    meta : travels to the columns
+    """
     return data.StructLayout(
         {
-            "groups": 8,
+            "groups": BLOCK,
             "rewind": 1,
             "free": 1,
             "dense": 1,
-            "base": 16,
+            "base": COLUMN,
             "lanes": config.columns,
             "meta": meta,
         }
     )
 
 
-def column_layout(config, meta):
-    """A finished column; `last` of its command."""
-    return data.StructLayout({**result_layout(config).members, "last": 1, "meta": meta})
-
-
 class MacArray(wiring.Component):
-    """accumulators[t] of column n = sum over k of activation[k][t] * weight[k][n], exact; only non-zero weights take cycles.
+    """accumulators[t] of column n = sum over k of activation[k][t] * weight[k][n], exact.
 
-    Lane p works on the p-th column of each group, from its own ring of weights that runs ahead. A lane that has finished its column goes on with
-    the next group, at most two groups beyond the one that is leaving, so lanes take turns at being the slowest. Finished columns leave behind the
-    next groups' work, lane 0 first.
+    T token lanes x P column lanes; only weights that are not 0 take cycles. Lane p works on the
+    p-th column of each group, from its own ring of weights that runs ahead. A lane that has
+    finished its column goes on with the next group, at most two groups beyond the one that is
+    leaving, so lanes take turns at being the slowest. Finished columns leave behind the next
+    groups' work, lane 0 first.
 
-    Cycles: a column takes one for each entry and one more; a rewind one or two more; a group at least P, since a column leaves each cycle.
-    Latency 8 (9 where products are shifted) from a column's last entry, waiting in its ring's output, to `o`. Stalls: each lane alone on an empty
-    ring, an untaken result or a row of the tile that is not loaded; all on a tile of which nothing is.
+    Throughput: a column takes a cycle for each entry and one more; a rewind one or two more; a
+    group at least P, since a column leaves each cycle. Latency 8 (9 where products are shifted)
+    from a column's last entry, waiting in its ring's output, to `o`. Stalled: each lane alone, by
+    an empty ring, an untaken result or a row of the tile that is not loaded; all of them, by a tile
+    of which nothing is.
 
-    No deadlock as long as every block of groups fits the rings: from the first entry of the block in any lane to the word of the stream that
-    completes the block in every lane no more than `weight_depth` entries and 128 columns.
+    No deadlock as long as every block of groups fits the rings: from the first entry of the block
+    in any lane to the word of the stream that completes the block in every lane no more than
+    `weight_depth` entries and 128 columns.
 
     Parameters
     ----------
     config : HardwareConfig
-    meta : bits that travel with a command to its columns
+    meta : shape of what travels with a command to its columns
 
     Members
     -------
-    i_weights : In(stream of string_layout), word i goes to lane i % P; weights of later commands wait in the rings
-    i_dense : In(stream of dense_layout), weights of dense commands: the chosen lanes take an entry together; zero codes are ordinary
-    i_load : In(stream of activation_layout), rows 0, 1, .. of a tile into a free bank, up to the `last`
-    i_command : In(stream of array_command_layout), runs on the oldest bank without one, from its first row on. `rewind`: then back to the block's first
-        column, else each column is released behind its use (of a dense one always); `free`: then release the bank
+    i_weights : In(stream of string_layout), word i goes to lane i % P; weights of later commands
+        wait in the rings
+    i_dense : In(stream of dense_layout), weights of dense commands: the chosen lanes take an entry
+        together; zero codes are ordinary
+    i_load : In(stream of activation_layout), rows 0, 1, .. of a tile into a free bank, up to the
+        `last`
+    i_command : In(stream of array_command_layout)
     o : Out(stream of column_layout); destination 0xFFFF: nothing is stored
-    reduction, groups : In, K and columns of each lane in the weight stream, stable while its first words are taken
+    reduction : In(range(config.reduction + 1)), K of the weight stream, stable while its first
+        words are taken
+    groups : In(GROUPS), columns of each lane in the weight stream, stable likewise
     idle : Out(1), no command is being worked on and no column is left
-    busy, macs : Out(1), Out(count), a lane multiplies in this cycle; how many do
-    stall_weights, stall_load, stall_drain : Out(1), no lane does, because of
+    busy : Out(1), a lane multiplies in this cycle
+    macs : Out(range(P + 1)), how many do
+    stall_weights : Out(1), none does, because an entry is missing
+    stall_load : Out(1), none does, because a row of a tile is missing
+    stall_drain : Out(1), none does, because results are not taken
     """
 
     def __init__(self, config, *, meta=0):
+        check_shape("Meta", meta)
         self.config = config
         self.meta = meta
         self.lanes = [MacLane(config) for _ in range(config.columns)]
@@ -122,7 +120,7 @@ class MacArray(wiring.Component):
                 "i_command": In(stream.Signature(array_command_layout(config, meta))),
                 "o": Out(stream.Signature(column_layout(config, meta))),
                 "reduction": In(range(config.reduction + 1)),
-                "groups": In(16),
+                "groups": In(GROUPS),
                 "idle": Out(1),
                 "busy": Out(1),
                 "macs": Out(range(config.columns + 1)),
@@ -140,33 +138,38 @@ class MacArray(wiring.Component):
                 lane.reduction.eq(self.reduction),
                 lane.groups.eq(self.groups),
             ]
-        bank, advance = (
-            Signal(),
-            Signal(),
-        )  # the bank of the next command; the first group of the window has left
-        ready, sent, release = (
-            Signal(2),
-            Signal(2),
-            Signal(2),
-        )  # banks with rows of a tile; whose last command was sent; whose use has ended
+        m.submodules.drain = drain = Drain(self.config, meta=self.meta)
+        wiring.connect(m, drain.o, wiring.flipped(self.o))
+        for lane, result in zip(self.lanes, drain.i, strict=True):
+            wiring.connect(m, lane.o, result)
+        # Banks of the activation copies: a tile in one is worked on while the next fills the other.
+        bank = Signal()  # of the next command
+        ready = Signal(BANKS)  # has rows of a tile
+        sent = Signal(BANKS)  # the last command on it is given
+        release = Signal(BANKS)  # its use has ended
         no_tile = self.i_command.valid & ~ready.bit_select(bank, 1)
         self._distribute(m)
         self._dense(m)
         self._load(m, ready, sent, release)
-        window = self._sequence(m, ready, sent, bank, advance)
-        m.d.comb += release.eq(_bank(window[0].bank, advance & window[0].end & window[0].free))
-        self._drain(m, window[0], advance)
+        window = self._sequence(m, ready, sent, bank, drain.advance)
+        first = window[0]
+        m.d.comb += [
+            drain.group.eq(first),
+            release.eq(_bank(first.bank, drain.advance & first.end & first.free)),
+            self.idle.eq(
+                ~self.i_command.valid & ~Cat(group.valid for group in window).any() & drain.idle
+            ),
+        ]
         self._count(m, no_tile)
-        m.d.comb += self.idle.eq(
-            ~self.i_command.valid & ~Cat(group.valid for group in window).any() & ~self._draining
-        )
         return m
 
     def _distribute(self, m):
-        """Word i of a stream to lane i % P, whatever the length of the stream before."""
+        """Word i of a stream to lane i % P."""
+        # Strings are interleaved by bus word, so a word goes straight to its lane and no string
+        # waits for another. The turn begins at a stream's first word, whatever came before.
         turn = Signal(self.config.columns)
         following = Signal(self.config.columns, init=1)
-        opening = Signal()
+        opening = Signal()  # the lanes' first words are not all out
         first = self.i_weights.payload.first | opening  # of a lane's string
         m.d.comb += turn.eq(Mux(self.i_weights.payload.first, 1, following))
         for index, lane in enumerate(self.lanes):
@@ -183,7 +186,9 @@ class MacArray(wiring.Component):
             ]
 
     def _dense(self, m):
-        """A short queue, so that its source need not keep step; one entry to the chosen lanes at once."""
+        """Dense entries, each to the chosen lanes at once."""
+        # A short queue, so that the source need not keep step with the lanes. They take an entry in
+        # the same cycle, so nobody has to remember who has had it.
         m.submodules.dense = queue = Fifo(dense_layout(self.config), DENSE)
         wiring.connect(m, wiring.flipped(self.i_dense), queue.i)
         entry = queue.o
@@ -199,14 +204,16 @@ class MacArray(wiring.Component):
             ]
 
     def _load(self, m, ready, sent, release):
-        """Take activations apart and write them into all lanes' copies; `ready` follows the first write."""
-        bank = Signal()
+        """Activations, as operands, into all lanes' copies; `ready` follows the first write."""
+        bank = Signal()  # that is being filled
         row = Signal(range(self.config.reduction))
         write = Signal(write_layout(self.config))
-        last = Signal()
-        used = Signal(2)
+        last = Signal()  # with `write`
+        used = Signal(BANKS)  # a whole tile is there and not yet released
         loading = Signal(loading_layout(self.config))
+        # Rows are taken as soon as the bank's last use has ended, whatever the other bank does.
         m.d.comb += self.i_load.ready.eq(~used.bit_select(bank, 1))
+        # A register between the decoders and P lanes full of memories, all over the chip.
         write_row = self.i_load.valid & self.i_load.ready
         m.d.sync += [
             write.enable.eq(write_row),
@@ -226,6 +233,7 @@ class MacArray(wiring.Component):
             used.eq(used & ~release | _bank(bank, write_row & self.i_load.payload.last)),
             ready.eq(ready & ~sent | _bank(write.address[0], write.enable & (loading.rows == 0))),
         ]
+        # Lanes begin before their tile is complete: they look at how many rows are there.
         with m.If(write.enable):
             m.d.sync += [
                 loading.bank.eq(write.address[0]),
@@ -238,14 +246,15 @@ class MacArray(wiring.Component):
             ]
 
     def _sequence(self, m, ready, sent, bank, advance):
-        """Commands to a window of groups, the first one being drained; returns it."""
+        """Commands to a window of groups, of which the first one is drained; returns it."""
         command = self.i_command.payload
-        count = Signal(8)
+        count = Signal(BLOCK)  # of the command's groups that are in the window or through
         end = Signal()
-        meta = data.StructLayout({"base": 16, "lanes": self.config.columns, "meta": self.meta})
+        meta = group_meta(self.config, self.meta)
         window = [Signal(group_layout(meta), name=f"group_{index}") for index in range(WINDOW)]
         valid = self.i_command.valid & ready.bit_select(bank, 1)
         fresh = Signal(group_layout(meta))
+        # A command stays at the input until its last group is in the window, so nothing copies it.
         m.d.comb += [
             end.eq(count + 1 == command.groups),
             fresh.valid.eq(valid),
@@ -256,7 +265,8 @@ class MacArray(wiring.Component):
             fresh.dense.eq(command.dense),
             *(fresh.meta[name].eq(command[name]) for name in ("base", "lanes", "meta")),
         ]
-        move = advance  # place i is given up, filled from place i + 1
+        # Place i is filled from place i + 1 when it is given up or empty.
+        move = advance
         for group, after in zip(window, [*window[1:], fresh], strict=True):
             move = ~group.valid | move
             with m.If(move):
@@ -270,6 +280,7 @@ class MacArray(wiring.Component):
                 count.eq(Mux(end, 0, count + 1)),
                 bank.eq(bank ^ (end & command.free)),
             ]
+        # The lanes see what concerns their work; the rest of a group is for the drain alone.
         for lane in self.lanes:
             m.d.comb += lane.advance.eq(advance)
             m.d.comb += [
@@ -279,62 +290,10 @@ class MacArray(wiring.Component):
             ]
         return window
 
-    def _drain(self, m, group, advance):
-        """Results in the order of the lanes; `advance` with the last lane's. Two stages: all but one lane's are zero, then or.
-
-        Registers that are cleared route better, and take less, than a wide multiplexer."""
-        columns = self.config.columns
-        turn = Signal(columns, init=1)
-        move = Signal()
-        chosen = Signal()
-        end = Signal()
-        gated = [
-            Signal(result_layout(self.config), name=f"gated_{index}", reset_less=True)
-            for index in range(columns)
-        ]
-        meta = Signal(self.meta, reset_less=True)
-        column = Signal(column_layout(self.config, self.meta), reset_less=True)
-        lane_number = Signal(range(columns))
-        dense = Signal()
-        place = Signal(16, reset_less=True)
-        result = data.View(
-            result_layout(self.config), reduce(or_, (gate.as_value() for gate in gated))
-        )
-        valid = (turn & Cat(lane.o.valid for lane in self.lanes)).any()
-        m.d.comb += [
-            move.eq(~self.o.valid | self.o.ready),
-            self.o.p.eq(column),
-            advance.eq(valid & move & turn[-1]),
-        ]
-        with m.If(move):
-            m.d.sync += [
-                chosen.eq(valid),
-                end.eq(group.end & turn[-1]),
-                meta.eq(group.meta.meta),
-                dense.eq(group.dense),
-                place.eq(
-                    Mux((turn & group.meta.lanes).any(), group.meta.base + lane_number, NOWHERE)
-                ),
-                self.o.valid.eq(chosen),
-                column.accumulators.eq(result.accumulators),
-                column.bias.eq(Mux(dense, 0, result.bias)),
-                column.destination.eq(Mux(dense, place, result.destination)),
-                column.last.eq(end),
-                column.meta.eq(meta),
-            ]
-            with m.If(valid):
-                m.d.sync += [
-                    turn.eq(turn.rotate_left(1)),
-                    lane_number.eq(Mux(turn[-1], 0, lane_number + 1)),
-                ]
-        for bit, gate, lane in zip(turn, gated, self.lanes, strict=True):
-            m.d.comb += lane.o.ready.eq(bit & move)
-            with m.If(move):
-                m.d.sync += gate.eq(Mux(bit, lane.o.payload.as_value(), 0))
-        self._draining = chosen | self.o.valid
-
     def _count(self, m, no_tile):
         """Pulses of the counters, one cycle late."""
+        # Of a cycle without work one reason counts: lanes that starve keep the others blocked, not
+        # the other way round.
         multiplies = Cat(lane.multiplies for lane in self.lanes)
         starved, blocked, waits = (
             Cat(getattr(lane, name) for lane in self.lanes).any()

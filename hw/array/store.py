@@ -12,7 +12,7 @@ from hw.arith.adaptivfloat import Encoder
 from hw.arith.gelu import Activation
 from hw.arith.requantize import Requantize
 from hw.array import normalize
-from hw.array.mac_array import NOWHERE, column_layout
+from hw.array.drain import NOWHERE, column_layout
 from hw.array.normalize import Normalize
 from hw.buffer import Turn
 from hw.progress import progress_layout

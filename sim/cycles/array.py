@@ -6,7 +6,7 @@ and last entry, because a lane's multipliers take at most an entry a cycle.
 """
 
 from hw.array import store
-from hw.array.mac_array import DRAIN
+from hw.array.drain import LATENCY as DRAIN
 from hw.array.mac_lane import PIPELINE, WINDOW
 from hw.array.ring import LATENCY as RING
 from sim.cycles.memory import BEFORE

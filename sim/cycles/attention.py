@@ -12,7 +12,8 @@ from golden_model.hardware import ceil_div
 from hw import buffer, stream
 from hw.arith import requantize
 from hw.array import normalize, store
-from hw.array.mac_array import DENSE, DRAIN, LOAD, OPEN
+from hw.array.drain import LATENCY as DRAIN
+from hw.array.mac_array import DENSE, LOAD, OPEN
 from hw.attention import feed, scoring, softmax, turns
 from hw.attention.attention import AHEAD
 from sim.cycles.array import Array

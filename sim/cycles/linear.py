@@ -10,7 +10,8 @@ from firmware.isa import Opcode, Source, Target
 from hw import buffer
 from hw.arith import adaptivfloat
 from hw.array import linear, store
-from hw.array.mac_array import DRAIN, LOAD, OPEN
+from hw.array.drain import LATENCY as DRAIN
+from hw.array.mac_array import LOAD, OPEN
 from hw.rows import gather
 from sim.cycles.array import Array
 from sim.cycles.memory import BEFORE

@@ -13,8 +13,8 @@ from golden_model.model import run as run_golden
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
 from sim.bench.harness import small
-from sim.cycles.memory import BusTimes
 from sim.cycles.measure import run
+from sim.cycles.memory import BusTimes
 from sim.cycles.model import of_golden, of_record, predict, schedule
 from sim.cycles.modelled import Modelled
 from sim.cycles.operations import operation_name

@@ -15,7 +15,7 @@ from golden_model.adaptivfloat import encode_fixed
 from golden_model.fixed import Saturations, align
 from golden_model.gelu import gelu
 from golden_model.requantize import requantize
-from hw.array.mac_array import NOWHERE
+from hw.array.drain import NOWHERE
 from hw.array.store import Kind, Store
 from sim.bench import harness
 from sim.bench.players import pulses, quiet

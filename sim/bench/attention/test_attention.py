@@ -18,7 +18,7 @@ from golden_model.adaptivfloat import decode_integer
 from golden_model.fixed import ACT_BITS, round_shift, saturate
 from golden_model.formats import EXP_IN_FRAC
 from golden_model.hardware import ceil_div
-from hw.array.mac_array import NOWHERE
+from hw.array.drain import NOWHERE
 from hw.array.store import Kind, Store
 from hw.attention.attention import Attention
 from hw.rows.gather import Gather
