@@ -79,7 +79,6 @@ class RecordMemory(wiring.Component):
             Signal(),
         )  # a record is on its way; one may be asked for
         self._write = Signal(data.StructLayout({"address": address, "data": WORD, "enable": BYTES}))
-        self._elapsed = Signal(address)
         self._stored = Signal(WORD)  # what CYCLES and PASSES read
 
     def elaborate(self, platform):

@@ -2,7 +2,8 @@
 // AXI models of the compiled co-simulation: byte memory, AXI4 read and write ports, an AXI4-Lite master, the dvfs port.
 //
 // Every model has `drive`, called before the combinational logic settles (sets what the design sees), and `sample`,
-// called after it has settled (takes the handshakes that the clock edge will complete).
+// called after it has settled (takes the handshakes that the clock edge will complete). READ_BURSTS and WRITE_BURSTS, the
+// bursts that a port has taken and not finished, come from sim/cosim/memory.py: the cycle model reckons with them too.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -115,7 +116,7 @@ struct ReadPort {
     void drive(uint64_t now, Random &random) {
         if (!bus) return;
         credit = std::min(credit, double(bus)) + memory.bytes_per_cycle;
-        arready.set(bursts.size() < 8 && !random.chance(memory.stall));
+        arready.set(bursts.size() < READ_BURSTS && !random.chance(memory.stall));
         if (!offering && !bursts.empty() && bursts[0].ready_at <= now && credit >= bus && !random.chance(memory.stall)) {
             Burst &burst = bursts[0];
             uint64_t address = burst.address + uint64_t(burst.done) * bus;
@@ -161,7 +162,7 @@ struct WritePort {
     void drive(uint64_t now, Random &random) {
         if (!bus) return;
         credit = std::min(credit, double(bus)) + memory.bytes_per_cycle;
-        awready.set(bursts.size() < 4 && !random.chance(memory.stall));
+        awready.set(bursts.size() < WRITE_BURSTS && !random.chance(memory.stall));
         wready.set(!bursts.empty() && credit >= bus && !random.chance(memory.stall));
         if (!offering && !answers.empty() && answers[0].ready_at <= now && !random.chance(memory.stall)) {
             bresp.set(answers[0].response); bid.set(answers[0].id);
@@ -232,18 +233,15 @@ struct LiteMaster {  // one AXI4-Lite access at a time
     }
 };
 
-struct DvfsPort {  // a regulator that takes `delay` cycles; keeps every code it was asked for
-    Pin request, code, acknowledge;
-    uint32_t delay = 100, waited = 0;
-    std::vector<uint64_t> log;  // cycle, code
+struct DvfsPort {  // a regulator that takes some cycles for every change
+    static constexpr uint32_t DELAY = 100;
+    Pin request, acknowledge;
+    uint32_t waited = 0;
 
     explicit DvfsPort(const Pins &pins) {
-        request = pins.member("dvfs", "request"); code = pins.member("dvfs", "code");
+        request = pins.member("dvfs", "request");
         acknowledge = pins.member("dvfs", "acknowledge");
     }
-    void drive() { acknowledge.set(request.get() && waited >= delay); }
-    void sample(uint64_t now) {
-        if (!request.get()) { waited = 0; return; }
-        if (!waited++) { log.push_back(now); log.push_back(code.get()); }
-    }
+    void drive() { acknowledge.set(request.get() && waited >= DELAY); }
+    void sample() { waited = request.get() ? waited + 1 : 0; }
 };

@@ -25,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from hw.verilog import verilog
 from sim.cosim.kept import put, read_text, write_text
+from sim.cosim.memory import READ_BURSTS, WRITE_BURSTS
 from sim.cosim.processes import following
 
 __all__ = ["ROOT", "BuildError", "build", "library", "sources_digest", "verilator"]
@@ -50,6 +51,7 @@ VERILATOR = (
     "--output-split",
     "20000",
 )
+CONSTANTS = (f"-DREAD_BURSTS={READ_BURSTS}", f"-DWRITE_BURSTS={WRITE_BURSTS}")
 COMPILE = ("-std=c++17", "-fPIC", "-w", "-c")
 SUPPORT = ("verilated.cpp", "verilated_threads.cpp", "verilated_vcd_c.cpp")
 DECLARED = re.compile(r"^  (input|output) (\[\d+:0\] )?(\w+);$", re.MULTILINE)
@@ -109,7 +111,7 @@ def library(text, debug=False):
             "\\$", "\\_$"
         )  # nets that the source does not name: Verilator leaves out of waveforms what begins like this
     text += _holder(text)
-    folder = BUILD / _digest(text, *_runtime(), *VERILATOR, *COMPILE, str(debug))
+    folder = BUILD / _digest(text, *_runtime(), *VERILATOR, *COMPILE, *CONSTANTS, str(debug))
     result = folder / LIBRARY
     with _alone(folder):
         if not _is_library(result):
@@ -194,6 +196,7 @@ def _object(part, folder, includes, debug):
         [
             _compiler(),
             *COMPILE,
+            *CONSTANTS,
             level,
             *(["-DWAVEFORM"] if debug else []),
             *includes,
@@ -237,7 +240,7 @@ def build(config, make, debug=False):
     """
     kind = "debug" if debug else "run"
     maker = pathlib.Path(inspect.getfile(make)).read_text()
-    flow = [*_runtime(), pathlib.Path(__file__).read_text()]
+    flow = [*_runtime(), *CONSTANTS, pathlib.Path(__file__).read_text()]
     name = _digest(
         f"{config.config_hash:08x}", sources_digest(), maker, make.__qualname__, kind, *flow
     )

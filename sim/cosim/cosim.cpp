@@ -90,7 +90,7 @@ struct Simulation {
         edge(0);
         if (!rst.get()) {
             lite->sample();
-            dvfs->sample(cycle);
+            dvfs->sample();
             read->sample(cycle);
             write->sample(cycle);
             embedding_read->sample(cycle);
@@ -181,10 +181,6 @@ const uint64_t *sim_tap_cycles(Simulation *sim, uint32_t index) { return sim->ta
 void sim_tap_clear(Simulation *sim) {
     for (auto &tap : sim->taps) { tap.records.clear(); tap.cycles.clear(); }
 }
-
-void sim_dvfs_delay(Simulation *sim, uint32_t cycles) { sim->dvfs->delay = cycles; }
-uint64_t sim_dvfs_count(Simulation *sim) { return sim->dvfs->log.size() / 2; }
-const uint64_t *sim_dvfs_log(Simulation *sim) { return sim->dvfs->log.data(); }
 
 int sim_trace(Simulation *sim, const char *path) {  // null closes the waveform; -1: not possible
 #ifdef WAVEFORM

@@ -47,9 +47,6 @@ _SIGNATURES = {
     "sim_tap_records": (c_void_p, c_void_p, c_uint32),
     "sim_tap_cycles": (c_void_p, c_void_p, c_uint32),
     "sim_tap_clear": (None, c_void_p),
-    "sim_dvfs_delay": (None, c_void_p, c_uint32),
-    "sim_dvfs_count": (c_uint64, c_void_p),
-    "sim_dvfs_log": (c_void_p, c_void_p),
     "sim_trace": (c_int, c_void_p, c_char_p),
 }
 
@@ -204,20 +201,6 @@ class Cosim:
             taken[name] = decode(self._layouts[name], raw) | {"cycle": cycles.astype(np.int64)}
         self._lib.sim_tap_clear(self._sim)
         return taken
-
-    def dvfs_delay(self, cycles):
-        self._lib.sim_dvfs_delay(self._sim, cycles)
-
-    @property
-    def dvfs_requests(self):
-        """(cycle, code) of every request for an operating point."""
-        count = self._lib.sim_dvfs_count(self._sim)
-        return [
-            tuple(map(int, row))
-            for row in _array(self._lib.sim_dvfs_log(self._sim), 2 * count, np.uint64).reshape(
-                -1, 2
-            )
-        ]
 
     def trace(self, path):
         """Write a VCD waveform from here on, compressed if `path` ends in .gz; None ends it. Only libraries built with `debug` can."""

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 from firmware.columns import PORTION
 from firmware.image import stream_stride
-from firmware.isa import BYTES, Opcode, Source, Target
+from firmware.isa import BYTES, ENGINES, Opcode, Source, Target
 from hw import accelerator, buffer
 from hw.array import layernorm, norm
 from hw.bus import transfer
@@ -33,6 +33,9 @@ from sim.cycles.weights import LaneCode, Streams
 from sim.cycles.work import Work, of_golden, of_record, schedule
 
 __all__ = ["Predicted", "Work", "of_golden", "of_record", "predict", "schedule"]
+
+# They change which slots are resident, and at which layer.
+BARRIERS = {engine.opcode for engine in ENGINES if engine.barrier}
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ class _Model:
             self.decoded = max(self.decoded, full)
             self._issue(one, values, opcode, works)
         self.fetched = self.decoded + 1
-        if works and opcode in sequencer.BARRIERS:
+        if works and opcode in BARRIERS:
             self.fetched = self.now + 1
         return works
 

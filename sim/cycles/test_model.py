@@ -139,6 +139,7 @@ def test_more_weights_take_longer():
 
 @pytest.mark.parametrize("rate", [0.7, 3, 4, 16, 1e9])
 def test_burst_is_its_beats(rate):
-    whole, single = BusTimes(10, rate, 16), Memory(10, rate, 16)
+    whole = BusTimes(10, rate, 16)
+    single = BusTimes(10, rate, 16)
     for ready, size in ((5, 64), (5, 1), (90, 64), (100, 3), (9000, 64), (9001, 17), (0, 64)):
         assert whole.burst(ready, size) == [single.beat(ready) for _ in range(size)]
