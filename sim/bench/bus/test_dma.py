@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/bus/dma.py: every byte of every request arrives in order, nothing outside the window is touched, errors and aborts end cleanly."""
+"""hw/bus/dma.py: every byte of every request arrives in order.
+
+Nothing outside the window is touched, errors and aborts end cleanly.
+"""
 
 import random
 

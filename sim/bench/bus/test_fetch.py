@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/bus/fetch.py: the bus words that are asked for, and the words of the run among them; the reader is Python."""
+"""hw/bus/fetch.py: the bus words that are asked for, and the words of the run among them.
+
+The reader is Python.
+"""
 
 import random
 
@@ -15,7 +18,10 @@ BASE, SIZE = 0x2000, 0x800
 
 
 def runs(bus, count=20):
-    """(address, words): every place in a bus word, one word, whole bus words, a run at the end of the address space, random ones."""
+    """(address, words) of runs.
+
+    Every place in a bus word, one word, whole bus words, the end of the address space, random ones.
+    """
     generator = random.Random(bus)
     for skip in range(bus // 4):
         for words in {1, bus // 4 - skip, bus // 4, bus // 4 + 1, 9}:
@@ -101,7 +107,10 @@ async def nothing(dut, pause):
 
 @cocotb.test()
 async def abandoned(dut):
-    """The longest run, of which the reader gives only a part, as after an error; a reset, and the next run is whole."""
+    """The longest run, of which the reader gives only a part, as after an error.
+
+    A reset, and the next run is whole.
+    """
     test = Bench(dut, "none")
     await harness.start(dut, 20_000)
     address, words = BASE + test.bus - 4, 2**16 - 1

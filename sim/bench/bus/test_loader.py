@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/bus/loader.py: a good pair of images loads and gives its constants; every damage gives the code that firmware/image.py gives."""
+"""hw/bus/loader.py: a good pair of images loads and gives its constants.
+
+Every damage gives the code that firmware/image.py gives.
+"""
 
 import random
 import struct

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/bus/registers.py against the table: every register reads, writes and resets as firmware/registers.py says."""
+"""hw/bus/registers.py against the table.
+
+Every register reads, writes and resets as firmware/registers.py says.
+"""
 
 import dataclasses
 import random

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/program/issue.py: when each operation starts, has sent all and ends, cycle by cycle; the engines are Python and take any time."""
+"""hw/program/issue.py: when each operation starts, has sent all and ends, cycle by cycle.
+
+The engines are Python and take any time.
+"""
 
 import random
 from dataclasses import dataclass
@@ -22,7 +25,10 @@ COUNT = 60
 
 @dataclass(eq=False)
 class Operation:
-    """What goes in, and the cycles in which it is there for the first time, starts, is taken and ends; None: not yet."""
+    """An operation, and the cycles in which it is first there, starts, is taken and ends.
+
+    None: not yet.
+    """
 
     values: dict
     opcode: Opcode
@@ -207,7 +213,7 @@ class Bench:
         return getattr(self.dut, name).value.to_unsigned() >> OPCODES.index(one.opcode) & 1
 
     def _fault(self):
-        """Of an illegal operation, from the cycle after it has come first and everything before it has ended."""
+        """The fault that is seen: an illegal operation's, when all before it has ended for a cycle."""
         one = self._next()
         due = one and one.due(self._before())
         return one.values["fault"] if due and due < self.cycle else 0

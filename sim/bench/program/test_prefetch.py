@@ -1,6 +1,9 @@
 # amaranth: UnusedElaboratable=no
 # SPDX-License-Identifier: Apache-2.0
-"""hw/program/prefetch.py: streams are asked for in their order and ahead, words go on with what the array must know of them."""
+"""hw/program/prefetch.py: streams are asked for in their order and ahead.
+
+Words go on with what the array must know of them.
+"""
 
 import random
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/program/sequencer.py, hw/program/program.py and hw/program/issue.py: programs with every opcode, against an interpreter in Python; the engines are Python too."""
+"""hw/program/sequencer.py, program.py and issue.py: programs with every opcode.
+
+They are compared with an interpreter in Python; the engines are Python too.
+"""
 
 import random
 
@@ -22,7 +25,8 @@ from sim.bench.players import pulse, pulses, quiet, slot_table, until
 PROGRAM = 0x1240
 LAYERS = 3
 OPCODES = [engine.opcode for engine in ENGINES]
-EVERY = [  # every opcode and selection; a layer for each group, then the last layer, then all that is left
+# Every opcode and selection: a layer for each group, then the last layer, then all that is left.
+EVERY = [
     (Opcode.ADMIT, {}),
     (Opcode.NORM, {"select": Select.NEW}),
     (Opcode.GROUP, {"target": 7}),
@@ -88,7 +92,10 @@ class Front(wiring.Component):
 
 
 class Machine:
-    """The engines' effect on the slots: ADMIT fills free ones from a queue of {slot: rows}, EXIT moves on and releases."""
+    """The engines' effect on the slots: ADMIT fills free ones, EXIT moves on and releases.
+
+    The queue is a list of {slot: rows}.
+    """
 
     def __init__(self, config, queue):
         self.config, self.queue = config, list(queue)
@@ -123,7 +130,10 @@ class Machine:
 
 
 def interpret(machine, program, present=frozenset(OPCODES), limit=500):
-    """([(pc, opcode, mask, layer of the group or None)], skipped operations, passes, fault) of a run."""
+    """What a run does: (operations, skipped operations, passes, fault).
+
+    An operation is (pc, opcode, mask, layer of the group or None).
+    """
     events = []
     skipped = 0
     passes = 0
@@ -322,7 +332,10 @@ async def programs(dut, pause):
 
 @cocotb.test()
 async def ahead(dut):
-    """While an engine works, the streams of the operations behind it are asked for, but not of those behind an EXIT."""
+    """While an engine works, the streams of the operations behind it are asked for.
+
+    Those behind an EXIT are not.
+    """
     test = Bench(dut, "none")
     await harness.start(dut)
     linear = {"beats": 1, "reduction": 1, "groups": 1}

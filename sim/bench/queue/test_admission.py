@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/queue/admission.py against a plain model of ADMIT: stager and row table are Python; every event in its order, whatever has been staged when."""
+"""hw/queue/admission.py against a plain model of ADMIT: stager and row table are Python.
+
+Every event in its order, whatever has been staged when.
+"""
 
 import random
 
@@ -145,7 +148,10 @@ class Bench:
             self.staged.send([{"status": one["status"], "detail": one["detail"]}])
 
     async def _rows(self):
-        """The row table: a command takes effect, and is done, in the next cycle; COMPACT some cycles later."""
+        """The row table: a command takes effect, and is done, in the next cycle.
+
+        COMPACT some cycles later.
+        """
         dut, layout = self.dut, row_command_layout(self.config)
         while True:
             ready = int(self.pause is None or not next(self.pause))
@@ -233,7 +239,10 @@ async def restart(test, model, lengths, bad=()):
 @cocotb.test()
 @cocotb.parametrize(pause=harness.PAUSES)
 async def admission(dut, pause):
-    """Random lengths, among them the longest; slots and rows run out in turn; then one slot only; then an empty queue."""
+    """Random lengths, among them the longest; slots and rows run out in turn; then one slot only.
+
+    Then an empty queue.
+    """
     test = Bench(dut, pause)
     await harness.start(dut, 8_000)
     for limit in {test.config.slots, 1}:

@@ -1,6 +1,9 @@
 # amaranth: UnusedElaboratable=no
 # SPDX-License-Identifier: Apache-2.0
-"""hw/queue/dvfs.py against golden_model/dvfs.py, with a clock that runs at the acknowledged point."""
+"""hw/queue/dvfs.py against golden_model/dvfs.py.
+
+The bench's time runs at the acknowledged operating point.
+"""
 
 import random
 
@@ -198,7 +201,10 @@ async def governed(dut):
 
 @cocotb.test()
 async def mispredicted(dut):
-    """One slot: predicted to leave after layer 1, it stays; the point climbs as its deadline comes closer, then it is too late."""
+    """One slot: predicted to leave after layer 1, it stays.
+
+    The point climbs as its deadline comes closer, then it is too late.
+    """
     config = harness.config()
     machine = Machine(dut, config)
     machine.table = [1] * BINS
@@ -217,7 +223,10 @@ async def mispredicted(dut):
 
 @cocotb.test()
 async def tightest(dut):
-    """Two slots (if there are two): the tighter deadline decides; without it the other one; without both the highest point."""
+    """Two slots (if there are two): the tighter deadline decides; without it the other one.
+
+    Without both the highest point.
+    """
     config = harness.config()
     machine = Machine(dut, config)
     await machine.start()
@@ -244,7 +253,10 @@ async def tightest(dut):
 
 @cocotb.test()
 async def slow_regulator(dut):
-    """A regulator that needs longer than a pass: the code is held, the last decision follows, time runs at the old point."""
+    """A regulator that needs longer than a pass.
+
+    The code is held, the last decision follows, time runs at the old point.
+    """
     config = harness.config()
     machine = Machine(dut, config, delay=2000)
     await machine.start()

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/queue/embedding.py: the sums of golden_model/embedding.py from an embedding image, and one status per token whatever is wrong with it."""
+"""hw/queue/embedding.py: the sums of golden_model/embedding.py from an embedding image.
+
+A token has one status, whatever is wrong with it.
+"""
 
 import random
 import struct
@@ -27,7 +30,10 @@ SHIFTS = {"mixed": (3, 1, 0), "large": (-6, -8, -5), "none": (31, 20, 31), "equa
 
 
 def tables(config, width):
-    """(rows, width) codes of words, positions, segments: some rows dense, some empty, most in between."""
+    """(rows, width) codes of words, positions, segments.
+
+    Some rows dense, some empty, most in between.
+    """
     generator = random.Random(width)
     largest = 1 << config.format.bits
 
@@ -127,7 +133,10 @@ class Bench:
         )
 
     async def bad(self, token, status, late=False):
-        """A token that must fail with `status`; only with its third row, `late`, it may have given features."""
+        """A token that must fail with `status`.
+
+        Only with its third row, `late`, it may have given features.
+        """
         self.send([token])
         harness.assert_same(
             "done", await self.done.receive(1), [{"row": token[3], "status": status}]
@@ -136,7 +145,7 @@ class Bench:
         self.features.clear()
 
     def patch(self, row, change):
-        """The row's offset, after `change(image, row table offset, row offset)` to the image in memory."""
+        """Change the image in memory: `change(image, row table offset, row offset)`; gives the latter."""
         image = bytearray(self.image)
         entry = 64 + 4 * row
         change(image, entry, struct.unpack_from("<I", image, entry)[0])
@@ -249,7 +258,10 @@ async def failing_bus(dut, response, stall):
 
 @cocotb.test()
 async def bad_among_good(dut):
-    """Tokens that follow each other closely: each has its own status, and what fails leaves the others whole."""
+    """Tokens that follow each other closely.
+
+    Each has its own status, and what fails leaves the others whole.
+    """
     tb = Bench(dut)
     await tb.start()
     parsed, tokens = (

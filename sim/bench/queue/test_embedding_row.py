@@ -1,6 +1,9 @@
 # amaranth: UnusedElaboratable=no
 # SPDX-License-Identifier: Apache-2.0
-"""hw/queue/embedding_table.py and hw/queue/embedding_row.py: rows of an embedding image, whole and damaged; the reader of the port is Python."""
+"""hw/queue/embedding_table.py and hw/queue/embedding_row.py: rows of an image.
+
+They are whole and damaged; the reader of the port is Python.
+"""
 
 import random
 import struct
@@ -66,7 +69,10 @@ class Rows(wiring.Component):
 
 
 class Port:
-    """Plays the reader: the bus words of the requests one after the other, each request `latency` cycles after it was taken."""
+    """Plays the reader: the bus words of the requests one after the other.
+
+    Each request `latency` cycles after it was taken.
+    """
 
     def __init__(self, dut, config, pause, latency=0):
         self.dut = dut
@@ -208,7 +214,10 @@ async def latency(dut):
 @cocotb.test()
 @cocotb.parametrize(pause=["none", "both"])
 async def damaged(dut, pause):
-    """A row table that points anywhere, a wrong byte: the row fails, the ones beside it are whole."""
+    """A row table that points anywhere, a wrong byte.
+
+    The row fails, the ones beside it are whole.
+    """
     test = Bench(dut, pause)
     await harness.start(dut, 40_000)
     number = 4

@@ -74,7 +74,10 @@ async def records(dut, pause):
 @cocotb.test()
 @cocotb.parametrize(pause=harness.PAUSES)
 async def counts(dut, pause):
-    """Cycles and passes from BEGIN, for two slots that overlap and around 2^32; a read-out in progress is not disturbed."""
+    """Cycles and passes from BEGIN, for two slots that overlap and around 2^32.
+
+    A read-out in progress is not disturbed.
+    """
     config = harness.config()
     driver = Driver(dut, config, pause)
     dut.passes.value = 2**32 - 3

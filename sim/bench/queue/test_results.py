@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/queue/results.py against the result record of docs/design.md: events of sentences that overlap, records written; the writer is Python."""
+"""hw/queue/results.py against the result record of docs/design.md.
+
+Events of sentences that overlap, records written; the writer is Python.
+"""
 
 import random
 
@@ -107,7 +110,10 @@ class Bench:
         self.records[slot].write(field, number, word)
 
     async def finish(self, slot, name, wait=False, **payload):
-        """The record of a slot as it is written; `wait`: the memory takes its time, and the stream stays."""
+        """The record of a slot as it is written.
+
+        `wait`: the memory takes its time, and the stream stays.
+        """
         dut = self.dut
         record = self.records[slot]
         size = self.config.result_words
@@ -145,7 +151,10 @@ class Bench:
         return cycles
 
     async def settle(self):
-        """While a record is cleared nothing can happen to a sentence: its tokens are still to be read."""
+        """While a record is cleared nothing can happen to a sentence.
+
+        Its tokens are still to be read.
+        """
         await ClockCycles(self.dut.clk, self.config.result_words + 2)
 
 
@@ -197,7 +206,10 @@ async def overlapping(dut, pause):
 @cocotb.test()
 @cocotb.parametrize(pause=harness.PAUSES)
 async def at_once(dut, pause):
-    """Sentences that fail when they begin, before their record is cleared; the next one begins at once."""
+    """Sentences that fail when they begin, before their record is cleared.
+
+    The next one begins at once.
+    """
     test = Bench(dut, pause)
     await harness.start(dut, 20_000)
     for number, status in enumerate(FAILURES):

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/queue/staging.py against a plain model: memory, free rows, embedder, residual stream and ADMIT are Python."""
+"""hw/queue/staging.py against a plain model.
+
+Memory, free rows, embedder, residual stream and ADMIT are Python.
+"""
 
 import random
 
@@ -114,7 +117,7 @@ class Bench:
             await self.words.wait()
 
     async def _embedder(self):
-        """Like hw/queue/embedding.py: no feature of a token before the end of the one before has been taken."""
+        """Like hw/queue/embedding.py: a token's features come when the end of the last was taken."""
         while True:
             (one,) = await self.tokens.receive(1)
             self.given.append(one)
@@ -260,7 +263,10 @@ async def staging(dut, pause):
 @cocotb.test()
 @cocotb.parametrize(pause=harness.PAUSES)
 async def failing(dut, pause):
-    """Bad tokens first, last, twice, everywhere; lengths that cannot be; the sentences around them are untouched."""
+    """Bad tokens first, last, twice, everywhere; lengths that cannot be.
+
+    The sentences around them are untouched.
+    """
     test = await begin(dut, pause)
     bad = [
         (0, 0, UNKNOWN),
@@ -275,7 +281,10 @@ async def failing(dut, pause):
 
 @cocotb.test()
 async def waiting(dut):
-    """While nobody admits, it goes on until its queues are full, and then asks for nothing; it reads nothing before a start."""
+    """While nobody admits, it goes on until its queues are full, and then asks for nothing.
+
+    It reads nothing before a start.
+    """
     test = await begin(dut, "none")
     test.load([1] * (2 * test.config.slots + 3))
     test.sentences._pause = test.staged._pause = iter(lambda: True, False)  # never ready
