@@ -213,7 +213,7 @@ class Bench:
         return getattr(self.dut, name).value.to_unsigned() >> OPCODES.index(one.opcode) & 1
 
     def _fault(self):
-        """The fault that is seen: an illegal operation's, when all before it has ended for a cycle."""
+        """The fault that is seen: of an illegal operation, a cycle after all before it ended."""
         one = self._next()
         due = one and one.due(self._before())
         return one.values["fault"] if due and due < self.cycle else 0

@@ -145,7 +145,7 @@ class Bench:
         self.features.clear()
 
     def patch(self, row, change):
-        """Change the image in memory: `change(image, row table offset, row offset)`; gives the latter."""
+        """`change(image, table offset, row offset)` of the image in memory; gives the last."""
         image = bytearray(self.image)
         entry = 64 + 4 * row
         change(image, entry, struct.unpack_from("<I", image, entry)[0])

@@ -117,7 +117,7 @@ class Bench:
             await self.words.wait()
 
     async def _embedder(self):
-        """Like hw/queue/embedding.py: a token's features come when the end of the last was taken."""
+        """Like hw/queue/embedding.py: a token's features come when the last one's end was taken."""
         while True:
             (one,) = await self.tokens.receive(1)
             self.given.append(one)
