@@ -246,7 +246,7 @@ def bench(
             print(line)
         return
     from terse.benchmark.edgebert import text
-    from terse.benchmark.targets import claims
+    from terse.benchmark.targets import targets
 
     cases = sweep.select(sweep.quick_cases() if quick else sweep.full_cases(), only)
     cases = sweep.with_source(cases, source) if source else cases
@@ -255,10 +255,10 @@ def bench(
     console = Console() if sys.stdout.isatty() else Console(width=150)
     console.print(tables.bench_table(result, operations=len(cases) <= 3))
     print(text(MODELS["base"], 128, trip=trip))
-    asked = [claim for claim in claims(result) if not only or claim.met is not None]
+    wanted = [one for one in targets(result) if not only or one.met is not None]
     for table in filter(
         None,
-        (tables.shapes_table(result), tables.streams_table(result), tables.claims_table(asked)),
+        (tables.shapes_table(result), tables.streams_table(result), tables.targets_table(wanted)),
     ):
         console.print(table)
     _say(*result.notes)

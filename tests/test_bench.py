@@ -16,10 +16,10 @@ from golden_model.model import run
 from sim.cycles.measure import COUNTERS
 from sim.cycles.operations import Measurement, Operation
 from terse import cli
-from terse.benchmark import cases as running
-from terse.benchmark import edgebert, kept, sweep, tables, timing
+from terse.benchmark import cases as kinds
+from terse.benchmark import edgebert, kept, running, sweep, tables, timing
 from terse.benchmark import rows as benching
-from terse.benchmark.cases import Case
+from terse.benchmark.cases import Emulated, Fitted, Passage, Stream
 from terse.benchmark.plots import write_plots
 from terse.benchmark.profile import fit
 from terse.errors import UserError
@@ -150,7 +150,7 @@ def toy():
     )
 
 
-CASE = Case("nano", HARDWARE["ci"], tokens=6, sparsity=0.6)
+CASE = Passage("nano", HARDWARE["ci"], tokens=6, sparsity=0.6)
 
 
 def test_rows():
@@ -207,7 +207,7 @@ def test_limit_of_passes():
 
 def test_live_lanes_of_a_stream():
     """Only as long as sentences come: the third pass admits nobody."""
-    stream = Case("tiny", sweep.stream_hardware(4, 4), slots=2, sentences=3)
+    stream = Stream("tiny", sweep.stream_hardware(4, 4), slots=2, sentences=3)
     operations = [
         operation("x", layer=0, embeds=True, weight_bytes=1, macs=10, lanes=10),
         operation("context", "ATTEND", layer=0, macs=20, lanes=40),
@@ -232,11 +232,9 @@ def test_live_lanes_of_a_stream():
 
 def test_deadlines():
     """The same deadlines in both orders, each beside its own sentence; an end at its deadline meets it."""
-    first_come, deadline_first = (running.deadlines(case) for case in sweep.deadline_streams(5))
+    first_come, deadline_first = (case.deadlines for case in sweep.deadline_streams(5))
     assert sorted(first_come) == deadline_first != first_come
-    assert (
-        running.LEAST <= deadline_first[0] < deadline_first[-1] <= running.LEAST + 5 * running.PACE
-    )
+    assert kinds.LEAST <= deadline_first[0] < deadline_first[-1] <= kinds.LEAST + 5 * kinds.PACE
     case, words = (
         sweep.deadline_streams(5)[1],
         [running.queue(case) for case in sweep.deadline_streams(5)],
@@ -248,7 +246,7 @@ def test_deadlines():
         benching.deadlines_met(case, measurement) == 0.6
         and benching.deadlines_met(case, measurement, 2) == 1.0
     )
-    assert running.deadlines(CASE) == [] and benching.deadlines_met(CASE, toy()) is None
+    assert benching.deadlines_met(CASE, toy()) is None
 
 
 # Running, without running anything.
@@ -325,7 +323,7 @@ def test_keys_differ():
         == len(cases)
         == len({(case.label, case.source) for case in cases})
     )
-    assert {case.source for case in cases if case.emulated} == {"model"}
+    assert {case.source for case in cases if isinstance(case, Emulated)} == {"model"}
 
 
 def test_quick_cases():
@@ -350,9 +348,11 @@ def test_quick_cases():
     )
     assert all(case.source == "model" for case in models)
     assert {case.label for case in models} == {case.label for case in cases}
-    assert {case.source for case in sweep.with_source(cases, "simulated") if not case.emulated} == {
-        "simulated"
-    }
+    assert {
+        case.source
+        for case in sweep.with_source(cases, "simulated")
+        if not isinstance(case, Emulated)
+    } == {"simulated"}
 
 
 def test_key_of_the_model_does_not_hang_on_the_rtl(monkeypatch):
@@ -411,10 +411,7 @@ def test_shapes(measured):
     cases = [
         case
         for case in sweep.with_source(sweep.full_cases(), "model")
-        if case.layers == 1
-        and not case.sentences
-        and case.sparsity == 0.6
-        and case.hardware.tokens in (16, 64)
+        if case.is_layer and case.sparsity == 0.6 and case.hardware.tokens in (16, 64)
     ]
     table = tables.shapes_table(benching.bench(cases))
     headers = [column.header for column in table.columns]
@@ -426,7 +423,7 @@ def test_shapes(measured):
 
 
 def test_plots_of_a_stream(tmp_path):
-    stream = Case("tiny", sweep.stream_hardware(4, 4), slots=2, sentences=1)
+    stream = Stream("tiny", sweep.stream_hardware(4, 4), slots=2, sentences=1)
     assert [
         path.name
         for path in write_plots(
@@ -463,15 +460,8 @@ def test_cycle_model():
     one = running.model(dataclasses.replace(CASE, layers=3, source="model"))
     assert (one.source, one.tokens, one.exit_layers) == ("model", [6], [3])
     profile = running.model(
-        Case(
-            "nano",
-            HARDWARE["ci"],
-            sparsity=0.6,
-            layers=3,
-            slots=2,
-            sentences=4,
-            profile=(6, 4),
-            source="model",
+        Emulated(
+            "nano", HARDWARE["ci"], slots=2, sparsity=0.6, layers=3, sentences=4, profile=(6, 4)
         )
     )
     assert (
@@ -480,7 +470,7 @@ def test_cycle_model():
         and all(0 < one < profile.cycles for one in profile.latencies)
     )
     stream = running.model(
-        Case("tiny", HARDWARE["ci"], slots=2, sentences=2, bytes_per_cycle=4, source="model")
+        Stream("tiny", HARDWARE["ci"], slots=2, sentences=2, bytes_per_cycle=4, source="model")
     )
     assert len(stream.tokens) == 2 and max(stream.exit_layers) <= MODELS["tiny"].layers
 
@@ -496,7 +486,7 @@ def test_nobody_leaves_a_random_network():
 
 def test_long_streams_need_data(monkeypatch):
     """Without SST-2's dev split the samples come again, and it is said."""
-    long = Case("tiny", HARDWARE["ci"], sentences=70, source="model")
+    long = Stream("tiny", HARDWARE["ci"], sentences=70, source="model")
     monkeypatch.setattr(running, "has_data", lambda: False)
     queue = running.queue(long)
     assert len(queue) == 70 and queue[64:] == queue[:6] and queue[0] != queue[1]
@@ -509,7 +499,7 @@ def test_long_streams_need_data(monkeypatch):
 
 def test_golden_times(monkeypatch, capsys):
     monkeypatch.setattr(timing, "BASE", dataclasses.replace(CASE, layers=3))
-    monkeypatch.setattr(timing, "DEV", Case("tiny", sentences=3))
+    monkeypatch.setattr(timing, "DEV", Stream("tiny", sentences=3))
     monkeypatch.setattr(sys, "argv", ["terse", "bench", "--golden"])
     with pytest.raises(SystemExit) as stop:
         cli.main()
@@ -523,9 +513,7 @@ def test_golden_times(monkeypatch, capsys):
 
 def test_fitted_profile(monkeypatch):
     """The mean of the profile, though not each sentence's; what is simulated is what the golden model keeps, and so is what the cycle model runs."""
-    case = Case(
-        "nano", HARDWARE["ci"], sparsity=0.6, layers=3, slots=2, sentences=4, profile=FALLING
-    )
+    case = Fitted("nano", HARDWARE["ci"], sparsity=0.6, slots=2, sentences=4, profile=FALLING)
     live = [run(running.network(case), *words).tokens_per_layer for words in running.queue(case)]
     staying = [sum(counts) for counts in zip(*live, strict=True)]
     assert (

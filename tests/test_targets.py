@@ -3,11 +3,21 @@
 
 import dataclasses
 
-from terse.benchmark.cases import Case
+from terse.benchmark.cases import Passage
 from terse.benchmark.rows import Result, Row
 from terse.benchmark.sweep import deadline_streams, fitted_streams, streams
-from terse.benchmark.tables import claims_table, streams_table
-from terse.benchmark.targets import Claim, claims
+from terse.benchmark.tables import streams_table, targets_table
+from terse.benchmark.targets import (
+    BUS,
+    DENSE,
+    EDGEBERT,
+    LENGTHS,
+    MODELS_AGREE,
+    PRUNED,
+    STREAMS,
+    Target,
+    targets,
+)
 
 EMPTY = dict.fromkeys(field.name for field in dataclasses.fields(Row))
 
@@ -31,22 +41,22 @@ def row(name, scope, **values):
 
 
 def found(*tables):
-    """{(line, start of the text): claim} of (case, rows) pairs, those with a figure."""
+    """{text: target} of (case, rows) pairs, those with a figure."""
     result = Result([(case, None) for case, _ in tables], [rows for _, rows in tables])
-    return {claim.what: claim for claim in claims(result) if claim.figure is not None}
+    return {target.what: target for target in targets(result) if target.figure is not None}
 
 
 def test_nothing_measured():
-    asked = claims(Result([], []))
-    assert {claim.line for claim in asked} == {0, 1, 2, 3, 4, 5, 7} and all(
-        claim.met is None for claim in asked
-    )
-    assert len(claims_table(asked).rows) == len(asked)
+    asked = targets(Result([], []))
+    topics = {DENSE, PRUNED, EDGEBERT, LENGTHS, STREAMS, BUS, MODELS_AGREE}
+    assert {target.topic for target in asked} == topics
+    assert all(target.met is None for target in asked)
+    assert len(targets_table(asked).rows) == len(asked)
 
 
 def test_met():
-    assert Claim(1, "", 1.0, 1.0).met and Claim(1, "", 1.0, 1.0, True).met
-    assert not Claim(1, "", 0.9, 1.0).met and not Claim(1, "", 1.1, 1.0, True).met
+    assert Target(DENSE, "", 1.0, 1.0).met and Target(DENSE, "", 1.0, 1.0, True).met
+    assert not Target(DENSE, "", 0.9, 1.0).met and not Target(DENSE, "", 1.1, 1.0, True).met
 
 
 def test_layer():
@@ -60,24 +70,24 @@ def test_layer():
     ]
     sparse = [row("layer", "layer", cycles=400, limit_cycles=390)]
     asked = found(
-        (Case(tokens=128), rows), (Case(tokens=128, sparsity=0.6, source="model"), sparse)
+        (Passage(tokens=128), rows), (Passage(tokens=128, sparsity=0.6, source="model"), sparse)
     )
     weights, use = (
         asked["layer, dense, 128 tokens: weight operations / limit"],
         asked["layer, dense, 128 tokens: MAC utilisation"],
     )
-    assert (weights.line, weights.figure, weights.met) == (1, 1.04, True) and (
+    assert (weights.topic, weights.figure, weights.met) == (DENSE, 1.04, True) and (
         use.figure,
         use.met,
     ) == (0.89, False)
     faster = asked["layer, 60% zeros, 128 tokens: times as fast as dense"]
-    assert (faster.line, faster.figure, faster.met) == (2, 2.5, True)
+    assert (faster.topic, faster.figure, faster.met) == (PRUNED, 2.5, True)
 
 
 def test_lengths():
     tables = [
         (
-            Case(tokens=tokens),
+            Passage(tokens=tokens),
             [row("layer", "layer", cycles=cycles, limit_cycles=100, bound="memory")],
         )
         for tokens, cycles in ((128, 1000), (64, 500), (32, 300), (16, 108), (1, 112))
@@ -96,11 +106,13 @@ def test_lengths():
 def test_sentence():
     asked = found(
         (
-            Case(tokens=128, sparsity=0.8, layers=12),
+            Passage(tokens=128, sparsity=0.8, layers=12),
             [row("sentence", "sentence", speedup_vs_edgebert=7.5)],
         )
     )
-    assert [(claim.line, claim.figure, claim.met) for claim in asked.values()] == [(3, 7.5, True)]
+    assert [(target.topic, target.figure, target.met) for target in asked.values()] == [
+        (EDGEBERT, 7.5, True)
+    ]
 
 
 def test_streams():
@@ -113,8 +125,8 @@ def test_streams():
         for case, cycles, size in ((one, 100, 8), (eight, 60, 1), (base, 100, 8), (base8, 80, 1))
     ]
     asked = {
-        name.split(": ")[-1] + name.split(", ")[1]: claim.met
-        for name, claim in found(*tables).items()
+        name.split(": ")[-1] + name.split(", ")[1]: target.met
+        for name, target in found(*tables).items()
     }
     assert asked == {
         "throughput, 8 slots / 1tiny": True,
@@ -136,7 +148,7 @@ def test_streams():
 
 
 def test_fitted_stream():
-    """Claims of line 5 beside those of 256 sentences."""
+    """Targets of streams beside those of 256 sentences."""
     values = dict(limit_cycles=95, live_lanes=0.95, live_lanes_array=0.8)
     tables = [
         (
@@ -147,8 +159,8 @@ def test_fitted_stream():
     ]
     asked = found(*tables)
     throughput = asked["16 sentences, base, 16x16: throughput, 8 slots / 1"]
-    assert len(asked) == 3 and (throughput.line, throughput.wanted, throughput.met) == (
-        5,
+    assert len(asked) == 3 and (throughput.topic, throughput.wanted, throughput.met) == (
+        STREAMS,
         1.6,
         True,
     )
@@ -159,15 +171,19 @@ def test_deadlines():
         (case, [row("256 sentences", "stream", deadlines_met=share)])
         for case, share in zip(deadline_streams(), (0.5, 0.75), strict=True)
     ]
-    (claim,) = found(*tables).values()
-    assert (claim.line, claim.figure, claim.met) == (5, 1.5, True) and "75.0% / 50.0%" in claim.what
+    (target,) = found(*tables).values()
+    assert (target.topic, target.figure, target.met) == (
+        STREAMS,
+        1.5,
+        True,
+    ) and "75.0% / 50.0%" in target.what
 
 
 def test_agreement():
-    """Of cases that were simulated and modelled the one that differs most; where both are there, claims are about the simulated one."""
+    """Of cases that were simulated and modelled the one that differs most; where both are there, targets are about the simulated one."""
     tables = [
         (
-            Case(tokens=128, sparsity=zeros, source=source),
+            Passage(tokens=128, sparsity=zeros, source=source),
             [row("layer", "layer", cycles=cycles, limit_cycles=100, utilisation=cycles / 100)],
         )
         for source, zeros, cycles in (
@@ -178,8 +194,8 @@ def test_agreement():
         )
     ]
     asked = found(*tables)
-    claim = asked["cycle model and 2 simulated cases: largest difference"]
-    assert (claim.line, round(claim.figure, 6), claim.met) == (0, 0.02, False)
+    target = asked["cycle model and 2 simulated cases: largest difference"]
+    assert (target.topic, round(target.figure, 6), target.met) == (MODELS_AGREE, 0.02, False)
     assert asked["layer, dense, 128 tokens: MAC utilisation"].figure == 1.0
 
 
@@ -187,7 +203,7 @@ def test_bus():
     """The worst memory decides, and is named."""
     tables = [
         (
-            Case(tokens=128, latency=latency),
+            Passage(tokens=128, latency=latency),
             [row("layer", "layer", cycles=1, limit_cycles=1, latency=latency, bus_stalls=stalls)],
         )
         for latency, stalls in ((20, 0.01), (400, 0.04))
@@ -195,8 +211,8 @@ def test_bus():
     waits = row(
         "layer", "layer", cycles=1, limit_cycles=1, bound="memory", bus_stalls=0.5, bus_busy=0.96
     )
-    tables.append((Case(tokens=16, bytes_per_cycle=4), [waits]))
-    stalls, busy = (claim for claim in found(*tables).values() if claim.line == 7)
+    tables.append((Passage(tokens=16, bytes_per_cycle=4), [waits]))
+    stalls, busy = (target for target in found(*tables).values() if target.topic == BUS)
     assert (
         (stalls.figure, stalls.met) == (0.04, False)
         and "latency 400" in stalls.what

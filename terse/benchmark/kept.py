@@ -16,7 +16,7 @@ from sim.cosim.kept import read_json, write_text
 from sim.cosim.processes import follow_parent
 from sim.cycles.modelled import MODEL
 from sim.cycles.operations import Measurement
-from terse.benchmark.cases import model, network_key, simulate
+from terse.benchmark.running import model, network_key, simulate
 
 __all__ = ["STORE", "measure"]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`terse bench`: cycles beside the two limits of system.md and EdgeBERT's cycles, row by row.
+"""`terse bench`: cycles beside their limits and EdgeBERT's cycles, row by row.
 
 A `terse.benchmark.cases.Case` says what to run, a `sim.cycles.operations.Measurement` what it took, `rows` makes figures of both. Measurements lie under
 build/bench/, named by everything that determines them, so that a bench that was stopped goes on where it was (terse/benchmark/kept.py).
@@ -18,7 +18,9 @@ from sim.cycles.operations import SIMULATED
 from terse import catalog
 from terse.artefacts import buffer_sizes
 from terse.benchmark import edgebert, kept
-from terse.benchmark.cases import deadlines, has_data, sparsity_of
+from terse.benchmark.cases import Deadlines, Stream
+from terse.benchmark.data import has_data
+from terse.benchmark.running import sparsity_of
 from terse.errors import UserError
 
 __all__ = ["Result", "Row", "bench", "deadlines_met", "rows", "write_csv"]
@@ -113,17 +115,16 @@ def rows(case, measurement, trip=0):
         make(name, "operation", operations, theirs.get(name)) for name, operations in groups.items()
     ]
     whole = sum(theirs.values())
-    if case.layers == 1 and not case.sentences:
+    if case.is_layer:
         result.append(
             make("layer", "layer", [one for one in measurement.operations if not one.embeds], whole)
         )
     name, scope = (
         (f"{case.sentences} sentence{'s' * (case.sentences > 1)}", "stream")
-        if case.sentences
+        if case.stream
         else ("sentence", "sentence")
     )
-    layers = case.layers if case.random else MODELS[case.model].layers
-    every = _edgebert(case, measurement, [layers] * len(measurement.tokens), trip)
+    every = _edgebert(case, measurement, [case.layers] * len(measurement.tokens), trip)
     last = make(name, scope, measurement.operations, whole)
     return [
         *result,
@@ -185,15 +186,10 @@ def _row(case, measurement, name, scope, operations, theirs):
 
 def deadlines_met(case, measurement, scale=1.0):
     """Share of the sentences that end before their deadlines, which are `scale` times as far; None without deadlines."""
-    found = (
-        [
-            end <= scale * deadline
-            for end, deadline in zip(measurement.ends, deadlines(case), strict=True)
-        ]
-        if case.order
-        else []
-    )
-    return _share(sum(found), len(found))
+    if not isinstance(case, Deadlines):
+        return None
+    pairs = zip(measurement.ends, case.deadlines, strict=True)
+    return _share(sum(end <= scale * deadline for end, deadline in pairs), case.sentences)
 
 
 def _live_tokens(measurement):
@@ -267,9 +263,13 @@ def bench(cases, watch=None, trip=0):
         if isinstance(measured[case], str)
     ]
     if not has_data() and any(
-        not case.random and case.sentences > len(catalog.samples(case.model)) for case in cases
+        isinstance(case, Stream) and case.sentences > len(catalog.samples(case.model))
+        for case in cases
     ):
-        notes.append("SST-2's dev split is not there: long streams repeat the samples of the model")
+        notes.append(
+            "SST-2's dev split is not there: long streams repeat the samples of the model "
+            "(docs/data.md says where it is looked for)"
+        )
     return Result(runs, [rows(case, measurement, trip) for case, measurement in runs], notes)
 
 

@@ -8,7 +8,7 @@ from golden_model.hardware import HARDWARE
 from sim.cycles.modelled import MODEL
 from sim.cycles.operations import SIMULATED
 from sim.proof.every_shape import SHAPES
-from terse.benchmark.cases import ORDERS, Case
+from terse.benchmark.cases import ORDERS, Deadlines, Emulated, Fitted, Passage, Stream, twin
 from terse.errors import UserError
 
 __all__ = [
@@ -66,16 +66,14 @@ def streams(slots):
     """[(tiny, base)] of each shape; base with an emulated profile."""
     return [
         (
-            Case("tiny", stream_hardware(*lanes), slots=slots, sentences=MANY),
-            Case(
+            Stream("tiny", stream_hardware(*lanes), slots=slots, sentences=MANY),
+            Emulated(
                 "base",
                 base_hardware(*lanes),
-                sparsity=0.6,
-                layers=MODELS["base"].layers,
                 slots=slots,
+                sparsity=0.6,
                 sentences=MANY,
                 profile=PROFILE,
-                source=MODEL,
             ),
         )
         for lanes in STREAM_SHAPES
@@ -85,12 +83,11 @@ def streams(slots):
 def fitted_streams(slots):
     """base of each shape, live tokens about the profile's."""
     return [
-        Case(
+        Fitted(
             "base",
             base_hardware(*lanes),
-            sparsity=0.6,
-            layers=len(PROFILE),
             slots=slots,
+            sparsity=0.6,
             sentences=FITTED,
             profile=PROFILE,
         )
@@ -100,7 +97,7 @@ def fitted_streams(slots):
 
 def deadline_streams(sentences=MANY):
     """The same sentences and deadlines in each of ORDERS, on a machine that is simulated anyway."""
-    return [Case("tiny", slots=8, sentences=sentences, order=order) for order in ORDERS]
+    return [Deadlines("tiny", slots=8, sentences=sentences, order=order) for order in ORDERS]
 
 
 def full_cases():
@@ -110,45 +107,37 @@ def full_cases():
 
 def quick_cases():
     """All by the cycle model but for fitted streams, which take it a minute; a layer on 32 tokens simulated too."""
-    shortest = [Case(tokens=32, sparsity=zeros) for zeros in SPARSITIES]
-    return _twice(
-        [case if case in shortest else dataclasses.replace(case, source=MODEL) for case in _all()]
-    )
+    shortest = [Passage(tokens=32, sparsity=zeros) for zeros in SPARSITIES]
+    return _twice([case if case in shortest else twin(case, MODEL) for case in _all()])
 
 
 def _twice(cases):
-    return list(
-        dict.fromkeys(
-            twin for case in cases for twin in (case, dataclasses.replace(case, source=MODEL))
-        )
-    )
+    """Each with its twin by the cycle model behind it."""
+    return list(dict.fromkeys(each for case in cases for each in (case, twin(case, MODEL))))
 
 
 def _all():
     """Lengths, memories, shapes, streams, deadlines, whole sentences."""
     lengths = [
-        Case(tokens=tokens, sparsity=zeros) for tokens in (32, *LENGTHS) for zeros in SPARSITIES
+        Passage(tokens=tokens, sparsity=zeros) for tokens in (32, *LENGTHS) for zeros in SPARSITIES
     ]
     memories = [
-        Case(tokens=tokens, sparsity=zeros, bytes_per_cycle=speed, latency=latency)
+        Passage(tokens=tokens, sparsity=zeros, bytes_per_cycle=speed, latency=latency)
         for zeros in SPARSITIES
         for speed, latency in MEMORIES
         for tokens in (128, 16)
     ]
     shapes = [
-        Case(hardware=shape(*lanes), tokens=tokens, sparsity=0.6)
+        Passage(hardware=shape(*lanes), tokens=tokens, sparsity=0.6)
         for lanes in SHAPES
         for tokens in (128, 25, 6)
     ]
     many = [case for slots in (1, 8) for pair in streams(slots) for case in pair]
     whole = [
-        Case(tokens=128, sparsity=zeros, layers=MODELS["base"].layers)
+        Passage(tokens=128, sparsity=zeros, layers=MODELS["base"].layers)
         for zeros in reversed(SPARSITIES)
     ]
-    dropped = [
-        Case(sparsity=zeros, layers=MODELS["base"].layers, sentences=1, profile=LONG, source=MODEL)
-        for zeros in reversed(SPARSITIES)
-    ]
+    dropped = [Emulated(sparsity=zeros, profile=LONG) for zeros in reversed(SPARSITIES)]
     return list(
         dict.fromkeys(lengths + memories + shapes + many + deadline_streams() + whole + dropped)
     )
@@ -158,11 +147,7 @@ def with_source(cases, source):
     """All by one source, as far as that can take them."""
     if source not in (MODEL, SIMULATED):
         raise UserError(f"--source must be {MODEL} or {SIMULATED}, not {source!r}")
-    return list(
-        dict.fromkeys(
-            case if case.emulated else dataclasses.replace(case, source=source) for case in cases
-        )
-    )
+    return list(dict.fromkeys(twin(case, source) for case in cases))
 
 
 def select(cases, only):

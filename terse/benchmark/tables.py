@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-__all__ = ["bench_progress", "bench_table", "claims_table", "shapes_table", "streams_table"]
+__all__ = ["bench_progress", "bench_table", "shapes_table", "streams_table", "targets_table"]
 
 SHAPED = (0.6, 16, 100)  # zeros, bytes/cycle and latency of the shapes' comparison
 PERIOD = 300  # seconds from which the time left is estimated: cases end seldom
@@ -152,26 +152,25 @@ def streams_table(result):
     return table if rows else None
 
 
-def claims_table(claims):
-    """The targets, and whether they are met; None where nothing of them was measured."""
+def targets_table(targets):
+    """The targets, and whether they are met; None where there is none."""
     table = Table(title="targets")
-    for name in ("line", "", "found", "wanted", "verdict"):
-        table.add_column(name, justify="right" if name else "left")
+    for name in ("about", "", "found", "wanted", "verdict"):
+        table.add_column(name, justify="right" if name in ("found", "wanted") else "left")
     marks = {
         True: Text("met", style="green"),
         False: Text("FALLS SHORT", style="bold red"),
         None: Text("not measured", style="yellow"),
     }
-    for claim in claims:
-        found = "" if claim.figure is None else f"{claim.figure:.3f}"
+    for target in targets:
         table.add_row(
-            str(claim.line or ""),
-            claim.what,
-            found,
-            f"{'<=' if claim.most else '>='} {claim.wanted:g}",
-            marks[claim.met],
+            target.topic,
+            target.what,
+            "" if target.figure is None else f"{target.figure:.3f}",
+            f"{'<=' if target.most else '>='} {target.wanted:g}",
+            marks[target.met],
         )
-    return table if claims else None
+    return table if targets else None
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What issue 3 asks for, beside what `terse bench` found: a figure for each claim that is about cycles.
+"""The targets of the design, beside what `terse bench` found: a figure for each.
 
-The numbers of the claims are those of its list "Done when". Inside weight operations the limit is the sum of each operation's own.
+Inside weight operations the limit is the sum of each operation's own.
 """
 
 import itertools
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from golden_model.config import MODELS
 from sim.cycles.modelled import MODEL
 from sim.cycles.operations import SIMULATED
-from terse.benchmark.cases import Case
+from terse.benchmark.cases import Passage, twin
 from terse.benchmark.sweep import (
     MANY,
     MEMORIES,
@@ -20,9 +20,16 @@ from terse.benchmark.sweep import (
     streams,
 )
 
-__all__ = ["Claim", "claims"]
+__all__ = ["Target", "targets"]
 
 COMPUTE, LAYER = "compute", "layer"
+DENSE = "dense layer"
+PRUNED = "pruned layer"
+EDGEBERT = "EdgeBERT"
+LENGTHS = "short sentences"
+STREAMS = "streams"
+BUS = "bus"
+MODELS_AGREE = "cycle model"
 FASTER = {0.6: 2.2, 0.8: 3.6}  # whole layer, against our own dense run
 THEIRS = {0.0: 1.95, 0.6: 4.4, 0.8: 7.0}  # whole sentence, against EdgeBERT
 THROUGHPUT = {
@@ -34,10 +41,14 @@ THROUGHPUT = {
 
 
 @dataclass(frozen=True)
-class Claim:
-    """line: 0 for what the issue asks elsewhere; figure: None where nothing was measured; most: it must be at most, not at least, what is wanted."""
+class Target:
+    """A figure that is wanted.
 
-    line: int
+    topic : what it is about, one of the constants above; figure : None where nothing was measured
+    most : it must be at most, not at least, what is wanted
+    """
+
+    topic: str
     what: str
     figure: float | None
     wanted: float
@@ -50,11 +61,11 @@ class Claim:
         return self.figure <= self.wanted if self.most else self.figure >= self.wanted
 
 
-def claims(result):
-    """[Claim] of a `terse.benchmark.rows.Result`."""
+def targets(result):
+    """[Target] of a `terse.benchmark.rows.Result`."""
     found = _Found(result)
     parts = (_dense, _pruned, _edgebert, _lengths, _streams, _deadlines, _bus)
-    return [*(claim for part in parts for claim in part(found)), _agreement(found)]
+    return [*(target for part in parts for target in part(found)), _agreement(found)]
 
 
 class _Found:
@@ -67,15 +78,8 @@ class _Found:
 
     def rows(self, case):
         """Of the case, whoever measured it; None where nobody did."""
-        sources = (SIMULATED, MODEL)
-        return next(
-            (
-                self.tables[one]
-                for source in sources
-                if (one := Case(**vars(case) | {"source": source})) in self.tables
-            ),
-            None,
-        )
+        twins = [twin(case, source) for source in (SIMULATED, MODEL)]
+        return next((self.tables[one] for one in twins if one in self.tables), None)
 
     def row(self, case, scope=LAYER):
         return next((row for row in self.rows(case) or () if row.scope == scope), None)
@@ -100,14 +104,17 @@ class _Found:
 def _agreement(found):
     """The cycle model beside the co-simulation, where both ran."""
     pairs = [
-        (rows[-1].cycles, twin[-1].cycles)
+        (rows[-1].cycles, modelled[-1].cycles)
         for case, rows in found.tables.items()
-        if case.source == SIMULATED
-        and (twin := found.tables.get(Case(**vars(case) | {"source": MODEL})))
+        if case.source == SIMULATED and (modelled := found.tables.get(twin(case, MODEL)))
     ]
     figure = max((abs(model / simulated - 1) for simulated, model in pairs), default=None)
-    return Claim(
-        0, f"cycle model and {len(pairs)} simulated cases: largest difference", figure, 0.01, True
+    return Target(
+        MODELS_AGREE,
+        f"cycle model and {len(pairs)} simulated cases: largest difference",
+        figure,
+        0.01,
+        True,
     )
 
 
@@ -120,48 +127,50 @@ def _percent(zeros):
 
 
 def _dense(found):
-    case = Case(tokens=128)
-    yield Claim(
-        1,
+    case = Passage(tokens=128)
+    yield Target(
+        DENSE,
         "layer, dense, 128 tokens: weight operations / limit",
         found.weights_to_limit(case),
         1.05,
         True,
     )
-    yield Claim(1, "layer, dense, 128 tokens: MAC utilisation", found.get(case, "utilisation"), 0.9)
+    yield Target(
+        DENSE, "layer, dense, 128 tokens: MAC utilisation", found.get(case, "utilisation"), 0.9
+    )
 
 
 def _pruned(found):
     for zeros, wanted in FASTER.items():
         for tokens, speed in ((128, 16), (32, 16), (16, 16), (128, 4)):
             figure = found.weights_to_limit(
-                Case(tokens=tokens, sparsity=zeros, bytes_per_cycle=speed)
+                Passage(tokens=tokens, sparsity=zeros, bytes_per_cycle=speed)
             )
-            yield Claim(
-                2,
+            yield Target(
+                PRUNED,
                 f"layer, {_percent(zeros)}, {tokens} rows, {speed} bytes/cycle: weight operations / limit",
                 figure,
                 1.07,
                 True,
             )
         figure = _ratio(
-            found.get(Case(tokens=128), "cycles"),
-            found.get(Case(tokens=128, sparsity=zeros), "cycles"),
+            found.get(Passage(tokens=128), "cycles"),
+            found.get(Passage(tokens=128, sparsity=zeros), "cycles"),
         )
-        yield Claim(
-            2, f"layer, {_percent(zeros)}, 128 tokens: times as fast as dense", figure, wanted
+        yield Target(
+            PRUNED, f"layer, {_percent(zeros)}, 128 tokens: times as fast as dense", figure, wanted
         )
 
 
 def _edgebert(found):
     for zeros, wanted in THEIRS.items():
         figure = found.get(
-            Case(tokens=128, sparsity=zeros, layers=MODELS["base"].layers),
+            Passage(tokens=128, sparsity=zeros, layers=MODELS["base"].layers),
             "speedup_vs_edgebert",
             "sentence",
         )
-        yield Claim(
-            3,
+        yield Target(
+            EDGEBERT,
             f"12 layers, {_percent(zeros)}, 128 tokens: times as fast as EdgeBERT",
             figure,
             wanted,
@@ -172,20 +181,20 @@ def _lengths(found):
     for zeros in (0.0, 0.6):
         for tokens in (128, 64):
             cycles = [
-                found.get(Case(tokens=length, sparsity=zeros), "cycles")
+                found.get(Passage(tokens=length, sparsity=zeros), "cycles")
                 for length in (tokens, tokens // 2)
             ]
-            yield Claim(
-                4,
+            yield Target(
+                LENGTHS,
                 f"layer, {_percent(zeros)}: cycles of {tokens} tokens / {tokens // 2}",
                 _ratio(*cycles),
                 1.85,
             )
         for tokens in (16, 8, 4, 1):
-            case = Case(tokens=tokens, sparsity=zeros)
+            case = Passage(tokens=tokens, sparsity=zeros)
             bound = found.get(case, "bound") or "?"
-            yield Claim(
-                4,
+            yield Target(
+                LENGTHS,
                 f"layer, {_percent(zeros)}, {tokens} token{'s' * (tokens > 1)} ({bound}): cycles / limit",
                 found.to_limit(case),
                 1.1,
@@ -205,22 +214,24 @@ def _stream(found, one, eight):
     lanes, scope = one.hardware.tokens, "stream"
     name = f"{one.sentences} sentences, {one.model}, {lanes}x{one.hardware.columns}"
     throughput = _ratio(found.get(one, "cycles", scope), found.get(eight, "cycles", scope))
-    yield Claim(5, f"{name}: throughput, 8 slots / 1", throughput, THROUGHPUT[one.model, lanes])
-    yield Claim(5, f"{name}: 1 slot, cycles / limit", found.to_limit(one, scope), 1.1, True)
+    yield Target(
+        STREAMS, f"{name}: throughput, 8 slots / 1", throughput, THROUGHPUT[one.model, lanes]
+    )
+    yield Target(STREAMS, f"{name}: 1 slot, cycles / limit", found.to_limit(one, scope), 1.1, True)
     if one.model == "base":
         weights = _ratio(
             found.get(eight, "weight_bytes", scope), found.get(one, "weight_bytes", scope)
         )
-        yield Claim(5, f"{name}: weight bytes, 8 slots / 1", weights, 0.25, True)
+        yield Target(STREAMS, f"{name}: weight bytes, 8 slots / 1", weights, 0.25, True)
     elif lanes == 16:
-        yield Claim(
-            5,
+        yield Target(
+            STREAMS,
             f"{name}, 8 slots: live lanes in weight operations",
             found.get(eight, "live_lanes", scope),
             0.9,
         )
-        yield Claim(
-            5,
+        yield Target(
+            STREAMS,
             f"{name}, 8 slots: live lanes in all of the array",
             found.get(eight, "live_lanes_array", scope),
             0.82,
@@ -232,8 +243,8 @@ def _deadlines(found):
         found.get(case, "deadlines_met", "stream") for case in deadline_streams()
     )
     shares = f": {deadline_first:.1%} / {first_come:.1%}" if first_come and deadline_first else ""
-    yield Claim(
-        5,
+    yield Target(
+        STREAMS,
         f"{MANY} sentences, tiny: deadlines met, deadline first / first come{shares}",
         _ratio(deadline_first, first_come),
         1.01,
@@ -249,7 +260,7 @@ def _bus(found):
         for speed, latency in MEMORIES
         if (
             row := found.row(
-                Case(tokens=tokens, sparsity=zeros, bytes_per_cycle=speed, latency=latency)
+                Passage(tokens=tokens, sparsity=zeros, bytes_per_cycle=speed, latency=latency)
             )
         )
     ]
@@ -257,15 +268,15 @@ def _bus(found):
     memory = [row for row in rows if row.bound != COMPUTE]
     most = max(compute, key=lambda row: row.bus_stalls, default=None)
     least = min(memory, key=lambda row: row.bus_busy, default=None)
-    yield Claim(
-        7,
+    yield Target(
+        BUS,
         f"bus stalls of {len(compute)} compute-bound layers, {_memory(most)}",
         most and most.bus_stalls,
         0.03,
         True,
     )
-    yield Claim(
-        7,
+    yield Target(
+        BUS,
         f"bus busy in {len(memory)} memory-bound layers, {_memory(least)}",
         least and least.bus_busy,
         0.95,

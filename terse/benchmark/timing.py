@@ -5,13 +5,15 @@ import time
 
 from golden_model.model import run
 from terse import catalog
-from terse.benchmark.cases import Case, has_data, network, queue
+from terse.benchmark.cases import Passage, Stream
+from terse.benchmark.data import has_data
+from terse.benchmark.running import network, queue
 from terse.evaluate import WORKERS, golden, golden_pool
 
 __all__ = ["golden_times"]
 
-BASE = Case(tokens=128, layers=12)
-DEV = Case("tiny", sentences=872)
+BASE = Passage(tokens=128, layers=12)
+DEV = Stream("tiny", sentences=872)
 BASE_SECONDS, DEV_SECONDS = 10, 30  # wanted
 
 
