@@ -213,9 +213,12 @@ def bench(
     ] = None,
     plot: Annotated[
         pathlib.Path | None,
-        typer.Option(help="Write roofline.png, timeline.png and deadlines.png to this folder."),
+        typer.Option(help="Write pictures to this folder, each for a light and a dark page."),
     ] = None,
-    only: Annotated[str, typer.Option(help="Only the cases whose name holds this text.")] = "",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Only the cases whose name holds this text; may be given again."),
+    ] = None,
     source: Annotated[
         str | None,
         typer.Option(help="Take all cycles from the model, or from the simulated machine."),
@@ -248,7 +251,7 @@ def bench(
     from terse.benchmark.edgebert import text
     from terse.benchmark.targets import targets
 
-    cases = sweep.select(sweep.quick_cases() if quick else sweep.full_cases(), only)
+    cases = sweep.select(sweep.quick_cases() if quick else sweep.full_cases(), only or ())
     cases = sweep.with_source(cases, source) if source else cases
     with tables.bench_progress(cases) as watch:
         result = benching.bench(cases, watch=watch, trip=trip)

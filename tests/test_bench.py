@@ -17,9 +17,9 @@ from sim.cycles.measure import COUNTERS
 from sim.cycles.operations import Measurement, Operation
 from terse import cli
 from terse.benchmark import cases as kinds
-from terse.benchmark import edgebert, kept, running, sweep, tables, timing
+from terse.benchmark import edgebert, kept, plots, running, sweep, tables, timing
 from terse.benchmark import rows as benching
-from terse.benchmark.cases import Emulated, Fitted, Passage, Stream
+from terse.benchmark.cases import Emulated, Fitted, Passage, Stream, twin
 from terse.benchmark.plots import write_plots
 from terse.benchmark.profile import fit
 from terse.errors import UserError
@@ -402,7 +402,7 @@ def test_command(measured, tmp_path, monkeypatch, capsys):
     assert lines[0]["edgebert_cycles"] == "" and float(lines[1]["limit_cycles"]) == 20
     assert all(
         (tmp_path / "plots" / f"{name}.png").stat().st_size > 5000
-        for name in ("roofline", "timeline")
+        for name in ("roofline", "roofline_dark", "timeline", "timeline_dark")
     )
 
 
@@ -429,15 +429,53 @@ def test_plots_of_a_stream(tmp_path):
         for path in write_plots(
             tmp_path, benching.Result([(stream, toy())], [benching.rows(stream, toy())])
         )
-    ] == ["roofline.png"]
+    ] == []
+
+
+def test_plots_of_zeros_and_tokens(tmp_path):
+    """The two charts of the README, of any cycles."""
+    zeros = [
+        kind
+        for share in (0.0, 0.6)
+        for kind in (
+            Passage(tokens=128, sparsity=share, layers=12),
+            Emulated(sparsity=share, profile=(128, 82, 51, 31)),
+        )
+    ]
+    tokens = [
+        Passage(tokens=count, sparsity=share) for share in (0.0, 0.8) for count in (128, 16, 1)
+    ]
+    runs = [(case, toy()) for case in zeros + tokens]
+    paths = write_plots(tmp_path, benching.Result(runs, [benching.rows(*run) for run in runs]))
+    assert {"zeros.png", "zeros_dark.png", "tokens.png", "tokens_dark.png"} <= {
+        path.name for path in paths
+    }
+
+
+def test_few_layers_are_shown():
+    """Up to four as they are, simulated before modelled; of more the usual ones, and it is said."""
+    cases = [
+        twin(Passage(tokens=count), source)
+        for count in (128, 16)
+        for source in ("model", "simulated")
+    ]
+    some, note = plots.chosen(benching.Result([(case, toy()) for case in cases], [[]] * 4))
+    assert [case.source for case, *_ in some] == ["simulated"] * 2 and not note
+    cases = [case for case in sweep.full_cases() if case.is_layer]
+    some, note = plots.chosen(benching.Result([(case, toy()) for case in cases], [[]] * len(cases)))
+    assert [(case.tokens, case.sparsity) for case, *_ in some] == [
+        (128, 0.0),
+        (128, 0.6),
+        (16, 0.6),
+    ]
+    assert note.startswith("3 of ")
 
 
 def test_plot_of_deadlines(tmp_path):
     runs = [(case, toy()) for case in sweep.deadline_streams(1)]
     paths = write_plots(tmp_path, benching.Result(runs, [benching.rows(*run) for run in runs]))
-    assert [path.name for path in paths] == ["roofline.png", "deadlines.png"] and paths[
-        1
-    ].stat().st_size > 5000
+    assert [path.name for path in paths] == ["deadlines.png", "deadlines_dark.png"]
+    assert all(path.stat().st_size > 5000 for path in paths)
 
 
 @pytest.mark.parametrize(
@@ -556,9 +594,9 @@ def test_profile_is_not_simulated():
 
 
 def test_select():
-    assert [case.source for case in sweep.select(sweep.quick_cases(), "32 tokens, 80%")] == [
+    assert [case.source for case in sweep.select(sweep.quick_cases(), ["32 tokens, 80%"])] == [
         "simulated",
         "model",
     ]
     with pytest.raises(UserError):
-        sweep.select(sweep.quick_cases(), "100 tokens")
+        sweep.select(sweep.quick_cases(), ["100 tokens"])

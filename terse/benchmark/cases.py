@@ -255,8 +255,9 @@ class Fitted(Case):
 class Emulated(Case):
     """Random sentences through random weights, each of which keeps just what `profile` says.
 
-    Only in the cycle model: a random network drops nobody. profile : live tokens of each layer until
-    the exit; layers : of the network
+    Only in the cycle model: a random network drops nobody.
+
+    profile : live tokens of each layer until the exit; layers : of the network
     """
 
     sparsity: float = 0.0

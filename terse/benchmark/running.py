@@ -26,7 +26,7 @@ from terse.text import encode, gather
 
 __all__ = ["model", "network", "network_key", "queue", "simulate", "sparsity_of"]
 
-# Exit threshold in nats that no sentence of a random model reaches: its off-ramp runs in every layer.
+# Exit threshold in nats that no sentence of a random model reaches: it goes through all layers.
 NEVER = 0.001
 # The predictor runs and finds all tokens about alike, so that nobody is dropped.
 ETA, EVEN = 0.01, 0.02

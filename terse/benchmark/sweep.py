@@ -106,7 +106,10 @@ def full_cases():
 
 
 def quick_cases():
-    """All by the cycle model but for fitted streams, which take it a minute; a layer on 32 tokens simulated too."""
+    """All by the cycle model but for fitted streams, which take it a minute.
+
+    A layer on 32 tokens is simulated too.
+    """
     shortest = [Passage(tokens=32, sparsity=zeros) for zeros in SPARSITIES]
     return _twice([case if case in shortest else twin(case, MODEL) for case in _all()])
 
@@ -150,11 +153,10 @@ def with_source(cases, source):
     return list(dict.fromkeys(twin(case, source) for case in cases))
 
 
-def select(cases, only):
-    """The cases whose label holds the text."""
-    chosen = [case for case in cases if only in case.label]
+def select(cases, only=()):
+    """The cases whose label holds one of the texts; all without any."""
+    chosen = [case for case in cases if not only or any(text in case.label for text in only)]
     if not chosen:
-        raise UserError(
-            f"--only must be part of a case's name, as {cases[0].label!r}, not {only!r}"
-        )
+        name, texts = repr(cases[0].label), ", ".join(map(repr, only))
+        raise UserError(f"--only must be part of a case's name, as {name}, not {texts}")
     return chosen
