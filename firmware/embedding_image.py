@@ -13,7 +13,8 @@ import numpy as np
 
 from firmware.columns import encode_columns
 from firmware.image import HEADER_BYTES, aligned, pack_words, require
-from firmware.registers import VERSION, Error
+from firmware.error_codes import Error
+from firmware.registers import VERSION
 from golden_model.bitmask import WORD_ROWS, decode_column
 from golden_model.hardware import ceil_div
 

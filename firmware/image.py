@@ -12,7 +12,8 @@ import zlib
 from dataclasses import dataclass
 
 from firmware import isa
-from firmware.registers import ID, VERSION, Error
+from firmware.error_codes import Error
+from firmware.registers import ID, VERSION
 from golden_model.hardware import HARDWARE, UNITS, ceil_div
 
 __all__ = [

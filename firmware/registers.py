@@ -1,30 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The register table, in one place: the RTL block, the C header, the SVD file and docs/registers.md come from it.
+"""The register table: the RTL block and what firmware/generate.py writes are made from it."""
 
-python -m firmware.registers header|svd|markdown > FILE
-"""
-
-import enum
-import sys
 from dataclasses import dataclass
 
+from firmware.bits import Bits
 from firmware.isa import ENGINES
+from firmware.record import RECORD
 
 __all__ = [
     "BY_NAME",
     "COUNTERS",
+    "COUNTERS_END",
     "ID",
     "REGISTERS",
     "SPAN",
     "VERSION",
     "WATCHDOG_RESET",
-    "Bits",
-    "Error",
     "Register",
     "constants",
-    "header",
-    "markdown",
-    "svd",
 ]
 
 ID = int.from_bytes(b"TRSE", "little")
@@ -32,82 +25,6 @@ VERSION = 3  # of the register table, the image layout and the queue together
 WATCHDOG_RESET = 1 << 20
 SPAN = 0x200  # bytes of the AXI4-Lite window; other offsets answer DECERR
 ADDRESS_BITS = 9
-
-
-class Error(enum.IntEnum):
-    """ERROR register and status word of a result. Below SENTENCE: the queue stops. From SENTENCE on: one sentence fails."""
-
-    NONE = 0
-    IMAGE_MAGIC = 1
-    IMAGE_VERSION = 2
-    IMAGE_UNITS = 3
-    IMAGE_CONFIG = 4
-    IMAGE_MODEL = 5
-    IMAGE_LENGTH = 6
-    IMAGE_CRC = 7
-    EMBEDDING_HEADER = 8
-    EMBEDDING_HASH = 9
-    ILLEGAL_OPCODE = 10
-    WINDOW = 11
-    READ_SLVERR = 12
-    READ_DECERR = 13
-    WRITE_ERROR = 14
-    EMBEDDING_BUS = 15
-    WATCHDOG = 16
-    NOT_LOADED = 17
-    SENTENCE_EMPTY = 32
-    SENTENCE_LENGTH = 33
-    SENTENCE_TOKEN = 34
-    SENTENCE_CHECK = 35
-
-    @property
-    def is_sentence(self):
-        """Whether only one sentence failed, so that the queue went on."""
-        return self >= Error.SENTENCE_EMPTY
-
-    @property
-    def text(self):
-        return _ERROR_TEXT[self]
-
-
-_ERROR_TEXT = {
-    Error.NONE: "no error",
-    Error.IMAGE_MAGIC: "image: magic is not TRSE",
-    Error.IMAGE_VERSION: "image: version is not that of this hardware",
-    Error.IMAGE_UNITS: "image: needs an optional unit that this hardware lacks",
-    Error.IMAGE_CONFIG: "image: compiled for another hardware configuration",
-    Error.IMAGE_MODEL: "image: model is larger than this hardware",
-    Error.IMAGE_LENGTH: "image: truncated, or its length differs from IMAGE_SIZE",
-    Error.IMAGE_CRC: "image: CRC-32 differs",
-    Error.EMBEDDING_HEADER: "embedding image: magic, version, sizes or CRC of the header is wrong",
-    Error.EMBEDDING_HASH: "embedding image: hash is not the one that the image names",
-    Error.ILLEGAL_OPCODE: "program: illegal opcode or program counter beyond the program",
-    Error.WINDOW: "address outside the window that the host gave",
-    Error.READ_SLVERR: "memory port: read answered SLVERR",
-    Error.READ_DECERR: "memory port: read answered DECERR",
-    Error.WRITE_ERROR: "memory port: write answered SLVERR or DECERR",
-    Error.EMBEDDING_BUS: "embedding port: read answered SLVERR or DECERR",
-    Error.WATCHDOG: "no progress for WATCHDOG cycles",
-    Error.NOT_LOADED: "queue started without a loaded image",
-    Error.SENTENCE_EMPTY: "sentence: no tokens",
-    Error.SENTENCE_LENGTH: "sentence: more tokens than the model or the hardware takes",
-    Error.SENTENCE_TOKEN: "sentence: token id beyond the vocabulary",
-    Error.SENTENCE_CHECK: "sentence: check byte of an embedding row is wrong",
-}
-
-
-@dataclass(frozen=True)
-class Bits:
-    """A field of a register: `width` bits from bit `low`."""
-
-    name: str
-    low: int
-    width: int
-    doc: str
-
-    @property
-    def mask(self):
-        return ((1 << self.width) - 1) << self.low
 
 
 @dataclass(frozen=True)
@@ -316,12 +233,12 @@ _COUNTERS = {
     "SKIPPED_TOKENS": "Those of a dense layer skipped for dropped tokens, in layers that ran.",
     "SKIPPED_EXITS": "Those of dense layers that did not run, at the sentence's full length.",
 }
-_COUNTER_BASE = 0x80
+COUNTER_BASE = 0x80  # offset of the first one
 
 
 def _counters():
     for i, (name, doc) in enumerate(_COUNTERS.items()):
-        low = _COUNTER_BASE + 8 * i
+        low = COUNTER_BASE + 8 * i
         yield Register(
             f"{name}_LO", low, "ro", f"{doc} Low word; reading it latches the high word."
         )
@@ -329,6 +246,7 @@ def _counters():
 
 
 COUNTERS = tuple(_COUNTERS)
+COUNTERS_END = COUNTER_BASE + 8 * len(COUNTERS)  # offset behind the last of them
 REGISTERS = (*_PLAIN, *_counters())
 BY_NAME = {register.name: register for register in REGISTERS}
 
@@ -341,127 +259,6 @@ def constants(config):
         "ROWS": config.rows | config.positions << 16,
         "UNITS": config.unit_bits,
         "FORMAT": config.format.bits | config.format.exponent << 8 | config.layers << 16,
-        "RESULT_WORDS": config.result_words,
+        "RESULT_WORDS": RECORD.words(config),
         "SLOT_LIMIT": config.slots,
     }
-
-
-def header():
-    """The C header, terse_regs.h."""
-    lines = [
-        "/* Generated by python -m firmware.registers header: do not edit. */",
-        "#ifndef TERSE_REGS_H",
-        "#define TERSE_REGS_H",
-        "",
-        f"#define TERSE_ID_VALUE {ID:#010x}u",
-        f"#define TERSE_VERSION_VALUE {VERSION}u",
-        f"#define TERSE_WINDOW_BYTES {SPAN:#x}u",
-        f"#define TERSE_COUNTERS_END {_COUNTER_BASE + 8 * len(COUNTERS):#x}u",
-        "",
-    ]
-    for register in REGISTERS:
-        lines.append(
-            f"#define TERSE_{register.name} {register.offset:#04x}u /* {register.access}: {register.doc} */"
-        )
-        for bits in register.fields:
-            name = f"TERSE_{register.name}_{bits.name}"
-            lines.append(
-                f"#define {name} {bits.mask:#010x}u"
-                if bits.width == 1
-                else f"#define {name}(x) (((x) >> {bits.low}) & {(1 << bits.width) - 1:#x}u)"
-            )
-    lines += ["", "enum terse_error {"]
-    lines += [f"    TERSE_ERROR_{error.name} = {int(error)}, /* {error.text} */" for error in Error]
-    return "\n".join([*lines, "};", "", "#endif", ""])
-
-
-_SVD_ACCESS = {"ro": "read-only", "rw": "read-write", "w1c": "read-write", "pulse": "write-only"}
-
-
-def _svd_register(register):
-    yield f"<register><name>{register.name}</name><description>{register.doc}</description>".replace(
-        "&", "&amp;"
-    )
-    yield f"<addressOffset>{register.offset:#x}</addressOffset><access>{_SVD_ACCESS[register.access]}</access>"
-    if register.access == "w1c":
-        yield "<modifiedWriteValues>oneToClear</modifiedWriteValues>"
-    if register.reset is not None:
-        yield f"<resetValue>{register.reset:#x}</resetValue>"
-    if register.fields:
-        yield "<fields>"
-        for bits in register.fields:
-            yield (
-                f"<field><name>{bits.name}</name><description>{bits.doc}</description>"
-                f"<bitOffset>{bits.low}</bitOffset><bitWidth>{bits.width}</bitWidth></field>"
-            )
-        yield "</fields>"
-    yield "</register>"
-
-
-def svd():
-    """The CMSIS-SVD description of the device."""
-    lines = [
-        '<?xml version="1.0" encoding="utf-8"?>',
-        '<device schemaVersion="1.3">',
-        "<name>TERSE</name>",
-        f"<version>{VERSION}</version><description>Terse accelerator</description>",
-        "<addressUnitBits>8</addressUnitBits><width>32</width><size>32</size>",
-        "<peripherals><peripheral>",
-        "<name>TERSE</name><description>Control registers</description><baseAddress>0x0</baseAddress>",
-        f"<addressBlock><offset>0</offset><size>{SPAN:#x}</size><usage>registers</usage></addressBlock>",
-        "<registers>",
-    ]
-    for register in REGISTERS:
-        lines.extend(_svd_register(register))
-    return "\n".join([*lines, "</registers></peripheral></peripherals></device>", ""])
-
-
-def _reset_text(register):
-    return "config" if register.reset is None else f"{register.reset:#x}"
-
-
-def markdown():
-    """docs/registers.md."""
-    lines = [
-        "# Registers",
-        "",
-        "Generated by `python -m firmware.registers markdown > docs/registers.md`: do not edit.",
-        "",
-        "All registers are 32 bits, little-endian, at byte offsets of `s_axil`. Writes need all four byte strobes.",
-        "Access: ro; rw; w1c (writing one clears); pulse (writing one starts, reads zero).",
-        "",
-        "| offset | name | access | bits | reset | meaning |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for register in REGISTERS:
-        fields = "; ".join(
-            f"{b.low}{f'..{b.low + b.width - 1}' if b.width > 1 else ''} {b.name}: {b.doc}"
-            for b in register.fields
-        )
-        lines.append(
-            f"| {register.offset:#04x} | {register.name} | {register.access} | {register.width} | "
-            f"{_reset_text(register)} | {register.doc}{' ' + fields if fields else ''} |"
-        )
-    scope = (
-        f"Below {int(Error.SENTENCE_EMPTY)} the machine stops and STATUS shows ERROR; from there on one sentence "
-        "failed alone and its result says so."
-    )
-    lines += [
-        "",
-        "## Error codes",
-        "",
-        scope,
-        "",
-        "| code | name | meaning |",
-        "| --- | --- | --- |",
-    ]
-    lines += [f"| {int(error)} | {error.name} | {error.text} |" for error in Error]
-    return "\n".join([*lines, ""])
-
-
-_GENERATORS = {"header": header, "svd": svd, "markdown": markdown}
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1] not in _GENERATORS:
-        sys.exit(f"usage: python -m firmware.registers {'|'.join(_GENERATORS)}")
-    sys.stdout.write(_GENERATORS[sys.argv[1]]())

@@ -5,7 +5,20 @@ import reprlib
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, TypeVar
 
-__all__ = ["AF8", "INT8", "MODELS", "ModelConfig", "NumberFormat", "brief", "from_json"]
+__all__ = [
+    "AF8",
+    "INT8",
+    "MODELS",
+    "MOST_CLASSES",
+    "NEVER",
+    "ModelConfig",
+    "NumberFormat",
+    "brief",
+    "from_json",
+]
+
+MOST_CLASSES = 16  # of a model; a result record has a logit for each
+NEVER = 0xFF  # the layer at which a token was dropped that stayed to the end: beyond any layer
 
 Kind = TypeVar("Kind")
 _BRIEF = reprlib.Repr()
@@ -156,7 +169,7 @@ class ModelConfig:
             )
         _check_integer("Vocabulary", self.vocabulary, 1, 65536)
         _check_integer("Positions", self.positions, 1, 512)
-        _check_integer("Classes", self.classes, 2, 16)
+        _check_integer("Classes", self.classes, 2, MOST_CLASSES)
         _check_integer("Segments", self.segments, 1, 16)
         if self.activation not in ("gelu", "gelu_new"):
             raise ValueError(f"Activation must be gelu or gelu_new, not {brief(self.activation)}")

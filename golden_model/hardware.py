@@ -5,7 +5,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from golden_model.config import AF8, NumberFormat
+from golden_model.config import AF8, MOST_CLASSES, NumberFormat
 
 UNITS = (
     "span",
@@ -71,7 +71,7 @@ class HardwareConfig:
             ("embedding", 2, 1024),
             ("heads", 1, 64),
             ("layers", 1, 48),
-            ("classes", 2, 16),
+            ("classes", 2, MOST_CLASSES),
             ("rows", 2, 4096),
         ):
             value = getattr(self, name)
@@ -136,11 +136,6 @@ class HardwareConfig:
     def unit_bits(self):
         """The present units as the UNITS register shows them."""
         return sum(1 << i for i, name in enumerate(UNITS) if name in self.units)
-
-    @property
-    def result_words(self):
-        """32-bit words of one sentence's result record (docs/design.md, section 5): a multiple of 8."""
-        return ceil_div(24 + 2 * self.layers + ceil_div(self.positions, 4), 8) * 8
 
     @property
     def config_hash(self):

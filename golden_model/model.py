@@ -11,6 +11,7 @@ import torch
 
 from golden_model.adaptivfloat import encode_act
 from golden_model.attention import attention
+from golden_model.config import NEVER
 from golden_model.contribution import contribution
 from golden_model.embedding import embedding_sum
 from golden_model.entropy import entropy_sums, is_sure, reported_entropy
@@ -21,9 +22,8 @@ from golden_model.requantize import add_residual
 from golden_model.softmax import numerator
 from golden_model.token_drop import keep
 
-__all__ = ["NEVER", "Result", "SentenceError", "check_sentence", "run"]
+__all__ = ["Result", "SentenceError", "check_sentence", "run"]
 
-NEVER = 255  # dropped_at_layer of a token that stayed
 
 
 class SentenceError(ValueError):

@@ -11,13 +11,14 @@ import torch
 
 from golden_model.adaptivfloat import bias_for, decode, encode
 from golden_model.attention import span_mask
+from golden_model.config import NEVER
 from golden_model.contribution import contribution_float
 from golden_model.embedding import embedding_sum_float
 from golden_model.entropy import entropy_float
 from golden_model.exit import argmax, off_ramp_float
 from golden_model.gelu import gelu_float
 from golden_model.layernorm import layernorm_float
-from golden_model.model import NEVER, Result, check_sentence
+from golden_model.model import Result, check_sentence
 from golden_model.network import LINEARS
 from golden_model.softmax import numerator_bias
 from golden_model.token_drop import keep_float

@@ -5,7 +5,8 @@ from amaranth import Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
-from firmware.registers import ADDRESS_BITS, COUNTERS, Error
+from firmware.error_codes import Error
+from firmware.registers import ADDRESS_BITS, COUNTERS
 from hw.bus import axi
 from hw.bus.dma import Reader, Writer
 from hw.bus.loader import Loader

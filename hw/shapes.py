@@ -7,7 +7,7 @@ config (HardwareConfig) and is as wide as that size asks; the others are as wide
 instruction, a register or a record that brings them, whatever the machine's size.
 """
 
-from amaranth import signed, unsigned
+from amaranth import Cat, signed, unsigned
 from amaranth.lib import data
 from amaranth.utils import ceil_log2
 
@@ -28,6 +28,27 @@ def field(name):
     """An instruction's field of firmware/isa.py."""
     entry = FIELDS[name]
     return signed(entry.width) if entry.signed else unsigned(entry.width)
+
+
+def fields_layout(entry):
+    """The fields of a word of firmware/registers.py or firmware/record.py, in lower case."""
+    layout = data.StructLayout({bits.name.lower(): bits.width for bits in entry.fields})
+    if any(layout[bits.name.lower()].offset != bits.low for bits in entry.fields):
+        raise ValueError(f"Fields of {entry.name} must follow each other without gaps")
+    return layout
+
+
+def fields_value(entry, **values):
+    """The word whose fields have these values, as wide as they are."""
+    for bits in entry.fields:
+        if len(values[bits.name.lower()]) != bits.width:
+            raise ValueError(f"{bits.name} of {entry.name} must have {bits.width} bits")
+    return Cat(values[bits.name.lower()] for bits in entry.fields)
+
+
+def table_layout(table):
+    """The words of a table of firmware/record.py, in lower case."""
+    return data.StructLayout({entry.name.lower(): WORD for entry in table.entries})
 
 
 def index(count):
@@ -76,7 +97,7 @@ PC = unsigned(16)  # an instruction's number
 CYCLES = unsigned(32)  # of the clock; deadlines
 PASSES = unsigned(32)
 COUNTER = unsigned(64)  # of the register table
-ERROR = unsigned(8)  # firmware.registers.Error, of the run or of a sentence
+ERROR = unsigned(8)  # firmware.error_codes.Error, of the run or of a sentence
 DETAIL = unsigned(16)  # what goes with an error
 WIDE_COUNT = unsigned(32)  # sentences, instructions or bus words of a whole run
 

@@ -16,6 +16,7 @@ from firmware.image import Memory, check, parse_image
 from firmware.isa import Function, Opcode, Select, Source, Target
 from golden_model import softmax
 from golden_model.adaptivfloat import decode_integer, encode_fixed
+from golden_model.config import NEVER
 from golden_model.embedding import embedding_sum
 from golden_model.entropy import entropy_sums, is_sure, reported_entropy
 from golden_model.fixed import ACT_BITS, round_shift, saturate
@@ -174,7 +175,7 @@ class Machine:
             sentence, (tokens, segments) = self.queue.pop(0)
             number = min(set(range(self.hardware.slots)) - numbers)
             slot = Slot(number, sentence, list(range(len(tokens))))
-            slot.result["dropped"] = [255] * len(tokens)
+            slot.result["dropped"] = [NEVER] * len(tokens)
             numbers.add(number)
             free -= len(tokens)
             self.slots.append(slot)

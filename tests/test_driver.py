@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from firmware import registers
+from firmware import generate
 
 ROOT = Path(__file__).parent.parent
 DRIVER = ROOT / "firmware" / "driver"
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not inst
 
 
 def compile_c(folder, *arguments):
-    (folder / "terse_regs.h").write_text(registers.header())
+    (folder / "terse_regs.h").write_text(generate.header())
     subprocess.run(["gcc", *FLAGS, *map(str, arguments), f"-I{folder}", f"-I{DRIVER}"], check=True)
 
 

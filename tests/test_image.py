@@ -10,7 +10,7 @@ from firmware import isa
 from firmware.columns import pack_columns
 from firmware.embedding_image import build_embedding, crc8, parse_embedding
 from firmware.image import ImageError, Layout, Memory, build_image, check, parse_image
-from firmware.registers import Error
+from firmware.error_codes import Error
 from firmware.show import show
 from golden_model.hardware import HARDWARE, UNITS
 

@@ -6,12 +6,12 @@ import torch
 
 from golden_model.adaptivfloat import decode, encode_fixed
 from golden_model.attention import span_mask
-from golden_model.config import AF8, INT8, MODELS, NumberFormat
+from golden_model.config import AF8, INT8, MODELS, NEVER, NumberFormat
 from golden_model.exit import argmax
 from golden_model.formats import GELU_FRAC, TANH_FRAC
 from golden_model.gelu import gelu_float
 from golden_model.layernorm import layernorm_float
-from golden_model.model import NEVER, run
+from golden_model.model import run
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
 from golden_model.reference import Reference

@@ -6,8 +6,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from firmware import registers
-from firmware.registers import BY_NAME, REGISTERS, Error
+from firmware import generate, registers
+from firmware.error_codes import Error
+from firmware.pages import PAGES
+from firmware.registers import BY_NAME, REGISTERS
 from golden_model.hardware import HARDWARE
 
 ROOT = Path(__file__).parent.parent
@@ -41,14 +43,15 @@ def test_every_error_has_a_text():
     assert Error.SENTENCE_TOKEN.is_sentence and not Error.NOT_LOADED.is_sentence
 
 
-def test_markdown_is_current():
-    assert (ROOT / "docs" / "registers.md").read_text() == registers.markdown(), (
-        "run: python -m firmware.registers markdown > docs/registers.md"
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_current(name):
+    assert (ROOT / "docs" / f"{name}.md").read_text() == PAGES[name](), (
+        f"run: python -m firmware.generate {name} > docs/{name}.md"
     )
 
 
 def test_svd_lists_every_register():
-    tree = ElementTree.fromstring(registers.svd().encode())
+    tree = ElementTree.fromstring(generate.svd().encode())
     found = {r.findtext("name"): int(r.findtext("addressOffset"), 0) for r in tree.iter("register")}
     assert found == {r.name: r.offset for r in REGISTERS}
 
@@ -56,7 +59,7 @@ def test_svd_lists_every_register():
 def test_header_compiles(tmp_path):
     if not shutil.which("gcc"):
         pytest.skip("gcc is not installed")
-    (tmp_path / "terse_regs.h").write_text(registers.header())
+    (tmp_path / "terse_regs.h").write_text(generate.header())
     source = '#include "terse_regs.h"\nint x = TERSE_SHAPE_TOKENS(TERSE_WATCHDOG) + TERSE_ERROR_WATCHDOG;\n'
     subprocess.run(
         [

@@ -114,17 +114,17 @@ enum terse_result terse_describe(uint32_t *descriptor, uint32_t tokens, uint32_t
 {
     if (descriptor == NULL || !is_aligned(tokens))
         return TERSE_ARGUMENT;
-    descriptor[0] = tokens;
-    descriptor[1] = count;
-    descriptor[2] = deadline;
-    descriptor[3] = tag;
+    descriptor[TERSE_DESCRIPTOR_ADDRESS] = tokens;
+    descriptor[TERSE_DESCRIPTOR_COUNT] = count;
+    descriptor[TERSE_DESCRIPTOR_DEADLINE] = deadline;
+    descriptor[TERSE_DESCRIPTOR_TAG] = tag;
     return TERSE_OK;
 }
 
 /* No deadline is the latest of all. */
 static uint32_t urgency(const uint32_t *descriptor)
 {
-    return descriptor[2] - 1u;
+    return descriptor[TERSE_DESCRIPTOR_DEADLINE] - 1u;
 }
 
 enum terse_result terse_order_by_deadline(uint32_t *queue, uint32_t count)
@@ -208,18 +208,19 @@ enum terse_result terse_sentence(const struct terse *t, const uint32_t *record, 
 {
     if (!is_ready(t) || record == NULL || sentence == NULL)
         return TERSE_ARGUMENT;
-    sentence->status = record[0];
-    sentence->tag = record[1];
-    sentence->class_index = record[2] & 0xFFu;
-    sentence->exit_layer = record[2] >> 8 & 0xFFu;
-    sentence->tokens = record[2] >> 16;
-    sentence->cycles = record[3];
-    sentence->detail = record[4];
-    sentence->passes = record[5];
-    sentence->predicted_exit_layer = record[6];
-    sentence->logits = record + 8;
-    sentence->entropy = sentence->logits + TERSE_MAX_CLASSES;
-    sentence->tokens_per_layer = sentence->entropy + t->layers;
-    sentence->dropped_at = (const uint8_t *)(sentence->tokens_per_layer + t->layers);
+    uint32_t verdict = record[TERSE_RECORD_VERDICT];
+    sentence->status = record[TERSE_RECORD_STATUS];
+    sentence->tag = record[TERSE_RECORD_TAG];
+    sentence->class_index = TERSE_RECORD_VERDICT_PREDICTED_CLASS(verdict);
+    sentence->exit_layer = TERSE_RECORD_VERDICT_EXIT_LAYER(verdict);
+    sentence->tokens = TERSE_RECORD_VERDICT_TOKENS(verdict);
+    sentence->cycles = record[TERSE_RECORD_CYCLES];
+    sentence->detail = record[TERSE_RECORD_DETAIL];
+    sentence->passes = record[TERSE_RECORD_PASSES];
+    sentence->predicted_exit_layer = record[TERSE_RECORD_PREDICTED_EXIT];
+    sentence->logits = record + TERSE_RECORD_LOGITS;
+    sentence->entropy = record + TERSE_RECORD_ENTROPIES;
+    sentence->tokens_per_layer = record + TERSE_RECORD_TOKENS_PER_LAYER(t->layers);
+    sentence->dropped_at = (const uint8_t *)(record + TERSE_RECORD_DROPPED_AT_LAYER(t->layers));
     return TERSE_OK;
 }

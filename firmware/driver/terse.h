@@ -25,8 +25,6 @@
 #endif
 
 #define TERSE_ALIGNMENT 32u
-#define TERSE_MAX_CLASSES 16u
-#define TERSE_DESCRIPTOR_WORDS 4u
 
 enum terse_result {
     TERSE_OK = 0,
@@ -75,8 +73,8 @@ struct terse_sentence {
     uint32_t predicted_exit_layer;
     const uint32_t *logits;           /* TERSE_MAX_CLASSES words, two's complement */
     const uint32_t *entropy;          /* per layer, Q2.16 nats */
-    const uint32_t *tokens_per_layer; /* per layer, entering | after the drop << 16 */
-    const uint8_t *dropped_at;        /* per position: layer from 0, or 0xFF */
+    const uint32_t *tokens_per_layer; /* per layer, TERSE_RECORD_TOKENS_PER_LAYER_ENTERING and _LIVE */
+    const uint8_t *dropped_at;        /* per position: layer from 0, or TERSE_NEVER */
 };
 
 /* Check identity and version; reads only. */
@@ -104,7 +102,7 @@ TERSE_CHECKED enum terse_result terse_order_by_deadline(uint32_t *queue, uint32_
 /* A token word. */
 static inline uint32_t terse_token(uint32_t id, uint32_t segment)
 {
-    return (id & 0x7FFFFFFFu) | segment << 31;
+    return TERSE_TOKEN_ID(id) | (segment != 0 ? TERSE_TOKEN_SEGMENT : 0u);
 }
 
 /* Start the queue at bus address `queue` of `count` sentences. */

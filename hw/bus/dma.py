@@ -10,7 +10,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from firmware.registers import Error
+from firmware.error_codes import Error
 from hw.bus import axi
 from hw.bus.transfer import BURST, ERROR, Run, bus_word, check_burst, request, word
 

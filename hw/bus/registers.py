@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from firmware.registers import ADDRESS_BITS, COUNTERS, REGISTERS, constants
 from hw.bus import axi
 from hw.bus.axi import Resp
+from hw.shapes import fields_layout
 
 __all__ = ["Registers", "shape"]
 
@@ -20,10 +21,7 @@ def shape(register):
     """A structure of the register's fields in lower case, or its bare width."""
     if not register.fields:
         return unsigned(register.width)
-    layout = data.StructLayout({bits.name.lower(): bits.width for bits in register.fields})
-    if any(layout[bits.name.lower()].offset != bits.low for bits in register.fields):
-        raise ValueError(f"Fields of register {register.name} must follow each other without gaps")
-    return layout
+    return fields_layout(register)
 
 
 def _is_constant(register, config):

@@ -6,9 +6,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from firmware.error_codes import Error
 from firmware.image import ALIGNMENT
 from firmware.isa import CAPACITY, ENGINES, STACKED_BITS, WORDS, Opcode, Select
-from firmware.registers import Error
 from hw.engine import engine_bits
 from hw.program.issue import operation_layout
 from hw.program.prefetch import stream_layout

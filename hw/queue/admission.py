@@ -5,7 +5,7 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from firmware.registers import Error
+from firmware.error_codes import Error
 from hw.engine import engine_signature
 from hw.queue.staging import sentence_layout
 from hw.rows.layouts import RowCommand, row_command_layout

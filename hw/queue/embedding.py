@@ -6,7 +6,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from firmware.registers import Error
+from firmware.error_codes import Error
+from firmware.record import TOKEN
 from hw.arith.adaptivfloat import decode
 from hw.arith.fixed import round_shift, saturate
 from hw.bus import axi
@@ -15,7 +16,7 @@ from hw.bus.loader import embedding_layout
 from hw.bus.transfer import ERROR
 from hw.queue.embedding_row import RowDecoder
 from hw.queue.embedding_table import RowFetcher
-from hw.shapes import ACT
+from hw.shapes import ACT, fields_layout
 from hw.stream import Fifo
 
 __all__ = ["Embedder", "feature_layout", "token_layout"]
@@ -29,7 +30,7 @@ TOKENS = 4  # that may be inside: enough for the rows that are looked up ahead
 
 
 def token_layout():
-    """id | segment << 31, position in the sentence, and a row number that passes along."""
+    """A word TOKEN of firmware/record.py, its position, and a row number that passes along."""
     return data.StructLayout({"token": 32, "position": 16, "row": 16})
 
 
@@ -159,7 +160,7 @@ class Embedder(wiring.Component):
         index = Signal(range(TABLES))
         asking = Signal()
         stopped = self._error != 0
-        unknown = self.i.payload.token[:31] >= table.vocabulary
+        unknown = data.View(fields_layout(TOKEN), self.i.payload.token).id >= table.vocabulary
         numbers = self._fetcher.i
         m.d.comb += [
             self._tokens.i.payload.row.eq(self.i.payload.row),
@@ -168,12 +169,13 @@ class Embedder(wiring.Component):
             self.i.ready.eq(self._tokens.i.ready & ~asking & ~stopped & ~self.loading),
             numbers.valid.eq(asking),
         ]
+        word = data.View(fields_layout(TOKEN), token.token)
         with m.Switch(index):
             for number, row in enumerate(
                 (
-                    token.token[:31],
+                    word.id,
                     table.vocabulary + token.position,
-                    table.vocabulary + table.positions + token.token[31],
+                    table.vocabulary + table.positions + word.segment,
                 )
             ):
                 with m.Case(number):

@@ -6,7 +6,7 @@ from amaranth.lib import crc, stream, wiring
 from amaranth.lib.crc.catalog import CRC8_SMBUS
 from amaranth.lib.wiring import In, Out
 
-from firmware.registers import Error
+from firmware.error_codes import Error
 from golden_model.bitmask import WORD_ROWS
 from hw.bus.dma import word
 from hw.bus.transfer import ERROR

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The result records of the resident sentences, word by word (docs/design.md, section 2, Result record)."""
+"""The result records of the resident sentences, laid out as firmware/record.py says."""
 
 from amaranth import C, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, enum, stream, wiring
@@ -7,14 +7,13 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from firmware.record import RECORD
+from golden_model.config import NEVER
 from hw.shapes import index
 
 __all__ = ["RecordMemory", "Field", "field_layout"]
 
-TAG, CYCLES, PASSES = 1, 3, 5  # words that are written here
-LOGITS, ENTROPIES = 8, 24
 WORD = unsigned(32)
-NEVER = 0xFF  # a position that was never dropped
 BYTES = WORD.width // 8
 
 
@@ -39,9 +38,9 @@ def field_layout(config):
 
 
 class RecordMemory(wiring.Component):
-    """One record of `result_words` words for each slot.
+    """One record of RECORD.words words for each slot.
 
-    A write takes one cycle; BEGIN `result_words` + 1, CYCLES and PASSES 4, during which `i` is not ready. A record is read as
+    A write takes one cycle; BEGIN RECORD.words + 1, CYCLES and PASSES 4, during which `i` is not ready. A record is read as
     one word per cycle from 2 cycles after the request; it shows every write accepted before. Writes go on meanwhile, except
     that CYCLES and PASSES wait; `i_read` is not ready while one of the three long writes runs. Holds its output when stalled.
 
@@ -67,9 +66,10 @@ class RecordMemory(wiring.Component):
                 "o": Out(stream.Signature(data.StructLayout({"data": WORD, "last": 1}))),
             }
         )
-        self._word_bits = ceil_log2(config.result_words)
+        self._words = RECORD.words(config)
+        self._word_bits = ceil_log2(self._words)
         address = unsigned(self._word_bits + index(config.slots).width)
-        self._dropped = ENTROPIES + 2 * config.layers  # first word of the positions' bytes
+        self._dropped = RECORD.word("DROPPED_AT_LAYER", config)
         self._now = Signal(WORD)
         self._slot = Signal(index(config.slots))
         self._word = Signal(self._word_bits)  # of a write that takes longer
@@ -137,11 +137,12 @@ class RecordMemory(wiring.Component):
             with m.Case(Field.WORD):
                 self._put(m, field.slot, number, field.data)
             with m.Case(Field.LOGIT):
-                self._put(m, field.slot, LOGITS + number, field.data)
+                self._put(m, field.slot, RECORD.word("LOGITS") + number, field.data)
             with m.Case(Field.ENTROPY):
-                self._put(m, field.slot, ENTROPIES + number, field.data)
+                self._put(m, field.slot, RECORD.word("ENTROPIES") + number, field.data)
             with m.Case(Field.TOKENS):
-                self._put(m, field.slot, ENTROPIES + self._config.layers + number, field.data)
+                first = RECORD.word("TOKENS_PER_LAYER", self._config)
+                self._put(m, field.slot, first + number, field.data)
             with m.Case(Field.DROPPED):
                 byte = C(1, BYTES) << number[:2]
                 self._put(
@@ -153,13 +154,13 @@ class RecordMemory(wiring.Component):
                 )
             with m.Case(Field.CYCLES):
                 m.d.sync += [
-                    self._word.eq(CYCLES),
+                    self._word.eq(RECORD.word("CYCLES")),
                     self._data.eq(self._now),
                 ]
                 m.next = "Fetch"
             with m.Case(Field.PASSES):
                 m.d.sync += [
-                    self._word.eq(PASSES),
+                    self._word.eq(RECORD.word("PASSES")),
                     self._data.eq(self.passes),
                 ]
                 m.next = "Fetch"
@@ -169,11 +170,11 @@ class RecordMemory(wiring.Component):
         value = Signal(WORD)
         end = self._dropped + -(-self._config.positions // BYTES)
         with m.Switch(word):
-            with m.Case(TAG):
+            with m.Case(RECORD.word("TAG")):
                 m.d.comb += value.eq(self._data)
-            with m.Case(CYCLES):
-                m.d.comb += value.eq(self._now - CYCLES - 1)
-            with m.Case(PASSES):
+            with m.Case(RECORD.word("CYCLES")):
+                m.d.comb += value.eq(self._now - RECORD.word("CYCLES") - 1)
+            with m.Case(RECORD.word("PASSES")):
                 m.d.comb += value.eq(self.passes)
             with m.Default():
                 m.d.comb += value.eq(
@@ -181,14 +182,14 @@ class RecordMemory(wiring.Component):
                 )
         self._put(m, self._slot, word, value)
         m.d.sync += word.eq(word + 1)
-        with m.If(word == self._config.result_words - 1):
+        with m.If(word == self._words - 1):
             m.next = "Field"
 
     def _read(self, m, port):
         """The record of one slot; the read port follows CYCLES and PASSES otherwise."""
         slot = Signal.like(self.i_read.payload)
         word = Signal(self._word_bits + 1)
-        more = word != self._config.result_words
+        more = word != self._words
         m.d.comb += [
             self.i_read.ready.eq(~self._reading & self._readable),
             port.addr.eq(

@@ -5,9 +5,11 @@ from amaranth import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from firmware.registers import Error
+from firmware.error_codes import Error
+from firmware.record import RECORD
 from hw.bus.dma import request
 from hw.queue.record import Field, RecordMemory
+from hw.shapes import CLASS, LAYER, fields_value
 
 __all__ = ["Results"]
 
@@ -17,7 +19,7 @@ REQUEST = 13  # cycles from a slot's end to the writer's request: six fields, tw
 class Results(wiring.Component):
     """Collects the events of the engines, of which only one works at a time, as writes into `RecordMemory`; finishes and writes records.
 
-    A finish takes `REQUEST` cycles and the writing of `result_words` words; its stream is taken when the memory has acknowledged them.
+    A finish takes `REQUEST` cycles and the writing of RECORD.words words; its stream is taken when the memory has acknowledged them.
 
     Members
     -------
@@ -67,7 +69,7 @@ class Results(wiring.Component):
         m.submodules.record = self.record
         sentences = Array(Signal(32, name=f"sentence_{i}") for i in range(self.config.slots))
         counts = Array(Signal(16, name=f"count_{i}") for i in range(self.config.slots))
-        self._words = self.config.result_words
+        self._words = RECORD.words(self.config)
         m.d.comb += [
             self.record.passes.eq(self.passes),
             self.o_data.valid.eq(self.record.o.valid),
@@ -95,14 +97,11 @@ class Results(wiring.Component):
 
     def _events(self, m):
         """One write an event: only `begin` waits, the others come when the record takes a write a cycle."""
+        tokens = fields_value(
+            RECORD["TOKENS_PER_LAYER"], entering=self.tokens.entering, live=self.tokens.kept
+        )
         with m.If(self.tokens_valid):
-            self._put(
-                m,
-                self.tokens.slot,
-                Field.TOKENS,
-                self.tokens.layer,
-                Cat(self.tokens.entering, self.tokens.kept),
-            )
+            self._put(m, self.tokens.slot, Field.TOKENS, self.tokens.layer, tokens)
         with m.Elif(self.dropped_valid):
             self._put(
                 m, self.dropped.slot, Field.DROPPED, self.dropped.position, self.dropped.layer
@@ -120,16 +119,21 @@ class Results(wiring.Component):
         failure = self.failure.payload
         success = self.success.payload
         slot = Mux(failed, failure.slot, success.slot)
-        tokens = counts[slot]
-        label = Signal(16)
-        m.d.comb += label.eq(Mux(failed, 0, Cat(success.label, success.layer)))
+        ended = Signal(data.StructLayout({"label": CLASS, "layer": LAYER}))
+        m.d.comb += ended.eq(Mux(failed, 0, Cat(success.label, success.layer)))
+        verdict = fields_value(
+            RECORD["VERDICT"],
+            predicted_class=ended.label,
+            exit_layer=ended.layer,
+            tokens=counts[slot],
+        )
         writes = (
-            (Field.WORD, 0, Mux(failed, failure.status, Error.NONE)),
-            (Field.WORD, 2, Cat(label, tokens)),
+            (Field.WORD, RECORD.word("STATUS"), Mux(failed, failure.status, Error.NONE)),
+            (Field.WORD, RECORD.word("VERDICT"), verdict),
             (Field.CYCLES, 0, 0),
-            (Field.WORD, 4, Mux(failed, failure.detail, 0)),
+            (Field.WORD, RECORD.word("DETAIL"), Mux(failed, failure.detail, 0)),
             (Field.PASSES, 0, 0),
-            (Field.WORD, 6, Array(self.predicted)[slot]),
+            (Field.WORD, RECORD.word("PREDICTED_EXIT"), Array(self.predicted)[slot]),
         )
         m.d.comb += [
             self.o_request.payload.address.eq(self.base + sentences[slot] * (4 * self._words)),

@@ -5,12 +5,13 @@ from amaranth import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from firmware.registers import Error
+from firmware.error_codes import Error
+from firmware.record import DESCRIPTOR
 from golden_model.hardware import ceil_div
 from hw.instruction import instruction_layout
 from hw.queue.embedding import feature_layout, token_layout
 from hw.rows.gather import row_blocks
-from hw.shapes import ACT, index
+from hw.shapes import ACT, index, table_layout
 from hw.stream import Fifo
 
 __all__ = ["Staging", "sentence_layout", "shift_layout", "word_layout"]
@@ -19,8 +20,6 @@ READ = 1  # cycles from a state that reads to the request at the port
 CHECK = 1  # from a descriptor's last word to its check
 TOKENS = 1  # from the check to the state that reads the tokens
 STAGED = 3  # from a sentence's last token until ADMIT sees that it is staged
-
-DESCRIPTOR_WORDS = 4  # token address, count, deadline, tag
 
 
 def sentence_layout(config):
@@ -100,7 +99,7 @@ class Staging(wiring.Component):
         config = self.config
         op = self.instruction
         self._sentence = Signal(32)
-        self._descriptor = Signal(32 * DESCRIPTOR_WORDS)  # the one that is staged
+        self._descriptor = Signal(table_layout(DESCRIPTOR))  # the one that is staged
         self._status = Signal(8)
         self._detail = Signal(16)
         self._asked, self._embedded = (
@@ -136,10 +135,9 @@ class Staging(wiring.Component):
 
     def _describe(self, m):
         """The next sentence's descriptor and the check of its length."""
-        address, count, deadline, tag = (
-            self._descriptor.word_select(i, 32) for i in range(DESCRIPTOR_WORDS)
-        )
-        word = Signal(range(DESCRIPTOR_WORDS))
+        descriptor = self._descriptor
+        size = DESCRIPTOR.words()
+        word = Signal(range(size))
         sentence = self._sentences.i.payload
         with m.State("NEXT"):
             m.d.sync += [
@@ -151,26 +149,22 @@ class Staging(wiring.Component):
             with m.If(self._sentence == self.count):
                 m.next = "IDLE"
             with m.Else():
-                self._read(
-                    m,
-                    self.queue + 4 * DESCRIPTOR_WORDS * self._sentence,
-                    DESCRIPTOR_WORDS,
-                    "DESCRIPTOR",
-                )
+                self._read(m, self.queue + 4 * size * self._sentence, size, "DESCRIPTOR")
         with m.State("DESCRIPTOR"):
             m.d.comb += self.words.ready.eq(1)
             with m.If(self.words.valid):
                 m.d.sync += [
-                    self._descriptor.eq(Cat(self._descriptor[32:], self.words.payload)),
+                    descriptor.eq(Cat(descriptor.as_value()[32:], self.words.payload)),
                     word.eq(word + 1),
                 ]
-                with m.If(word == DESCRIPTOR_WORDS - 1):
+                with m.If(word == size - 1):
                     m.next = "CHECK"
         with m.State("CHECK"):
+            count = descriptor.count
             bad = (count == 0) | (count > self.positions)
             m.d.comb += [
-                sentence.tag.eq(tag),
-                sentence.deadline.eq(deadline),
+                sentence.tag.eq(descriptor.tag),
+                sentence.deadline.eq(descriptor.deadline),
                 sentence.count.eq(count),
                 sentence.rows.eq(Mux(bad, 0, count)),
                 self._sentences.i.valid.eq(1),
@@ -183,13 +177,13 @@ class Staging(wiring.Component):
                     )
                     m.next = "STAGED"
         with m.State("TOKENS"):
-            self._read(m, address, count, "GIVE")
+            self._read(m, descriptor.address, descriptor.count, "GIVE")
 
     def _give(self, m):
         """A row for each token; when all are embedded the sentence is staged."""
         tokens = self._tokens
         rows = self._rows
-        length = self._descriptor[32:48]
+        length = self._descriptor.count[: len(self._embedded)]
         m.d.comb += [
             self.o_token.payload.token.eq(tokens.o.payload),
             self.o_token.payload.position.eq(self._asked),

@@ -2,16 +2,20 @@
 """What the benches of engines share: instructions, slot tables, pulses, and the blocks that an engine talks to, played by Python."""
 
 import cocotb
+import numpy as np
 from amaranth.lib.wiring import In
 from cocotb.triggers import RisingEdge
 
 from firmware import isa
+from firmware.record import RECORD
+from golden_model.config import NEVER
+from golden_model.hardware import ceil_div
 from hw.queue.record import Field
 from sim.bench import harness
 
 __all__ = [
-    "Record",
     "RowPositions",
+    "SlotRecord",
     "Words",
     "instruction",
     "pulse",
@@ -97,29 +101,44 @@ def pulses(dut, valid, name=None, shape=None):
     return found
 
 
-class Record:
-    """One result record as a list of words, written field by field."""
+class SlotRecord:
+    """What `RecordMemory` keeps for one slot, from BEGIN with `tag` on: words written by field.
+
+    words : of RECORD, without the positions' bytes; dropped : those
+    """
 
     def __init__(self, config, tag):
-        self.layers = config.layers
-        self.words = [0] * config.result_words
-        self.words[1] = tag
-        self.dropped = [0xFF] * (-(-config.positions // 4) * 4)
+        self.words = [0] * RECORD.words(config)
+        self["TAG"] = tag
+        self.dropped = [NEVER] * (4 * ceil_div(config.positions, 4))
+        self._arrays = {
+            field: RECORD.word(name, config)
+            for field, name in (
+                (Field.LOGIT, "LOGITS"),
+                (Field.ENTROPY, "ENTROPIES"),
+                (Field.TOKENS, "TOKENS_PER_LAYER"),
+                (Field.DROPPED, "DROPPED_AT_LAYER"),
+            )
+        }
+
+    def __getitem__(self, name):
+        return self.words[RECORD.word(name)]
+
+    def __setitem__(self, name, value):
+        self.words[RECORD.word(name)] = value
 
     def write(self, field, number, data):
-        base = {Field.WORD: 0, Field.LOGIT: 8, Field.ENTROPY: 24, Field.TOKENS: 24 + self.layers}
+        """Like a write of the block: `field` is a `Field`, `number` its index."""
         if field == Field.DROPPED:
-            self.dropped[number] = data & 0xFF
+            self.dropped[number] = data % 256
         else:
-            self.words[base[field] + number] = data
+            self.words[self._arrays.get(field, 0) + number] = data
 
     def read(self):
-        words, first = list(self.words), 24 + 2 * self.layers
-        for number in range(0, len(self.dropped), 4):
-            words[first + number // 4] = int.from_bytes(
-                bytes(self.dropped[number : number + 4]), "little"
-            )
-        return words
+        """All words, as the block sends them."""
+        dropped = np.array(self.dropped, "u1").view("<u4").tolist()
+        first = self._arrays[Field.DROPPED]
+        return self.words[:first] + dropped + self.words[first + len(dropped) :]
 
 
 class Words:

@@ -7,7 +7,6 @@ reported as not run. `make wheel` (terse/wheel.py) runs this with a trained mode
 
 import os
 import random
-import struct
 import warnings
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from cocotb.triggers import ReadOnly, RisingEdge
 from cocotb.utils import get_sim_time
 
 from firmware.compiler import compile_network
+from firmware.record import DESCRIPTOR, RECORD, Record, descriptor_bytes, token_bytes
 from firmware.registers import BY_NAME, ID
 from golden_model.checkpoint import load
 from golden_model.model import run as run_golden
@@ -26,7 +26,7 @@ from golden_model.random_model import random_sentences
 from hw.accelerator import Accelerator
 from sim.bench import harness
 from sim.bench.memory import Memory
-from sim.cosim.session import CAUSES, LOAD, START, parse_record
+from sim.cosim.session import CAUSES, LOAD, START
 from sim.proof.check import differences
 from sim.proof.system import MODEL, network
 
@@ -61,7 +61,7 @@ class Windows:
         return self.tokens(self.count) + -self.tokens(self.count) % 0x1000
 
     def record(self, number):
-        return self.result + 4 * self.config.result_words * number
+        return self.result + 4 * RECORD.words(self.config) * number
 
     @property
     def end(self):
@@ -161,14 +161,9 @@ def memories(program, sentences, windows):
     embedding.load(EMBEDDING, program.embedding)
     for i, (tokens, segments) in enumerate(sentences):
         at = windows.tokens(i)
-        main.load(windows.input + 16 * i, struct.pack("<4I", at, len(tokens), 0, 7 + i))
-        main.load(
-            at,
-            b"".join(
-                struct.pack("<I", token | segment << 31)
-                for token, segment in zip(tokens.tolist(), segments.tolist(), strict=True)
-            ),
-        )
+        here = windows.input + 4 * DESCRIPTOR.words() * i
+        main.load(here, descriptor_bytes(at, len(tokens), 0, 7 + i))
+        main.load(at, token_bytes(tokens, segments))
     return main, embedding
 
 
@@ -222,8 +217,8 @@ async def sentences(dut):
     )
     assert await host.read("SENTENCES_DONE") == len(queue)
     for i, sentence in enumerate(queue):
-        data = main.dump(windows.record(i), 4 * config.result_words)
-        record = parse_record(config, np.frombuffer(data, np.uint8))
+        data = main.dump(windows.record(i), 4 * RECORD.words(config))
+        record = Record.parse(config, data)
         assert record.tag == 7 + i
         assert differences(i, run_golden(quantized, *sentence), record, program.early_exit) == []
     assert main.strays == embedding.strays == []

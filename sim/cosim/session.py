@@ -4,20 +4,19 @@
 Addresses in the memory behind `m_axi`, each window at a multiple of 4096: image, input (queue, then tokens), results.
 """
 
-import struct
-from dataclasses import dataclass
-
 import numpy as np
 
-from firmware.registers import BY_NAME, COUNTERS, Error
+from firmware.error_codes import Error
+from firmware.record import DESCRIPTOR, RECORD, Record, descriptor_bytes, token_bytes
+from firmware.registers import BY_NAME, COUNTERS
 from sim.cosim.cosim import IRQ, LIMIT, OP, Cosim
 
-__all__ = ["Record", "Session", "SessionError", "by_deadline", "parse_record"]
+__all__ = ["Session", "SessionError", "by_deadline"]
 
 PAGE = 4096
 LOAD, START, RESET = 1, 2, 4  # bits of CONTROL
 CAUSES = 7  # all bits of IRQ_ENABLE and IRQ_CAUSE
-DESCRIPTOR_BYTES = 16
+DESCRIPTOR_BYTES = 4 * DESCRIPTOR.words()
 STUCK = 100_000  # cycles without progress after which the machine should give up
 PATIENCE = 200_000_000  # cycles that a queue may take
 
@@ -28,26 +27,6 @@ class SessionError(RuntimeError):
     def __init__(self, error, pc):
         super().__init__(f"{error.name} ({error.text}) at instruction {pc}")
         self.error, self.pc = error, pc
-
-
-@dataclass(frozen=True)
-class Record:
-    """One result record (docs/design.md, section 2); layers count as there."""
-
-    status: Error
-    tag: int
-    predicted_class: int
-    exit_layer: int
-    tokens: int
-    cycles: int
-    detail: int
-    passes: int
-    predicted_exit: int
-    logits: tuple
-    entropies: tuple
-    entering: tuple
-    live: tuple
-    dropped_at_layer: tuple
 
 
 def _pages(size):
@@ -76,7 +55,7 @@ class Session:
         self.result_base = self.input_base + _pages(
             self.tokens_base - self.input_base + sentences * self.token_bytes
         )
-        self.record_bytes = 4 * config.result_words
+        self.record_bytes = 4 * RECORD.words(config)
         self.result_size = _pages(sentences * self.record_bytes)
         self.sim = Cosim(
             library,
@@ -85,7 +64,7 @@ class Session:
             _pages(len(self.embedding)) + PAGE,
         )
         self.sim.writable((self.result_base, self.result_base + self.result_size))
-        self.sim.memory[PAGE : PAGE + len(self.image)] = np.frombuffer(self.image, np.uint8)
+        self._put(PAGE, self.image)
         self.sim.embedding[: len(self.embedding)] = np.frombuffer(self.embedding, np.uint8)
         self.configure()
 
@@ -135,16 +114,13 @@ class Session:
             order = by_deadline(deadlines)
         for i, number in enumerate(order):
             ids, segments = sentences[number]
-            words = np.asarray(ids, np.uint32) | np.asarray(segments, np.uint32) << 31
             at = self.tokens_base + i * self.token_bytes
-            self.sim.memory[at : at + 4 * len(words[: self.config.positions])] = words[
-                : self.config.positions
-            ].view(np.uint8)
-            descriptor = struct.pack(
-                "<4I", at, len(words), deadlines[number] if deadlines else 0, number
+            self._put(at, token_bytes(ids, segments)[: 4 * self.config.positions])
+            deadline = deadlines[number] if deadlines else 0
+            self._put(
+                self.input_base + DESCRIPTOR_BYTES * i,
+                descriptor_bytes(at, len(ids), deadline, number),
             )
-            start = self.input_base + DESCRIPTOR_BYTES * i
-            self.sim.memory[start : start + DESCRIPTOR_BYTES] = np.frombuffer(descriptor, np.uint8)
         self.sim.memory[self.result_base : self.result_base + self.result_size] = 0xEE
         self.write("QUEUE_COUNT", count)
         if slots is not None:
@@ -180,41 +156,14 @@ class Session:
         if error:
             raise SessionError(error, self.read("ERROR_PC"))
 
+    def _put(self, at, data):
+        self.sim.memory[at : at + len(data)] = np.frombuffer(data, np.uint8)
+
     def _record(self, i):
         start = self.result_base + i * self.record_bytes
-        return parse_record(self.config, self.sim.memory[start : start + self.record_bytes])
+        return Record.parse(self.config, self.sim.memory[start : start + self.record_bytes])
 
 
 def by_deadline(deadlines):
     """Sentence numbers, the earliest deadline first, 0 (none) last, equal ones as they came: terse_order_by_deadline of the driver."""
     return sorted(range(len(deadlines)), key=lambda number: deadlines[number] or float("inf"))
-
-
-def parse_record(config, data):
-    """`Record` from the bytes (uint8 array) of one result record."""
-    words = data.view(np.uint32)
-    layers, classes = config.layers, 16
-    shape = words[8 + classes + layers : 8 + classes + 2 * layers]
-    count = int(words[2]) >> 16
-    layer = int(words[2]) >> 8 & 0xFF
-    tokens, live = [], count
-    for word in shape[:layer].tolist():  # 0: no drop was computed there, everybody stayed
-        entering, live = (word & 0xFFFF, word >> 16) if word else (live, live)
-        tokens.append((entering, live))
-    dropped = words[8 + classes + 2 * layers :].view(np.uint8)[:count]
-    return Record(
-        status=Error(int(words[0])),
-        tag=int(words[1]),
-        predicted_class=int(words[2]) & 0xFF,
-        exit_layer=layer,
-        tokens=count,
-        cycles=int(words[3]),
-        detail=int(words[4]),
-        passes=int(words[5]),
-        predicted_exit=int(words[6]),
-        logits=tuple(words[8:24].view(np.int32).tolist()),
-        entropies=tuple(words[24 : 24 + layer].tolist()),
-        entering=tuple(entering for entering, _ in tokens),
-        live=tuple(live for _, live in tokens),
-        dropped_at_layer=tuple(dropped.tolist()),
-    )

@@ -7,7 +7,7 @@ import pytest
 
 from firmware.compiler import compile_network
 from firmware.embedding_image import parse_embedding
-from firmware.registers import Error
+from firmware.error_codes import Error
 from golden_model.config import MODELS
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences

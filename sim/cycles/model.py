@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from firmware.columns import PORTION
 from firmware.image import stream_stride
 from firmware.isa import BYTES, ENGINES, Opcode, Source, Target
+from firmware.record import RECORD
 from hw import accelerator, buffer
 from hw.array import layernorm, norm
 from hw.bus import transfer
@@ -262,7 +263,7 @@ class _Model:
         config = self.config
         memory = self.writes
         parts = config.bus_bytes // WORD_BYTES
-        left = config.result_words // parts  # bus words
+        left = RECORD.words(config) // parts  # bus words
         place = number * left
         address = start + results.REQUEST + transfer.ADDRESS
         while left:

@@ -7,6 +7,7 @@ A long stream of equal sentences comes to passes that repeat; those that have re
 """
 
 from firmware.isa import BYTES, Opcode
+from firmware.record import RECORD
 from sim.cycles.embedding import Rows
 from sim.cycles.model import predict
 from sim.cycles.operations import Ledger, Measurement
@@ -98,7 +99,7 @@ class Modelled:
         if self._opcode(one) == Opcode.LINEAR:
             read = values["beats"] * width
         if self._opcode(one) == Opcode.EXIT:
-            written = len(one.ended) * 4 * self.config.result_words
+            written = len(one.ended) * 4 * RECORD.words(self.config)
         for sentence in one.admitted:
             read += _words(0, DESCRIPTOR_BYTES, width) + _words(0, 4 * len(sentence.ids), width)
             for position, (token, segment) in enumerate(

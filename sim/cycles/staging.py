@@ -4,6 +4,7 @@
 It meets them at the memory port, at the rows and at ADMIT. All times are cycles.
 """
 
+from firmware.record import DESCRIPTOR
 from hw import stream
 from hw.queue import staging
 from sim.cycles.embedding import Embedder
@@ -11,7 +12,7 @@ from sim.cycles.memory import WORD_BYTES
 
 __all__ = ["DESCRIPTOR_BYTES", "Stager"]
 
-DESCRIPTOR_BYTES = staging.DESCRIPTOR_WORDS * WORD_BYTES
+DESCRIPTOR_BYTES = DESCRIPTOR.words() * WORD_BYTES
 
 
 class Stager:
@@ -91,7 +92,7 @@ class Stager:
         words = self._port.words(beats)
         # A wider bus word may hold others behind it.
         skipped = offset % self._port.memory.width // WORD_BYTES
-        return words[skipped + staging.DESCRIPTOR_WORDS - 1] + staging.CHECK
+        return words[skipped + DESCRIPTOR.words() - 1] + staging.CHECK
 
     def _tokens(self, sentence, at):
         """Reads and embeds a sentence's tokens; when ADMIT sees that it is staged."""

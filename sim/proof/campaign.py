@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import torch
 
 from firmware.embedding_image import parse_embedding
-from firmware.registers import Error
+from firmware.error_codes import Error
 from golden_model.config import AF8, INT8, ModelConfig, NumberFormat
 from golden_model.hardware import UNITS, HardwareConfig
 from golden_model.quantize import quantize

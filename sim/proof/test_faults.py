@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from firmware import isa
+from firmware.error_codes import Error
 from firmware.image import HEADER_BYTES, parse_image
 from firmware.isa import Opcode
-from firmware.registers import VERSION, Error
+from firmware.registers import VERSION
 from golden_model.hardware import UNITS
 from golden_model.random_model import random_sentences
 from sim.cosim import session as host

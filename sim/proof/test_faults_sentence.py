@@ -9,7 +9,7 @@ import torch
 
 from firmware.embedding_image import parse_embedding
 from firmware.image import HEADER_BYTES
-from firmware.registers import Error
+from firmware.error_codes import Error
 from sim.proof.system import MODEL, flipped, sentence
 
 BAD, BEFORE = MODEL.vocabulary - 1, MODEL.vocabulary - 2  # words that good sentences do not use

@@ -11,7 +11,7 @@ import pytest
 from amaranth import unsigned
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from firmware.registers import Error
+from firmware.error_codes import Error
 from hw.bus.dma import Reader, Words, Writer, bus_word, request, word
 from sim.bench import harness
 from sim.bench.memory import AxiResp, Memory

@@ -12,7 +12,8 @@ import cocotb
 import pytest
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from firmware.registers import BY_NAME, COUNTERS, REGISTERS, SPAN, Error, constants
+from firmware.error_codes import Error
+from firmware.registers import BY_NAME, COUNTERS, REGISTERS, SPAN, constants
 from golden_model.hardware import HARDWARE
 from hw.bus.registers import Registers
 from sim.bench import harness

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import cocotb
 from cocotb.triggers import ClockCycles, RisingEdge
 
+from firmware.error_codes import Error
 from firmware.isa import ENGINES, Opcode
-from firmware.registers import Error
 from hw.program.issue import AHEAD, Issue, operation_layout
 from sim.bench import harness
 from sim.bench.players import instruction, pulse, quiet

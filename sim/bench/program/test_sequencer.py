@@ -14,9 +14,9 @@ from amaranth.lib.wiring import Out
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from firmware import isa
+from firmware.error_codes import Error
 from firmware.image import stream_stride
 from firmware.isa import ENGINES, Opcode, Select
-from firmware.registers import Error
 from hw.program.issue import AHEAD, Issue, operation_layout
 from hw.program.sequencer import Sequencer
 from sim.bench import harness

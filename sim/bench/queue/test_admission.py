@@ -10,7 +10,7 @@ import cocotb
 import pytest
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from firmware.registers import Error
+from firmware.error_codes import Error
 from hw.queue.admission import Admission
 from hw.rows.layouts import RowCommand, row_command_layout
 from sim.bench import harness

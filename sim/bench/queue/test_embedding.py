@@ -14,7 +14,7 @@ from amaranth import signed
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from firmware.embedding_image import build_embedding, parse_embedding
-from firmware.registers import Error
+from firmware.error_codes import Error
 from golden_model.config import INT8, NumberFormat
 from golden_model.embedding import embedding_sum
 from golden_model.fixed import Saturations

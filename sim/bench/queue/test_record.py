@@ -1,6 +1,6 @@
 # amaranth: UnusedElaboratable=no
 # SPDX-License-Identifier: Apache-2.0
-"""hw/queue/record.py against the result record as docs/design.md lays it out."""
+"""hw/queue/record.py against the result record as firmware/record.py lays it out."""
 
 import random
 
@@ -8,16 +8,19 @@ import cocotb
 import pytest
 from cocotb.triggers import ClockCycles
 
+from firmware.record import RECORD
 from hw.queue.record import Field, RecordMemory, field_layout
 from hw.shapes import index
 from sim.bench import harness
-from sim.bench.players import Record
+from sim.bench.players import SlotRecord
 
 
 def random_field(config, generator):
     field = generator.choice([Field.WORD, Field.LOGIT, Field.ENTROPY, Field.TOKENS, Field.DROPPED])
     number = {
-        Field.WORD: generator.choice([0, 2, 4, 6]),
+        Field.WORD: RECORD.word(
+            generator.choice(["STATUS", "VERDICT", "DETAIL", "PREDICTED_EXIT"])
+        ),
         Field.LOGIT: generator.randrange(config.classes),
         Field.DROPPED: generator.randrange(config.positions),
     }.get(field, generator.randrange(config.layers))
@@ -41,7 +44,7 @@ class Driver:
 
     async def read(self, slot):
         self.reads.send([slot])
-        words = await self.sink.receive(self.config.result_words)
+        words = await self.sink.receive(RECORD.words(self.config))
         harness.assert_same("last", [word["last"] for word in words], [0] * (len(words) - 1) + [1])
         return [word["data"] for word in words]
 
@@ -59,14 +62,15 @@ async def records(dut, pause):
         for slot in range(config.slots):
             tag = generator.getrandbits(32)
             await driver.write(slot, Field.BEGIN, data=tag)
-            model[slot] = Record(config, tag)
+            model[slot] = SlotRecord(config, tag)
         for _ in range(60):
             slot, write = generator.randrange(config.slots), random_field(config, generator)
             await driver.write(slot, *write)
             model[slot].write(*write)
         for slot in range(config.slots):
             words = await driver.read(slot)
-            words[3] = words[5] = 0  # stamps of BEGIN, the next test's
+            for name in ("CYCLES", "PASSES"):  # stamps of BEGIN: the next test's
+                words[RECORD.word(name)] = 0
             harness.assert_same(f"record {slot}", words, model[slot].read())
     assert driver.sink.empty()
 
@@ -95,10 +99,11 @@ async def counts(dut, pause):
         await driver.write(slot, Field.CYCLES)
         begun[slot] = (now("step") - begun[slot]) // 10_000
         await driver.write(slot, Field.PASSES)
-    assert (await reading)[1] == 0
+    assert (await reading)[RECORD.word("TAG")] == 0
     for slot, cycles in begun.items():
         words = await driver.read(slot)
-        assert (words[1], words[3], words[5]) == (slot, cycles, 7), words
+        got = tuple(words[RECORD.word(name)] for name in ("TAG", "CYCLES", "PASSES"))
+        assert got == (slot, cycles, 7), words
     assert driver.sink.empty()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/queue/results.py against the result record of docs/design.md.
+"""hw/queue/results.py against the record of firmware/record.py.
 
 Events of sentences that overlap, records written; the writer is Python.
 """
@@ -11,16 +11,18 @@ import pytest
 from amaranth import unsigned
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from firmware.registers import Error
+from firmware.error_codes import Error
+from firmware.record import RECORD
 from hw.bus.dma import request
 from hw.decide.exit import Exit
 from hw.queue.admission import Admission
 from hw.queue.record import Field
 from hw.queue.results import Results
 from sim.bench import harness
-from sim.bench.players import Record, pulse, quiet
+from sim.bench.players import SlotRecord, pulse, quiet
 
 BASE, SIZE = 0x4000, 0x1000
+VERDICT, SHAPE = RECORD["VERDICT"], RECORD["TOKENS_PER_LAYER"]
 FAILURES = [error for error in Error if error.is_sentence]
 
 
@@ -75,9 +77,9 @@ class Bench:
     async def begin(self, slot, sentence):
         """A sentence begins; its record is cleared before anything else happens to it."""
         tag, count = self.generator.getrandbits(32), self.generator.getrandbits(16)
-        self.records[slot], self.sentences[slot] = Record(self.config, tag), sentence
-        self.records[slot].words[2] = count << 16
-        self.records[slot].words[5] = -self.passes
+        self.records[slot], self.sentences[slot] = SlotRecord(self.config, tag), sentence
+        self.records[slot]["VERDICT"] = VERDICT["TOKENS"].put(count)
+        self.records[slot]["PASSES"] = -self.passes
         self.begins.send(
             [{"slot": slot, "sentence": sentence, "tag": tag, "deadline": 5, "count": count}]
         )
@@ -100,7 +102,10 @@ class Bench:
             "verdict": {"layer": layer, "entropy": value & 0xFFFF, "exits": value & 1},
         }[name]
         field, word = {
-            "tokens": (Field.TOKENS, value & 511 | (value & 255) << 16),
+            "tokens": (
+                Field.TOKENS,
+                SHAPE["ENTERING"].put(value & 511) | SHAPE["LIVE"].put(value & 255),
+            ),
             "dropped": (Field.DROPPED, layer),
             "logit": (Field.LOGIT, value % 2**32),
             "verdict": (Field.ENTROPY, value & 0xFFFF),
@@ -116,12 +121,14 @@ class Bench:
         """
         dut = self.dut
         record = self.records[slot]
-        size = self.config.result_words
+        size = RECORD.words(self.config)
         self.ends[name].send([{"slot": slot, **payload}])
-        record.words[0], record.words[4] = payload.get("status", 0), payload.get("detail", 0)
-        record.words[2] |= payload.get("label", 0) | payload.get("layer", 0) << 8
-        record.words[5] = (record.words[5] + self.passes) % 2**32
-        record.words[6] = self.predicted[slot]
+        record["STATUS"] = payload.get("status", 0)
+        record["DETAIL"] = payload.get("detail", 0)
+        record["VERDICT"] |= VERDICT["PREDICTED_CLASS"].put(payload.get("label", 0))
+        record["VERDICT"] |= VERDICT["EXIT_LAYER"].put(payload.get("layer", 0))
+        record["PASSES"] = (record["PASSES"] + self.passes) % 2**32
+        record["PREDICTED_EXIT"] = self.predicted[slot]
         (asked,) = await self.requests.receive(1)
         end = self.cycle
         harness.assert_same(
@@ -135,7 +142,8 @@ class Bench:
             },
         )
         got = await self.words.receive(size)
-        cycles, got[3] = got[3], 0
+        cycles = got[RECORD.word("CYCLES")]
+        got[RECORD.word("CYCLES")] = 0  # bounded below
         harness.assert_same("record", got, record.read())
         assert 0 < cycles < end - self.started[slot], (
             f"{cycles} cycles, at most {end - self.started[slot]}"
@@ -155,7 +163,7 @@ class Bench:
 
         Its tokens are still to be read.
         """
-        await ClockCycles(self.dut.clk, self.config.result_words + 2)
+        await ClockCycles(self.dut.clk, RECORD.words(self.config) + 2)
 
 
 @cocotb.test()

@@ -11,7 +11,7 @@ import pytest
 from amaranth import unsigned
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from firmware.registers import Error
+from firmware.error_codes import Error
 from golden_model.hardware import ceil_div
 from hw.queue.embedding import feature_layout
 from hw.queue.staging import Staging
