@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from firmware.columns import encode_columns
-from firmware.image import HEADER_BYTES, aligned, pack_words, require
 from firmware.error_codes import Error
+from firmware.image import HEADER_BYTES, aligned, pack_words, require
 from firmware.registers import VERSION
 from golden_model.bitmask import WORD_ROWS, decode_column
 from golden_model.hardware import ceil_div

@@ -14,9 +14,9 @@ from firmware import isa
 from firmware.columns import HEADER_BYTES as COLUMN_HEADER
 from firmware.columns import HEADERS
 from firmware.embedding_image import crc8_of_rows
+from firmware.error_codes import Error
 from firmware.image import ALIGNMENT, HEADER_BYTES, Memory, require, stream_stride
 from firmware.isa import Function, Opcode, Select, Source, Target
-from firmware.error_codes import Error
 from golden_model import dvfs
 from golden_model.bitmask import WORD_ROWS
 from golden_model.hardware import HARDWARE, HardwareConfig, ceil_div

@@ -25,7 +25,6 @@ from golden_model.token_drop import keep
 __all__ = ["Result", "SentenceError", "check_sentence", "run"]
 
 
-
 class SentenceError(ValueError):
     """Tokens or segments that the model does not have: what was wrong and what is allowed."""
 

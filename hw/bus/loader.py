@@ -8,8 +8,8 @@ from amaranth.lib.wiring import In, Out
 
 from firmware import isa
 from firmware.embedding_image import EMBEDDING_HEADER, EMBEDDING_MAGIC
-from firmware.image import ALIGNMENT, HEADER, HEADER_BYTES
 from firmware.error_codes import Error
+from firmware.image import ALIGNMENT, HEADER, HEADER_BYTES
 from firmware.registers import ID, VERSION
 from hw.bus.dma import Words, bus_word, request
 from hw.bus.transfer import ERROR

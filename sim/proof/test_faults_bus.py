@@ -5,9 +5,9 @@ import pytest
 
 from firmware import isa
 from firmware.embedding_image import parse_embedding
+from firmware.error_codes import Error
 from firmware.image import HEADER_BYTES, parse_image
 from firmware.isa import Opcode
-from firmware.error_codes import Error
 from sim.cosim import session as host
 from sim.cosim.cosim import DECERR, EMBEDDING, IRQ, LIMIT, MAIN, SLVERR
 from sim.cosim.session import PAGE, RESET, START

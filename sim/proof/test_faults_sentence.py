@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from firmware.embedding_image import parse_embedding
-from firmware.image import HEADER_BYTES
 from firmware.error_codes import Error
+from firmware.image import HEADER_BYTES
 from sim.proof.system import MODEL, flipped, sentence
 
 BAD, BEFORE = MODEL.vocabulary - 1, MODEL.vocabulary - 2  # words that good sentences do not use

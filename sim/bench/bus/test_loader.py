@@ -16,9 +16,9 @@ from amaranth.lib.wiring import Out
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from firmware.embedding_image import EMBEDDING_HEADER, build_embedding, parse_embedding
+from firmware.error_codes import Error
 from firmware.image import HEADER, ImageError, Layout, build_image, check, parse_image
 from firmware.isa import CAPACITY
-from firmware.error_codes import Error
 from firmware.registers import VERSION
 from hw.bus import axi
 from hw.bus.dma import Reader

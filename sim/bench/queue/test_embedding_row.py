@@ -16,8 +16,8 @@ from amaranth.lib.wiring import Out
 from cocotb.triggers import RisingEdge
 
 from firmware.embedding_image import build_embedding, parse_embedding
-from firmware.image import HEADER_BYTES
 from firmware.error_codes import Error
+from firmware.image import HEADER_BYTES
 from hw.bus.dma import bus_word, request
 from hw.bus.loader import embedding_layout
 from hw.queue.embedding_row import RowDecoder
