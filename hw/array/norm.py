@@ -1,65 +1,101 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NORM: residual add and LayerNorm of the selected tiles, to a tile buffer or, turned, to the residual stream."""
+"""NORM: residual add and LayerNorm of the selected tiles."""
 
 from amaranth import Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from firmware.isa import Source, Target
+from firmware.isa import Source
 from hw import buffer
 from hw.arith.fixed import round_shift, saturate
 from hw.array.layernorm import LayerNorm
-from hw.buffer import Turn, request_layout
+from hw.array.norm_writer import (
+    NormWriter,
+    leaving_layout,
+    normed_write_layout,
+    state_write_layout,
+)
+from hw.buffer import request_layout, word_layout
+from hw.checks import check_shape
 from hw.engine import engine_signature
 from hw.progress import has_written, progress_layout
 from hw.rows import gather
-from hw.rows.tiles import TileIterator
-from hw.shapes import ACT
+from hw.rows.tiles import TileIterator, tile_layout
+from hw.shapes import ACT, FEATURE, POINTER, TILE, WORDS, tile_mask, tile_values
 
 __all__ = ["Norm"]
 
 START = 2  # cycles from the start to the first tile, besides those without a selected row
 NEXT = 2  # from a tile's last word in, and the end of the one before, to the next tile
 ASK = 1  # from the pointers to the requests
+RESIDUAL_BITS = 4  # of the residual's shift: to the right, at most 15
 
 
 def first_word(config, gathered):
-    """Cycles from a tile to its first word in: pointers, request, words; those of the residual stream are `gathered`."""
+    """Cycles from a tile to its first word in: pointers, request, words.
+
+    `gathered`: they come from the residual stream.
+    """
     if gathered:
         return 1 + gather.cycles(config)
     return 1 + gather.pointed(config) + ASK + buffer.LATENCY
 
 
 class Norm(wiring.Component):
-    """s = saturate(round_shift(residual, align) + sum, 16), then y = LayerNorm(s), or y = s where the instruction only moves.
+    """y = LayerNorm(s), s = saturate(round_shift(residual, align) + sum, 16); or y = s.
 
-    Tile after tile: `features` words of SUM (with `skip_sum` none), and of the residual from the residual stream or NORMED, go through
-    `LayerNorm`. Results go to NORMED as they come, or through a T x T turn into the rows of the residual stream. A single tile takes
-    `first_word`, 2 features cycles, the latency of `LayerNorm`, and for the turn one for each row up to the last live one; of several each
-    takes what it takes in `LayerNorm`, because a tile's words go in while the results of the one before come out. Stalled: waits for whichever operand
-    is missing; the buffers always take the results.
+    The second where the instruction only moves. Tile after tile: `features` words of SUM (with
+    `skip_sum` none), and of the residual from the residual stream or NORMED, go through
+    `LayerNorm`; results go to NORMED or to the residual stream, see `NormWriter`.
+
+    A single tile takes `first_word`, 2 features cycles, the latency of `LayerNorm`, and for the
+    turn one for each row up to the last live one; of several each takes what it takes in
+    `LayerNorm`, because a tile's words go in while the results of the one before come out. Stalled:
+    waits for whichever operand is missing; the buffers always take the results.
+
+    Parameters
+    ----------
+    config : HardwareConfig
+    point : layout of a request to the gather, with the fields tile, read and features
 
     Members
     -------
-    start, mask, slots : as `Linear`; done : pulse; instruction : stable until `done`
-    follow, written : SUM is still being written, and how far that is: a word is read when it is there
-    reading : it needs gather and buffers; sent, taken : as `Linear`, when the last tile's words have entered
-    gather_request, pointed, pointers, gather_words : the gather; asked for every tile, for its words only when the residual is there
-    sum_request, sum_words (with _index, _hold), normed_request, normed_words : read sides of the tile buffers, see `Buffer`
-    param_write : see `LayerNorm`
-    normed_write_valid, normed_write : {"address", "lanes", "values"} to NORMED
-    state_write_valid, state_write : {"address", "values"}: T features of one row
-    saturated : live values that saturated in this cycle
-    progress : how far the results are
-    result_valid, result : trace tap
+    start, instruction, mask, slots, done, sent, taken : see `engine_signature`, `followed`
+    reading : Out(1), it needs the gather and the buffers
+    follow : In(1), SUM is still being written: a word is read when it is there
+    written : In(progress_layout), how far that is
+    gather_request : Out(stream of `point`), for every tile; for its words if there is a residual
+    pointed : In(1), the pointers are those of the last request
+    pointers : In(T x POINTER), the rows' first words in the residual stream
+    gather_words : In(stream of word_layout of ACT x T)
+    sum_request : Out(stream of request_layout), to SUM
+    sum_words : In(stream of word_layout of ACT x T)
+    sum_index : In(WORDS), see `Buffer`
+    sum_hold : Out(1), see `Buffer`
+    normed_request : Out(stream of request_layout), to NORMED
+    normed_words : In(stream of word_layout of ACT x T)
+    param_write : In(stream of parameter_layout), see `LayerNorm`
+    normed_write_valid : Out(1)
+    normed_write : Out(normed_write_layout)
+    state_write_valid : Out(1)
+    state_write : Out(state_write_layout)
+    saturated : Out(range(4 T + 1)), live values that saturated in this cycle
+    progress : Out(progress_layout), how far the results are
+    result_valid : Out(1), trace tap
+    result : Out({tile, live, feature, values}), trace tap
     """
 
     def __init__(self, config, point):
+        check_shape("Point", point)
         self.config = config
         self.layernorm = LayerNorm(config)
-        t = config.tokens
-        act = data.ArrayLayout(ACT, t)
-        words = stream.Signature(data.StructLayout({"values": act, "last": 1}))
+        words = stream.Signature(word_layout(tile_values(config)))
+        result = {
+            "tile": TILE,
+            "live": tile_mask(config),
+            "feature": FEATURE,
+            "values": tile_values(config),
+        }
         super().__init__(
             {
                 **engine_signature(config, followed=True).members,
@@ -68,62 +104,62 @@ class Norm(wiring.Component):
                 "written": In(progress_layout()),
                 "gather_request": Out(stream.Signature(point)),
                 "pointed": In(1),
-                "pointers": In(data.ArrayLayout(32, t)),
+                "pointers": In(data.ArrayLayout(POINTER, config.tokens)),
                 "gather_words": In(words),
                 "sum_request": Out(stream.Signature(request_layout())),
                 "sum_words": In(words),
-                "sum_index": In(16),
+                "sum_index": In(WORDS),
                 "sum_hold": Out(1),
                 "normed_request": Out(stream.Signature(request_layout())),
                 "normed_words": In(words),
                 "param_write": In(self.layernorm.param_write.signature.flip()),
                 "normed_write_valid": Out(1),
-                "normed_write": Out(data.StructLayout({"address": 24, "lanes": t, "values": act})),
+                "normed_write": Out(normed_write_layout(config)),
                 "state_write_valid": Out(1),
-                "state_write": Out(data.StructLayout({"address": 32, "values": act})),
-                "saturated": Out(range(4 * t + 1)),
+                "state_write": Out(state_write_layout(config)),
+                "saturated": Out(range(4 * config.tokens + 1)),
                 "progress": Out(progress_layout()),
                 "result_valid": Out(1),
-                "result": Out(
-                    data.StructLayout({"tile": 16, "live": t, "feature": 16, "values": act})
-                ),
+                "result": Out(data.StructLayout(result)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.layernorm = self.layernorm
-        m.submodules.tiles = tiles = TileIterator(self.config)
-        op = self.instruction
-        tile = Signal(tiles.o.payload.shape())
-        base = Signal(32)
-        source = Signal(32)
-        asked_sum = Signal()
-        asked_residual = Signal()
-        written = Signal()
-        leaving = Signal(
-            data.StructLayout(
-                {"tile": tile.shape(), "target": 24, "pointers": self.pointers.shape()}
-            )
-        )
-        writing = Signal()
-        self._requests(m, op, tile, base, source)
-        entered = self._add(m, op, tile)
-        self._write(m, op, leaving.tile, leaving.target, leaving.pointers, written)
-        self._tag(m, tile, leaving.tile, writing)
-        with m.If(written):
+        m.submodules.writer = writer = NormWriter(self.config)
+        tile = Signal(tile_layout(self.config))  # whose words go in
+        leaving = Signal(leaving_layout(self.config))  # whose results come out
+        writing = Signal()  # there is one
+        entered = self._add(m, tile)
+        with m.If(writer.written):
             m.d.sync += writing.eq(0)
             m.d.comb += self.done.eq(leaving.tile.last)
+        self._sequence(m, tile, leaving, writing, entered)
+        self._results(m, writer, tile, leaving, writing)
+        return m
+
+    def _sequence(self, m, tile, leaving, writing, entered):
+        """Tile after tile: pointers, requests, words; `entered`: the tile's last word does."""
+        op = self.instruction
+        m.submodules.tiles = tiles = TileIterator(self.config)
+        asked_sum = Signal()
+        asked_residual = Signal()
+        base = Signal(POINTER)  # of the tile in SUM
+        source = Signal(POINTER)  # of the tile in NORMED
+        self._requests(m, tile, base, source)
         m.d.comb += [
             tiles.slots.eq(self.slots),
             tiles.i.payload.eq(self.mask),
         ]
         with m.FSM() as fsm:
             m.d.comb += self.reading.eq(~fsm.ongoing("IDLE") & ~fsm.ongoing("SENT"))
+            # Until an operation starts; its mask goes to the tile iterator.
             with m.State("IDLE"):
                 with m.If(self.start):
                     m.d.comb += tiles.i.valid.eq(1)
                     m.next = "TILE"
+            # The next tile, and where its words are.
             with m.State("TILE"):
                 m.d.comb += tiles.o.ready.eq(1)
                 with m.If(tiles.o.valid):
@@ -135,22 +171,26 @@ class Norm(wiring.Component):
                         source.eq(op.source_base + tiles.o.payload.tile * op.source_stride),
                     ]
                     m.next = "POINT"
+            # The gather is asked for pointers: results to STATE need them without a residual too.
             with m.State("POINT"):
                 m.d.comb += self.gather_request.valid.eq(1)
                 with m.If(self.gather_request.ready):
                     m.next = "POINTED"
+            # Until the pointers are there.
             with m.State("POINTED"):
                 with m.If(self.pointed):
                     m.next = "ASK"
+            # The buffers are asked for words.
             with m.State("ASK"):
-                with m.If(self._ask(m, op, tile, asked_sum, asked_residual)):
+                with m.If(self._ask(m, asked_sum, asked_residual)):
                     m.next = "READ"
+            # Words go into the LayerNorm.
             with m.State("READ"):
                 with m.If(entered):
                     m.next = "LEAVE"
-            with m.State(
-                "LEAVE"
-            ):  # its pointers are kept for the results, when those of the tile before are written
+            # Until the results of the tile before are written; then this tile's place is kept for
+            # its own, because the next tile changes the pointers.
+            with m.State("LEAVE"):
                 with m.If(~writing):
                     m.d.sync += [
                         writing.eq(1),
@@ -161,13 +201,15 @@ class Norm(wiring.Component):
                     m.next = "TILE"
                     with m.If(tile.last):
                         m.next = "SENT"
+            # The last tile's words are in: the next operation may begin.
             with m.State("SENT"):
                 m.d.comb += self.sent.eq(1)
                 with m.If(self.taken):
                     m.next = "IDLE"
-        return m
 
-    def _requests(self, m, op, tile, base, source):
+    def _requests(self, m, tile, base, source):
+        """What is asked of the gather and of the buffers, and when SUM has to wait."""
+        op = self.instruction
         m.d.comb += [
             self.gather_request.payload.tile.eq(tile.tile),
             self.gather_request.payload.read.eq(op.residual & (op.source == Source.STATE)),
@@ -179,8 +221,9 @@ class Norm(wiring.Component):
             self.sum_hold.eq(self.follow & ~has_written(self.written, tile.tile, self.sum_index)),
         ]
 
-    def _ask(self, m, op, tile, asked_sum, asked_residual):
-        """Request what is not `asked` yet; returns whether that was all."""
+    def _ask(self, m, asked_sum, asked_residual):
+        """Requests what is not `asked` yet; returns whether that was all."""
+        op = self.instruction
         normed = op.residual & (op.source == Source.NORMED)
         m.d.comb += [
             self.sum_request.valid.eq(~asked_sum & ~op.skip_sum),
@@ -194,13 +237,17 @@ class Norm(wiring.Component):
             asked_residual | self.normed_request.ready | ~normed
         )
 
-    def _add(self, m, op, tile):
-        """The words of the sum, with the residual where there is one, into the LayerNorm; returns whether the tile's last one enters."""
+    def _add(self, m, tile):
+        """Sum and residual, as far as they are wanted, word by word into the LayerNorm.
+
+        Returns whether the tile's last word enters.
+        """
+        op = self.instruction
         norm = self.layernorm
-        words = Signal(self.sum_words.payload.shape())
-        valid = Signal()
-        summed = Signal()
-        both = Signal()
+        words = Signal(self.sum_words.payload.shape())  # the residual's
+        valid = Signal()  # the residual is there, or not wanted
+        summed = Signal()  # the sum is there, or not wanted
+        both = Signal()  # and the LayerNorm takes them
         normed = op.source == Source.NORMED
         m.d.comb += [
             words.eq(Mux(normed, self.normed_words.payload, self.gather_words.payload)),
@@ -217,11 +264,12 @@ class Norm(wiring.Component):
             norm.bypass.eq(~op.normalize),
             norm.shift.eq(op.shift),
         ]
+        # The words are added as they come, on the way into the LayerNorm: no buffer holds the sums.
         lost = []
+        # SUM's scale is the coarser one, so it is the residual that is shifted, to the right.
         for lane in range(self.config.tokens):
-            residual = Mux(
-                op.residual, round_shift(m, words.values[lane], op.align[:4]), Const(0, ACT)
-            )
+            aligned = round_shift(m, words.values[lane], op.align[:RESIDUAL_BITS])
+            residual = Mux(op.residual, aligned, Const(0, ACT))
             addend = Mux(op.skip_sum, Const(0, ACT), self.sum_words.payload.values[lane])
             total, clipped = saturate(m, residual + addend, ACT.width)
             m.d.comb += norm.i.payload.values[lane].eq(total)
@@ -230,77 +278,28 @@ class Norm(wiring.Component):
         wiring.connect(m, norm.param_write, wiring.flipped(self.param_write))
         return both & Mux(op.skip_sum, words.last, self.sum_words.payload.last)
 
-    def _tag(self, m, tile, leaving, writing):
-        """Results that come when the leaving tile has had all its own are those of the tile behind: it has less than a block of features."""
-        behind = ~writing | self._given
-        m.d.comb += [
-            self.result[name].eq(Mux(behind, tile[name], leaving[name]))
-            for name in ("tile", "live")
-        ]
-
-    def _write(self, m, op, tile, target, pointers, written):
-        """To NORMED at once; to the residual stream through the turn, a short last block filled up with repeats."""
-        t = self.config.tokens
-        m.submodules.turn = turn = Turn(ACT, t, t)
+    def _results(self, m, writer, tile, leaving, writing):
+        """Results to the writer, and what it says to the ports."""
         result = self.layernorm.o
-        feature = Signal(16)
-        beat = Signal(range(t))
-        filling = Signal()
-        row = Signal(range(t))
-        block = Signal(16)
-        live = Signal(t)  # live: this row and those behind it
-        to_state = op.target_buffer == Target.STATE
-        moved = result.valid & result.ready
-        final = feature == op.reduction - 1
         m.d.comb += [
-            result.ready.eq(Mux(to_state, turn.i.ready & ~filling, 1)),
-            turn.i.valid.eq(to_state & (result.valid | filling)),
-            turn.i.payload.eq(result.payload.values),
-            turn.o.ready.eq(1),
-            live.eq(tile.live >> row),
-            turn.cut.eq(~live[1:].any()),
-            self.normed_write_valid.eq(moved & ~to_state),
-            self.normed_write.address.eq(target + feature),
-            self.normed_write.lanes.eq(tile.live),
-            self.normed_write.values.eq(result.payload.values),
-            self.state_write_valid.eq(turn.o.valid & live[0]),
-            self.state_write.address.eq(pointers[row] + block),
-            self.state_write.values.eq(turn.o.payload.values),
-            self.result_valid.eq(moved),
-            self.result.feature.eq(feature),
+            writer.instruction.eq(self.instruction),
+            writer.leaving.eq(leaving),
+            writer.i.valid.eq(result.valid),
+            writer.i.payload.values.eq(result.payload.values),
+            result.ready.eq(writer.i.ready),
+            self.normed_write_valid.eq(writer.normed_write_valid),
+            self.normed_write.eq(writer.normed_write),
+            self.state_write_valid.eq(writer.state_write_valid),
+            self.state_write.eq(writer.state_write),
+            self.progress.eq(writer.progress),
+            self.result_valid.eq(writer.moved),
+            self.result.feature.eq(writer.feature),
             self.result.values.eq(result.payload.values),
         ]
+        # A tile of less than a block of features: its results come while those of the tile before
+        # are in the turn. What comes when that one has had all its own is the next tile's.
+        behind = ~writing | writer.given
         m.d.comb += [
-            self.progress.tile.eq(tile.tile),
-            self.progress.words.eq(Mux(to_state, block * t, feature)),
-            self.progress.final.eq(1),
-            self.progress.last.eq(tile.last),
+            self.result[name].eq(Mux(behind, tile[name], leaving.tile[name]))
+            for name in ("tile", "live")
         ]
-        with m.If(moved):
-            m.d.sync += feature.eq(Mux(final, 0, feature + 1))
-        entered, complete = Signal(16), Signal()  # blocks that filled; the tile's last one has
-        self._given = filling | complete  # all its results have come
-        full = turn.i.valid & turn.i.ready & (beat == t - 1)
-        emptied = turn.o.valid & turn.o.payload.last
-        with m.If(turn.i.valid & turn.i.ready):
-            m.d.sync += [
-                beat.eq(Mux(beat == t - 1, 0, beat + 1)),
-                filling.eq((filling | final) & (beat != t - 1)),
-            ]
-        with m.If(turn.o.valid):
-            m.d.sync += row.eq(Mux(turn.o.payload.last, 0, row + 1))
-        m.d.comb += written.eq(
-            Mux(to_state, emptied & complete & (block + 1 == entered), moved & final)
-        )
-        with m.If(written):
-            m.d.sync += [
-                entered.eq(0),
-                block.eq(0),
-                complete.eq(0),
-            ]
-        with m.Else():
-            m.d.sync += [
-                entered.eq(entered + full),
-                block.eq(block + emptied),
-                complete.eq(complete | (full & (filling | final))),
-            ]

@@ -174,6 +174,7 @@ class Normalize(wiring.Component):
                 got.eq(got + 1),
                 *(here.eq(after) for here, after in pairwise([*results, unit.o.payload])),
             ]
+        # The next set comes when the words of this one have left, for they read the results.
         with m.If(self.i_denominators.valid & self.i_denominators.ready):
             m.d.sync += [
                 serving.eq(1),
