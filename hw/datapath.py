@@ -8,11 +8,12 @@ from amaranth.lib.wiring import In, Out
 from firmware.isa import ENGINES, Opcode, Source, Target
 from golden_model.hardware import ceil_div
 from hw.array.bitmask import string_layout
+from hw.array.column import column_meta
 from hw.array.linear import Linear
 from hw.array.mac_array import MacArray
 from hw.array.norm import Norm
 from hw.array.operand import BUFFERS, Operand
-from hw.array.store import Store, column_meta
+from hw.array.store import Store
 from hw.attention.attention import Attention
 from hw.buffer import Buffer, request_layout
 from hw.engine import connect_engine

@@ -6,8 +6,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from firmware.isa import Target
+from hw.array.column import Kind, column_meta
 from hw.array.mac_array import array_command_layout
-from hw.array.store import Kind, column_meta
 from hw.engine import engine_signature
 from hw.rows.layouts import slot_layout
 from hw.rows.tiles import TileIterator

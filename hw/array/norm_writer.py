@@ -117,7 +117,7 @@ class NormWriter(wiring.Component):
     def _write(self, m, feature, block):
         """The writes to both buffers; a turned block ends with the tile's last live row."""
         t = self.config.tokens
-        # Rows never move in STATE, so each has a pointer of its own; a tile in NORMED is contiguous.
+        # Rows never move in STATE, so each has a pointer; a tile in NORMED is contiguous.
         row = Signal(range(t))  # of a turned block
         live = Signal(tile_mask(self.config))  # this row and those behind it
         turned = self._turn.o

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the array's drained columns to the buffers: requantize, function, encode, write."""
 
-from amaranth import Module, Mux, Signal, signed
-from amaranth.lib import data, enum, stream, wiring
+from amaranth import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from firmware.columns import PORTION
@@ -12,14 +12,32 @@ from hw.arith.adaptivfloat import Encoder
 from hw.arith.gelu import Activation
 from hw.arith.requantize import Requantize
 from hw.array import normalize
+from hw.array.column import Kind, column_meta, is_end
 from hw.array.drain import NOWHERE, column_layout
 from hw.array.normalize import Normalize
 from hw.buffer import Turn
 from hw.progress import progress_layout
-from hw.shapes import ACT, code, denominator
+from hw.shapes import (
+    ALIGN,
+    COLUMN,
+    CONTEXT_SHIFT,
+    FUNCTION,
+    OFFSET,
+    PLACE,
+    SHIFT,
+    TARGET,
+    TILE,
+    code,
+    denominator,
+    tile_codes,
+    tile_mask,
+    tile_values,
+)
 from hw.stream import Fifo
 
-__all__ = ["Kind", "Store", "column_meta"]
+__all__ = ["Store"]
+
+BLOCKS = 4  # turned blocks of VALUES that are known of: two in the turn, and what the encoder holds
 
 
 def latency(coded, context=False):
@@ -28,89 +46,76 @@ def latency(coded, context=False):
     return first + gelu.LATENCY + (adaptivfloat.LATENCY if coded else 0)
 
 
-class Kind(enum.Enum, shape=2):
-    """What a drained column is, and so which way it goes."""
-
-    LINEAR = 0  # requantize, function, buffer
-    SCORE = 1  # requantize, to the softmax
-    CONTEXT = 2  # normalize, buffer
-
-
-def column_meta(config):
-    """What travels with a command through the array: `offset` = first word of the tile in the target buffer; `turn` of LINEAR: 0 and 1 alternate;
-    `final` of LINEAR's last block, with `end` of its last tile; of an item's contexts: the next ones have other denominators."""
-    return data.StructLayout(
-        {
-            "kind": Kind,
-            "tile": 16,
-            "live": config.tokens,
-            "offset": 24,
-            "slot": 8,
-            "head": 8,
-            "turn": 1,
-            "final": 1,
-            "end": 1,
-        }
-    )
-
-
 class Store(wiring.Component):
-    """Takes the array's columns, one of T accumulators a cycle, and writes T values a cycle to a buffer, or streams scores.
+    """A column of T accumulators becomes T values in a buffer, or T scores of the softmax.
 
-    Latency: see `latency`. Only the turn of VALUES and the score
-    stream can stall it; a stalled column is held in the array's drain chain. Columns with destination 0xFFFF are dropped;
-    of VALUES they keep their lane in the turned word. LINEAR's columns whose turn is another wait.
+    Latency: see `latency`. One column a cycle. Stalled: only the turn of VALUES and the score
+    stream can stall it; a stalled column is held in the array's drain. Columns with destination
+    0xFFFF are dropped; of VALUES they keep their lane in the turned word. A LINEAR's columns whose
+    turn is another wait.
+
+    Parameters
+    ----------
+    config : HardwareConfig
 
     Members
     -------
-    columns : stream of the array's `o`
-    turn : of the operation that the fields below are of, which all its columns have left when it ends
-    shift, align, function, encode, target : fields of its instruction
-    context_shift, denominators : see `Normalize`
-    scores : stream of {"values", "destination", "meta"} of `Kind.SCORE` columns, padding dropped
-    write : {"target", "address", "lanes", "values", "codes"} with `write_valid`
-    value_write : {"address", "codes"} of a VALUES row, with `value_write_valid`
-    retired : pulse, a command's last column has been written; ended : a LINEAR's
-    progress : how far the LINEAR is: of SUM (and SCORES) by whole portions of the features, else word by word
-    saturated : live values that saturated in this cycle
-    stored, stored_valid : trace tap
+    columns : In(stream of column_layout), the array's `o`
+    turn : In(1), of the LINEAR that the next six members are of
+    shift : In(SHIFT), field of its instruction, as the next four
+    align : In(ALIGN)
+    function : In(FUNCTION)
+    encode : In(OFFSET)
+    target : In(TARGET)
+    context_shift : In(CONTEXT_SHIFT), see `Normalize`
+    denominators : In(stream of denominator x T), see `Normalize`
+    scores : Out(stream of {values: ACT x T, meta}), columns of `Kind.SCORE` without padding
+    write_valid : Out(1)
+    write : Out({address, lanes, values, codes}), to the target's buffer
+    value_write_valid : Out(1)
+    value_write : Out({address, codes}), a word of VALUES: P features of a row
+    retired : Out(1), pulse: a command's last column has been written
+    ended : Out(1), pulse: a LINEAR's last column has been written
+    progress : Out(progress_layout), how far the LINEAR is: of SUM (and SCORES) by whole portions of
+        the features, otherwise word by word
+    saturated : Out(range(3 T + 1)), live values that saturated in this cycle
+    stored_valid : Out(1), trace tap
+    stored : Out({meta, values: ACT x T}), trace tap
     """
 
     def __init__(self, config):
         self.config = config
-        t = config.tokens
-        p = config.columns
-        act = data.ArrayLayout(ACT, t)
-        codes = data.ArrayLayout(code(config), t)
-        self.meta = data.StructLayout({"column": column_meta(config), "destination": 16, "last": 1})
+        self.meta = data.StructLayout(
+            {"column": column_meta(config), "destination": COLUMN, "last": 1}
+        )
+        values = tile_values(config)
+        scores = data.StructLayout({"values": values, "meta": self.meta})
+        denominators = data.ArrayLayout(denominator(config), config.tokens)
+        write = {"address": PLACE, "lanes": tile_mask(config)}
+        written = {"values": values, "codes": tile_codes(config)}
+        row = {"address": PLACE, "codes": data.ArrayLayout(code(config), config.columns)}
         super().__init__(
             {
                 "columns": In(stream.Signature(column_layout(config, column_meta(config)))),
                 "turn": In(1),
-                "shift": In(6),
-                "align": In(signed(6)),
-                "function": In(4),
-                "encode": In(signed(8)),
-                "target": In(4),
-                "context_shift": In(8),
-                "denominators": In(stream.Signature(data.ArrayLayout(denominator(config), t))),
-                "scores": Out(
-                    stream.Signature(data.StructLayout({"values": act, "meta": self.meta}))
-                ),
+                "shift": In(SHIFT),
+                "align": In(ALIGN),
+                "function": In(FUNCTION),
+                "encode": In(OFFSET),
+                "target": In(TARGET),
+                "context_shift": In(CONTEXT_SHIFT),
+                "denominators": In(stream.Signature(denominators)),
+                "scores": Out(stream.Signature(scores)),
                 "write_valid": Out(1),
-                "write": Out(
-                    data.StructLayout({"address": 24, "lanes": t, "values": act, "codes": codes})
-                ),
+                "write": Out(data.StructLayout({**write, **written})),
                 "value_write_valid": Out(1),
-                "value_write": Out(
-                    data.StructLayout({"address": 24, "codes": data.ArrayLayout(code(config), p)})
-                ),
+                "value_write": Out(data.StructLayout(row)),
                 "retired": Out(1),
                 "ended": Out(1),
                 "progress": Out(progress_layout()),
-                "saturated": Out(range(3 * t + 1)),
+                "saturated": Out(range(3 * config.tokens + 1)),
                 "stored_valid": Out(1),
-                "stored": Out(data.StructLayout({"meta": self.meta, "values": act})),
+                "stored": Out(data.StructLayout({"meta": self.meta, "values": values})),
             }
         )
 
@@ -138,7 +143,9 @@ class Store(wiring.Component):
         return m
 
     def _split(self, m, requantize, normalize):
-        """Scores overtake the contexts before them, as far as those wait in `Normalize`."""
+        """Columns to `requantize` or, contexts, to `normalize`."""
+        # Two ways from here on, so that scores overtake the contexts before them, which wait in
+        # `normalize` for their denominators: the softmax would stand still otherwise.
         column = self.columns.payload
         meta = Signal(self.meta)
         live = Signal(self.config.tokens)
@@ -150,6 +157,8 @@ class Store(wiring.Component):
             requantize.i.payload.bias.eq(column.bias),
             normalize.i.payload.last.eq(column.last & column.meta.final),
         ]
+        # The fields of the instruction are one operation's: the columns of the next one wait until
+        # all of this one's have left.
         context = column.meta.kind == Kind.CONTEXT
         wait = (column.meta.kind == Kind.LINEAR) & (column.meta.turn != self.turn)
         for block, chosen in ((requantize, ~context), (normalize, context)):
@@ -164,6 +173,7 @@ class Store(wiring.Component):
         )
 
     def _merge(self, m, requantize, normalize, activation):
+        """Scores to the softmax; a LINEAR's columns and contexts to the activation."""
         meta = data.View(self.meta, requantize.o.payload.meta)
         score = meta.column.kind == Kind.SCORE
         padding = meta.destination == NOWHERE
@@ -176,7 +186,8 @@ class Store(wiring.Component):
             normalize.o.ready.eq(activation.i.ready),
             requantize.o.ready.eq(self.scores.ready | padding),
         ]
-        with m.If(requantize.o.valid & ~score):  # LINEAR's, never at the same time as a context
+        # A LINEAR's, never at the same time as a context: there is nothing to arbitrate.
+        with m.If(requantize.o.valid & ~score):
             m.d.comb += [
                 activation.i.payload.eq(requantize.o.payload),
                 activation.i.valid.eq(1),
@@ -185,8 +196,10 @@ class Store(wiring.Component):
             ]
 
     def _write(self, m, activation, encoder):
+        """Values as they are, or their codes, to the buffer that is the target."""
         plain = (self.target == Target.SUM) | (self.target == Target.SCORES)
         portion = PORTION * self.config.columns
+        # The trace tap is in front of the encoder: it shows values, also where codes are stored.
         act = data.View(self.meta, activation.o.payload.meta)
         coded = data.View(self.meta, encoder.o.payload.meta)
         moved = activation.o.valid & activation.o.ready
@@ -201,6 +214,7 @@ class Store(wiring.Component):
             self.write.values.eq(activation.o.payload.values),
             self.write.codes.eq(encoder.o.payload.codes),
         ]
+        # SUM's columns are sorted inside a portion, so one is written when all of it is.
         with m.If(plain):
             self._address(m, act, moved, act.destination // portion * portion)
         with m.Elif(self.target == Target.VALUES):
@@ -210,13 +224,15 @@ class Store(wiring.Component):
             self._address(m, coded, encoder.o.valid, coded.destination + 1)
 
     def _address(self, m, meta, valid, words):
+        """A word of a tile buffer; then the first `words` of the tile are written."""
         m.d.comb += [
             self.write_valid.eq(valid),
             self.write.address.eq(meta.column.offset + meta.destination),
             self.write.lanes.eq(Mux(meta.destination == NOWHERE, 0, meta.column.live)),
             self.retired.eq(valid & meta.last),
-            self.ended.eq(self.retired & _ends(meta.column)),
+            self.ended.eq(self.retired & is_end(meta.column)),
         ]
+        # Progress goes back to nothing with the operation: the next one is another's source.
         with m.If(self.ended):
             m.d.sync += self.progress.eq(0)
         with m.Elif(valid & (meta.destination != NOWHERE) & (meta.column.kind == Kind.LINEAR)):
@@ -228,19 +244,35 @@ class Store(wiring.Component):
             ]
 
     def _turn(self, m, coded, meta):
-        """VALUES: P columns of T tokens become T rows of P features, up to the last live one; the word's number is the destination of its columns."""
-        t = self.config.tokens
-        p = self.config.columns
-        block = data.StructLayout(
-            {"word": 16, "tile": 16, "live": t, "offset": 24, "last": 1, "end": 1}
+        """VALUES: P columns of T tokens become T rows of P features, up to the last live row."""
+        # Turned because the context's operand is a row at a time: its weights are a key's values.
+        turn = Turn(code(self.config), self.config.tokens, self.config.columns)
+        m.submodules.turn = turn
+        m.submodules.blocks = blocks = Fifo(self._block_layout(), BLOCKS)
+        self._fill(m, coded, meta, turn, blocks)
+        self._empty(m, turn, blocks)
+
+    def _block_layout(self):
+        """What is known of a turned block: the number of its words, and what its columns said."""
+        return data.StructLayout(
+            {
+                "word": COLUMN,
+                "tile": TILE,
+                "live": tile_mask(self.config),
+                "offset": PLACE,
+                "last": 1,
+                "end": 1,
+            }
         )
-        m.submodules.turn = turn = Turn(code(self.config), t, p)
-        m.submodules.blocks = blocks = Fifo(block, 4)
-        beat = Signal(range(p))
-        row = Signal(range(t))
-        word = Signal(16)
+
+    def _fill(self, m, coded, meta, turn, blocks):
+        """Columns into the turn, and with a group's last one what is known of the block."""
+        beat = Signal(range(self.config.columns))
+        word = Signal(COLUMN)
         real = meta.destination != NOWHERE
-        final = beat == p - 1
+        final = beat == self.config.columns - 1
+        # The destination of VALUES is the word's number, the same in all columns of a group. The
+        # last column may be padding, which has none: then it is that of the one before.
         m.d.comb += [
             turn.i.payload.eq(coded.payload.codes),
             turn.i.valid.eq(coded.valid & blocks.i.ready),
@@ -251,15 +283,21 @@ class Store(wiring.Component):
             blocks.i.payload.live.eq(meta.column.live),
             blocks.i.payload.offset.eq(meta.column.offset),
             blocks.i.payload.last.eq(meta.last),
-            blocks.i.payload.end.eq(_ends(meta.column)),
+            blocks.i.payload.end.eq(is_end(meta.column)),
         ]
         with m.If(coded.valid & coded.ready):
             m.d.sync += beat.eq(Mux(final, 0, beat + 1))
             with m.If(real):
                 m.d.sync += word.eq(meta.destination)
+
+    def _empty(self, m, turn, blocks):
+        """Rows out of the turn into VALUES, where the rows of a word's number are side by side."""
+        t = self.config.tokens
+        row = Signal(range(t))
+        # A block's last row is the last live one: rows behind it are not waited for.
+        live = Signal(tile_mask(self.config))  # this row, and those behind it
         done = turn.o.valid & blocks.o.valid
         current = blocks.o.payload
-        live = Signal(t)  # this row, and those behind it
         m.d.comb += [
             turn.o.ready.eq(blocks.o.valid),
             blocks.o.ready.eq(turn.o.valid & turn.o.payload.last),
@@ -275,8 +313,3 @@ class Store(wiring.Component):
         ]
         with m.If(done):
             m.d.sync += row.eq(Mux(turn.o.payload.last, 0, row + 1))
-
-
-def _ends(column):
-    """Whether the command with this column meta is its LINEAR's last one."""
-    return (column.kind == Kind.LINEAR) & column.final & column.end

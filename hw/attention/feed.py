@@ -6,8 +6,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.hardware import ceil_div
+from hw.array.column import Kind, column_meta
 from hw.array.mac_array import array_command_layout, dense_layout
-from hw.array.store import Kind, column_meta
 from hw.attention.turns import item_layout, turn_layout
 from hw.buffer import request_layout
 from hw.rows.layouts import slot_layout

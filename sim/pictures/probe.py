@@ -6,7 +6,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
 from hw.accelerator import Accelerator
-from hw.array.store import Kind
+from hw.array.column import Kind
 
 __all__ = ["Watched", "points"]
 

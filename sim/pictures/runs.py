@@ -15,7 +15,7 @@ from golden_model.config import MODELS
 from golden_model.hardware import HARDWARE
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
-from hw.array.store import Kind
+from hw.array.column import Kind
 from sim.cosim.build import build
 from sim.cosim.session import Session
 from sim.cycles.operations import operation_name

@@ -11,8 +11,8 @@ import re
 import sys
 
 from golden_model.hardware import HARDWARE
+from hw.array.column import column_meta
 from hw.array.mac_array import MacArray
-from hw.array.store import column_meta
 from hw.verilog import verilog
 
 __all__ = ["CELLS", "LIMITS", "for_each_mac", "over", "parse", "table", "write_array"]

@@ -7,8 +7,8 @@ from amaranth import unsigned
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from firmware.isa import Target
+from hw.array.column import Kind
 from hw.array.linear import Linear
-from hw.array.store import Kind
 from sim.bench import harness
 from sim.bench.players import instruction, pulse, quiet, rows_of, slot_table, tiles_of
 

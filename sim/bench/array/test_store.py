@@ -15,8 +15,9 @@ from golden_model.adaptivfloat import encode_fixed
 from golden_model.fixed import Saturations, align
 from golden_model.gelu import gelu
 from golden_model.requantize import requantize
+from hw.array.column import Kind
 from hw.array.drain import NOWHERE
-from hw.array.store import Kind, Store
+from hw.array.store import Store
 from sim.bench import harness
 from sim.bench.players import pulses, quiet
 

@@ -18,8 +18,9 @@ from golden_model.adaptivfloat import decode_integer
 from golden_model.fixed import ACT_BITS, round_shift, saturate
 from golden_model.formats import EXP_IN_FRAC
 from golden_model.hardware import ceil_div
+from hw.array.column import Kind
 from hw.array.drain import NOWHERE
-from hw.array.store import Kind, Store
+from hw.array.store import Store
 from hw.attention.attention import Attention
 from hw.rows.gather import Gather
 from sim.bench import harness
