@@ -18,9 +18,10 @@ USUAL = ((128, 0.0), (128, 0.6), (16, 0.6))  # tokens, zeros: the cases shown of
 SCALES = [step / 20 for step in range(8, 41)]  # of deadlines
 WIDTH = 9  # inches
 DPI = 160
-FEW = 4096  # MACs for a byte at the roofline's right edge: attention fetches next to nothing
+FEW = 32768  # MACs for a byte at the roofline's right edge: attention fetches next to nothing
 LONGEST = 128  # tokens
-CLOSE = 0.06  # operations nearer than this share of both axes have one name
+CLOSE = 1.6  # operations whose figures differ by less than this factor share a line of names
+LINE = 12  # points from one case's names to the next one's
 COLORS = ("#2f81f7", "#e16f24", "#2da44e", "#a475f9")
 THEMES = {
     "": {"page": "#ffffff", "ink": "#1f2328", "soft": "#57606a", "grid": "#d0d7de"},
@@ -95,8 +96,8 @@ def roofline(result, theme):
         )
         axes.annotate(
             f"{speed} bytes/cycle",
-            (0.5, 0.5 * speed),
-            (-6, 6),
+            (1.6, 1.6 * speed),
+            (-8, 8),
             textcoords="offset points",
             ha="right",
         )
@@ -111,9 +112,8 @@ def roofline(result, theme):
             s=36,
         )
         for x, y, names in _named(points):
-            axes.annotate(
-                names, (x, y), (6, -12), textcoords="offset points", color=color, fontsize=9
-            )
+            place = (6, -LINE * (number + 1))
+            axes.annotate(names, (x, y), place, textcoords="offset points", color=color, fontsize=9)
     axes.set(
         xscale="log",
         yscale="log",
@@ -137,7 +137,7 @@ def _named(points):
     places = []
     for x, y, name in points:
         near = (
-            one for one in places if max(one[0] / x, x / one[0], one[1] / y, y / one[1]) < 1 + CLOSE
+            one for one in places if max(one[0] / x, x / one[0], one[1] / y, y / one[1]) < CLOSE
         )
         place = next(near, None)
         if place is None:
@@ -208,8 +208,7 @@ def zeros(result, theme):
         ]
         bars = axes.bar(places, values.values(), width * 0.94, label=name)
         axes.bar_label(bars, fmt="%.1f", padding=2)
-    axes.axhline(1, color=theme["soft"], linewidth=1)
-    axes.annotate("EdgeBERT", (-0.52, 1), (0, 3), textcoords="offset points", fontsize=9)
+    axes.axhline(1, color=theme["ink"], linewidth=1, label="EdgeBERT, all tokens, all layers")
     axes.set_xticks(
         range(len(shares)), ["dense" if not share else f"{share:.0%} zeros" for share in shares]
     )
