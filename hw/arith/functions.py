@@ -111,7 +111,7 @@ class _Normalized(wiring.Component):
 class Reciprocal(_Normalized):
     """1 / z = mantissa * 2^-(16 + position), position that of z's leading one.
 
-    Latency 6 cycles, one argument a cycle. Stalled: all stages hold.
+    Latency `LATENCY` cycles, one argument a cycle. Stalled: all stages hold.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class Reciprocal(_Normalized):
 class Rsqrt(_Normalized):
     """1 / sqrt(z) = mantissa * 2^-(16 + position), position half that of z's leading one.
 
-    Latency 6 cycles, one argument a cycle. Stalled: all stages hold.
+    Latency `LATENCY` cycles, one argument a cycle. Stalled: all stages hold.
 
     Parameters
     ----------

@@ -72,10 +72,10 @@ class MacArray(wiring.Component):
     groups' work, lane 0 first.
 
     Throughput: a column takes a cycle for each entry and one more; a rewind one or two more; a
-    group at least P, since a column leaves each cycle. Latency 8 (9 where products are shifted)
-    from a column's last entry, waiting in its ring's output, to `o`. Stalled: each lane alone, by
-    an empty ring, an untaken result or a row of the tile that is not loaded; all of them, by a tile
-    of which nothing is.
+    group at least P, since a column leaves each cycle. Latency from a column's last entry,
+    waiting in its ring's output, to `o`: that of its lane and of `Drain`. Stalled: each lane alone,
+    by an empty ring, an untaken result or a row of the tile that is not loaded; all of them, by a
+    tile of which nothing is.
 
     No deadlock as long as every block of groups fits the rings: from the first entry of the block
     in any lane to the word of the stream that completes the block in every lane no more than

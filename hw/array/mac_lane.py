@@ -75,9 +75,9 @@ class MacLane(wiring.Component):
     """accumulator[t] = sum over a column's entries of activation[k][t] * weight[k], t = 0 .. T-1.
 
     An entry is a weight that is not 0, or any of a dense group. One entry a cycle, also from column
-    to column; a column's sums are in the result 4 cycles after its last entry was issued (5 where
-    products are shifted), when the result before has been taken. The lane runs ahead of the array's
-    current group by as many groups as the window has.
+    to column; a column's sums are in the result `PIPELINE` + 1 cycles after its last entry was
+    issued (one more where products are shifted), when the result before has been taken. The lane
+    runs ahead of the array's current group by as many groups as the window has.
 
     Stalled: where the result before is not taken, the lane's pipeline stands still as a whole. An
     entry waits for its row of a tile that is being loaded, a column's last one for the whole tile,
@@ -213,7 +213,7 @@ class MacLane(wiring.Component):
         config = self.config
         activations = self._activations(m, entry.k, bank)
         shifted = shifts(config)
-        stages = 4 if shifted else 3
+        stages = PIPELINE + shifted
         valid = Signal(stages)
         last = Signal(stages)
         weight_code = Signal(code(config), reset_less=True)

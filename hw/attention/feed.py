@@ -88,8 +88,9 @@ class KeyWalker(_Walker):
     """Keys of one head of one slot: lane p takes the vector of one key, so a group's columns are the scores of P keys.
 
     Where P >= T a group takes P // T whole tiles; else a tile is cut into ceil(T / P) groups, of which those with a key of the slot are asked for.
-    A column's destination is its row number; rows of other slots in the edge groups have none. First announced `KEYS` cycles after the item (for each
-    tile before the slot's first one more), its request a cycle later, then one every 3 cycles, 2 inside a group or a tile, as they are taken.
+    A column's destination is its row number; rows of other slots in the edge groups have none. The first one is announced `KEYS` cycles after
+    the item, and one more for each tile before the slot's first; its request comes a cycle later, then
+    one every third cycle, every second one inside a group or a tile, as they are taken.
     """
 
     def __init__(self, config):

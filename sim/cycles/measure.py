@@ -22,10 +22,10 @@ from sim.cycles.operations import Ledger, Measurement
 from sim.cycles.work import executed, of_record, schedule
 from sim.proof.check import differences, traced
 
-__all__ = ["COUNTERS", "LATENCY", "Ended", "MeasureError", "Meter", "measure", "run"]
+__all__ = ["COUNTERS", "FIRST_BEAT", "Ended", "MeasureError", "Meter", "measure", "run"]
 
 COUNTERS = ("ARRAY_BUSY", "MACS", "STALL_WEIGHTS", "STALL_LOAD", "STALL_DRAIN")
-LATENCY = 100  # cycles to a memory's first beat
+FIRST_BEAT = 100  # cycles to a memory's first beat
 PORTS = (0, 1)  # m_axi, m_axi_emb
 
 
@@ -130,7 +130,7 @@ def run(network, config, sentences, slots=None, metered=False, watch=None, progr
 
 
 def measure(
-    network, config, sentences, slots=None, latency=LATENCY, bytes_per_cycle=None, watch=None
+    network, config, sentences, slots=None, latency=FIRST_BEAT, bytes_per_cycle=None, watch=None
 ):
     """Run a queue of (ids, segments) on `config` and account for every cycle -> Measurement. Each result is what the golden model gives alone.
 

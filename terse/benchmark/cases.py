@@ -60,7 +60,7 @@ class Case:
     model: str = "base"
     hardware: HardwareConfig = HARDWARE["edgebert"]
     bytes_per_cycle: int = 16
-    latency: int = measuring.LATENCY
+    latency: int = measuring.FIRST_BEAT
     slots: int = 1
     source: str = SIMULATED
 
