@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The accelerator: registers, image loader, bus masters and the core; loading, running, failing and being reset."""
+"""The accelerator: registers, image loader, bus masters and the core, and who works when."""
 
 from amaranth import Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
 from firmware.error_codes import Error
-from firmware.registers import ADDRESS_BITS, COUNTERS
+from firmware.registers import ADDRESS_BITS
 from hw.bus import axi
 from hw.bus.dma import Reader, Writer
 from hw.bus.loader import Loader
 from hw.bus.registers import Registers
 from hw.core import Core
+from hw.counters.counting import accumulate
 from hw.queue.dvfs import dvfs_ports
 from hw.queue.embedding import Embedder
+from hw.shapes import CYCLES, ERROR, PC
 from hw.trace import taps
 
 __all__ = ["Accelerator"]
@@ -24,23 +26,29 @@ OUTSTANDING = 8
 
 
 class Accelerator(wiring.Component):
-    """docs/design.md, section 2, as hardware.
+    """The top: what docs/machine.md shows from the outside (ports) and as blocks.
 
-    CONTROL.LOAD checks and loads the image, CONTROL.START runs the queue. The first error stops everything: bursts under way are drained, code and
-    instruction number are kept, `irq` rises; CONTROL.RESET forgets it all but the written registers. A load takes about one cycle
-    for each bus word of the image.
+    CONTROL.LOAD checks and loads the image, CONTROL.START runs the queue. The first error stops
+    everything: bursts under way are drained, code and instruction number are kept, `irq` rises.
+    CONTROL.RESET then forgets all but the written registers.
+
+    A load takes about one cycle for each bus word of the image; how long a queue takes is told by
+    sim/cycles/model.py. Stalled by either bus, it waits where it is, until WATCHDOG cycles have
+    passed without progress.
 
     Parameters
     ----------
     config : HardwareConfig
-    trace : with the observation taps of hw/trace.py
+    trace : bool, with the observation taps of hw/trace.py
 
     Members
     -------
-    s_axil_* : AXI4-Lite registers (firmware/registers.py)
-    m_axi_* : AXI4 memory port; m_axi_emb_* : AXI4 read-only embedding port
-    dvfs_* : operating point request, see `Dvfs`
-    irq : a cause is set that is enabled
+    s_axil_* : AXI4-Lite subordinate, the registers of firmware/registers.py
+    m_axi_* : AXI4 manager, `bus_bits` wide: image, queue, tokens, results
+    m_axi_emb_* : AXI4 manager that only reads, as wide: the embedding image
+    dvfs_* : request of an operating point, see `Dvfs`; with the unit `dvfs`
+    irq : Out(1), a cause is set that is enabled
+    trace_* : Out(taps(config)) and their valid bits; with `trace`
     """
 
     def __init__(self, config, *, trace=False):
@@ -67,13 +75,14 @@ class Accelerator(wiring.Component):
         m.submodules.embedder = self.embedder = Embedder(config)
         m.submodules.writer = self.writer = Writer(config)
         self.reset = Signal()
+        # A soft reset is the core's reset: no state of an abandoned run has to be undone by hand.
         m.submodules.core = ResetInserter(self.reset)(self.core)
         self.loading = Signal()
         self.running = Signal()
         self.failed = Signal()
         self.done = Signal()
-        self.error = Signal(8)
-        self.error_pc = Signal(16)
+        self.error = Signal(ERROR)
+        self.error_pc = Signal(PC)
         axi.attach(m, self, "s_axil", self.registers.bus)
         axi.attach(m, self, "m_axi", self.reader.bus)
         axi.attach(m, self, "m_axi", self.writer.bus)
@@ -82,12 +91,13 @@ class Accelerator(wiring.Component):
         self._settings(m)
         self._control(m)
         self._ports(m)
-        self._count(m)
+        if "counters" in config.units:
+            accumulate(m, self)
         self._observe(m)
         return m
 
     def _settings(self, m):
-        """Registers to the loader and the core; a slot limit of nothing or too much is what the hardware has."""
+        """Registers to the loader and the core."""
         registers = self.registers
         queue = self.core.queue
         loader = self.loader
@@ -107,6 +117,7 @@ class Accelerator(wiring.Component):
             m.d.comb += queue[name].eq(getattr(registers, name))
         for name in ("image_base", "image_size", "embedding_base", "embedding_size"):
             m.d.comb += getattr(loader, name).eq(getattr(registers, name))
+        # A limit of nothing, or of more than there are, means all slots: the reset value works.
         limit = registers.slot_limit
         usable = (limit != 0) & (limit < self.config.slots)
         m.d.comb += [
@@ -121,47 +132,48 @@ class Accelerator(wiring.Component):
         ]
 
     def _control(self, m):
+        """Loading, running, failing and being reset; one of them at a time."""
         registers = self.registers
-        loader = self.loader
-        core = self.core
         self.abort = Signal()
         error = self._error(m)
         idle = self._masters(m)
         m.d.comb += [
             registers.status.busy.eq(self.loading | self.running | self.reset),
-            registers.status.loaded.eq(loader.loaded),
+            registers.status.loaded.eq(self.loader.loaded),
             registers.status.error.eq(self.failed),
-            loader.abort.eq(self.reset),
+            registers.status.done.eq(self.done),
+            registers.error.eq(self.error),
+            registers.error_pc.eq(self.error_pc),
+            self.loader.abort.eq(self.reset),
         ]
         with m.FSM():
+            # The host may command.
             with m.State("IDLE"):
-                with m.If(registers.control.load):
-                    m.d.comb += loader.start.eq(1)
-                    m.next = "LOADING"
-                with m.Elif(registers.control.start):
-                    m.d.comb += core.start.eq(loader.loaded)
-                    m.d.sync += self.done.eq(0)
-                    m.next = "RUNNING"
-                self._reset_or(m, registers, None)
+                self._accept(m)
+                self._reset_or(m, None)
+            # The loader reads and checks both images.
             with m.State("LOADING"):
                 m.d.comb += self.loading.eq(1)
-                with m.If(loader.done & (error == 0)):
+                with m.If(self.loader.done & (error == 0)):
                     m.d.comb += registers.irq_cause_set.loaded.eq(1)
                     m.next = "IDLE"
-                self._reset_or(m, registers, error)
+                self._reset_or(m, error)
+            # The core works through the queue.
             with m.State("RUNNING"):
                 m.d.comb += self.running.eq(1)
-                with m.If(core.done):
+                with m.If(self.core.done):
                     m.d.sync += self.done.eq(1)
                     m.d.comb += registers.irq_cause_set.done.eq(1)
                     m.next = "IDLE"
-                self._reset_or(m, registers, error)
+                self._reset_or(m, error)
+            # Everything stands still, for the host to read what happened.
             with m.State("FAILED"):
                 m.d.comb += [
                     self.abort.eq(1),
                     self.failed.eq(1),
                 ]
-                self._reset_or(m, registers, None)
+                self._reset_or(m, None)
+            # The masters ask for nothing more, what happened is forgotten.
             with m.State("RESET"):
                 m.d.comb += [
                     self.abort.eq(1),
@@ -173,20 +185,30 @@ class Accelerator(wiring.Component):
                     self.error_pc.eq(0),
                 ]
                 m.next = "DRAIN"
+            # Bursts that the bus has accepted come to their end, as AXI demands.
             with m.State("DRAIN"):
                 m.d.comb += self.reset.eq(1)
                 with m.If(idle):
                     m.next = "IDLE"
-        m.d.comb += [
-            registers.status.done.eq(self.done),
-            registers.error.eq(self.error),
-            registers.error_pc.eq(self.error_pc),
-        ]
 
-    def _reset_or(self, m, registers, error):
+    def _accept(self, m):
+        """Begin what CONTROL says; a start without an image ends at once with NOT_LOADED."""
+        control = self.registers.control
+        with m.If(control.load):
+            m.d.comb += self.loader.start.eq(1)
+            m.next = "LOADING"
+        with m.Elif(control.start):
+            m.d.comb += self.core.start.eq(self.loader.loaded)
+            m.d.sync += self.done.eq(0)
+            m.next = "RUNNING"
+
+    def _reset_or(self, m, error):
         """Leave this state for a soft reset, or for an error, which the registers keep."""
+        registers = self.registers
         if error is not None:
             with m.If(error != 0):
+                # Weights are fetched for operations that have not begun: their number, not that of
+                # the one at work, goes with a fault of the memory port.
                 pc = Mux(self.reader.error != 0, self.core.read_pc, self.core.pc)
                 m.d.sync += [
                     self.error.eq(error),
@@ -198,20 +220,22 @@ class Accelerator(wiring.Component):
             m.next = "RESET"
 
     def _masters(self, m):
-        """Abort all bus masters; whether nothing is in flight."""
+        """Abort all bus masters when told so; returns whether nothing is in flight."""
         masters = self.reader, self.embedder, self.writer
         m.d.comb += [master.abort.eq(self.abort) for master in masters]
         return masters[0].idle & masters[1].idle & masters[2].idle
 
     def _error(self, m):
-        """The first of: an illegal instruction, a bus or window fault, a refused image, nothing loaded, no progress."""
-        error = Signal(8)
-        waited = Signal(32)
+        """The code of what is wrong in this cycle, else 0; of several causes the first below."""
+        error = Signal(ERROR)
+        waited = Signal(CYCLES)
         limit = self.registers.watchdog
         embedding = self.embedder.error
-        # A row that points outside the embedding image is that sentence's fault, a bus that answers with an error everybody's.
+        # A row that points outside the embedding image is that sentence's fault and is told in its
+        # record; a bus that answers with an error is everybody's.
         bus_error = (embedding != 0) & (embedding != Error.WINDOW) & self.running
-        words = self.reader.o, self.embedder.o_data  # that a load waits for
+        # A load waits for words of either port, a run for whatever moves in the core.
+        words = self.reader.o, self.embedder.o_data
         progress = Mux(
             self.running,
             self.core.progress,
@@ -233,7 +257,7 @@ class Accelerator(wiring.Component):
         return error
 
     def _ports(self, m):
-        """The memory reader and the embedder serve the loader while it loads, else the core; the writer serves the core."""
+        """Reader and embedder serve the loader while it loads, else the core."""
         loader = self.loader
         core = self.core
         reader = self.reader
@@ -283,34 +307,6 @@ class Accelerator(wiring.Component):
             core.result_data.ready.eq(self.writer.i_data.ready),
             core.result_done.eq(self.writer.done),
         ]
-
-    def _count(self, m):
-        """Counters run while a queue runs and start again with each; without the unit they do not exist."""
-        if "counters" not in self.config.units:
-            return
-        core = self.core.counters
-        bus = self.config.bus_bytes
-        steps = {
-            name: Mux(getattr(self, f"{port}valid") & getattr(self, f"{port}ready"), bus, 0)
-            for name, port in (
-                ("bytes_read", "m_axi_r"),
-                ("bytes_embedding", "m_axi_emb_r"),
-                ("bytes_written", "m_axi_w"),
-            )
-        }
-        steps |= {
-            "cycles": self.running,
-            "saturations": core.saturations + self.embedder.saturated,
-            "embedding_errors": self.embedder.failed,
-        }
-        for name in (counter.lower() for counter in COUNTERS):
-            step = steps[name] if name in steps else core[name]
-            counter = Signal(64, name=f"counter_{name}")
-            m.d.comb += getattr(self.registers, name).eq(counter)
-            with m.If(self.core.start | self.reset):
-                m.d.sync += counter.eq(0)
-            with m.Elif(self.running):
-                m.d.sync += counter.eq(counter + step)
 
     def _observe(self, m):
         """Ports of the core that the outside sees: operating point requests, and the taps."""

@@ -96,6 +96,7 @@ TAG = unsigned(32)  # of a descriptor, given back in the record
 PC = unsigned(16)  # an instruction's number
 CYCLES = unsigned(32)  # of the clock; deadlines
 PASSES = unsigned(32)
+SATURATIONS = unsigned(16)  # values of a cycle that saturated
 COUNTER = unsigned(64)  # of the register table
 ERROR = unsigned(8)  # firmware.error_codes.Error, of the run or of a sentence
 DETAIL = unsigned(16)  # what goes with an error

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the counters add up, from the parts of the core. A core without the unit "counters" has none of this."""
+"""What the counters add up, and the counters; only with the unit `counters` is any of it there."""
 
-from amaranth import ResetInserter
+from amaranth import Mux, ResetInserter, Signal
 from amaranth.lib import data
 
 from firmware.isa import ENGINES
+from firmware.registers import COUNTERS
 from hw.counters.tally import tally_layout
+from hw.shapes import COUNTER, SATURATIONS
 
-__all__ = ["count", "counters_layout"]
+__all__ = ["accumulate", "count", "counters_layout"]
 
 
 def counters_layout(config):
@@ -19,7 +21,7 @@ def counters_layout(config):
             "stall_weights": 1,
             "stall_load": 1,
             "stall_drain": 1,
-            "saturations": 16,
+            "saturations": SATURATIONS,
             "passes": 1,
             **{f"busy_{engine.opcode.name.lower()}": 1 for engine in ENGINES},
             "busy_staging": 1,
@@ -29,7 +31,11 @@ def counters_layout(config):
 
 
 def count(m, core):
-    """An engine is at work from its operation's start to its end; of two that overlap the older one counts."""
+    """What happens in this cycle, from the parts of a `Core`, to its port `counters`.
+
+    An engine is at work from its operation's start to its end; of two that overlap the older one
+    counts, so that the engines' cycles and the idle ones add up to all.
+    """
     datapath = core.datapath
     issue = core.issue
     tally = core.tally
@@ -56,6 +62,7 @@ def count(m, core):
 
 
 def _tally(m, core):
+    """What the tally needs to know of sentences, passes and exits."""
     tally = core.tally
     begin = core.admission.o_begin
     verdict = core.exit.verdict
@@ -72,3 +79,36 @@ def _tally(m, core):
         tally.verdict.slot.eq(verdict.slot),
         tally.verdict.layer.eq(verdict.layer),
     ]
+
+
+def accumulate(m, accelerator):
+    """The counters of the register table: they run while a queue runs, each start clears them.
+
+    They stop with the run, so the host reads what belongs together.
+    """
+    core = accelerator.core
+    events = core.counters
+    beats = {
+        "bytes_read": "m_axi_r",
+        "bytes_embedding": "m_axi_emb_r",
+        "bytes_written": "m_axi_w",
+    }
+    steps = {
+        name: Mux(
+            getattr(accelerator, f"{channel}valid") & getattr(accelerator, f"{channel}ready"),
+            accelerator.config.bus_bytes,
+            0,
+        )
+        for name, channel in beats.items()
+    } | {
+        "cycles": accelerator.running,
+        "saturations": events.saturations + accelerator.embedder.saturated,
+        "embedding_errors": accelerator.embedder.failed,
+    }
+    for name in (counter.lower() for counter in COUNTERS):
+        counter = Signal(COUNTER, name=f"counter_{name}")
+        m.d.comb += getattr(accelerator.registers, name).eq(counter)
+        with m.If(core.start | accelerator.reset):
+            m.d.sync += counter.eq(0)
+        with m.Elif(accelerator.running):
+            m.d.sync += counter.eq(counter + (steps[name] if name in steps else events[name]))
