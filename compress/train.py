@@ -27,6 +27,7 @@ from compress.export import network_of, tensors_of, write_samples
 from compress.loop import Examples, Loop
 from compress.losses import saliency
 from compress.network import HARD, Mode, Network
+from compress.pieces import train_tokenizer
 from compress.stages import Finetune, Prune, Quantise, Reduce, Reviews
 from compress.vectors import word_vectors
 from golden_model.checkpoint import Checkpoint, load
@@ -109,7 +110,7 @@ class Training:
             self.log("Learning the vocabulary")
             texts = [text for row in rows for text in (row.sentence, row.pair) if text]
             texts += [row.sentence for row in self.related("train")]
-            tokenizer.train_tokenizer(texts, config.vocabulary).save(str(path))
+            train_tokenizer(texts, config.vocabulary).save(str(path))
         return tokenizer.load(path, config.positions)
 
     def encode(self, rows):

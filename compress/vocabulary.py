@@ -6,22 +6,20 @@ tokenizer.json goes through transformers itself. A bare vocabulary (spiece.model
 choices of tokenizer_config.json.
 """
 
+import codecs
+import math
 from pathlib import Path
 
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer
 
+from compress import sentencepiece
 from compress.huggingface import AlbertError
-from compress.tokenizer import (
-    VocabularyError,
-    albert_tokenizer,
-    check_tokenizer,
-    wordpiece_tokenizer,
-)
+from compress.tokenizer import SPECIAL, VocabularyError, check_tokenizer, with_special
 from golden_model.config import ModelConfig, brief
 from golden_model.files import one_line, read_json
 
-__all__ = ["find_tokenizer"]
+__all__ = ["albert_tokenizer", "find_tokenizer", "wordpiece_tokenizer"]
 
 VOCABULARIES = ("spiece.model", "vocab.txt")  # of folders that were saved without tokenizer.json
 # Keys of tokenizer_config.json that change what a vocabulary makes of a text.
@@ -102,3 +100,103 @@ def _switches(folder):
         if not isinstance(value, bool) and (name, value) != ("strip_accents", None):
             raise AlbertError(f"{path}: {name} must be true or false, not {brief(value)}")
     return found
+
+
+# Bare vocabularies.
+
+
+def albert_tokenizer(
+    path: str | Path, do_lower_case: bool = True, keep_accents: bool = False
+) -> Tokenizer:
+    """A `tokenizers.Tokenizer` from ALBERT's vocabulary, spiece.model or its text.
+
+    The text has lines `piece<TAB>log probability`; line number = id; the first five are SPECIAL.
+    Normalized and split as transformers' AlbertTokenizer does it with the same choices. Raises
+    VocabularyError with the line that is wrong.
+    """
+    path = Path(path)
+    data = path.read_bytes()
+    if path.suffix == ".model" or data.startswith(b"\n"):
+        pieces, charsmap = _binary_pieces(path, data)
+    else:
+        pieces, charsmap = _text_pieces(path, data), b""
+    if tuple(piece for piece, _ in pieces[: len(SPECIAL)]) != SPECIAL:
+        raise VocabularyError(f"{path} must begin with {', '.join(SPECIAL)}")
+    steps = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
+    if not keep_accents:
+        steps += [normalizers.NFKD(), normalizers.StripAccents()]
+    if do_lower_case:
+        steps.append(normalizers.Lowercase())
+    try:
+        if charsmap:
+            steps.append(normalizers.Precompiled(charsmap))
+        tokenizer = Tokenizer(models.Unigram(pieces, unk_id=1))
+    except Exception as error:  # the library raises Exception itself
+        raise VocabularyError(f"{path} cannot be used: {one_line(error)}") from error
+    tokenizer.normalizer = normalizers.Sequence(steps)
+    words = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), words])
+    tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
+    return with_special(tokenizer)
+
+
+def _binary_pieces(path, data):
+    try:
+        return sentencepiece.read(data)
+    except ValueError as error:
+        raise VocabularyError(
+            f"{path} must be a SentencePiece model (spiece.model), or text with a piece, a tab and "
+            f"its log probability on each line: {error}"
+        ) from error
+
+
+def _text_pieces(path, data):
+    pieces = []
+    for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).splitlines(), 1):
+        try:
+            piece, _, score = line.decode("utf-8").partition("\t")
+            pieces.append((piece, float(score)))
+            if not math.isfinite(pieces[-1][1]):
+                raise ValueError
+        except ValueError:
+            raise VocabularyError(
+                f"{path} line {number}: must be a piece, a tab and its log "
+                f"probability in UTF-8, not {brief(line)}"
+            ) from None
+    return pieces
+
+
+def wordpiece_tokenizer(
+    path: str | Path,
+    do_lower_case: bool = True,
+    strip_accents: bool | None = None,
+    tokenize_chinese_chars: bool = True,
+) -> Tokenizer:
+    """A `tokenizers.Tokenizer` from BERT's vocabulary (vocab.txt), which Chinese ALBERTs have.
+
+    A piece a line, line number = id, [UNK], [CLS] and [SEP] among them. Normalized and split as
+    transformers' BertTokenizer does it with the same choices. Raises VocabularyError.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise VocabularyError(f"{path} must be text in UTF-8: {one_line(error)}") from error
+    vocabulary = {piece: i for i, piece in enumerate(lines) if piece or i < len(lines) - 1}
+    for piece in ("[UNK]", "[CLS]", "[SEP]"):
+        if piece not in vocabulary:
+            raise VocabularyError(
+                f"{path} must be a vocabulary: WordPiece with a line {piece}, which is missing, or "
+                "ALBERT's with a piece, a tab and its log probability on each line"
+            )
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=tokenize_chinese_chars,
+        strip_accents=strip_accents,
+        lowercase=do_lower_case,
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+    return with_special(tokenizer, [piece for piece in special if piece in vocabulary])

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ranges: max |x| of every ACT tensor over sentences and layers, from the float reference."""
 
+from collections.abc import Iterable, Sequence
+
+from golden_model.checkpoint import Checkpoint
 from golden_model.reference import Reference
 
 __all__ = ["calibrate"]
@@ -8,10 +11,15 @@ __all__ = ["calibrate"]
 _NOT_RANGES = {"keep", "rows", "predict_exp", "numerator", "denominator", "entropy"}
 
 
-def calibrate(checkpoint, sentences, **options):
+def calibrate(
+    checkpoint: Checkpoint,
+    sentences: Iterable[tuple[Sequence[int], Sequence[int]]],
+    **options: bool,
+) -> dict[str, float]:
     """{tensor: max |x|} over (tokens, segments) pairs; early exit is off, so that all layers count.
 
-    The ranges also have attention_sum and ffn_sum, the residual sums.
+    `options` are those of `Reference`. The ranges also have attention_sum and ffn_sum, the residual
+    sums.
     """
     reference = Reference(checkpoint, exit=False, **options)
     ranges = {}

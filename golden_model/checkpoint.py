@@ -57,7 +57,7 @@ def _norm(name, size):
     return {f"{name}.gamma": (size,), f"{name}.beta": (size,)}
 
 
-def tensor_shapes(model):
+def tensor_shapes(model: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Shape of every tensor of a checkpoint, by name."""
     e = model.embedding
     h = model.hidden
@@ -265,6 +265,7 @@ def _check_shares(name, tensor):
 
 
 def _check_ranges(ranges, calibrated):
+    """Known names, sane numbers; all of RANGES where the checkpoint is `calibrated`."""
     if not isinstance(ranges, dict):
         raise CheckpointError(f"Ranges must be an object of numbers, not {brief(ranges)}")
     for name in RANGES if calibrated else ():

@@ -147,6 +147,7 @@ class ModelConfig:
     activation: str = "gelu_new"
 
     def __post_init__(self):
+        """The order matters: a size is an integer before it is divided."""
         _check_integer("Layers", self.layers, 1, 64)
         for name, most in (
             ("embedding", 4096),

@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the machine counts of a network's multiplications: those done, and those skipped by cause.
 
-A dense layer multiplies `row` times for each token (six weight tensors) and `pair` times for each pair of tokens (scores and context).
-Of a sentence of n tokens a plain ALBERT does layers x (row n + pair n^2). Each of these is useful or skipped, for the first of
-these causes that holds: its layer did not run; its token was dropped (before attention, so a pair counts when either was); its head is dead; its
-weight is zero. Embedding projection, predictor and off-ramp lie outside the layers and are not counted here.
+A dense layer multiplies `row` times for each token (six weight tensors) and `pair` times for each
+pair of tokens (scores and context). Of a sentence of n tokens a plain ALBERT does
+layers x (row n + pair n^2). Each of these is useful or skipped, for the first of these causes that
+holds: its layer did not run; its token was dropped (before attention, so a pair counts when either
+was); its head is dead; its weight is zero. Embedding projection, predictor and off-ramp lie outside
+the layers and are not counted here.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
+
+from golden_model.network import Network
 
 __all__ = ["ENCODER", "MACS", "Work", "count_macs", "layer_work"]
 
@@ -36,12 +41,17 @@ class Work(NamedTuple):
     row: int
     pair: int
 
-    def of(self, tokens):
+    def of(self, tokens: int) -> int:
+        """Multiplications for that many tokens."""
         return self.row * tokens + self.pair * tokens**2
 
 
-def layer_work(network):
-    """{"useful", "zeros", "heads", "dense": Work}: what a layer does for live tokens, what it skips of that, and the sum of the three."""
+def layer_work(network: Network) -> dict[str, Work]:
+    """{"useful", "zeros", "heads", "dense": Work} of one layer.
+
+    What it does for live tokens, what it skips of that for zeros and for dead heads, and the sum of
+    the three.
+    """
     model = network.model
     weights = [network.linears[name].codes for name in ENCODER]  # of live heads only
     useful, stored = (
@@ -58,7 +68,9 @@ def layer_work(network):
     }
 
 
-def count_macs(work, layers, sentences):
+def count_macs(
+    work: dict[str, Work], layers: int, sentences: Iterable[tuple[int, Sequence[int]]]
+) -> dict[str, int]:
     """{counter: value} of TOKENS and `MACS`.
 
     work : of `layer_work`; layers : of the model

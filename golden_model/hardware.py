@@ -1,4 +1,7 @@
-"""The hardware configuration: what is chosen when the RTL is elaborated. Sizes are written once, here; all else is derived."""
+"""The hardware configuration: what is chosen when the RTL is elaborated.
+
+Sizes are written once, here; all else is derived.
+"""
 
 import dataclasses
 import hashlib
@@ -17,9 +20,36 @@ UNITS = (
 )  # bit i of the UNITS register and of an image's needs
 
 
-def ceil_div(a, b):
+def ceil_div(a: int, b: int) -> int:
     """Smallest integer not below a / b, for b > 0."""
     return -(-a // b)
+
+
+# Smallest and largest value of each size.
+SIZES = {
+    "tokens": (2, 64),
+    "columns": (2, 64),
+    "slots": (1, 16),
+    "positions": (2, 512),
+    "hidden": (2, 4096),
+    "feed_forward": (2, 16384),
+    "embedding": (2, 1024),
+    "heads": (1, 64),
+    "layers": (1, 48),
+    "classes": (2, MOST_CLASSES),
+    "rows": (2, 4096),
+}
+BUS_BITS = (32, 64, 128, 256)
+
+
+def _check_size(name, value, low, high):
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"Hardware {name} must be an integer, not {value!r}")
+    if not low <= value <= high:
+        nearest = min(max(value, low), high)
+        raise ValueError(
+            f"Hardware {name} must be in {low}..{high}, not {value}; nearest: {nearest}"
+        )
 
 
 @dataclass(frozen=True)
@@ -57,32 +87,29 @@ class HardwareConfig:
     weight_depth: int = 1024
     format: NumberFormat = AF8
     multiplier: str = "dsp"
-    units: frozenset = frozenset(UNITS)
+    units: frozenset[str] = frozenset(UNITS)
 
     def __post_init__(self):
         object.__setattr__(self, "units", frozenset(self.units))
-        for name, low, high in (
-            ("tokens", 2, 64),
-            ("columns", 2, 64),
-            ("slots", 1, 16),
-            ("positions", 2, 512),
-            ("hidden", 2, 4096),
-            ("feed_forward", 2, 16384),
-            ("embedding", 2, 1024),
-            ("heads", 1, 64),
-            ("layers", 1, 48),
-            ("classes", 2, MOST_CLASSES),
-            ("rows", 2, 4096),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise TypeError(f"Hardware {name} must be an integer, not {value!r}")
-            if not low <= value <= high:
-                raise ValueError(
-                    f"Hardware {name} must be in {low}..{high}, not {value}; nearest: {min(max(value, low), high)}"
-                )
-        if self.bus_bits not in (32, 64, 128, 256):
-            raise ValueError(f"Hardware bus_bits must be 32, 64, 128 or 256, not {self.bus_bits}")
+        for name, (low, high) in SIZES.items():
+            _check_size(name, getattr(self, name), low, high)
+        if self.bus_bits not in BUS_BITS:
+            raise ValueError(
+                f"Hardware bus_bits must be {', '.join(map(str, BUS_BITS[:-1]))} or "
+                f"{BUS_BITS[-1]}, not {self.bus_bits}"
+            )
+        self._check_buffers()
+        if self.multiplier not in ("dsp", "fabric"):
+            raise ValueError(
+                f"Hardware multiplier must be 'dsp' or 'fabric', not {self.multiplier!r}"
+            )
+        if unknown := self.units - set(UNITS):
+            raise ValueError(
+                f"Hardware units must be among {', '.join(UNITS)}, not {', '.join(sorted(unknown))}"
+            )
+
+    def _check_buffers(self):
+        """Rows hold the longest sentence in whole tiles; the weight ring holds two columns."""
         if self.rows % self.tokens:
             raise ValueError(
                 f"Hardware rows must be a multiple of tokens ({self.tokens}), not {self.rows}; "
@@ -94,51 +121,46 @@ class HardwareConfig:
                 f"nearest: {ceil_div(self.positions, self.tokens) * self.tokens}"
             )
         if self.weight_depth < 2 * self.reduction or self.weight_depth & (self.weight_depth - 1):
-            nearest = 1 << (2 * self.reduction - 1).bit_length()
             raise ValueError(
-                f"Hardware weight_depth must be a power of two and at least twice the longest reduction "
-                f"({self.reduction}), not {self.weight_depth}; nearest: {nearest}"
-            )
-        if self.multiplier not in ("dsp", "fabric"):
-            raise ValueError(
-                f"Hardware multiplier must be 'dsp' or 'fabric', not {self.multiplier!r}"
-            )
-        if unknown := self.units - set(UNITS):
-            raise ValueError(
-                f"Hardware units must be among {', '.join(UNITS)}, not {', '.join(sorted(unknown))}"
+                "Hardware weight_depth must be a power of two and at least twice the longest "
+                f"reduction ({self.reduction}), not {self.weight_depth}; "
+                f"nearest: {1 << (2 * self.reduction - 1).bit_length()}"
             )
 
     @property
-    def reduction(self):
+    def reduction(self) -> int:
         """Longest reduction that the array holds: K of the activation copies."""
         return max(self.hidden, self.feed_forward, self.embedding, self.positions)
 
     @property
-    def accumulator_bits(self):
+    def accumulator_bits(self) -> int:
         """Width of the exact accumulator (docs/numerics.md, Accumulation)."""
         return self.format.accumulator_bits(self.reduction)
 
     @property
-    def bus_bytes(self):
+    def bus_bytes(self) -> int:
         return self.bus_bits // 8
 
     @property
-    def tiles(self):
+    def tiles(self) -> int:
         """Tiles of T rows in the row table."""
         return self.rows // self.tokens
 
     @property
-    def physical_rows(self):
-        """Rows of the residual stream's memory: the live ones, and half as many that are filled for sentences of later passes."""
+    def physical_rows(self) -> int:
+        """Rows of the residual stream's memory.
+
+        The live ones, and half as many that are filled for sentences of later passes.
+        """
         return self.rows + self.rows // 2
 
     @property
-    def unit_bits(self):
+    def unit_bits(self) -> int:
         """The present units as the UNITS register shows them."""
         return sum(1 << i for i, name in enumerate(UNITS) if name in self.units)
 
     @property
-    def config_hash(self):
+    def config_hash(self) -> int:
         """32-bit hash of this configuration; images carry it and the hardware compares it."""
         fields = dataclasses.asdict(self) | {"units": sorted(self.units)}
         return int.from_bytes(

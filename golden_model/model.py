@@ -5,19 +5,21 @@ Shapes: n live tokens entering a layer, m after its drop, h live heads. Names ar
 docs/design.md, "Named tensors". `run` fills `Result.tensors` with all of them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 
 from golden_model.adaptivfloat import encode_act
 from golden_model.attention import attention
-from golden_model.config import NEVER
+from golden_model.config import NEVER, ModelConfig
 from golden_model.contribution import contribution
 from golden_model.embedding import embedding_sum
 from golden_model.entropy import entropy_sums, is_sure, reported_entropy
 from golden_model.exit import argmax, off_ramp
 from golden_model.fixed import ACT_BITS, Saturations, round_shift, saturate
 from golden_model.gelu import gelu
+from golden_model.network import Network
 from golden_model.requantize import add_residual
 from golden_model.softmax import numerator
 from golden_model.token_drop import keep
@@ -33,17 +35,17 @@ class SentenceError(ValueError):
 class Result:
     """What the accelerator reports for one sentence, and every named tensor."""
 
-    logits: list  # ACT, `Network.frac["logits"]` fraction bits
+    logits: list[int]  # ACT, `Network.frac["logits"]` fraction bits
     predicted_class: int
     exit_layer: int  # counted from 1
-    entropies: list  # unsigned Q2.16, by executed layer
-    tokens_per_layer: list  # after the drop, by executed layer
-    dropped_at_layer: list  # by position: layer from 0, or NEVER
+    entropies: list[int]  # unsigned Q2.16, by executed layer
+    tokens_per_layer: list[int]  # after the drop, by executed layer
+    dropped_at_layer: list[int]  # by position: layer from 0, or NEVER
     saturations: int
-    tensors: dict = field(repr=False)
+    tensors: dict[str, torch.Tensor] = field(repr=False)
 
 
-def check_sentence(model, tokens, segments):
+def check_sentence(model: ModelConfig, tokens: torch.Tensor, segments: torch.Tensor) -> None:
     """SentenceError unless the sentence can enter the machine."""
     if not 1 <= len(tokens) <= model.positions:
         raise SentenceError(f"Sentence must have 1..{model.positions} tokens, not {len(tokens)}")
@@ -60,7 +62,7 @@ def check_sentence(model, tokens, segments):
                 raise SentenceError(f"{thing} must be in 0..{limit - 1}, not {value}")
 
 
-def run(network, tokens, segments=None):
+def run(network: Network, tokens: Sequence[int], segments: Sequence[int] | None = None) -> Result:
     """One sentence of token ids (and segment ids, default 0) through the network -> Result."""
     tokens = torch.as_tensor(tokens, dtype=torch.int64)
     segments = torch.zeros_like(tokens) if segments is None else torch.as_tensor(segments).long()
@@ -76,6 +78,7 @@ class _Sentence:
         self.tensors, self.saturations = {}, Saturations()
 
     def run(self, tokens, segments):
+        """Embed, then layer by layer until the exit is sure or was the last."""
         n = len(tokens)
         x = self.embed(tokens, segments)  # (n, H)
         rows = torch.arange(n)  # original positions

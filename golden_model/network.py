@@ -8,6 +8,7 @@ import torch
 
 from golden_model.adaptivfloat import decode_table
 from golden_model.config import ModelConfig, NumberFormat
+from golden_model.fixed import Saturations
 from golden_model.layernorm import layernorm
 from golden_model.mac_array import mac_array
 from golden_model.requantize import requantize
@@ -51,19 +52,19 @@ class Linear:
     align: int = 0
 
     @cached_property
-    def decoded(self):
+    def decoded(self) -> torch.Tensor:
         """(…, in, out) float64, exact."""
         return decode_table(self.fmt)[self.codes].transpose(-1, -2).contiguous()
 
     @cached_property
-    def layers(self):
+    def layers(self) -> list["Linear"]:
         """One Linear per layer, of the stacked predictors."""
         return [
             replace(self, codes=codes, bias=bias)
             for codes, bias in zip(self.codes, self.bias, strict=True)
         ]
 
-    def __call__(self, codes, saturations=None):
+    def __call__(self, codes: torch.Tensor, saturations: Saturations | None = None) -> torch.Tensor:
         """Codes (..., in) -> ACT (..., out)."""
         accumulator = mac_array(codes, self.decoded, self.fmt)
         return requantize(accumulator, self.bias, self.shift, saturations)
@@ -79,7 +80,7 @@ class Norm:
     shift: int
     frac: int
 
-    def __call__(self, x, saturations=None):
+    def __call__(self, x: torch.Tensor, saturations: Saturations | None = None) -> torch.Tensor:
         return layernorm(x, self.gamma, self.beta, self.shift, saturations)
 
 
@@ -103,16 +104,16 @@ class Network:
 
     model: ModelConfig
     fmt: NumberFormat
-    frac: dict
-    code_bias: dict
-    tables: dict  # word, position, segment: Table
-    linears: dict  # by the names of LINEARS
-    norms: dict  # embedding.norm, attention.norm, feed_forward.norm
-    residual_shift: dict  # attention, ffn
+    frac: dict[str, int]
+    code_bias: dict[str, int]
+    tables: dict[str, Table]  # word, position, segment: Table
+    linears: dict[str, Linear]  # by the names of LINEARS
+    norms: dict[str, Norm]  # embedding.norm, attention.norm, feed_forward.norm
+    residual_shift: dict[str, int]  # attention, ffn
     score_shift: int  # accumulator -> score
     context_shift: int  # factor * reciprocal -> context, see softmax.context
-    live_heads: list
+    live_heads: list[int]
     span: torch.Tensor  # (live heads, positions) 0..256
     eta: torch.Tensor  # (layers,) unsigned Q1.16
     exit_threshold: int  # unsigned Q2.16
-    dvfs_table: list  # predicted exit layer by entropy bin
+    dvfs_table: list[int]  # predicted exit layer by entropy bin

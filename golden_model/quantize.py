@@ -40,6 +40,22 @@ FUNCTIONS = {
     "pooled": (TANH_IN_FRAC, TANH_FRAC),
 }  # (input, output) fraction bits
 
+# Tensors that the array takes as codes; the numerators' bias follows from the format alone.
+ENCODED = (
+    "embed",
+    "x",
+    "predict_hidden",
+    "q",
+    "k",
+    "v",
+    "context",
+    "attention_norm",
+    "hidden",
+    "pooled",
+)
+# LayerNorm -> its output.
+NORMS = {"embedding.norm": "embed", "attention.norm": "attention_norm", "feed_forward.norm": "x"}
+
 
 def act_frac(maximum: float) -> int:
     """Largest f with maximum * HEADROOM * 2^f <= 2^15; 15 for zero."""
@@ -58,6 +74,8 @@ def quantize(checkpoint: Checkpoint, fmt: NumberFormat) -> Network:
 
 
 class _Quantizer:
+    """One checkpoint on its way: weights in float64, live heads, then biases and binary points."""
+
     def __init__(self, checkpoint, fmt):
         checkpoint.check(calibrated=True)
         self.checkpoint = checkpoint
@@ -73,6 +91,7 @@ class _Quantizer:
         self._keep_live_heads()
 
     def _keep_live_heads(self):
+        """Drop the rows of dead heads from query, key and value, their columns from the output."""
         features = torch.arange(self.model.hidden).view(self.model.heads, -1)
         features = features[self.live_heads].flatten()
         for part in ("query", "key", "value"):
@@ -83,26 +102,14 @@ class _Quantizer:
         self.weights[name] = self.weights[name][:, features]
 
     def network(self):
-        self.code_bias = {
-            name: bias_for(self.checkpoint.ranges[name], self.fmt)
-            for name in (
-                "embed",
-                "x",
-                "predict_hidden",
-                "q",
-                "k",
-                "v",
-                "context",
-                "attention_norm",
-                "hidden",
-                "pooled",
-            )
-        } | {"numerator": numerator_bias(self.fmt)}
+        """The Network: formats first, for the integers depend on them."""
+        ranges = self.checkpoint.ranges
+        self.code_bias = {name: bias_for(ranges[name], self.fmt) for name in ENCODED}
+        self.code_bias["numerator"] = numerator_bias(self.fmt)
         self.weight_bias = {
             name: bias_for(self.weights[f"{name}.weight"].abs().max(), self.fmt) for name in LINEARS
         }
-        self.frac = self._fracs()
-        f = self.frac
+        self.frac = f = self._fracs()
         return Network(
             model=self.model,
             fmt=self.fmt,
@@ -110,11 +117,7 @@ class _Quantizer:
             code_bias=self.code_bias,
             tables={name: self._table(name) for name in ("word", "position", "segment")},
             linears={name: self._linear(name) for name in LINEARS},
-            norms={
-                "embedding.norm": self._norm("embedding.norm", "embed"),
-                "attention.norm": self._norm("attention.norm", "attention_norm"),
-                "feed_forward.norm": self._norm("feed_forward.norm", "x"),
-            },
+            norms={norm: self._norm(norm, output) for norm, output in NORMS.items()},
             residual_shift={
                 "attention": f["x"] - f["attention"],
                 "ffn": f["attention_norm"] - f["ffn"],
@@ -123,14 +126,15 @@ class _Quantizer:
             context_shift=context_shift(self.fmt, self.code_bias["v"], f["context"]),
             live_heads=self.live_heads,
             span=self.span[self.live_heads],
-            eta=(self.weights["eta"] * 2**ETA_FRAC).round().long().clamp(0, 2**ETA_FRAC),
-            exit_threshold=max(
-                0,
-                min(
-                    2**THRESHOLD_BITS - 1, round(self.checkpoint.exit_threshold * 2**THRESHOLD_FRAC)
-                ),
-            ),
+            eta=(self.weights["eta"] * 2**ETA_FRAC).round().long(),
+            exit_threshold=self._exit_threshold(),
             dvfs_table=self._dvfs_table(),
+        )
+
+    def _exit_threshold(self):
+        """Unsigned Q2.16; one above ln of the most classes, 2.77, leaves at once all the same."""
+        return min(
+            2**THRESHOLD_BITS - 1, round(min(self.checkpoint.exit_threshold, 4) * 2**THRESHOLD_FRAC)
         )
 
     # Binary points.
@@ -142,15 +146,12 @@ class _Quantizer:
         return 2 * self.fmt.mantissa - self.code_bias["q"] - self.code_bias["k"]
 
     def _fracs(self):
+        """Fraction bits of every ACT tensor, lowered until each shift is one that there is."""
         ranges = self.checkpoint.ranges
         f = {name: act_frac(ranges[name]) for name in RANGES}
         f["attention"] = act_frac(ranges.get("attention_sum", ranges["x"] + ranges["attention"]))
         f["ffn"] = act_frac(ranges.get("ffn_sum", ranges["attention_norm"] + ranges["ffn"]))
-        for norm, name in (
-            ("embedding.norm", "embed"),
-            ("attention.norm", "attention_norm"),
-            ("feed_forward.norm", "x"),
-        ):
+        for norm, name in NORMS.items():
             gamma, beta = (self.weights[f"{norm}.{part}"].abs().max() for part in ("gamma", "beta"))
             f[name] = min(f[name], act_frac(beta), act_frac(gamma) + NORM_FRAC)
         for name, (_, output) in LINEARS.items():
@@ -173,12 +174,14 @@ class _Quantizer:
     # Parts.
 
     def _table(self, name):
+        """An embedding, whose shift is to the format of the sum."""
         weight = self.weights[f"embedding.{name}"]
         bias = bias_for(weight.abs().max(), self.fmt)
         shift = self.fmt.mantissa - bias - self.frac["embed_sum"]
         return Table(encode(weight, bias, self.fmt), bias, min(shift, TABLE_SHIFT_MAX))
 
     def _linear(self, name):
+        """Codes, the bias in accumulator units, and the shifts to the output's format."""
         source, output = LINEARS[name]
         weight, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
         if name == "predictor.score":

@@ -12,11 +12,14 @@ import torch
 from golden_model import dvfs
 from golden_model.calibrate import calibrate
 from golden_model.checkpoint import Checkpoint, tensor_shapes
+from golden_model.config import ModelConfig
 
 __all__ = ["random_checkpoint", "random_sentences"]
 
 
-def random_sentences(model, count, seed=0, low=1, high=None):
+def random_sentences(
+    model: ModelConfig, count: int, seed: int = 0, low: int = 1, high: int | None = None
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """`count` pairs (tokens, segments) of `low`..`high` tokens (default: the longest sentence)."""
     generator = torch.Generator().manual_seed(seed)
     high = model.positions if high is None else high
@@ -30,8 +33,15 @@ def random_sentences(model, count, seed=0, low=1, high=None):
 
 
 def random_checkpoint(
-    model, seed=0, density=0.5, dead_heads=0, spans=True, eta=0.7, exit_threshold=0.5, calibration=8
-):
+    model: ModelConfig,
+    seed: int = 0,
+    density: float = 0.5,
+    dead_heads: int = 0,
+    spans: bool = True,
+    eta: float = 0.7,
+    exit_threshold: float = 0.5,
+    calibration: int = 8,
+) -> Checkpoint:
     """A seeded Checkpoint of `model`, weights `density` non-zero, `dead_heads` heads without span.
 
     spans: live heads get ramps of different lengths, else ones. eta grows to its value over the

@@ -6,12 +6,14 @@ to codes, with the biases that `quantize` would choose). With everything off it 
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 
 from golden_model.adaptivfloat import bias_for, decode, encode
 from golden_model.attention import span_mask
-from golden_model.config import NEVER
+from golden_model.checkpoint import Checkpoint
+from golden_model.config import NEVER, NumberFormat
 from golden_model.contribution import contribution_float
 from golden_model.embedding import embedding_sum_float
 from golden_model.entropy import entropy_float
@@ -29,7 +31,14 @@ __all__ = ["Reference"]
 class Reference:
     """`Reference(checkpoint, ...).run(tokens)`; options are those of the module's description."""
 
-    def __init__(self, checkpoint, fmt=None, drop=True, exit=True, span=True):
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        fmt: NumberFormat | None = None,
+        drop: bool = True,
+        exit: bool = True,
+        span: bool = True,
+    ):
         self.model, self.fmt = checkpoint.model, fmt
         self.may_drop, self.may_exit = drop, exit
         self.threshold, self.ranges = checkpoint.exit_threshold, checkpoint.ranges
@@ -61,7 +70,7 @@ class Reference:
     def norm(self, name, x):
         return layernorm_float(x, self.weights[f"{name}.gamma"], self.weights[f"{name}.beta"])
 
-    def run(self, tokens, segments=None):
+    def run(self, tokens: Sequence[int], segments: Sequence[int] | None = None) -> Result:
         """One sentence -> Result with floats."""
         tokens = torch.as_tensor(tokens, dtype=torch.int64)
         segments = torch.zeros_like(tokens) if segments is None else torch.as_tensor(segments)
@@ -108,6 +117,7 @@ class Reference:
         return self.linear("embedding.project", embed)
 
     def drop(self, layer, x, rows):
+        """(x of the tokens that stay, their original positions)."""
         self.name("x", x)
         hidden, predict = contribution_float(
             x,
@@ -123,6 +133,7 @@ class Reference:
         return x[kept], self.name("rows", rows[kept])
 
     def attend(self, x, rows):
+        """Attention of the live heads, projection, residual and LayerNorm; x (m, H) -> (m, H)."""
         q, k, v = (
             self.linear(f"attention.{part}", x).view(len(x), self.model.heads, -1)
             for part in ("query", "key", "value")
@@ -153,6 +164,7 @@ class Reference:
         return self.name("feed_forward_norm", self.norm("feed_forward.norm", total))
 
     def exit(self, ramp, cls):
+        """(logits, entropy) of the off-ramp whose tensors begin with `ramp`, from [CLS]."""
         pooled, logits = off_ramp_float(
             cls,
             lambda t: self.linear(f"{ramp}pooler", t),

@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from compress.tokenizer import train_tokenizer
+from compress.pieces import train_tokenizer
 from golden_model.config import MODELS, NumberFormat
 from golden_model.hardware import HARDWARE
 from golden_model.random_model import random_checkpoint

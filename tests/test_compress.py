@@ -14,9 +14,10 @@ from compress.fakequant import fake_quantise, quantise
 from compress.loop import Examples, Loop
 from compress.losses import length_loss
 from compress.network import FLOOR, HARD, RAMP, Mode, Network, soft_edit, span_table
+from compress.pieces import train_tokenizer
 from compress.prune import PRUNED, cubic, magnitude_mask, sparsity, update_masks
 from compress.stages import Finetune, Prune, Reduce
-from compress.tokenizer import SPECIAL, SentenceTokenizer, load, train_tokenizer
+from compress.tokenizer import SPECIAL, SentenceTokenizer, load
 from golden_model.adaptivfloat import decode, encode
 from golden_model.checkpoint import Checkpoint, tensor_shapes
 from golden_model.config import INT8, MODELS, NumberFormat

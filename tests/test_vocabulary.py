@@ -11,14 +11,8 @@ from transformers import AlbertTokenizer, BertTokenizer
 from compress import sentencepiece
 from compress.huggingface import AlbertError
 from compress.import_hf import import_albert
-from compress.tokenizer import (
-    SentenceTokenizer,
-    VocabularyError,
-    albert_tokenizer,
-    load,
-    wordpiece_tokenizer,
-)
-from compress.vocabulary import find_tokenizer
+from compress.tokenizer import SentenceTokenizer, VocabularyError, load
+from compress.vocabulary import albert_tokenizer, find_tokenizer, wordpiece_tokenizer
 from golden_model.config import ModelConfig
 from tests.albert import SMALL, scored, write_vocabulary
 
