@@ -9,12 +9,13 @@ TORCH_OPTIONS ?=
 SEED ?= 1
 SYNTH ?= ci ecp5
 ARRAY ?= ecp5
-DATA ?= ../shared/data
+# Folder of text data; docs/data.md says where it is looked for without.
+DATA ?=
 PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: all setup tools test regress wheel campaign shapes fullsize verilog synth synth-array \
-  train lint types clean
+  train lint types docs-slow pictures charts clean
 .DEFAULT_GOAL := all
 
 all: setup
@@ -46,6 +47,19 @@ regress: setup
 	LINT="ci ecp5" $(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS) sim \
 	  $(addprefix --ignore=,$(wildcard sim/cosim/test_*.py))
 
+# The commands of README and docs/ that take minutes, and the timing pictures against the RTL.
+docs-slow: setup
+	$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS) tests/test_docs.py sim/pictures
+
+# The pictures of docs/: diagrams, bit fields and timing; the README's charts of cycles.
+pictures: setup
+	$(BIN)/python -m sim.pictures
+
+charts: setup
+	$(BIN)/terse bench --source model --only "base 16x16, 1 layer" --only "12 layers, 128" \
+	  --only "1 sentence," --plot build/charts
+	for name in zeros zeros_dark tokens tokens_dark; do cp build/charts/$$name.png docs/; done
+
 wheel: setup
 	$(BIN)/python -m terse.wheel
 
@@ -56,7 +70,7 @@ shapes: setup
 	$(BIN)/python -m sim.proof.every_shape
 
 fullsize: setup
-	$(BIN)/python -m terse.fullsize base large --data $(DATA)
+	$(BIN)/python -m terse.fullsize base large $(if $(DATA),--data $(DATA))
 
 verilog: setup
 	for hw in ci ecp5 edgebert; do \
@@ -85,7 +99,7 @@ synth-array: setup
 	  && $(BIN)/python -m sim.synthesis.area build/synth/$$array.stat || exit 1; done
 
 train: setup
-	$(BIN)/terse train --task sst2 --data $(DATA) --out build/train/sst2
+	$(BIN)/terse train --task sst2 $(if $(DATA),--data $(DATA)) --out build/train/sst2
 
 lint: setup
 	$(BIN)/ruff check .

@@ -82,7 +82,10 @@ def find_split(data_dir, task, split):
     for path in tried:
         if path.is_file():
             return path
-    raise DataError(f"No {split} split of {task}: looked for {', '.join(map(str, tried))}")
+    raise DataError(
+        f"No {split} split of {task}: looked for {', '.join(map(str, tried))}; "
+        "--data or TERSE_DATA names the folder, docs/data.md says what it holds"
+    )
 
 
 def read_split(data_dir, task, split, labelled=True):

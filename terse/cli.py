@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from typer.exceptions import TyperException
 
+from compress.data_folder import VARIABLE, data_folder
 from terse.errors import UserError, explain, visible
 
 __all__ = ["app", "main"]
@@ -58,7 +59,12 @@ Format = Annotated[
 ]
 Output = Annotated[pathlib.Path, typer.Option("--out", "-o", help="File to write.")]
 Data = Annotated[
-    pathlib.Path, typer.Option("--data", help="Folder with TASK/SPLIT.tsv or .tsv.xz.")
+    pathlib.Path | None,
+    typer.Option(
+        "--data",
+        envvar=VARIABLE,
+        help="Folder with TASK/SPLIT.tsv or .tsv.xz; by default data/ (docs/data.md).",
+    ),
 ]
 
 
@@ -182,7 +188,7 @@ def compare(
 
 @app.command("eval")
 def evaluate(
-    data: Data,
+    data: Data = None,
     model: Model = "tiny",
     task: Annotated[str, typer.Option()] = "sst2",
     split: Annotated[str, typer.Option()] = "dev",
@@ -193,7 +199,7 @@ def evaluate(
     from terse import report
     from terse.evaluate import evaluate as evaluate_models
 
-    result = evaluate_models(model, task, split, data, _format(number_format))
+    result = evaluate_models(model, task, split, data or data_folder(), _format(number_format))
     Console().print(report.evaluation(result))
     _write_json(json_file, result)
 
@@ -314,13 +320,13 @@ def config(
 @app.command()
 def train(
     task: Annotated[str, typer.Option()],
-    data: Data,
     out: Annotated[pathlib.Path, typer.Option(help="Folder for the checkpoint.")],
+    data: Data = None,
 ):
     """Train and compress a model."""
     from compress.train import train as train_model
 
-    metrics = train_model(task, data, out)
+    metrics = train_model(task, data or data_folder(), out)
     Console().print(metrics)
 
 

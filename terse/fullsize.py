@@ -14,6 +14,7 @@ import sys
 import time
 from dataclasses import dataclass
 
+from compress.data_folder import data_folder
 from golden_model.config import AF8
 from golden_model.hardware import HARDWARE, HardwareConfig
 
@@ -145,8 +146,8 @@ def main():
     parser.add_argument(
         "--data",
         type=pathlib.Path,
-        required=True,
-        help="the data folder; its vocab/albert_30k-clean.vocab is used",
+        default=data_folder(),
+        help="the data folder (docs/data.md); its vocab/albert_30k-clean.vocab is used",
     )
     parser.add_argument(
         "--sentences", type=int, default=1, metavar="N", help="the N samples nearest to 25 tokens"
@@ -158,7 +159,8 @@ def main():
     vocab = arguments.data / "vocab" / "albert_30k-clean.vocab"
     if not vocab.is_file():
         parser.error(
-            f"--data must be a folder with vocab/albert_30k-clean.vocab, {arguments.data} is not"
+            f"--data must be a folder with vocab/albert_30k-clean.vocab, {arguments.data} is not "
+            "(docs/data.md says where to get it)"
         )
     if not 1 <= arguments.jobs <= arguments.sentences <= SAMPLES:
         parser.error(
