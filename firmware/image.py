@@ -9,11 +9,12 @@ import enum
 import itertools
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from firmware import isa
 from firmware.error_codes import Error
 from firmware.registers import ID, VERSION
+from golden_model.config import FORMATS
 from golden_model.hardware import HARDWARE, UNITS, ceil_div
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "build_image",
     "check",
     "config_name",
+    "named",
     "pack_words",
     "parse_image",
     "require",
@@ -326,5 +328,14 @@ def unit_names(bits):
 
 def config_name(config_hash):
     """The hash as text, with the name of the configuration that has it."""
-    names = [name for name, config in HARDWARE.items() if config.config_hash == config_hash]
-    return " ".join([f"{config_hash:#010x}", *(f"({name})" for name in names)])
+    return " ".join([f"{config_hash:#010x}", *(f"({name})" for name in named(config_hash))])
+
+
+def named(config_hash):
+    """{name: configuration} of that hash, among the named ones in every number format."""
+    known = {
+        (name if fmt == config.format else f"{name} with {fmt}"): replace(config, format=fmt)
+        for name, config in HARDWARE.items()
+        for fmt in FORMATS
+    }
+    return {name: config for name, config in known.items() if config.config_hash == config_hash}

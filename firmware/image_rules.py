@@ -15,11 +15,11 @@ from firmware.columns import HEADER_BYTES as COLUMN_HEADER
 from firmware.columns import HEADERS
 from firmware.embedding_image import crc8_of_rows
 from firmware.error_codes import Error
-from firmware.image import ALIGNMENT, HEADER_BYTES, Memory, require, stream_stride
+from firmware.image import ALIGNMENT, HEADER_BYTES, Memory, named, require, stream_stride
 from firmware.isa import Function, Opcode, Select, Source, Target
 from golden_model import dvfs
 from golden_model.bitmask import WORD_ROWS
-from golden_model.hardware import HARDWARE, HardwareConfig, ceil_div
+from golden_model.hardware import HardwareConfig, ceil_div
 
 __all__ = ["check_content", "check_rows", "hardware_of"]
 
@@ -48,9 +48,8 @@ class Facts:
 
 
 def hardware_of(image):
-    """The named configuration that the image was compiled for, or None."""
-    named = (config for config in HARDWARE.values() if config.config_hash == image.config_hash)
-    return next(named, None)
+    """The named configuration, in any number format, that the image is for; or None."""
+    return next(iter(named(image.config_hash).values()), None)
 
 
 def _facts(image, hardware):

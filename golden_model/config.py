@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 __all__ = [
     "AF8",
+    "FORMATS",
     "INT8",
     "MODELS",
     "MOST_CLASSES",
@@ -128,6 +129,15 @@ class NumberFormat:
 
 AF8 = NumberFormat(8, 3)
 INT8 = NumberFormat(8, 0)
+# Every number format that there is.
+FORMATS = (
+    *(
+        NumberFormat(bits, exponent)
+        for bits in range(4, 9)
+        for exponent in range(2, min(4, bits - 1) + 1)
+    ),
+    INT8,
+)
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line on bad input and on what needs no simulator, with a small checkpoint and vocabulary made on the spot."""
 
+import dataclasses
+import io
 import json
+import shutil
+import struct
 import subprocess
 import sys
 import zipfile
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from compress.pieces import train_tokenizer
 from golden_model.config import MODELS, NumberFormat
 from golden_model.hardware import HARDWARE
 from golden_model.random_model import random_checkpoint
-from terse import catalog, cli, wheel
-from terse.errors import UserError
+from terse import artefacts, catalog, cli, wheel
+from terse.errors import UserError, explain, visible
 from terse.npz import compare
+from terse.report import run_table
+from terse.run import Report, SentenceReport
 from terse.text import encode, gather
 
 TEXT = "a film that is as good as a film can be , and no better ."
@@ -109,6 +116,15 @@ def test_bad_input(terse, model, arguments, text):
         (("image", "show", "no such file"), "No such file"),
         (("image", "show", __file__), "Image must"),
         (("compare", __file__, __file__), "is no .npz file"),
+        (("verilog", "--set", f"T={'9' * 5000}", "-o", "x"), "Setting tokens must be a number"),
+        (("verilog", "--set", "format=8,9", "-o", "x"), "Exponent bits must be in 2..4, not 9"),
+        (("verilog", "-o", "."), ". must be a file, not a folder"),
+        (("compile", "-o", "/"), "/ must be a file, not a folder"),
+        (("golden", "good", "--format", "9,3", "-o", "x"), "Bits must be in 4..8, not 9"),
+        (("run", "-5 stars"), "No such option: -5; a text that begins with '-' goes behind '--'"),
+        (("run", "--jobs", "two", "good"), "Invalid value for '--jobs'"),
+        (("paint",), "No such command 'paint'"),
+        (("compile",), "Missing option '--out'"),
     ],
 )
 def test_bad_names(terse, arguments, text):
@@ -149,6 +165,140 @@ def test_settings():
     )
     assert catalog.hardware("ci", ("units=all",)) == HARDWARE["ci"]
     assert catalog.hardware("ci", ("format=<6,2>",)).format == NumberFormat(6, 2)
+
+
+def test_text_behind_a_dash(terse, model, tmp_path):
+    out = tmp_path / "g.npz"
+    assert terse("golden", "--model", model, "-o", out, "--", "-5 good")[0] == 0
+
+
+def test_special_tokens_in_a_text(model):
+    """They are taken as transformers takes them, and it is said."""
+    (one,) = encode(catalog.tokenizer(model, 16), gather(model, ["good [SEP] film [CLS]"]), 16)
+    assert one.pieces.count("[SEP]") == 2 and one.special == ("[SEP]", "[CLS]")
+    assert one.remarks[-1] == "taken as special tokens, as transformers does: [SEP] [CLS]"
+    (plain,) = encode(catalog.tokenizer(model, 16), gather(model, ["good film"]), 16)
+    assert plain.special == () and plain.remarks == []
+
+
+def test_text_that_is_no_unicode(terse, model, tmp_path):
+    """Bytes of the command line that are no UTF-8, as Python hands them over."""
+    status, _, err = terse("golden", "caf\udce9", "--model", model, "-o", tmp_path / "g.npz")
+    assert (status, err) == (2, "terse: Text 1 must be UTF-8\n")
+
+
+def test_control_characters_are_escaped(terse, model, tmp_path):
+    text = "good \x1b[31m\u202e\x9b\u2028 film"
+    status, out, err = terse("golden", text, "--model", model, "-o", tmp_path / "g.npz")
+    assert status == 0 and not {"\x1b", "\u202e", "\x9b", "\u2028"} & set(out + err)
+    assert visible(text) == r"good \x1b[31m\u202e\x9b\u2028 film"
+    assert visible("caf\xe9 \U0001f3ac\n") == "caf\xe9 \U0001f3ac\n"
+
+
+@pytest.mark.parametrize(
+    "error, text",
+    [
+        (UserError("what"), "what"),
+        (FileNotFoundError(2, "No such file or directory", "x"), "No such file or directory: x"),
+        (MemoryError(), "Not enough memory for this input"),
+        (json.JSONDecodeError("bad", "x", 0), "Input cannot be read: bad: line 1 column 1"),
+        (struct.error("short"), "Input cannot be read: short"),
+        (zipfile.BadZipFile("cut"), "Input cannot be read: cut"),
+        (Exception("a library's\nown"), "Input cannot be read: a library's own"),
+        (UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "bad"), "Input cannot be read: 'utf-8'"),
+    ],
+)
+def test_explained(error, text):
+    assert explain(error).startswith(text)
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), TypeError("x"), IndexError("x")])
+def test_bug_keeps_its_traceback(terse, monkeypatch, error):
+    def broken(path):
+        raise error
+
+    monkeypatch.setattr(artefacts, "show_image", broken)
+    assert explain(error) is None
+    with pytest.raises(type(error)):
+        terse("image", "show", "x")
+
+
+# The number format and the labels of a model.
+
+
+@pytest.fixture(scope="module")
+def coarse(model, tmp_path_factory):
+    """The same folder for a model that was made for <6,2> and knows its classes' names."""
+    folder = tmp_path_factory.mktemp("coarse") / "model"
+    shutil.copytree(model, folder)
+    names = ("bad", "fair", "good")
+    made = random_checkpoint(MODELS["nano"])
+    dataclasses.replace(made, format=NumberFormat(6, 2), labels=names).save(folder)
+    (folder / "samples.tsv").write_text("a good film .\tgood\nno good\t0\n")
+    return str(folder)
+
+
+def test_format_of_the_model(terse, coarse, tmp_path):
+    own, plain = tmp_path / "own.npz", tmp_path / "plain.npz"
+    assert terse("golden", "--model", coarse, "-o", own)[0] == 0
+    assert "AdaptivFloat<6,2>" in str(np.load(own)["0/layer0.numerator.format"])
+    assert terse("golden", "--model", coarse, "--format", "8,3", "-o", plain)[0] == 0
+    assert "AdaptivFloat<8,3>" in str(np.load(plain)["0/layer0.numerator.format"])
+
+
+def test_hardware_takes_the_format(terse, coarse, tmp_path):
+    image = tmp_path / "image"
+    status, _, err = terse("compile", "--model", coarse, "-o", image)
+    assert status == 0 and err == (
+        "Hardware ci is taken with the model's number format, AdaptivFloat<6,2>: "
+        "terse verilog --hw ci --set format=6,2\n"
+    )
+    assert "(ci with AdaptivFloat<6,2>)" in terse("image", "show", image)[1]
+    assert "does not fit" not in terse("config", "--model", coarse)[1]
+    _, out, _ = terse("config", "--model", coarse, "--set", "format=8,3")
+    assert "format must be AdaptivFloat<8,3>, not AdaptivFloat<6,2>" in out
+
+
+def test_labels_of_samples(coarse):
+    assert catalog.samples(coarse) == [("a good film .", 2), ("no good", 0)]
+
+
+def test_eval(terse, coarse, tmp_path):
+    """Counts what it cuts, takes the model's format, names the classes."""
+    (tmp_path / "dev.tsv").write_text("sentence\tlabel\na good film\t1\n" + "good " * 40 + "\t0\n")
+    out = tmp_path / "result.json"
+    status, text, err = terse("eval", "--model", coarse, "--data", tmp_path, "--json", out)
+    assert status == 0, err
+    result = json.loads(out.read_text())
+    assert (result["truncated"], result["count"], result["positions"]) == (1, 2, 16)
+    assert result["format"] == "AdaptivFloat<6,2>" and result["labels"] == ["bad", "fair", "good"]
+    assert "cut to the model's 16 tokens" in text and "0 bad, 1 fair, 2 good" in text
+
+
+def test_table_names_the_labels():
+    sentence = SentenceReport(
+        "a \x1b film",
+        0,
+        "bad",
+        2,
+        "good",
+        0.5,
+        [0.0],
+        1,
+        ["\u2581a", "\x1b"],
+        [None] * 2,
+        [2],
+        [0.1],
+        10,
+        True,
+    )
+    given = dict.fromkeys(Report.__dataclass_fields__, 0) | {"model": "m", "hw": "ci"}
+    given |= {"sentences": [sentence], "failures": []}
+    console = Console(width=150, record=True, file=io.StringIO())
+    console.print(run_table(Report(**given)))
+    text = console.export_text()
+    assert "0 bad" in text and "2 good" in text and r"a\x1b" in text and "\x1b" not in text
+    assert Report(**given).to_json()["sentences"][0]["prediction_name"] == "good"
 
 
 def test_unknown_characters_and_truncation(model):

@@ -20,7 +20,7 @@ from compress.stages import Finetune, Prune, Reduce
 from compress.tokenizer import SPECIAL, SentenceTokenizer, load
 from golden_model.adaptivfloat import decode, encode
 from golden_model.checkpoint import Checkpoint, tensor_shapes
-from golden_model.config import INT8, MODELS, NumberFormat
+from golden_model.config import FORMATS, MODELS
 from golden_model.dvfs import BINS
 
 NANO = MODELS["nano"]
@@ -131,13 +131,6 @@ def test_tokenizer_pairs_and_truncation(tokenizer):
 
 
 # Formats.
-FORMATS = [INT8] + [
-    NumberFormat(bits, exponent)
-    for bits in range(4, 9)
-    for exponent in range(2, min(4, bits - 1) + 1)
-]
-
-
 @pytest.mark.parametrize("fmt", FORMATS, ids=str)
 def test_fake_quantisation_is_the_golden_format(fmt):
     x = torch.cat(
