@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an operation takes at least, from its program (system.md, Limits)."""
+"""What an operation takes at least, from its program."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Limit:
 
 
 def limit(program, lengths, slots=None):
-    """[Limit] of the weight operations and ATTEND of one pass (system.md, Limits).
+    """[Limit] of the weight operations and ATTEND of one pass.
 
     lengths: live tokens of each resident sentence. Predictor operations count one group, with the layers' mean of non-zeros;
     operations on new, last or not last sentences count all of them: take what applies by `Limit.select`.

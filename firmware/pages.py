@@ -31,19 +31,17 @@ def registers():
         "",
         "All registers are 32 bits, little-endian, at byte offsets of `s_axil`. Writes need all four byte strobes.",
         "Access: ro; rw; w1c (writing one clears); pulse (writing one starts, reads zero).",
+        "Names with a point are fields of the register above, with their bits.",
         "",
         "| offset | name | access | bits | reset | meaning |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for register in REGISTERS:
-        fields = "; ".join(
-            f"{b.low}{f'..{b.low + b.width - 1}' if b.width > 1 else ''} {b.name}: {b.doc}"
-            for b in register.fields
-        )
         lines.append(
             f"| {register.offset:#04x} | {register.name} | {register.access} | {register.width} | "
-            f"{_reset_text(register)} | {register.doc}{' ' + fields if fields else ''} |"
+            f"{_reset_text(register)} | {register.doc} |"
         )
+        lines += [f"| | .{b.name} | | {_range(b)} | | {b.doc} |" for b in register.fields]
     scope = (
         f"Below {int(Error.SENTENCE_EMPTY)} the machine stops and STATUS shows ERROR; from there on one sentence "
         "failed alone and its result says so."
@@ -123,8 +121,9 @@ def _table(table):
     yield "| --- | --- | --- |"
     for number, entry in zip(numbers, table.entries, strict=True):
         signed = " Signed." if entry.signed else ""
-        fields = "".join(f"<br>{_range(bits)} {bits.name}: {bits.doc}" for bits in entry.fields)
-        yield f"| {number} | {entry.name} | {entry.doc}{signed}{fields} |"
+        yield f"| {number} | {entry.name} | {entry.doc}{signed} |"
+        for bits in entry.fields:
+            yield f"| {_range(bits)} | .{bits.name} | {bits.doc} |"
 
 
 def _number(table, entry):

