@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The documentation: its commands run, what it cites exists, what is drawn or listed is so."""
 
+import os
 import pathlib
 import re
 import shlex
@@ -32,6 +33,9 @@ ELSEWHERE = {
     "make": ".ci/run",
     "make setup": ".ci/run",
     "make test": ".ci/run",
+    "make regress": ".ci/run",
+    "make synth": ".github/workflows/weekly.yml",
+    "make synth-array": ".github/workflows/weekly.yml",
     "terse import": "tests/test_import.py",
     "terse train": "tests/test_compress_train.py",
     "terse eval": "tests/test_cli.py",
@@ -56,7 +60,7 @@ COMMANDS = sorted(set(commands()))
 
 def _elsewhere(command):
     return any(
-        command == words if words.startswith("make") else command.startswith(words)
+        command.split(" ")[:2] == words.split() if "make" in words else command.startswith(words)
         for words in ELSEWHERE
     )
 
@@ -65,9 +69,12 @@ def _run(command, folder, minutes):
     """Run it as it stands, but for what it writes, which goes to `folder`."""
     words = [STANDS_FOR.get(word, word) for word in shlex.split(command)]
     words = [word.replace("build/", f"{folder}/") for word in words]
+    variables = {}
+    while "=" in words[0]:
+        name, _, variables[name] = words.pop(0).partition("=")
     start = {"terse": [sys.executable, "-m", "terse.cli"], "python": [sys.executable]}
     words = [*start.get(words[0], words[:1]), *words[1:]]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60 * minutes)
+    done = subprocess.run(words, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, timeout=60 * minutes)
     assert not done.returncode, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
