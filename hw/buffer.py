@@ -31,8 +31,9 @@ class Buffer(wiring.Component):
     """A memory of `depth` words of `lanes` values, written by lane and read as a stream.
 
     Latency `LATENCY` cycles from request to first word, then one word a cycle; requests of one word
-    are taken every cycle. Stalled: the word on `o` is held, and nothing is read ahead beyond it. A read
-    sees the writes of earlier cycles; `hold` keeps back the next one until its word is written.
+    are taken every cycle. Stalled: the word on `o` is held, and nothing is read ahead beyond it. A
+    read sees the writes of earlier cycles; `hold` keeps back the next one until its word is
+    written.
 
     Parameters
     ----------
@@ -176,6 +177,7 @@ class Turn(wiring.Component):
         """Input words into a block: its value j is shifted into row j, from the top."""
         filling = Signal()  # the block
         filled = Signal(range(self.beats))
+        # A block is taken whole before it is given: its first word needs the last word taken.
         take = Signal()
         last = filled == self.beats - 1
         m.d.comb += [
@@ -200,6 +202,7 @@ class Turn(wiring.Component):
         emptying = Signal()  # the block
         emptied = Signal(range(self.width))
         give = Signal()
+        # `cut` ends a block early: rows that nobody reads would cost a cycle each.
         m.d.comb += [
             self.o.valid.eq(full.bit_select(emptying, 1)),
             give.eq(self.o.valid & self.o.ready),

@@ -153,6 +153,7 @@ class Fifo(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        # Amaranth's queues hold bits; the payload's shape is the ports' alone.
         width = Shape.cast(self._shape).width
         # A deep queue would be hundreds of registers; the buffered kind reads a block RAM ahead.
         kind = fifo.SyncFIFO if self._depth <= SHALLOW else fifo.SyncFIFOBuffered

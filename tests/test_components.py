@@ -11,7 +11,9 @@ from hw.arith.gelu import Activation
 from hw.arith.multiply import SerialMultiplier
 from hw.arith.requantize import Requantize
 from hw.array.mac_array import MacArray
+from hw.array.norm import Norm
 from hw.array.normalize import Normalize
+from hw.array.operand import Operand
 from hw.array.ring import Ring
 from hw.buffer import Buffer, Turn
 from hw.shapes import ACT
@@ -22,6 +24,7 @@ TURN = {"shape": ACT, "width": 4, "beats": 4}
 FIFO = {"shape": ACT, "depth": 2}
 FACTORS = {"a_width": 32, "b_width": 8}
 CONFIG = {"config": HARDWARE["ci"]}
+POINT = {**CONFIG, "point": ACT}
 
 WRONG = [
     (Buffer, BUFFER, {"shape": "ACT"}, TypeError, "Value must be a shape, not 'ACT'"),
@@ -64,6 +67,8 @@ WRONG = [
     (Ring, FIFO, {"depth": 0}, ValueError, "Depth must be at least 1, not 0"),
     (Ring, FIFO, {"depth": 3}, ValueError, "Depth must be a power of two, not 3"),
     (MacArray, CONFIG, {"meta": None}, TypeError, "Meta must be a shape, not None"),
+    (Norm, POINT, {"point": None}, TypeError, "Point must be a shape, not None"),
+    (Operand, POINT, {"point": "tile"}, TypeError, "Point must be a shape, not 'tile'"),
     (Normalize, CONFIG, {"meta": ()}, TypeError, "Meta must be a shape, not ()"),
     (Encoder, CONFIG, {"meta": "x"}, TypeError, "Meta must be a shape, not 'x'"),
     (Encoder, CONFIG, {"shape": "ACT"}, TypeError, "Value must be a shape, not 'ACT'"),

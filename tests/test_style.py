@@ -15,7 +15,6 @@ ROOMS = {
 # Rooms that are not yet so.
 WAITING = {
     "hw",
-    "array",
     "attention",
     "bus",
     "counters",

@@ -68,6 +68,7 @@ class Exponential(wiring.Component):
         pipeline = Pipeline(m, self.i, self.o)
         difference = Signal(unsigned(ACT.width + 1))
         m.d.comb += difference.eq(self.i.payload.maximum - self.i.payload.value)
+        # The maximum is the larger one, so the difference has no sign.
         word = pipeline.stage(difference=difference, meta=self.i.payload.meta)
         word = pipeline.stage(distance=self._distance(m, word.difference), **word.keep("meta"))
         m.d.comb += [

@@ -20,6 +20,7 @@ LATENCY = 6  # cycles
 
 def table_memory(tables):
     """ROM of {base, slope} with the entries of golden-model `tables` one after another."""
+    # Slopes are stored, not made of two entries: one look-up instead of two, and no subtraction.
     base = [x for table in tables for x in table.base]
     slope = [x for table in tables for x in table.slope]
     layout = data.StructLayout({"base": _range_shape(base), "slope": _range_shape(slope)})
@@ -76,6 +77,7 @@ class _Normalized(wiring.Component):
         m.submodules.table = memory = table_memory([table])
         read = memory.read_port()
         bits = table.fraction_bits
+        # Shift, scale, look up (two stages), multiply, add: each stage is one of them.
         pipeline = Pipeline(m, self.i, self.o)
         shifted, position = normalize(m, self.i.payload.z)
         word = pipeline.stage(shifted=shifted, position=position, meta=self.i.payload.meta)
@@ -135,6 +137,7 @@ class Reciprocal(_Normalized):
     def index(self, u):
         """The table's entry for u: its high bits, of u - 2^15, which is 0 .. 2^15."""
         low = self.table().fraction_bits
+        # u is 2^15 .. 2^16: bit 15 says nothing but at the upper end, where bit 16 is set.
         return Cat(u[low : MANTISSA_FRAC - 1], u[MANTISSA_FRAC])
 
 

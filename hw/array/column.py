@@ -42,4 +42,5 @@ def column_meta(config):
 
 def is_end(column):
     """Whether the command with this column meta is its LINEAR's last one."""
+    # Of another kind both bits may be set as well: contexts use `final` for something else.
     return (column.kind == Kind.LINEAR) & column.final & column.end

@@ -36,8 +36,8 @@ def column_layout(config, meta):
 class Drain(wiring.Component):
     """o = the results of lanes 0, 1, .. P-1 of one group after another.
 
-    Latency `LATENCY` cycles, one column a cycle. Stalled: both stages are held, and the lanes keep their
-    results.
+    Latency `LATENCY` cycles, one column a cycle. Stalled: both stages are held, and the lanes keep
+    their results.
 
     Parameters
     ----------

@@ -135,23 +135,23 @@ class Norm(wiring.Component):
         with m.If(writer.written):
             m.d.sync += writing.eq(0)
             m.d.comb += self.done.eq(leaving.tile.last)
-        self._sequence(m, tile, leaving, writing, entered)
+        m.submodules.tiles = tiles = TileIterator(self.config)
+        m.d.comb += [
+            tiles.slots.eq(self.slots),
+            tiles.i.payload.eq(self.mask),
+        ]
+        self._sequence(m, tiles, tile, leaving, writing, entered)
         self._results(m, writer, tile, leaving, writing)
         return m
 
-    def _sequence(self, m, tile, leaving, writing, entered):
+    def _sequence(self, m, tiles, tile, leaving, writing, entered):
         """Tile after tile: pointers, requests, words; `entered`: the tile's last word does."""
         op = self.instruction
-        m.submodules.tiles = tiles = TileIterator(self.config)
         asked_sum = Signal()
         asked_residual = Signal()
         base = Signal(POINTER)  # of the tile in SUM
         source = Signal(POINTER)  # of the tile in NORMED
         self._requests(m, tile, base, source)
-        m.d.comb += [
-            tiles.slots.eq(self.slots),
-            tiles.i.payload.eq(self.mask),
-        ]
         with m.FSM() as fsm:
             m.d.comb += self.reading.eq(~fsm.ongoing("IDLE") & ~fsm.ongoing("SENT"))
             # Until an operation starts; its mask goes to the tile iterator.

@@ -115,10 +115,11 @@ class NormWriter(wiring.Component):
         return m
 
     def _write(self, m, feature, block):
-        """The writes to both buffers; a turned block ends with the tile's last live row."""
+        """The writes to both buffers."""
         t = self.config.tokens
         # Rows never move in STATE, so each has a pointer; a tile in NORMED is contiguous.
         row = Signal(range(t))  # of a turned block
+        # A turned block ends with the tile's last live row: nobody waits for those behind it.
         live = Signal(tile_mask(self.config))  # this row and those behind it
         turned = self._turn.o
         values = self.i.payload.values

@@ -1,95 +1,131 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The array's activation operand: a tile from the residual stream, a LayerNorm output or a code buffer, as codes."""
+"""The array's activation operand: a tile of any source, as codes."""
 
-from amaranth import Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth import Module, Mux, Signal
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from firmware.isa import Source
 from hw.arith.adaptivfloat import Encoder
 from hw.array.linear import tile_request_layout
-from hw.buffer import request_layout
+from hw.array.mac_array import activation_layout
+from hw.buffer import request_layout, word_layout
+from hw.checks import check_shape
 from hw.progress import has_written, progress_layout
-from hw.shapes import ACT, code
+from hw.shapes import FEATURE, OFFSET, SOURCE, TILE, WORDS, tile_codes, tile_values
 
 __all__ = ["BUFFERS", "Operand"]
 
 BUFFERS = ("normed", "codes")  # sources that are read as they are, not gathered
+# Tiles on their way that the counter holds. There are five at most, of a word each: in the source,
+# in the encoder and before the array.
+MOST_TILES = 7
 
 
 class Operand(wiring.Component):
-    """Asks the source for the words of a tile and streams them as codes.
+    """The words of a tile as codes, from the residual stream, from NORMED or from CODES.
 
-    One word a cycle where the source gives one; ACT words pass the encoder (its latency). Stalled: holds its word and the source's. Of a source
-    that is still being written (`follow`) a word is read when it is there.
+    Latency that of the source, and of the encoder where the words are ACT; one word a cycle where
+    the source gives one. Stalled: holds its word and the source's. Of a source that is still being
+    written (`follow`) a word is read when it is there.
+
+    Parameters
+    ----------
+    config : HardwareConfig
+    point : layout of a request to the gather, with the fields tile, cls, read and features
 
     Members
     -------
-    i : stream of `tile_request_layout()`
-    source, features, encode : quasi-static while not `idle`: which source, words in a tile, the encoder's offset
-    follow, progress : the source's operation has not ended, and how far it is
-    gather_request, gather_words : see `Gather`
-    normed_request, normed_words, codes_request, codes_words (with _index, _hold) : see `Buffer`
-    o : stream of {"codes", "last"}
-    idle : no tile is asked for that has not gone
+    i : In(stream of tile_request_layout)
+    source : In(SOURCE), which one; stable while not `idle`
+    features : In(FEATURE), words in a tile; stable likewise
+    encode : In(OFFSET), the encoder's offset; stable likewise
+    follow : In(1), the source's operation has not ended
+    progress : In(progress_layout), how far it is
+    idle : Out(1), no tile is asked for that has not gone
+    gather_request : Out(stream of `point`)
+    gather_words : In(stream of word_layout of ACT x T)
+    normed_request, codes_request : Out(stream of request_layout)
+    normed_words : In(stream of word_layout of ACT x T)
+    codes_words : In(stream of word_layout of code x T)
+    normed_index, codes_index : In(WORDS), see `Buffer`
+    normed_hold, codes_hold : Out(1), see `Buffer`
+    o : Out(stream of activation_layout)
     """
 
-    def __init__(self, config, gather_layout):
+    def __init__(self, config, point):
+        check_shape("Point", point)
         self.config = config
-        t = config.tokens
-        acts = stream.Signature(data.StructLayout({"values": data.ArrayLayout(ACT, t), "last": 1}))
-        codes = data.ArrayLayout(code(config), t)
+        values = stream.Signature(word_layout(tile_values(config)))
+        codes = stream.Signature(word_layout(tile_codes(config)))
         super().__init__(
             {
                 "i": In(stream.Signature(tile_request_layout())),
-                "source": In(4),
-                "features": In(16),
-                "encode": In(signed(8)),
+                "source": In(SOURCE),
+                "features": In(FEATURE),
+                "encode": In(OFFSET),
                 "follow": In(1),
                 "progress": In(progress_layout()),
                 "idle": Out(1),
-                **{f"{name}_index": In(16) for name in BUFFERS},
+                **{f"{name}_index": In(WORDS) for name in BUFFERS},
                 **{f"{name}_hold": Out(1) for name in BUFFERS},
-                "gather_request": Out(stream.Signature(gather_layout)),
-                "gather_words": In(acts),
+                "gather_request": Out(stream.Signature(point)),
+                "gather_words": In(values),
                 "normed_request": Out(stream.Signature(request_layout())),
-                "normed_words": In(acts),
+                "normed_words": In(values),
                 "codes_request": Out(stream.Signature(request_layout())),
-                "codes_words": In(
-                    stream.Signature(data.StructLayout({"values": codes, "last": 1}))
-                ),
-                "o": Out(stream.Signature(data.StructLayout({"codes": codes, "last": 1}))),
+                "codes_words": In(codes),
+                "o": Out(stream.Signature(activation_layout(config))),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.encoder = encoder = Encoder(self.config, meta=1)
+        self._ask(m)
+        self._count(m)
+        self._choose(m)
+        return m
+
+    def _ask(self, m):
+        """What is asked of each source; a buffer's next word is held back until it is written."""
+        # All sources see the same request; that of the chosen one alone is valid.
+        request = self.gather_request.payload
+        tile = Signal(TILE)  # that a buffer's request is of
         m.d.comb += [
-            self.gather_request.payload.tile.eq(self.i.payload.tile),
-            self.gather_request.payload.cls.eq(self.source == Source.CLS),
-            self.gather_request.payload.read.eq(1),
-            self.gather_request.payload.features.eq(self.features),
-            encoder.offset.eq(self.encode),
+            request.tile.eq(self.i.payload.tile),
+            request.cls.eq(self.source == Source.CLS),
+            request.read.eq(1),
+            request.features.eq(self.features),
         ]
-        tile = Signal(16)
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += tile.eq(self.i.payload.tile)
+        # Index 0: the buffer's next word is the first one of the request that is offered.
         for name in BUFFERS:
-            request = getattr(self, f"{name}_request")
+            request = getattr(self, f"{name}_request").payload
             index = getattr(self, f"{name}_index")
             written = has_written(self.progress, Mux(index == 0, self.i.payload.tile, tile), index)
             m.d.comb += [
-                request.payload.address.eq(self.i.payload.address),
-                request.payload.count.eq(self.features),
+                request.address.eq(self.i.payload.address),
+                request.count.eq(self.features),
                 getattr(self, f"{name}_hold").eq(self.follow & ~written),
             ]
+
+    def _count(self, m):
+        """Counts the tiles on their way."""
+        # `idle` lets the next operation change source, features and offset.
+        tiles = Signal(range(MOST_TILES + 1))
         taken = self.i.valid & self.i.ready
         gone = self.o.valid & self.o.ready & self.o.payload.last
-        tiles = Signal(3)
         m.d.sync += tiles.eq(tiles + taken - gone)
         m.d.comb += self.idle.eq(tiles == 0)
-        with m.If(taken):
-            m.d.sync += tile.eq(self.i.payload.tile)
+
+    def _choose(self, m):
+        """The chosen source's words to `o`."""
+        m.submodules.encoder = encoder = Encoder(self.config, meta=1)
+        m.d.comb += encoder.offset.eq(self.encode)
+        # The source stands still while tiles are on their way, so the words of two never meet.
         with m.Switch(self.source):
+            # Codes pass by the encoder.
             with m.Case(Source.CODES):
                 m.d.comb += [
                     self.codes_request.valid.eq(self.i.valid),
@@ -103,9 +139,9 @@ class Operand(wiring.Component):
                 self._encode(m, encoder, self.normed_request, self.normed_words)
             with m.Default():
                 self._encode(m, encoder, self.gather_request, self.gather_words)
-        return m
 
     def _encode(self, m, encoder, request, words):
+        """The words of a source of ACT through the encoder."""
         m.d.comb += [
             request.valid.eq(self.i.valid),
             self.i.ready.eq(request.ready),

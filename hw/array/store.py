@@ -268,6 +268,7 @@ class Store(wiring.Component):
     def _fill(self, m, coded, meta, turn, blocks):
         """Columns into the turn, and with a group's last one what is known of the block."""
         beat = Signal(range(self.config.columns))
+        # What is known of a block goes beside the turn, which holds codes alone.
         word = Signal(COLUMN)
         real = meta.destination != NOWHERE
         final = beat == self.config.columns - 1

@@ -79,7 +79,7 @@ class Linears:
             for tile in tiles:
                 send = self._tile(block, tile, send, tiles)
             sent = send
-            send += linear.BLOCK - linear.TILE + self._first_tile
+            send += linear.NEXT_BLOCK - linear.NEXT_TILE + self._first_tile
         streams.finished()
         written = self._written
         written.taken = max(sent, self._loaded - 1, before.ended)
@@ -116,7 +116,7 @@ class Linears:
         self._written.written[tile] = self._passed[-1] + self._store
         if not last:
             self._array.rewind()
-        return max(taken, self._pushed[-1]) + linear.TILE
+        return max(taken, self._pushed[-1]) + linear.NEXT_TILE
 
     def _load(self, tile, send):
         """Fill the next bank; when the request was taken."""
