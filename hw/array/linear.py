@@ -203,7 +203,7 @@ class Linear(wiring.Component):
         return m
 
     def _connect(self, m, tiles, tile, source):
-        """The operation's tiles, the load of the present one, and the end, which the store tells."""
+        """The operation's tiles, the load of the present one, and the end, told by the store."""
         m.d.comb += [
             tiles.slots.eq(self.slots),
             tiles.cls.eq(self.instruction.cls),

@@ -1,6 +1,6 @@
 # amaranth: UnusedElaboratable=no
 # SPDX-License-Identifier: Apache-2.0
-"""hw/array/bitmask.py against the columns that were packed: every weight in order, `last` on the last, padding ignored."""
+"""ColumnDecoder: every weight of the packed columns in order, `last` on the last, no padding."""
 
 import random
 

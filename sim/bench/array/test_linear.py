@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/array/linear.py: the order of loads and commands, the fields of each, and when everything is sent."""
+"""Linear: the order of loads and commands, the fields of each, and when everything is sent."""
 
 import cocotb
 import pytest

@@ -1,6 +1,6 @@
 # amaranth: UnusedElaboratable=no
 # SPDX-License-Identifier: Apache-2.0
-"""hw/array/mac_array.py against the exact product of the golden model: sparse and dense columns, several tiles, and how many cycles it takes."""
+"""MacArray: exact products of sparse and dense columns on several tiles, and their cycles."""
 
 import functools
 
@@ -58,7 +58,10 @@ class Array:
         )
 
     def command(self, tile, columns, rewind, free, **dense):
-        """Run the groups of `columns`, rows of P (bias, destination, codes), on a (T, K) tile that was loaded."""
+        """Run the groups of `columns` on a (T, K) tile that was loaded.
+
+        columns : rows of P (bias, destination, codes)
+        """
         meta = self.commands = (self.commands + 1) % (1 << META)
         fields = {"dense": 0, "base": 0, "lanes": 0} | dense
         self.send(
@@ -83,7 +86,9 @@ class Array:
                 )
 
     def linear(self, codes, tiles, block=None, part=1, meanwhile=None):
-        """A LINEAR of (N, K) weights on (T, K) tiles, block by block as hw/array/linear.py does it; only a part of the weights arrives.
+        """A LINEAR of (N, K) weights on (T, K) tiles, block by block as `Linear` does it.
+
+        part : of the weights that arrives
 
         meanwhile : called when the weights have been sent, before the work on them
         """
@@ -124,7 +129,10 @@ class Array:
         return packed
 
     def dense(self, codes, tiles, by_lane):
-        """An attention product of (N, K) operands on each tile: token by token, a lane after the other, or feature by feature into all at once."""
+        """An attention product of (N, K) operands on each tile.
+
+        by_lane : token by token, a lane after the other; otherwise feature by feature into all
+        """
         lanes, reduction = self.config.columns, codes.shape[1]
         turns = [1 << lane for lane in range(lanes)] if by_lane else [(1 << lanes) - 1]
         for tile in tiles:
@@ -200,7 +208,10 @@ async def products(dut, pause):
 @cocotb.test()
 @cocotb.parametrize(pause=("none", "both"))
 async def ahead(dut, pause):
-    """The next operation's weights come while the one before, or attention, is being worked on; its reduction is another."""
+    """The next operation's weights come while the one before, or attention, is worked on.
+
+    Its reduction is another.
+    """
     array = Array(dut, pause)
     await harness.start(dut, cycles=30_000)
     for reduction, dense in ((16, 0), (33, 5), (5, 9), (64, 2)):
@@ -278,7 +289,10 @@ class Counters:
 
 @cocotb.test()
 async def cycles(dut):
-    """From the second tile on, whose weights are in the rings, the array takes nnz / P cycles, a tenth more at most."""
+    """From the second tile on, whose weights are in the rings, the array takes nnz / P cycles.
+
+    A tenth more at most.
+    """
     array = Array(dut, "none")
     await harness.start(dut, cycles=30_000)
     config = array.config

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/array/norm.py: residual from the residual stream, from NORMED, or none; LayerNorm or move; results to NORMED or turned into rows."""
+"""Norm: residual from the residual stream, from NORMED, or none; LayerNorm or move.
+
+Results go to NORMED or, turned, into rows.
+"""
 
 import itertools
 import random
@@ -161,7 +164,10 @@ class Bench:
         cocotb.start_soon(self._tags())
 
     async def _sum(self, tiles, pauses=(0,)):
-        """The LINEAR before: two blocks of columns on every tile, each word claimed by `written` when it is there; then `follow` ends."""
+        """The LINEAR before: two blocks of columns on every tile; then `follow` ends.
+
+        Each word is claimed by `written` when it is there.
+        """
         dut = self.dut
         shape = self.block.written.shape()
         half = ceil_div(self.features, 2)
@@ -224,7 +230,10 @@ class Bench:
                 )
 
     async def _tags(self):
-        """Tile, live lanes and feature of each traced result; values of lanes without a row may be undefined."""
+        """Tile, live lanes and feature of each traced result.
+
+        Values of lanes without a row may be undefined.
+        """
         members = [self.block.result.shape()[name] for name in ("tile", "live", "feature")]
         while True:
             await RisingEdge(self.dut.clk)
@@ -251,7 +260,10 @@ class Bench:
         await self.parameters.wait()
 
     async def _follow(self, target, mask):
-        """What `progress` claims has been written in an earlier cycle; the most words of the last tile that it claimed until `done`."""
+        """What `progress` claims has been written in an earlier cycle.
+
+        Returns the most words of the last tile that it claimed until `done`.
+        """
         tiles = dict(tiles_of(self.config, rows_of(self.table, mask)))
         shape = self.block.progress.shape()
         most = 0
@@ -408,7 +420,10 @@ async def follow(dut, pause):
 
 @pytest.mark.parametrize("tokens", [4, 3, 32])
 def test_norm(tokens):
-    """With T = 32 a tile's results come while the rows of the one before are written: it has less than a block of features."""
+    """With T = 32 a tile's results come while the rows of the one before are written.
+
+    It has less than a block of features.
+    """
     config = harness.small(
         tokens=tokens,
         slots=3,

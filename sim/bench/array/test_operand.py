@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/array/operand.py: a tile from each source, encoded as golden_model/adaptivfloat.py does or passed on; the sources are Python."""
+"""Operand: a tile from each source, encoded or passed on; the sources are Python."""
 
 import random
 
@@ -177,7 +177,10 @@ async def operand(dut, pause):
 @cocotb.test()
 @cocotb.parametrize(name=BUFFERS)
 async def follow(dut, name):
-    """Of a buffer's word `index` of a request, at any progress: held until it is written. The tile is that of the request, or of the next one."""
+    """Of a buffer's word `index` of a request, at any progress: held until it is written.
+
+    The tile is that of the request, or of the next one.
+    """
     block, generator = (
         Operand(harness.config(), Gather(harness.config()).request),
         random.Random(16),
@@ -219,7 +222,10 @@ async def follow(dut, name):
 
 
 async def write(dut, block, name, words, parts, generator):
-    """The operation before: `parts` of every tile, one word after the other, each claimed by `progress` when it is written."""
+    """The operation before: `parts` of every tile, one word after the other.
+
+    Each is claimed by `progress` when it is written.
+    """
     for number, part in enumerate(parts):
         for tile, tile_words in enumerate(words):
             for word in part:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/array/store.py: columns to every buffer, turned values, scores and contexts, against the golden model; padding writes nothing."""
+"""Store: columns to every buffer, turned values, scores and contexts; padding writes nothing."""
 
 import random
 
@@ -45,7 +45,10 @@ class Bench:
         self.counter, self.saturations = harness.Counter(dut, "saturated"), Saturations()
 
     def command(self, kind, groups, number, width, first=0, **flags):
-        """The columns of a command on one tile, from group `first` on: `width` real columns a group, the others are padding."""
+        """The columns of a command on one tile, from group `first` on.
+
+        width : real columns of a group, the others are padding
+        """
         generator = self.generator
         meta = {
             "kind": kind.value,
@@ -243,7 +246,10 @@ BEHIND = [
 
 
 class Behind(Bench):
-    """LINEARs whose columns come without a pause; the next one's fields and turn come when one has ended, or later."""
+    """LINEARs whose columns come without a pause.
+
+    The next one's fields and turn come when one has ended, or later.
+    """
 
     def operation(self, number, target, function):
         """(fields, columns): two blocks on three tiles."""
@@ -288,7 +294,10 @@ class Behind(Bench):
                 )
 
     async def _watch(self, fields, columns):
-        """Until it has `ended`: `progress` is that of the last word (SUM: its portion) written in an earlier cycle; with the end everything is."""
+        """Until it has `ended`: `progress` is that of the last word written in an earlier cycle.
+
+        Of SUM it is that of the word's portion; with the end everything is written.
+        """
         dut = self.dut
         rows = 0
         progress = {"tile": 0, "words": 0, "final": 0, "last": 0}
