@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`terse bench` without a simulator: EdgeBERT's formula, limits of a toy counted by hand, files, resuming, bad arguments."""
+"""`terse bench` without a simulator.
+
+EdgeBERT's formula, limits of a toy counted by hand, files, resuming, pictures, bad arguments.
+"""
 
 import csv
 import dataclasses
@@ -122,7 +125,11 @@ def operation(name, opcode="LINEAR", embeds=False, **values):
 
 
 def toy():
-    """Two tiles of 6 rows: q with 40 non-zeros takes at least 40 x 2 / 4 cycles, its 48 bytes 48 / 16; ffn, 8 non-zeros, waits for 800 bytes."""
+    """Two tiles of 6 rows.
+
+    q with 40 non-zeros takes at least 40 x 2 / 4 cycles, its 48 bytes 48 / 16; ffn, 8 non-zeros,
+    waits for 800 bytes.
+    """
     return Measurement(
         [
             operation("embed_sum", "ADMIT", True, cycles=50, bytes=90),
@@ -231,7 +238,7 @@ def test_live_lanes_of_a_stream():
 
 
 def test_deadlines():
-    """The same deadlines in both orders, each beside its own sentence; an end at its deadline meets it."""
+    """The same deadlines in both orders, each beside its sentence; an end at it meets it."""
     first_come, deadline_first = (case.deadlines for case in sweep.deadline_streams(5))
     assert sorted(first_come) == deadline_first != first_come
     assert kinds.LEAST <= deadline_first[0] < deadline_first[-1] <= kinds.LEAST + 5 * kinds.PACE
@@ -293,7 +300,10 @@ def test_bench_goes_on(measured):
 
 
 def test_model(measured):
-    """In processes of its own; a case that no program fits is left out with the reason; what is not simulated does not count as simulation."""
+    """In processes of its own; a case that no program fits is left out with the reason.
+
+    What is not simulated does not count as simulation.
+    """
     cases = [dataclasses.replace(CASE, tokens=tokens, source="model") for tokens in (6, 5, 4, 3)]
     seen = []
     result = benching.bench(cases, watch=lambda *words: seen.append(words))
@@ -494,7 +504,10 @@ def test_bad_arguments(monkeypatch, capsys, arguments, text):
 
 
 def test_cycle_model():
-    """Of one sentence, of an emulated profile, of the trained model's stream: what the golden model says, or the profile."""
+    """Of one sentence, of an emulated profile, of the trained model's stream.
+
+    It is what the golden model says, or the profile.
+    """
     one = running.model(dataclasses.replace(CASE, layers=3, source="model"))
     assert (one.source, one.tokens, one.exit_layers) == ("model", [6], [3])
     profile = running.model(
@@ -550,7 +563,10 @@ def test_golden_times(monkeypatch, capsys):
 
 
 def test_fitted_profile(monkeypatch):
-    """The mean of the profile, though not each sentence's; what is simulated is what the golden model keeps, and so is what the cycle model runs."""
+    """The mean of the profile, though not each sentence's.
+
+    What is simulated is what the golden model keeps, and so is what the cycle model runs.
+    """
     case = Fitted("nano", HARDWARE["ci"], sparsity=0.6, slots=2, sentences=4, profile=FALLING)
     live = [run(running.network(case), *words).tokens_per_layer for words in running.queue(case)]
     staying = [sum(counts) for counts in zip(*live, strict=True)]
@@ -573,7 +589,10 @@ def test_fitted_profile(monkeypatch):
 
 
 def test_fit_keeps_what_the_rule_allows():
-    """Nobody is dropped where all are to stay; who has more than the mean always stays; a profile that rises is none."""
+    """Nobody is dropped where all are to stay; who has more than the mean always stays.
+
+    A profile that rises is none.
+    """
     case = dataclasses.replace(CASE, layers=3)
     network, words = running.network(case), running.queue(case)
     eta = fit(network, words, (6, 6, 1))
@@ -588,7 +607,8 @@ def test_profile_is_not_simulated():
     case = sweep.streams(8)[0][1]
     with pytest.raises(
         UserError,
-        match="not what a profile says: base 16x16, 256 sentences, 8 slots, tokens 25 16 10 6, 60% zeros",
+        match="not what a profile says: base 16x16, 256 sentences, 8 slots, "
+        "tokens 25 16 10 6, 60% zeros",
     ):
         running.simulate(case)
 

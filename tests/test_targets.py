@@ -60,7 +60,7 @@ def test_met():
 
 
 def test_layer():
-    """Weight operations without the embedding's projection and without attention; each has its own limit."""
+    """Weight operations without projection of the embedding and attention, each with its limit."""
     rows = [
         row("x", "operation", weight_bytes=9, cycles=500, limit_cycles=1),
         row("q", "operation", weight_bytes=9, cycles=104, limit_cycles=100),
@@ -180,7 +180,10 @@ def test_deadlines():
 
 
 def test_agreement():
-    """Of cases that were simulated and modelled the one that differs most; where both are there, targets are about the simulated one."""
+    """Of cases that were simulated and modelled the one that differs most.
+
+    Where both are there, targets are about the simulated one.
+    """
     tables = [
         (
             Passage(tokens=128, sparsity=zeros, source=source),

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cycles of EdgeBERT's released SystemC for the operations that it has, from facts read in its sources.
+"""Cycles of EdgeBERT's released SystemC for the operations that it has, from its sources.
 
 Per encoder layer, array of n x n multipliers, S tokens, hidden H, FF, heads:
 
-    products  2 n per n x n x n tile: n to load the operands, n to compute, not overlapped, over ceil(a/n) ceil(b/n) ceil(c/n) tiles of each
-              (a x b) x (b x c) product: Q, K, V, output (S H H each), scores and context (S head S for each head), up and down (S H FF each)
-    vectors   27 per vector of n (9 states at an initiation interval of 3): softmax heads S ceil(S/n), two LayerNorms 2 S ceil(H/n)
+    products  2 n per n x n x n tile: n to load the operands, n to compute, not overlapped, over
+              ceil(a/n) ceil(b/n) ceil(c/n) tiles of each (a x b) x (b x c) product:
+              Q, K, V, output (S H H each), scores and context (S head S for each head),
+              up and down (S H FF each)
+    vectors   27 per vector of n (9 states at an initiation interval of 3):
+              softmax heads S ceil(S/n), two LayerNorms 2 S ceil(H/n)
     host      `trip` cycles for each n x n tile of results, 0 by default
 
-Zero weights save no cycles, padding takes none. There is no predictor, embedding, GELU or pooler in it: those count nothing, in its favour.
+Zero weights save no cycles, padding takes none. There is no predictor, embedding, GELU or pooler in
+it: those count nothing, in its favor.
 """
 
 from golden_model.hardware import ceil_div
@@ -16,7 +20,10 @@ from golden_model.hardware import ceil_div
 __all__ = ["FORMULA", "VECTOR_CYCLES", "layer_cycles", "operation_cycles", "text"]
 
 VECTOR_CYCLES = 27
-FORMULA = "2 n tiles(n x n x n) of Q K V scores context output up down + 27 (heads S ceil(S/n) + 2 S ceil(H/n)) + trip x result tiles"
+FORMULA = (
+    "2 n tiles(n x n x n) of Q K V scores context output up down "
+    "+ 27 (heads S ceil(S/n) + 2 S ceil(H/n)) + trip x result tiles"
+)
 
 
 def product(a, b, c, n, trip=0):
@@ -62,5 +69,6 @@ def text(model, tokens, n=16, trip=0):
     host = f" + {trips / 1e6:.3f} M (host, {trip} a tile)" if trip else ""
     return (
         f"EdgeBERT, n = {n}, S = {tokens}: cycles of a layer = {FORMULA}\n"
-        f"  = 2 x {products / 2e6:.3f} M + {vectors / 1e6:.3f} M{host} = {(products + vectors + trips) / 1e6:.2f} M"
+        f"  = 2 x {products / 2e6:.3f} M + {vectors / 1e6:.3f} M{host} "
+        f"= {(products + vectors + trips) / 1e6:.2f} M"
     )

@@ -26,7 +26,9 @@ POLL = 0.2  # seconds between two looks at what other processes have done
 
 
 def measure(cases, watch=None):
-    """{case: `Measurement`, or why the compiler refused it}. The model's cases go first, to as many processes as there are cores.
+    """{case: `Measurement`, or why the compiler refused it}.
+
+    The model's cases go first, to as many processes as there are cores.
 
     watch(case, cycles) : as in `terse.benchmark.rows.bench`
     """
@@ -82,7 +84,7 @@ def _model(paths, watch):
 
 
 def _alone():
-    """The parent sees Ctrl-C and ends its processes; a thread in each is what there are cores for."""
+    """The parent sees Ctrl-C and ends its processes; there is a core for one thread of each."""
     follow_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

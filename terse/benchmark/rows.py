@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`terse bench`: cycles beside their limits and EdgeBERT's cycles, row by row.
 
-A `terse.benchmark.cases.Case` says what to run, a `sim.cycles.operations.Measurement` what it took, `rows` makes figures of both. Measurements lie under
-build/bench/, named by everything that determines them, so that a bench that was stopped goes on where it was (terse/benchmark/kept.py).
+A `terse.benchmark.cases.Case` says what to run, a `sim.cycles.operations.Measurement` what it took,
+`rows` makes figures of both. Measurements lie under build/bench/ (terse/benchmark/kept.py).
 """
 
 import csv
@@ -28,22 +28,31 @@ __all__ = ["Result", "Row", "bench", "deadlines_met", "rows", "write_csv"]
 
 @dataclass(frozen=True)
 class Row:
-    """Figures of an operation, of a layer without its embedding, of a whole sentence or of a stream: a row of the JSON file.
+    """Figures of an operation, a layer without its embedding, a sentence or a stream.
 
-    tokens : of all sentences; rows : that the operation works on, mean over the passes; bytes : on all ports
-    limit_cycles : of each pass the larger of two sums, the array's least cycles and the weights' bytes over the bus
+    A row of the JSON file; `scope` says of which.
+
+    tokens : of all sentences
+    rows : that the operation works on, mean over the passes
+    limit_cycles : of each pass the larger of two sums, the array's least cycles and the weights'
+        bytes over the bus
+    bound : which of the two is most of it, "compute" or "memory"
     utilisation : multiplications with non-zero weights for live tokens / (cycles T P)
-    edgebert_cycles : None where EdgeBERT has no such operation; source : who told the cycles, "simulated" or "model"
-    weight_bytes : that must cross the bus; bus_busy : bytes / (cycles x bytes per cycle)
-    bus_stalls : share of the cycles in which simulated lanes wait for weights; of a modelled layer the share that a memory with one cycle's
-        latency at the bus's full width would save, which is more
-    live_lanes, live_lanes_array : share of the token lanes' multiplications that are for a live token, in weight operations and in all of the
-        array; of a stream as long as its queue is not empty
+    bytes : on all ports; weight_bytes : that must cross the bus
+    edgebert_cycles : None where EdgeBERT has no such operation
+    source : who told the cycles, "simulated" or "model"
+    bus_busy : bytes / (cycles x bytes per cycle)
+    bus_stalls : share of the cycles in which simulated lanes wait for weights; of a modelled layer
+        the share that a memory with one cycle's latency at the bus's full width would save, which
+        is more
+    live_lanes, live_lanes_array : share of the token lanes' multiplications that are for a live
+        token, in weight operations and in all of the array; of a stream as long as its queue is not
+        empty
     latency_mean, latency_max : of whole sentences, cycles from admission to result
     deadlines_met : share, of a stream with deadlines
     live_tokens : of each layer of a stream after its drop, mean of the sentences that get there
-    product_vs_edgebert : of whole sentences, EdgeBERT's cycles for all layers of the model / cycles: what array, zeros, dropped tokens and
-        early exits bring together
+    product_vs_edgebert : of whole sentences, EdgeBERT's cycles for all the model's layers / cycles:
+        what array, zeros, dropped tokens and early exits bring together
     """
 
     name: str
@@ -80,7 +89,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Result:
-    """runs: [(case, measurement)]; tables: their rows, a list for each; notes: what else there is to say, as cases that the compiler refused."""
+    """What a bench found.
+
+    runs : [(case, measurement)]; tables : their rows, a list for each
+    notes : what else there is to say, as cases that the compiler refused
+    """
 
     runs: list
     tables: list
@@ -133,7 +146,10 @@ def rows(case, measurement, trip=0):
 
 
 def _edgebert(case, measurement, layers, trip):
-    """EdgeBERT's cycles by operation: as many multipliers, the same sentences, so many `layers` of each, no token dropped."""
+    """EdgeBERT's cycles by operation: as many multipliers, the same sentences, no token dropped.
+
+    layers : that each sentence goes through
+    """
     n, total = math.isqrt(case.hardware.tokens * case.hardware.columns), {}
     for tokens, count in zip(measurement.tokens, layers, strict=True):
         for name, cycles in edgebert.operation_cycles(MODELS[case.model], tokens, n, trip).items():
@@ -185,7 +201,10 @@ def _row(case, measurement, name, scope, operations, theirs):
 
 
 def deadlines_met(case, measurement, scale=1.0):
-    """Share of the sentences that end before their deadlines, which are `scale` times as far; None without deadlines."""
+    """Share of the sentences that end before their deadlines; None without deadlines.
+
+    scale : the deadlines are so many times as far
+    """
     if not isinstance(case, Deadlines):
         return None
     pairs = zip(measurement.ends, case.deadlines, strict=True)
@@ -232,7 +251,10 @@ def _stalls(operations, cycles):
 
 
 def _live_lanes(operations, stream):
-    """(in weight operations, in all of the array); of a stream until its last sentence is admitted."""
+    """Shares (in weight operations, in all of the array) that are for a live token.
+
+    stream : only until its last sentence is admitted
+    """
     last = max(one.layer for one in operations if one.embeds and one.rows) if stream else math.inf
     full = [one for one in operations if one.layer <= last]
     weights = [one for one in full if one.weight_bytes]
@@ -251,7 +273,8 @@ def buffer_kb(config):
 def bench(cases, watch=None, trip=0):
     """Measure the cases that are not measured yet -> Result.
 
-    watch(case, cycles) : called as a case proceeds, with cycles None when it is done; trip : as in `rows`
+    watch(case, cycles) : called as a case proceeds, with cycles None when it is done
+    trip : as in `rows`
     """
     if trip < 0:
         raise UserError(f"--trip must be at least 0, not {trip}")

@@ -148,7 +148,8 @@ def _pruned(found):
             )
             yield Target(
                 PRUNED,
-                f"layer, {_percent(zeros)}, {tokens} rows, {speed} bytes/cycle: weight operations / limit",
+                f"layer, {_percent(zeros)}, {tokens} rows, {speed} bytes/cycle: "
+                "weight operations / limit",
                 figure,
                 1.07,
                 True,
@@ -195,7 +196,8 @@ def _lengths(found):
             bound = found.get(case, "bound") or "?"
             yield Target(
                 LENGTHS,
-                f"layer, {_percent(zeros)}, {tokens} token{'s' * (tokens > 1)} ({bound}): cycles / limit",
+                f"layer, {_percent(zeros)}, {tokens} token{'s' * (tokens > 1)} ({bound}): "
+                "cycles / limit",
                 found.to_limit(case),
                 1.1,
                 True,
@@ -286,5 +288,6 @@ def _bus(found):
 def _memory(row):
     return (
         row
-        and f"worst: {_percent(row.sparsity)}, {row.tokens} tokens, {row.bus_bytes} bytes/cycle, latency {row.latency}"
+        and f"worst: {_percent(row.sparsity)}, {row.tokens} tokens, "
+        f"{row.bus_bytes} bytes/cycle, latency {row.latency}"
     )
