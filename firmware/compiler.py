@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from firmware import isa
+from firmware.buffers import areas, beyond
 from firmware.columns import PORTION, Columns, arrange_columns, pack_columns, sort_runs
 from firmware.embedding_image import build_embedding, parse_embedding
 from firmware.fit import problems, units_needed
@@ -77,6 +78,9 @@ def compile_network(network, hardware, early_exit=None):
     early_exit = network.exit_threshold > 0 if early_exit is None else early_exit
     if early_exit and "exit" not in hardware.units and network.exit_threshold == 0:
         reasons.append("unit exit must be present for early_exit=True")
+    if not reasons:
+        found = areas(network.model, len(network.live_heads), hardware)
+        reasons += beyond(found, hardware)
     if reasons:
         raise CompileError(
             "Model does not fit the hardware:\n" + "\n".join(f"  {reason}" for reason in reasons)
@@ -498,7 +502,7 @@ class _Compiler:
     def constants(self):
         """(Memory, index, word) of LayerNorm parameters, spans, etas, DVFS table, work of a layer."""
         network, hardware = self.network, self.hardware
-        width = max(hardware.hidden, hardware.embedding)
+        width = hardware.widest
         for number, name in enumerate(("embedding.norm", "attention.norm", "feed_forward.norm")):
             norm = network.norms[name]
             for feature, (gamma, beta) in enumerate(

@@ -41,9 +41,11 @@ def problems(network, hardware):
             found.append(
                 f"{'live ' * (name == 'heads')}{name} must be at most {most}, not {value}; {name}={value} would fit"
             )
-    if model.predictor > hardware.reduction:
+    most = min(hardware.reduction, hardware.code_features)
+    if model.predictor > most:
         found.append(
-            f"predictor must be at most {hardware.reduction}, the longest reduction, not {model.predictor}"
+            f"predictor must be at most {most}, the longest reduction and the features of a tile "
+            f"that CODES holds, not {model.predictor}; predictor={most} would fit"
         )
     if network.fmt != hardware.format:
         found.append(

@@ -2,12 +2,14 @@
 """What is made from the tables of this folder: the C header, the SVD file, pages of docs/.
 
 python -m firmware.generate header > terse_regs.h
+python -m firmware.generate svd > terse.svd
+python -m firmware.generate docs    # writes them
 """
 
 import sys
 
 from firmware.error_codes import Error
-from firmware.pages import PAGES
+from firmware.pages import DOCS, PAGES
 from firmware.record import DESCRIPTOR, RECORD, TOKEN
 from firmware.registers import COUNTERS_END, ID, REGISTERS, SPAN, VERSION
 from golden_model.config import MOST_CLASSES, NEVER
@@ -109,9 +111,16 @@ def svd():
     return "\n".join([*lines, "</registers></peripheral></peripherals></device>", ""])
 
 
-GENERATORS = {"header": header, "svd": svd, **PAGES}
+def docs():
+    """Write the pages of docs/; returns their names."""
+    for name, page in PAGES.items():
+        (DOCS / f"{name}.md").write_text(page())
+    return "".join(f"docs/{name}.md\n" for name in PAGES)
+
+
+GENERATORS = {"header": header, "svd": svd, "docs": docs}
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in GENERATORS:
-        sys.exit(f"usage: python -m firmware.generate {'|'.join(GENERATORS)} > FILE")
+        sys.exit(f"usage: python -m firmware.generate {'|'.join(GENERATORS)}")
     sys.stdout.write(GENERATORS[sys.argv[1]]())

@@ -62,7 +62,7 @@ def _facts(image, hardware):
         embedding=image.embedding_width,
         last=image.instructions - 1,
         longest=hardware.reduction if hardware else LONGEST,
-        widest=max(hardware.hidden, hardware.embedding) if hardware else WIDEST,
+        widest=hardware.widest if hardware else WIDEST,
         columns=known.columns,
         bus_bytes=known.bus_bytes,
     )

@@ -155,6 +155,26 @@ class HardwareConfig:
         return self.rows + self.rows // 2
 
     @property
+    def cls_tiles(self) -> int:
+        """Tiles of [CLS] rows, one row a slot."""
+        return ceil_div(self.slots, self.tokens)
+
+    @property
+    def widest(self) -> int:
+        """Features that a row of the residual stream may have: its embedding comes first."""
+        return max(self.hidden, self.embedding)
+
+    @property
+    def row_words(self) -> int:
+        """Words of T features that a physical row takes."""
+        return ceil_div(self.widest, self.tokens)
+
+    @property
+    def code_features(self) -> int:
+        """Features of a tile that are there as codes at once: queries and context, or hidden."""
+        return max(2 * self.hidden, self.feed_forward)
+
+    @property
     def unit_bits(self) -> int:
         """The present units as the UNITS register shows them."""
         return sum(1 << i for i, name in enumerate(UNITS) if name in self.units)

@@ -5,43 +5,27 @@ from amaranth import Module, Mux
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from firmware.buffers import BUFFERS, buffer_words
 from firmware.isa import ENGINES, Opcode, Source, Target
-from golden_model.hardware import ceil_div
 from hw.array.bitmask import string_layout
 from hw.array.column import column_meta
 from hw.array.linear import Linear
 from hw.array.mac_array import MacArray
 from hw.array.norm import Norm
-from hw.array.operand import BUFFERS, Operand
+from hw.array.operand import HELD, Operand
 from hw.array.store import Store
 from hw.attention.attention import Attention
 from hw.buffer import Buffer, request_layout
 from hw.engine import connect_engine
 from hw.program.issue import operation_layout
 from hw.queue.staging import word_layout
-from hw.rows.gather import Gather, row_blocks
+from hw.rows.gather import Gather
 from hw.rows.layouts import slot_layout
 from hw.shapes import ACT, code
 
-__all__ = ["Datapath", "buffer_words"]
+__all__ = ["Datapath"]
 
 ENGINE_NAMES = ("linear", "norm", "attention")  # those of firmware.isa.ENGINES that are in here
-
-
-def buffer_words(config):
-    """Depth of every buffer, in its own words (`terse config` prints them)."""
-    widest = max(config.hidden, config.embedding)
-    cls_tiles = ceil_div(config.slots, config.tokens)
-    return {
-        "state": config.physical_rows * row_blocks(config),
-        "sum": config.tiles * config.hidden,
-        "normed": config.tiles * widest,
-        "codes": config.tiles * max(2 * config.hidden, config.feed_forward)
-        + cls_tiles * config.hidden,
-        "keys": config.tiles * config.hidden,
-        "values": config.rows * (ceil_div(config.hidden, config.columns) + config.heads),
-        "scores": max(config.tiles, cls_tiles * config.classes),
-    }
 
 
 class Datapath(wiring.Component):
@@ -62,15 +46,13 @@ class Datapath(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        words = buffer_words(config)
-        t = config.tokens
-        self.state = Buffer(ACT, t, words["state"])
-        self.sum = Buffer(ACT, t, words["sum"])
-        self.normed = Buffer(ACT, t, words["normed"])
-        self.codes = Buffer(code(config), t, words["codes"])
-        self.keys = Buffer(code(config), t, words["keys"])
-        self.values = Buffer(code(config), config.columns, words["values"])
-        self.scores = Buffer(ACT, t, words["scores"])
+        self.state = self._buffer("state")
+        self.sum = self._buffer("sum")
+        self.normed = self._buffer("normed")
+        self.codes = self._buffer("codes")
+        self.keys = self._buffer("keys")
+        self.values = self._buffer("values")
+        self.scores = self._buffer("scores")
         self.gather = Gather(config)
         self.store = Store(config)
         self.array = MacArray(config, meta=column_meta(config))
@@ -113,6 +95,13 @@ class Datapath(wiring.Component):
                 **{name: Out(tap.shape()) for name, tap in taps.items()},
             }
         )
+
+    def _buffer(self, name):
+        """A buffer of firmware/buffers.py."""
+        config = self.config
+        plan = BUFFERS[name]
+        shape = code(config) if plan.coded else ACT
+        return Buffer(shape, getattr(config, plan.lanes), buffer_words(config)[name])
 
     def elaborate(self, platform):
         m = Module()
@@ -285,7 +274,7 @@ class Datapath(wiring.Component):
         ):
             wiring.connect(m, request, buffer.i)
             wiring.connect(m, buffer.o, words)
-        for name in BUFFERS:
+        for name in HELD:
             buffer = getattr(self, name)
             m.d.comb += [
                 getattr(self.operand, f"{name}_index").eq(buffer.index),

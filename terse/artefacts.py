@@ -4,8 +4,8 @@
 import pathlib
 from collections.abc import Sequence
 
+from firmware.buffers import BUFFERS
 from golden_model.config import NumberFormat
-from golden_model.fixed import ACT_BITS
 from golden_model.hardware import HardwareConfig, ceil_div
 from terse import catalog
 from terse.errors import UserError
@@ -90,18 +90,11 @@ def buffer_sizes(config: HardwareConfig) -> list[Buffer]:
     """[(buffer, words, bits of a word, bytes)] of a `HardwareConfig`."""
     from hw.array.bitmask import weight_layout
     from hw.array.mac_lane import operand_layout
-    from hw.datapath import buffer_words
 
-    tokens = config.tokens
-    columns = config.columns
-    code = config.format.bits
-    widths = {"codes": code * tokens, "keys": code * tokens, "values": code * columns}
-    sizes = [
-        (name, words, widths.get(name, ACT_BITS * tokens))
-        for name, words in buffer_words(config).items()
-    ]
+    operand_bits = operand_layout(config).size * config.tokens
+    sizes = [(plan.name, plan.depth(config), plan.bits(config)) for plan in BUFFERS.values()]
     sizes += [
-        ("activation copies", 2 * config.reduction * columns, operand_layout(config).size * tokens),
-        ("weights", config.weight_depth * columns, weight_layout(config).size),
+        ("activation copies", 2 * config.reduction * config.columns, operand_bits),
+        ("weights", config.weight_depth * config.columns, weight_layout(config).size),
     ]
     return [(name, words, bits, ceil_div(words * bits, 8)) for name, words, bits in sizes]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 
 from firmware import isa
+from firmware.buffers import buffer_words
 from firmware.columns import PADDING, unpack_columns
 from firmware.embedding_image import parse_embedding
 from firmware.image import Memory, check, parse_image
@@ -64,20 +65,14 @@ class Machine:
         hw = self.hardware
         t = self.hardware.tokens
         fmt = self.hardware.format
-        self.fmt, widest = fmt, max(hw.hidden, hw.embedding)
-        cls_tiles = ceil_div(hw.slots, t)
-        depths = {
-            Target.SUM: hw.tiles * hw.hidden,
-            Target.NORMED: hw.tiles * widest,
-            Target.KEYS: hw.tiles * hw.hidden,
-            Target.CODES: hw.tiles * max(2 * hw.hidden, hw.feed_forward) + cls_tiles * hw.hidden,
-            Target.SCORES: max(hw.tiles, cls_tiles * hw.classes),
+        self.fmt = fmt
+        words = buffer_words(hw)
+        self.memory = {
+            target: torch.full((words[target.name.lower()], t), RUBBISH)
+            for target in (Target.SUM, Target.NORMED, Target.KEYS, Target.CODES, Target.SCORES)
         }
-        self.memory = {target: torch.full((depth, t), RUBBISH) for target, depth in depths.items()}
-        self.values = torch.full(
-            (hw.rows * (ceil_div(hw.hidden, hw.columns) + hw.heads), hw.columns), RUBBISH
-        )
-        self.state = torch.full((hw.rows, widest), RUBBISH)
+        self.values = torch.full((words["values"], hw.columns), RUBBISH)
+        self.state = torch.full((hw.rows, hw.widest), RUBBISH)
         self.constants = {(memory, index): value for memory, index, value in self.image.pairs}
         self.streams = {}
         self.slots = []
@@ -279,7 +274,7 @@ class Machine:
             )
             x = saturate(round_shift(residual, op.align) + x, ACT_BITS)
         if op.normalize:
-            width = max(self.hardware.hidden, self.hardware.embedding)
+            width = self.hardware.widest
             words = torch.tensor(
                 [self.constants[Memory.NORM, op.norm_set * width + i] for i in range(op.reduction)]
             )

@@ -46,7 +46,7 @@ def test_every_error_has_a_text():
 @pytest.mark.parametrize("name", PAGES)
 def test_page_is_current(name):
     assert (ROOT / "docs" / f"{name}.md").read_text() == PAGES[name](), (
-        f"run: python -m firmware.generate {name} > docs/{name}.md"
+        "run: python -m firmware.generate docs"
     )
 
 

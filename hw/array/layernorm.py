@@ -69,7 +69,7 @@ class LayerNorm(wiring.Component):
     def __init__(self, config):
         self.config = config
         self._lanes = config.tokens
-        self._most = max(config.hidden, config.embedding)
+        self._most = config.widest
         word = {"values": tile_values(config), "live": tile_mask(config)}
         super().__init__(
             {

@@ -14,9 +14,10 @@ from hw.checks import check_shape
 from hw.progress import has_written, progress_layout
 from hw.shapes import FEATURE, OFFSET, SOURCE, TILE, WORDS, tile_codes, tile_values
 
-__all__ = ["BUFFERS", "Operand"]
+__all__ = ["HELD", "Operand"]
 
-BUFFERS = ("normed", "codes")  # sources that are read as they are, not gathered
+# Buffers that are read as they are, not gathered; a word is held until it is written.
+HELD = ("normed", "codes")
 # Tiles on their way that the counter holds. There are five at most, of a word each: in the source,
 # in the encoder and before the array.
 MOST_TILES = 7
@@ -67,8 +68,8 @@ class Operand(wiring.Component):
                 "follow": In(1),
                 "progress": In(progress_layout()),
                 "idle": Out(1),
-                **{f"{name}_index": In(WORDS) for name in BUFFERS},
-                **{f"{name}_hold": Out(1) for name in BUFFERS},
+                **{f"{name}_index": In(WORDS) for name in HELD},
+                **{f"{name}_hold": Out(1) for name in HELD},
                 "gather_request": Out(stream.Signature(point)),
                 "gather_words": In(values),
                 "normed_request": Out(stream.Signature(request_layout())),
@@ -100,7 +101,7 @@ class Operand(wiring.Component):
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += tile.eq(self.i.payload.tile)
         # Index 0: the buffer's next word is the first one of the request that is offered.
-        for name in BUFFERS:
+        for name in HELD:
             request = getattr(self, f"{name}_request").payload
             index = getattr(self, f"{name}_index")
             written = has_written(self.progress, Mux(index == 0, self.i.payload.tile, tile), index)

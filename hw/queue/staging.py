@@ -10,7 +10,6 @@ from firmware.record import DESCRIPTOR
 from golden_model.hardware import ceil_div
 from hw.instruction import instruction_layout
 from hw.queue.embedding import feature_layout, token_layout
-from hw.rows.gather import row_blocks
 from hw.shapes import ACT, index, table_layout
 from hw.stream import Fifo
 
@@ -270,7 +269,7 @@ class Staging(wiring.Component):
                 lane.eq(Mux(last, 0, lane + 1)),
                 block.eq(block + last),
                 complete.eq(last),
-                address.eq(feature.row[: len(self.i_free.payload)] * row_blocks(config) + block),
+                address.eq(feature.row[: len(self.i_free.payload)] * config.row_words + block),
             ]
         with m.If(
             self.token_done.valid & self.token_done.ready

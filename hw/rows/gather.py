@@ -5,17 +5,11 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden_model.hardware import ceil_div
 from hw.buffer import Turn, request_layout
 from hw.progress import has_written, progress_layout
 from hw.shapes import ACT
 
-__all__ = ["Gather", "row_blocks"]
-
-
-def row_blocks(config):
-    """Words of T features that one row of the residual stream takes; before the first NORM it holds an embedding."""
-    return ceil_div(max(config.hidden, config.embedding), config.tokens)
+__all__ = ["Gather"]
 
 
 def pointed(config):
@@ -123,7 +117,7 @@ class Gather(wiring.Component):
                 ]
                 with m.If(lane != 0):
                     m.d.sync += [
-                        self.pointers[read_lane].eq(self.row_physical * row_blocks(self.config)),
+                        self.pointers[read_lane].eq(self.row_physical * self.config.row_words),
                         self.positions[read_lane].eq(self.row_position),
                     ]
                 with m.If(lane == t):

@@ -74,7 +74,7 @@ async def values(dut, pause, length, shift, bypass):
     await harness.start(dut)
     writer.send(
         [
-            {"address": 2 * max(config.hidden, config.embedding) + i, "gamma": g, "beta": b}
+            {"address": 2 * config.widest + i, "gamma": g, "beta": b}
             for i, (g, b) in enumerate(parameters)
         ]
     )

@@ -247,7 +247,7 @@ class Bench:
 
     async def start(self):
         await harness.start(self.dut)
-        base = SET * max(self.config.hidden, self.config.embedding)
+        base = SET * self.config.widest
         self.gamma, self.beta = (
             [self.generator.randint(-9000, 9000) for _ in range(self.longest)] for _ in range(2)
         )

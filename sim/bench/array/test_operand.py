@@ -15,7 +15,7 @@ from firmware.isa import Source
 from golden_model.adaptivfloat import encode_act
 from golden_model.config import INT8
 from hw.array.linear import tile_request_layout
-from hw.array.operand import BUFFERS, Operand
+from hw.array.operand import HELD, Operand
 from hw.buffer import Buffer
 from hw.rows.gather import Gather
 from hw.shapes import ACT, code
@@ -175,7 +175,7 @@ async def operand(dut, pause):
 
 
 @cocotb.test()
-@cocotb.parametrize(name=BUFFERS)
+@cocotb.parametrize(name=HELD)
 async def follow(dut, name):
     """Of a buffer's word `index` of a request, at any progress: held until it is written.
 
@@ -247,7 +247,7 @@ async def write(dut, block, name, words, parts, generator):
 
 
 @cocotb.test()
-@cocotb.parametrize(pause=harness.PAUSES, name=BUFFERS, count=[1, 2, 11])
+@cocotb.parametrize(pause=harness.PAUSES, name=HELD, count=[1, 2, 11])
 async def joined(dut, pause, name, count):
     """Tiles of a buffer, twice, while they are written, in one part or in two; then once more."""
     config = harness.config()

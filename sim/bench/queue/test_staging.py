@@ -15,7 +15,6 @@ from firmware.error_codes import Error
 from golden_model.hardware import ceil_div
 from hw.queue.embedding import feature_layout
 from hw.queue.staging import Staging
-from hw.rows.gather import row_blocks
 from hw.shapes import index
 from sim.bench import harness
 from sim.bench.players import instruction, pulse, pulses, quiet
@@ -149,7 +148,7 @@ class Bench:
 
     async def run(self):
         """The whole queue: rows are free again some time after their sentence has been staged."""
-        dut, blocks = self.dut, row_blocks(self.config)
+        dut, blocks = self.dut, self.config.row_words
         self.tapped.clear()
         for found in (self.given, self.fetched):
             found.clear()
