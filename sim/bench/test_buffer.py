@@ -123,10 +123,8 @@ async def hold(dut, pause):
     values, generator = harness.parameters(), random.Random(5)
     block = Buffer(SHAPE, values["lanes"], values["depth"])
     idle, stall = harness.pauses(pause)
-    source, sink = (
-        harness.Source(dut, "i", block.i.payload.shape(), idle),
-        harness.Sink(dut, "o", block.o.payload.shape(), stall),
-    )
+    source = harness.Source(dut, "i", block.i.payload.shape(), idle)
+    sink = harness.Sink(dut, "o", block.o.payload.shape(), stall)
     quiet(dut, block)
     await harness.start(dut)
     contents = [[0] * block.lanes for _ in range(block.depth)]
@@ -163,10 +161,8 @@ async def turn(dut, pause):
     values, generator = harness.parameters(), random.Random(4)
     block = Turn(SHAPE, values["width"], values["beats"])
     idle, stall = harness.pauses(pause)
-    source, sink = (
-        harness.Source(dut, "i", block.i.payload.shape(), idle),
-        harness.Sink(dut, "o", block.o.payload.shape(), stall),
-    )
+    source = harness.Source(dut, "i", block.i.payload.shape(), idle)
+    sink = harness.Sink(dut, "o", block.o.payload.shape(), stall)
     await harness.start(dut)
     words, want = [], []
     lengths = [block.width] * 10 + [generator.randint(1, block.width) for _ in range(20)]

@@ -21,10 +21,8 @@ async def rtl_encode(dut, block, values, offset, pause="none"):
     """Codes of a list of values, T at a time."""
     idle, stall = harness.pauses(pause)
     lanes = block.i.payload.shape()["values"].shape.length
-    source, sink = (
-        harness.Source(dut, "i", block.i.payload.shape(), idle),
-        harness.Sink(dut, "o", block.o.payload.shape(), stall),
-    )
+    source = harness.Source(dut, "i", block.i.payload.shape(), idle)
+    sink = harness.Sink(dut, "o", block.o.payload.shape(), stall)
     harness.drive(dut, "offset", signed(8), offset)
     await harness.start(dut)
     words = [values[i : i + lanes] for i in range(0, len(values), lanes)]
@@ -94,6 +92,7 @@ def test_encoder(bits, exponent, lanes):
 
 @pytest.mark.parametrize(("bits", "exponent"), FORMATS)
 def test_decode_every_code(bits, exponent):
+    """`decode` is combinational, so Amaranth's own simulator tells."""
     fmt, m = NumberFormat(bits, exponent), Module()
     code, decoded, got = Signal(bits), Signal(signed(fmt.decoded_bits)), []
     value = decode(code, fmt)

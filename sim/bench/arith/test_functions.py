@@ -27,14 +27,13 @@ def cases(width):
 @cocotb.test()
 @cocotb.parametrize(pause=["none", "both"])
 async def values(dut, pause):
+    """Mantissas and positions of corners and of numbers of every magnitude."""
     width, name = harness.parameters()["width"], harness.parameters()["function"]
     build, function = BLOCKS[name]
     block, numbers = build(width, meta=4), cases(width)
     idle, stall = harness.pauses(pause)
-    source, sink = (
-        harness.Source(dut, "i", block.i.payload.shape(), idle),
-        harness.Sink(dut, "o", block.o.payload.shape(), stall),
-    )
+    source = harness.Source(dut, "i", block.i.payload.shape(), idle)
+    sink = harness.Sink(dut, "o", block.o.payload.shape(), stall)
     await harness.start(dut)
     source.send([{"z": z, "meta": n % 16} for n, z in enumerate(numbers)])
     got = await sink.receive(len(numbers))

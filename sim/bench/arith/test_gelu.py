@@ -27,10 +27,8 @@ async def activation(dut, function, shift, words, pause="none"):
     """Compare the words' values (lanes x words) and the count of saturations."""
     block, saturations = Activation(harness.config(), meta=3), Saturations()
     idle, stall = harness.pauses(pause)
-    source, sink = (
-        harness.Source(dut, "i", block.i.payload.shape(), idle),
-        harness.Sink(dut, "o", block.o.payload.shape(), stall),
-    )
+    source = harness.Source(dut, "i", block.i.payload.shape(), idle)
+    sink = harness.Sink(dut, "o", block.o.payload.shape(), stall)
     counter = harness.Counter(dut, "saturated")
     harness.drive(dut, "function", unsigned(4), function)
     harness.drive(dut, "align", signed(6), shift)

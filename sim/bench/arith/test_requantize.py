@@ -46,13 +46,12 @@ def cases(config, count=60):
     (("pause", "shift"), [("none", 0), ("both", 1), ("stall", 9), ("idle", 20), ("none", 47)])
 )
 async def values(dut, pause, shift):
+    """Values of every magnitude, what passes along, and the count of saturations."""
     config = harness.config()
     block, words = Requantize(config, meta=4), cases(config)
     idle, stall = harness.pauses(pause)
-    source, sink = (
-        harness.Source(dut, "i", block.i.payload.shape(), idle),
-        harness.Sink(dut, "o", block.o.payload.shape(), stall),
-    )
+    source = harness.Source(dut, "i", block.i.payload.shape(), idle)
+    sink = harness.Sink(dut, "o", block.o.payload.shape(), stall)
     counter = harness.Counter(dut, "saturated")
     harness.drive(dut, "shift", unsigned(6), shift)
     await harness.start(dut)

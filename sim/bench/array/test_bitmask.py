@@ -63,10 +63,8 @@ def bus_words(config, columns, headers):
 
 
 def random_headers(config, count):
-    generator, largest = (
-        random.Random(count),
-        (1 << (min(config.accumulator_bits, BIAS_BITS) - 1)) - 1,
-    )
+    generator = random.Random(count)
+    largest = (1 << (min(config.accumulator_bits, BIAS_BITS) - 1)) - 1
     return [
         {
             "bias": generator.choice(
@@ -81,6 +79,7 @@ def random_headers(config, count):
 @cocotb.test()
 @cocotb.parametrize(pause=harness.PAUSES)
 async def columns(dut, pause):
+    """Every header and weight of several strings, one behind the other."""
     config, rows = harness.config(), harness.parameters()["rows"]
     block = ColumnDecoder(config)
     idle, stall = harness.pauses(pause)

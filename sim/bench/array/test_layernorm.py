@@ -54,6 +54,7 @@ def cases(lanes, length):
     )
 )
 async def values(dut, pause, length, shift, bypass):
+    """Every value of several blocks, one behind the other, and the count of saturations."""
     config = harness.config()
     block, (tiles, generator) = LayerNorm(config), cases(config.tokens, length)
     parameters = [
@@ -61,14 +62,10 @@ async def values(dut, pause, length, shift, bypass):
         for _ in range(length)
     ]
     idle, stall = harness.pauses(pause)
-    source, sink = (
-        harness.Source(dut, "i", block.i.payload.shape(), idle),
-        harness.Sink(dut, "o", block.o.payload.shape(), stall),
-    )
-    writer, counter = (
-        harness.Source(dut, "param_write", parameter_layout()),
-        harness.Counter(dut, "saturated"),
-    )
+    source = harness.Source(dut, "i", block.i.payload.shape(), idle)
+    sink = harness.Sink(dut, "o", block.o.payload.shape(), stall)
+    writer = harness.Source(dut, "param_write", parameter_layout())
+    counter = harness.Counter(dut, "saturated")
     for name, value in (("length", length), ("set", 2), ("shift", shift), ("bypass", bypass)):
         harness.drive(dut, name, getattr(block, name).shape(), value)
     await harness.start(dut)

@@ -70,6 +70,7 @@ def cases(config):
 @cocotb.test()
 @cocotb.parametrize(pause=["none", "stall"])
 async def linear(dut, pause):
+    """All cases, one operation behind the other: loads, commands, `sent`."""
     config = harness.config()
     block = Linear(config)
     stalls = [harness.pauses(pause, seed)[1] for seed in (1, 5)]

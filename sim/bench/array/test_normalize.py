@@ -44,6 +44,7 @@ def contexts(config, generator):
 @cocotb.test()
 @cocotb.parametrize(pause=["none", "both"])
 async def normalize(dut, pause):
+    """Contexts of several sets of denominators, one behind the other."""
     config = harness.config()
     generator = random.Random(5)
     saturations = Saturations()

@@ -116,6 +116,7 @@ class Bench:
         return self.words[address]
 
     async def load(self, source, count, offset):
+        """One tile of `count` words from a source, encoded with `offset`."""
         dut = self.dut
         config = self.config
         t = self.config.tokens
@@ -181,10 +182,8 @@ async def follow(dut, name):
 
     The tile is that of the request, or of the next one.
     """
-    block, generator = (
-        Operand(harness.config(), Gather(harness.config()).request),
-        random.Random(16),
-    )
+    block = Operand(harness.config(), Gather(harness.config()).request)
+    generator = random.Random(16)
     shape = block.progress.shape()
     quiet(dut, block)
     await harness.start(dut)
@@ -255,10 +254,8 @@ async def joined(dut, pause, name, count):
     offset = 5
     block, coded = Front(config, TILES * max(FEATURES)), name == "codes"
     idle, stall = harness.pauses(pause)
-    source, sink = (
-        harness.Source(dut, "i", tile_request_layout(), idle),
-        harness.Sink(dut, "o", block.o.payload.shape(), stall),
-    )
+    source = harness.Source(dut, "i", tile_request_layout(), idle)
+    sink = harness.Sink(dut, "o", block.o.payload.shape(), stall)
     quiet(dut, block)
     cocotb.start_soon(watch_idle(dut, block))
     await harness.start(dut, 20_000)
