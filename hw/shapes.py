@@ -124,6 +124,9 @@ AXI_RESP = unsigned(2)
 AXI_LITE_STROBE = unsigned(WORD.width // BYTE.width)  # a bit for each byte of a register
 
 
+# What depends on the machine.
+
+
 def code(config):
     """A stored code of the config's number format."""
     return unsigned(config.format.bits)

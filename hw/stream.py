@@ -155,7 +155,8 @@ class Fifo(wiring.Component):
         m = Module()
         # Amaranth's queues hold bits; the payload's shape is the ports' alone.
         width = Shape.cast(self._shape).width
-        # A deep queue would be hundreds of registers; the buffered kind reads a block RAM ahead.
+        # The plain kind reads its memory at once, which a block RAM cannot; the buffered one reads
+        # ahead, a cycle later.
         kind = fifo.SyncFIFO if self._depth <= SHALLOW else fifo.SyncFIFOBuffered
         m.submodules.fifo = queue = kind(width=width, depth=self._depth)
         m.d.comb += [

@@ -46,11 +46,14 @@ class Operand(wiring.Component):
     idle : Out(1), no tile is asked for that has not gone
     gather_request : Out(stream of `point`)
     gather_words : In(stream of word_layout of ACT x T)
-    normed_request, codes_request : Out(stream of request_layout)
+    normed_request : Out(stream of request_layout)
     normed_words : In(stream of word_layout of ACT x T)
+    normed_index : In(WORDS), see `Buffer`
+    normed_hold : Out(1), see `Buffer`
+    codes_request : Out(stream of request_layout)
     codes_words : In(stream of word_layout of code x T)
-    normed_index, codes_index : In(WORDS), see `Buffer`
-    normed_hold, codes_hold : Out(1), see `Buffer`
+    codes_index : In(WORDS), see `Buffer`
+    codes_hold : Out(1), see `Buffer`
     o : Out(stream of activation_layout)
     """
 

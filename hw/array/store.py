@@ -37,7 +37,7 @@ from hw.stream import Fifo
 
 __all__ = ["Store"]
 
-BLOCKS = 4  # turned blocks of VALUES that are known of: two in the turn, and what the encoder holds
+BLOCKS = 4  # of VALUES that the queue beside the turn holds: more than the turn does
 
 
 def latency(coded, context=False):
