@@ -54,7 +54,7 @@ class Case:
     source : "simulated" or "model"
 
     A kind has `layers` (of its network), `sentences` (how many), `sparsity` (share of zeros of its
-    random weights, or None for a trained model) and the properties that raise here.
+    random weights, or None for a trained model) and `what` (both as text, for the label).
     """
 
     model: str = "base"
@@ -66,11 +66,6 @@ class Case:
 
     stream: ClassVar[bool] = True  # a queue of sentences, whose whole is a row of its own
     sparsity: ClassVar[float | None] = None
-
-    @property
-    def what(self):
-        """Network and sentences, as part of the label."""
-        raise NotImplementedError
 
     @property
     def about(self):
