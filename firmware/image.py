@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 ALIGNMENT = 32
+MEMORY_SHIFT = 28  # address of a constant = memory << MEMORY_SHIFT | index
 HEADER_BYTES = 64
 HEADER = (
     "magic",
@@ -149,7 +150,9 @@ def build_image(layout, instructions, constants, streams, **header):
         (layout.program, b"".join(map(pack_words, instructions))),
         (
             layout.constants_offset,
-            b"".join(struct.pack("<II", m << 28 | index, word) for m, index, word in constants),
+            b"".join(
+                struct.pack("<II", m << MEMORY_SHIFT | index, word) for m, index, word in constants
+            ),
         ),
     ]
     for start, part in [*parts, *zip(layout.streams, streams, strict=False)]:
@@ -254,12 +257,12 @@ def parse_image(data):
     addresses, values = words[::2], words[1::2]
     for number, address in enumerate(addresses):
         require(
-            address >> 28 in iter(Memory),
+            address >> MEMORY_SHIFT in iter(Memory),
             Error.IMAGE_MODEL,
-            f"Image constant {number} must go to memory 0..{max(Memory)}, not {address >> 28}",
+            f"Image constant {number} must go to memory 0..{max(Memory)}, not {address >> MEMORY_SHIFT}",
         )
     pairs = tuple(
-        (Memory(address >> 28), address & 0xFFFFFFF, value)
+        (Memory(address >> MEMORY_SHIFT), address & ((1 << MEMORY_SHIFT) - 1), value)
         for address, value in zip(addresses, values, strict=True)
     )
     return Image(data, header, program, pairs)

@@ -11,7 +11,7 @@ from hw.bus import axi
 from hw.bus.dma import Reader, Writer
 from hw.bus.loader import Loader
 from hw.bus.registers import Registers
-from hw.core import Core
+from hw.core import QUEUE, Core
 from hw.counters.counting import accumulate
 from hw.queue.dvfs import dvfs_ports
 from hw.queue.embedding import Embedder
@@ -101,20 +101,9 @@ class Accelerator(wiring.Component):
         registers = self.registers
         queue = self.core.queue
         loader = self.loader
-        for name in (
-            "image_base",
-            "image_size",
-            "input_base",
-            "input_size",
-            "result_base",
-            "result_size",
-            "embedding_base",
-            "embedding_size",
-            "queue_base",
-            "queue_count",
-            "exit_threshold",
-        ):
-            m.d.comb += queue[name].eq(getattr(registers, name))
+        for name in QUEUE:
+            if name != "SLOT_LIMIT":
+                m.d.comb += queue[name.lower()].eq(getattr(registers, name.lower()))
         for name in ("image_base", "image_size", "embedding_base", "embedding_size"):
             m.d.comb += getattr(loader, name).eq(getattr(registers, name))
         # A limit of nothing, or of more than there are, means all slots: the reset value works.

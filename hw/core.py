@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything between the buses and the registers: row table, sequencer, engines, datapath, results."""
+"""Everything between the buses and the registers: program, engines, datapath, rows, sentences."""
 
 from amaranth import Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from firmware.isa import ENGINES, Opcode
+from firmware.registers import BY_NAME
 from hw.bus.constants import write_constants
-from hw.bus.dma import request
 from hw.bus.fetch import Fetch
-from hw.bus.loader import constant_layout, image_layout
-from hw.bus.transfer import bus_word
+from hw.bus.headers import constant_layout, image_layout
+from hw.bus.reads import Reads
+from hw.bus.transfer import bus_word, request
 from hw.counters.counting import count, counters_layout
 from hw.counters.tally import Tally
-from hw.datapath import Datapath
+from hw.datapath import DATAPATH_ENGINES, Datapath
 from hw.decide.drop import Drop
 from hw.decide.exit import Exit
 from hw.engine import connect_engine
@@ -24,54 +25,71 @@ from hw.queue.admission import Admission
 from hw.queue.dvfs import Dvfs, dvfs_ports
 from hw.queue.embedding import feature_layout
 from hw.queue.results import Results
+from hw.queue.sentences import connect_dvfs, connect_results, connect_staging
 from hw.queue.staging import Staging
 from hw.rows.rows import Rows
-from hw.stream import Fifo
+from hw.shapes import ERROR, PC, WORD
 from hw.trace import observe, taps
 
-__all__ = ["Core", "queue_layout"]
+__all__ = ["QUEUE", "Core", "queue_layout"]
 
-RUNS = 8  # runs of words that are on their way
+# Registers that say what the queue is and where it lies.
+QUEUE = (
+    "IMAGE_BASE",
+    "IMAGE_SIZE",
+    "INPUT_BASE",
+    "INPUT_SIZE",
+    "RESULT_BASE",
+    "RESULT_SIZE",
+    "QUEUE_BASE",
+    "QUEUE_COUNT",
+    "SLOT_LIMIT",
+    "EXIT_THRESHOLD",
+)
 
 
 def queue_layout():
-    """What the core knows of the queue: see the registers of the same names."""
-    return data.StructLayout(
-        {
-            "image_base": 32,
-            "image_size": 32,
-            "input_base": 32,
-            "input_size": 32,
-            "result_base": 32,
-            "result_size": 32,
-            "embedding_base": 32,
-            "embedding_size": 32,
-            "queue_base": 32,
-            "queue_count": 16,
-            "slot_limit": 8,
-            "exit_threshold": 18,
-        }
-    )
+    """What the core knows of the queue: the registers of `QUEUE`, in lower case."""
+    return data.StructLayout({name.lower(): BY_NAME[name].width for name in QUEUE})
 
 
 class Core(wiring.Component):
     """Runs a queue of sentences from a loaded image; stops for good at a fault, until it is reset.
 
+    `busy` from the cycle after `start`; `done` when the program has ended and nothing is under way.
+    Stalled: by the ports alone; who waits for what inside is told in docs/machine.md.
+
+    Parameters
+    ----------
+    config : HardwareConfig
+
     Members
     -------
-    start : pulse: run the queue; busy; done : pulse
-    image, queue : stable while busy
-    constant_valid, constant : {"address", "data"}: constants of the image, written before `start`
-    o_request, words : runs of bus words on the memory port
-    o_token, feature (with _valid), token_done, shifts : the embedder
-    o_result, result_data, result_done : the writer
-    fault, pc : code of an internal fault (0: none); number of the instruction that is at work
-    read_pc : of the one whose words are awaited on the memory port
-    dvfs_* : see `Dvfs`, when the unit is present
-    counters : what happened in this cycle, see `counters_layout`, when the unit is present
-    finished : results written since `start`
-    progress : something has moved, other than instructions
-    trace_NAME_valid, trace_NAME : see hw/trace.py
+    start : In(1), pulse: run the queue
+    busy : Out(1)
+    done : Out(1), pulse
+    image : In(image_layout()), stable while busy
+    queue : In(queue_layout()), stable while busy
+    constant_valid : In(1), before `start`
+    constant : In(constant_layout()), a constant of the image
+    o_request : Out(stream of request()), runs of bus words on the memory port
+    words : In(stream of bus_word(config)), of these runs
+    o_token : Out(stream), a token for the embedder, see `Staging`
+    feature_valid : In(1)
+    feature : In(feature_layout()), of a token's embedding
+    token_done : In(stream), a token's embedding is complete, see `Staging`
+    shifts : Out(struct), the embedder's, see `Staging`
+    o_result : Out(stream of request()), a record for the writer
+    result_data : Out(stream of WORD), its words
+    result_done : In(1), pulse: it is written
+    fault : Out(ERROR), code of an illegal instruction, 0 while there is none
+    pc : Out(PC), number of the instruction that ends next
+    read_pc : Out(PC), of the one whose words are awaited on the memory port
+    finished : Out(QUEUE_COUNT's width), results written since `start`
+    progress : Out(1), something has moved, other than instructions
+    counters : Out(counters_layout(config)), of this cycle, when the unit is present
+    dvfs_code, dvfs_request, dvfs_acknowledge : see `Dvfs`, when the unit is present
+    trace_NAME_valid, trace_NAME : Out, see hw/trace.py
     """
 
     def __init__(self, config):
@@ -81,31 +99,25 @@ class Core(wiring.Component):
         self.sequencer = Sequencer(config)
         self.issue = Issue(config)
         self.prefetch = Prefetch(config)
+        self.fetch = Fetch(config)
+        self.reads = Reads(config)
         self.staging = Staging(config)
+        # Engines by the names of firmware.isa.ENGINES, beside those of the datapath.
         self.admission = Admission(config)
         self.exit = Exit(config)
         self.drop = Drop(config) if "drop" in config.units else None
-        self.fetch = Fetch(config)
-        begin, failure, success = (
-            stream_.payload.shape()
-            for stream_ in (self.admission.o_begin, self.admission.o_finish, self.exit.o_finish)
-        )
         self.results = Results(
             config,
-            begin,
-            failure,
-            success,
+            self.admission.o_begin.payload.shape(),
+            self.admission.o_finish.payload.shape(),
+            self.exit.o_finish.payload.shape(),
             self.exit.logit.shape(),
             self.exit.verdict.shape(),
         )
-        self.engines = {
-            "admission": self.admission,
-            "drop": self.drop,
-            "exit": self.exit,
-            **dict.fromkeys(self.datapath.start.shape().members, self.datapath),
-        }
         self.dvfs = Dvfs(config) if "dvfs" in config.units else None
         self.tally = Tally(config) if "counters" in config.units else None
+        self.working = Signal()  # the program has not ended
+        self.passed = Signal()  # a pass begins
         trace = {f"trace_{name}": Out(layout) for name, layout in taps(config).items()}
         trace |= {f"{name}_valid": Out(1) for name in trace}
         super().__init__(
@@ -125,12 +137,12 @@ class Core(wiring.Component):
                 "token_done": In(self.staging.token_done.signature.flip()),
                 "shifts": Out(self.staging.shifts.shape()),
                 "o_result": Out(stream.Signature(request())),
-                "result_data": Out(stream.Signature(32)),
+                "result_data": Out(stream.Signature(WORD)),
                 "result_done": In(1),
-                "fault": Out(8),
-                "pc": Out(16),
-                "read_pc": Out(16),
-                "finished": Out(16),
+                "fault": Out(ERROR),
+                "pc": Out(PC),
+                "read_pc": Out(PC),
+                "finished": Out(BY_NAME["SENTENCES_DONE"].width),
                 "progress": Out(1),
                 **({"counters": Out(counters_layout(config))} if self.tally is not None else {}),
                 **trace,
@@ -140,51 +152,52 @@ class Core(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        self.working, self.reading = (
-            Signal(),
-            Signal(),
-        )  # the program has not ended; words are on their way
-        self.passed = Signal()  # a pass begins
-        for name in (
-            "sequencer",
-            "issue",
-            "prefetch",
-            "datapath",
-            "admission",
-            "exit",
-            "results",
-            "fetch",
-        ):
-            m.submodules[name] = getattr(self, name)
-        # What a program that ended early has left behind is forgotten; an empty row table needs no new free list.
-        m.submodules.rows = ResetInserter(
-            self.start & (self.rows.free != self.config.physical_rows)
-        )(self.rows)
-        m.submodules.staging = ResetInserter(self.start)(self.staging)
-        if self.drop is not None:
-            m.submodules.drop = self.drop
-        if self.dvfs is not None:
-            m.submodules.dvfs = self.dvfs
-            self._voltage(m)
+        self._blocks(m)
         self._sequence(m)
         self._engines(m)
-        self._stage(m)
+        self._datapath(m)
+        self._scores(m)
         self._row_commands(m)
         self._row_reads(m)
         self._reads(m)
-        self._results(m)
+        self._fetch(m)
+        self._end(m)
+        connect_staging(m, self)
+        connect_results(m, self)
         write_constants(m, self)
-        self._progress(m)
+        if self.dvfs is not None:
+            connect_dvfs(m, self)
         if self.tally is not None:
             count(m, self)
         observe(m, self)
         return m
 
+    def _blocks(self, m):
+        """The submodules, under the names of their attributes."""
+        names = (
+            "sequencer",
+            "issue",
+            "prefetch",
+            "fetch",
+            "reads",
+            "datapath",
+            "admission",
+            "exit",
+        )
+        for name in (*names, "results", "drop", "dvfs"):
+            block = getattr(self, name)
+            if block is not None:
+                m.submodules[name] = block
+        # What a program that ended early has left behind is forgotten at the next start. An empty
+        # row table is left alone: making its list of free rows anew would take a cycle for each.
+        left = self.start & (self.rows.free != self.config.physical_rows)
+        m.submodules.rows = ResetInserter(left)(self.rows)
+        m.submodules.staging = ResetInserter(self.start)(self.staging)
+
     def _sequence(self, m):
-        """The sequencer, and the engines of the operations."""
+        """The program's two halves: the sequencer runs ahead, Issue starts what it has found."""
         sequencer = self.sequencer
         issue = self.issue
-        datapath = self.datapath
         wiring.connect(m, sequencer.o_operation, issue.i)
         wiring.connect(m, sequencer.o_stream, self.prefetch.i)
         m.d.comb += [
@@ -198,47 +211,65 @@ class Core(wiring.Component):
             sequencer.empty.eq(self.admission.empty),
             sequencer.ended.eq(issue.ended),
             sequencer.resting.eq(issue.resting),
-            datapath.taken.eq(issue.taken),
             issue.restart.eq(self.start),
             issue.empty.eq(self.admission.empty),
             self.fault.eq(issue.fault),
             self.pc.eq(issue.pc),
         ]
+
+    def _engines(self, m):
+        """Every row of `ENGINES` has a block here or in the datapath, or is an illegal opcode."""
+        issue = self.issue
+        datapath = self.datapath
         for engine in ENGINES:
             name = engine.name
-            block = self.engines[name]
-            m.d.comb += sequencer.present[name].eq(block is not None)
-            if block is datapath:
+            present = self.sequencer.present[name]
+            if name in DATAPATH_ENGINES:
                 m.d.comb += [
+                    present.eq(1),
                     datapath.start[name].eq(issue.start[name]),
                     issue.sent[name].eq(datapath.sent[name]),
                     issue.done[name].eq(datapath.done[name]),
                 ]
-            elif block is not None:
-                connect_engine(m, engine, block, issue, self.rows.slots)
+            else:
+                block = getattr(self, name)
+                m.d.comb += present.eq(block is not None)
+                if block is not None:
+                    connect_engine(m, engine, block, issue, self.rows.slots)
+        m.d.comb += [
+            self.exit.threshold.eq(self.queue.exit_threshold),
+            self.admission.restart.eq(self.start),
+            self.admission.count.eq(self.queue.queue_count),
+            self.admission.slot_limit.eq(self.queue.slot_limit),
+            self.admission.total.eq(self.rows.total),
+        ]
+        if self.drop is not None:
+            m.d.comb += self.drop.layer.eq(issue.younger.layer)
 
-    def _engines(self, m):
-        """What the engines work on."""
+    def _datapath(self, m):
+        """The operations at work, and the weights with what the array must know of them."""
         issue = self.issue
         datapath = self.datapath
-        admission = self.admission
         m.d.comb += [
+            datapath.taken.eq(issue.taken),
             datapath.older.eq(issue.older),
             datapath.younger.eq(issue.younger),
             datapath.turn.eq(issue.turn),
             datapath.pending.eq(issue.pending),
             datapath.slots.eq(self.rows.slots),
-            self.exit.threshold.eq(self.queue.exit_threshold),
-            admission.restart.eq(self.start),
-            admission.count.eq(self.queue.queue_count),
-            admission.slot_limit.eq(self.queue.slot_limit),
-            admission.total.eq(self.rows.total),
+            datapath.reduction.eq(self.prefetch.reduction),
+            datapath.groups.eq(self.prefetch.groups),
         ]
-        users = [(self.exit, issue.older.instruction.opcode == Opcode.EXIT)]
+        wiring.connect(m, self.prefetch.o, datapath.weights)
+
+    def _scores(self, m):
+        """The read side of SCORES serves EXIT and DROP: whose operation it is."""
+        datapath = self.datapath
+        opcode = self.issue.older.instruction.opcode
+        users = [(self.exit, opcode == Opcode.EXIT)]
         if self.drop is not None:
-            m.d.comb += self.drop.layer.eq(issue.younger.layer)
-            users.append((self.drop, issue.older.instruction.opcode == Opcode.DROP))
-        for engine, chosen in users:  # SCORES serves DROP and EXIT
+            users.append((self.drop, opcode == Opcode.DROP))
+        for engine, chosen in users:
             m.d.comb += [
                 engine.scores_request.ready.eq(datapath.scores_request.ready & chosen),
                 engine.scores_words.valid.eq(datapath.scores_words.valid & chosen),
@@ -251,53 +282,13 @@ class Core(wiring.Component):
                     datapath.scores_words.ready.eq(engine.scores_words.ready),
                 ]
 
-    def _stage(self, m):
-        """The stager between queue, embedder, free rows and ADMIT. After the program's end it begins
-        nothing; the run ends when nothing is under way."""
-        staging = self.staging
-        rows = self.rows
-        admission = self.admission
-        m.d.comb += [
-            staging.start.eq(self.issue.start.admission),
-            staging.instruction.eq(self.issue.older.instruction),
-            staging.queue.eq(self.queue.queue_base),
-            staging.count.eq(self.queue.queue_count),
-            staging.positions.eq(self.image.positions),
-            self.o_token.valid.eq(staging.o_token.valid & self.working),
-            self.o_token.payload.eq(staging.o_token.payload),
-            staging.o_token.ready.eq(self.o_token.ready & self.working),
-            self.shifts.eq(staging.shifts),
-            staging.feature_valid.eq(self.feature_valid),
-            staging.feature.eq(self.feature),
-        ]
-        wiring.connect(m, staging.token_done, wiring.flipped(self.token_done))
-        for source, target in (
-            (rows.o_free, staging.i_free),
-            (staging.o_word, self.datapath.staged),
-            (staging.o_sentence, admission.i_sentence),
-            (staging.o_row, admission.i_row),
-            (staging.o_staged, admission.i_staged),
-        ):
-            wiring.connect(m, source, target)
-        ended = Signal()
-        counted = 1 if self.tally is None else self.tally.resting
-        m.d.comb += self.done.eq(
-            (self.sequencer.done | ended)
-            & staging.resting
-            & self.fetch.i.ready
-            & ~self.reading
-            & counted
-        )
-        m.d.sync += ended.eq((self.sequencer.done | ended) & ~self.done)
-
     def _row_commands(self, m):
-        """The row table obeys the engines of ADMIT, DROP and EXIT, of which only one is at work."""
+        """The row table obeys the engines of ADMIT, EXIT and DROP."""
         rows = self.rows
-        for engine in (
-            self.admission,
-            self.exit,
-            *([] if self.drop is None else [self.drop]),
-        ):
+        # Only one of them is at work, since none can be followed: so nothing is arbitrated.
+        for engine in (self.admission, self.exit, self.drop):
+            if engine is None:
+                continue
             m.d.comb += [
                 engine.o_rows.ready.eq(rows.i_command.ready),
                 engine.rows_done.eq(rows.done),
@@ -309,6 +300,7 @@ class Core(wiring.Component):
                 ]
 
     def _row_reads(self, m):
+        """The datapath reads the row table; DROP marks the rows that stay."""
         rows = self.rows
         datapath = self.datapath
         m.d.comb += [
@@ -316,54 +308,35 @@ class Core(wiring.Component):
             datapath.row_physical.eq(rows.read_data.physical),
             datapath.row_position.eq(rows.read_data.position),
         ]
-        if self.drop is None:
-            return
-        verdict = self.drop.verdict
-        m.d.comb += [
-            rows.keep_write.enable.eq(self.drop.verdict_valid),
-            rows.keep_write.row.eq(verdict.row),
-            rows.keep_write.keep.eq(verdict.keep),
-        ]
+        if self.drop is not None:
+            verdict = self.drop.verdict
+            m.d.comb += [
+                rows.keep_write.enable.eq(self.drop.verdict_valid),
+                rows.keep_write.row.eq(verdict.row),
+                rows.keep_write.keep.eq(verdict.keep),
+            ]
 
     def _reads(self, m):
-        """Words come in the order of the requests: weights as bus words, program and tokens as 32-bit words."""
+        """The memory port's reads: runs of 32-bit words, and weights."""
         fetch = self.fetch
         prefetch = self.prefetch
-        queue = self.queue
-        m.submodules.runs = runs = Fifo(1, RUNS)  # 1: a run of weights
-        weights = ~fetch.o_request.valid  # short runs go first
+        reads = self.reads
+        for source, target in (
+            (fetch.o_request, reads.i_short),
+            (prefetch.o_request, reads.i_stream),
+            (reads.o_request, wiring.flipped(self.o_request)),
+            (wiring.flipped(self.words), reads.words),
+            (reads.o_short, fetch.data),
+            (reads.o_stream, prefetch.words),
+        ):
+            wiring.connect(m, source, target)
+        # An error of the port belongs to the instruction whose words it was to bring; weights are
+        # read ahead, so that may be a later one than the instruction at work.
         m.d.comb += [
-            self.o_request.valid.eq(
-                (fetch.o_request.valid | prefetch.o_request.valid) & runs.i.ready
-            ),
-            self.o_request.payload.eq(
-                Mux(
-                    weights,
-                    prefetch.o_request.payload.as_value(),
-                    fetch.o_request.payload.as_value(),
-                )
-            ),
-            fetch.o_request.ready.eq(self.o_request.ready & runs.i.ready),
-            prefetch.o_request.ready.eq(self.o_request.ready & runs.i.ready & weights),
-            runs.i.payload.eq(weights),
-            runs.i.valid.eq(self.o_request.valid & self.o_request.ready),
-            fetch.data.payload.eq(self.words.payload),
-            prefetch.words.payload.eq(self.words.payload),
-            fetch.data.valid.eq(self.words.valid & runs.o.valid & ~runs.o.payload),
-            prefetch.words.valid.eq(self.words.valid & runs.o.valid & runs.o.payload),
-            self.words.ready.eq(
-                runs.o.valid & Mux(runs.o.payload, prefetch.words.ready, fetch.data.ready)
-            ),
-            runs.o.ready.eq(self.words.valid & self.words.ready & self.words.payload.last),
-            self.read_pc.eq(Mux(runs.o.valid & runs.o.payload, prefetch.pc, self.issue.pc)),
-            self.reading.eq(runs.level != 0),
-            prefetch.base.eq(queue.image_base),
-            prefetch.size.eq(queue.image_size),
-            self.datapath.reduction.eq(prefetch.reduction),
-            self.datapath.groups.eq(prefetch.groups),
+            self.read_pc.eq(Mux(reads.streaming, prefetch.pc, self.issue.pc)),
+            prefetch.base.eq(self.queue.image_base),
+            prefetch.size.eq(self.queue.image_size),
         ]
-        wiring.connect(m, prefetch.o, self.datapath.weights)
-        self._fetch(m)
 
     def _fetch(self, m):
         """Runs of 32-bit words: the program, then descriptors and tokens."""
@@ -374,7 +347,9 @@ class Core(wiring.Component):
         run = fetch.i.payload
         filling = sequencer.o_fetch.valid
         reading = staging.o_read.valid & self.working
-        program = Signal()  # the run is the program
+        # Words go to the one whose run it is: the program first, since the stager waits for an
+        # ADMIT.
+        program = Signal()
         with m.If(fetch.i.valid & fetch.i.ready):
             m.d.sync += program.eq(filling)
         m.d.comb += [
@@ -396,81 +371,24 @@ class Core(wiring.Component):
             fetch.o.ready.eq(Mux(program, sequencer.words.ready, staging.words.ready)),
         ]
 
-    def _results(self, m):
-        results = self.results
-        admission = self.admission
-        for target, source in (
-            (results.begin, admission.o_begin),
-            (results.failure, admission.o_finish),
-            (results.success, self.exit.o_finish),
-        ):
-            wiring.connect(m, source, target)
-        m.d.comb += [
-            results.logit_valid.eq(self.exit.logit_valid),
-            results.logit.eq(self.exit.logit),
-            results.verdict_valid.eq(self.exit.verdict_valid),
-            results.verdict.eq(self.exit.verdict),
-            results.passes.eq(self.issue.passes),
-            results.clear.eq(self.start),
-            results.base.eq(self.queue.result_base),
-            results.size.eq(self.queue.result_size),
-            results.written.eq(self.result_done),
-            self.finished.eq(results.finished),
-        ]
-        for target, source in (
-            (self.o_result, results.o_request),
-            (self.result_data, results.o_data),
-        ):
-            m.d.comb += [
-                target.valid.eq(source.valid),
-                target.payload.eq(source.payload),
-                source.ready.eq(target.ready),
-            ]
-        if self.drop is None:
-            return
-        tally = self.drop.tally
-        dropped = self.rows.dropped
-        m.d.comb += [
-            results.tokens_valid.eq(self.drop.tally_valid),
-            results.tokens.slot.eq(tally.slot),
-            results.tokens.layer.eq(self.issue.older.layer),
-            results.tokens.entering.eq(tally.count),
-            results.tokens.kept.eq(tally.kept),
-            results.dropped_valid.eq(dropped.valid),
-            results.dropped.slot.eq(dropped.slot),
-            results.dropped.layer.eq(self.issue.older.layer),
-            results.dropped.position.eq(dropped.position),
-        ]
-
-    def _voltage(self, m):
-        """A pass begins when ADMIT is done, its rows are worked on when EXIT starts, it is over when ADMIT starts again."""
-        dvfs = self.dvfs
+    def _end(self, m):
+        """When the run is over, and what counts as progress for the watchdog."""
         issue = self.issue
-        begin = self.admission.o_begin
-        verdict = self.exit.verdict
-        m.d.comb += [
-            dvfs.admit_valid.eq(begin.valid & begin.ready),
-            dvfs.admit.slot.eq(begin.payload.slot),
-            dvfs.admit.deadline.eq(begin.payload.deadline),
-            dvfs.verdict_valid.eq(self.exit.verdict_valid),
-            dvfs.verdict.slot.eq(verdict.slot),
-            dvfs.verdict.entropy.eq(verdict.entropy),
-            dvfs.slots.eq(self.rows.slots),
-            dvfs.total.eq(self.rows.total),
-            dvfs.layers.eq(self.image.layers),
-            dvfs.begin.eq(self.passed),
-            dvfs.through.eq(issue.start.exit),
-            dvfs.end.eq(issue.start.admission & (issue.passes != 0)),
-            self.results.predicted.eq(dvfs.predicted),
-            self.dvfs_code.eq(dvfs.dvfs_code),
-            self.dvfs_request.eq(dvfs.dvfs_request),
-            dvfs.dvfs_acknowledge.eq(self.dvfs_acknowledge),
-        ]
-
-    def _progress(self, m):
-        """A program that only runs in a circle makes no progress: what it skips does not count."""
         datapath = self.datapath
-        issue = self.issue
+        ended = Signal()
+        counted = 1 if self.tally is None else self.tally.resting
+        # After the program's end the run lasts until nothing is under way: words that arrive in the
+        # next run would be taken for its own.
+        m.d.comb += self.done.eq(
+            (self.sequencer.done | ended)
+            & self.staging.resting
+            & self.fetch.i.ready
+            & ~self.reads.reading
+            & counted
+        )
+        m.d.sync += ended.eq((self.sequencer.done | ended) & ~self.done)
+        # A program that only runs in a circle makes no progress: ADMITs that admit nothing and
+        # operations that are skipped do not count.
         admits = issue.older.instruction.opcode == Opcode.ADMIT
         moved = self.words.valid & self.words.ready | self.token_done.valid & self.token_done.ready
         m.d.comb += [

@@ -23,9 +23,9 @@ from hw.rows.gather import Gather
 from hw.rows.layouts import slot_layout
 from hw.shapes import ACT, code
 
-__all__ = ["Datapath"]
+__all__ = ["DATAPATH_ENGINES", "Datapath"]
 
-ENGINE_NAMES = ("linear", "norm", "attention")  # those of firmware.isa.ENGINES that are in here
+DATAPATH_ENGINES = ("linear", "norm", "attention")  # those of firmware.isa.ENGINES that are in here
 
 
 class Datapath(wiring.Component):
@@ -33,7 +33,7 @@ class Datapath(wiring.Component):
 
     Members
     -------
-    start, done, sent : a bit for each of ENGINE_NAMES; taken, older, younger, pending, turn : see `Issue`
+    start, done, sent : a bit for each of DATAPATH_ENGINES; taken, older, younger, pending, turn : see `Issue`
     slots : stable while an operation runs
     row_address, row_physical, row_position : read port of the row table
     weights : stream of `string_layout(config)`; reduction, groups : see `MacArray`
@@ -67,7 +67,7 @@ class Datapath(wiring.Component):
             "numerator": self.attention.numerator,
             "denominator": self.attention.denominator,
         }
-        engines = data.StructLayout({name: 1 for name in ENGINE_NAMES})
+        engines = data.StructLayout({name: 1 for name in DATAPATH_ENGINES})
         super().__init__(
             {
                 "start": In(engines),
@@ -135,7 +135,7 @@ class Datapath(wiring.Component):
 
     def _engines(self, m):
         for engine in ENGINES:
-            if engine.name in ENGINE_NAMES:
+            if engine.name in DATAPATH_ENGINES:
                 connect_engine(m, engine, getattr(self, engine.name), self, self.slots)
         # NORM needs its instruction until the last word is written, and so beyond `taken`.
         with m.If(self.older.instruction.opcode == Opcode.NORM):

@@ -16,6 +16,7 @@ from hw.array.normalize import Normalize
 from hw.array.operand import Operand
 from hw.array.ring import Ring
 from hw.buffer import Buffer, Turn
+from hw.bus.dma import Reader, Writer
 from hw.shapes import ACT
 from hw.stream import Fifo
 
@@ -71,6 +72,10 @@ WRONG = [
     (Operand, POINT, {"point": "tile"}, TypeError, "Point must be a shape, not 'tile'"),
     (Normalize, CONFIG, {"meta": ()}, TypeError, "Meta must be a shape, not ()"),
     (Encoder, CONFIG, {"meta": "x"}, TypeError, "Meta must be a shape, not 'x'"),
+    (Reader, CONFIG, {"burst": 8}, ValueError, "Burst must be 16, 32 or 64 beats, not 8"),
+    (Reader, CONFIG, {"outstanding": 0}, ValueError, "Outstanding must be at least 1, not 0"),
+    (Reader, CONFIG, {"outstanding": 2.5}, TypeError, "Outstanding must be an integer, not 2.5"),
+    (Writer, CONFIG, {"burst": "16"}, ValueError, "Burst must be 16, 32 or 64 beats, not '16'"),
     (Encoder, CONFIG, {"shape": "ACT"}, TypeError, "Value must be a shape, not 'ACT'"),
 ]
 

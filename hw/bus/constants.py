@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Constants of the image into the parameter memories."""
 
-from firmware.image import Memory
+from firmware.image import MEMORY_SHIFT, Memory
+from hw.shapes import WORD
 
 __all__ = ["write_constants"]
 
-MEMORY_SHIFT = 28  # address = memory << 28 | index
+HALF = WORD.width // 2  # gamma and beta share a word
 
 
 def write_constants(m, core):
@@ -15,15 +16,17 @@ def write_constants(m, core):
     memory = core.constant.address[MEMORY_SHIFT:]
     norm = core.datapath.param_write
     span = core.datapath.span_write
+    # A memory keeps as many bits of a constant as its values have.
     m.d.comb += [
         norm.valid.eq(core.constant_valid & (memory == Memory.NORM)),
         norm.payload.address.eq(index),
-        norm.payload.gamma.eq(value[:16].as_signed()),
-        norm.payload.beta.eq(value[16:].as_signed()),
+        norm.payload.gamma.eq(value[:HALF].as_signed()),
+        norm.payload.beta.eq(value[HALF:].as_signed()),
         span.valid.eq(core.constant_valid & (memory == Memory.SPAN)),
         span.payload.address.eq(index),
         span.payload.data.eq(value),
     ]
+    # A unit that the configuration lacks has no memory, and the image no constants for it.
     if core.drop is not None:
         m.d.comb += [
             core.drop.eta_write_valid.eq(core.constant_valid & (memory == Memory.ETA)),

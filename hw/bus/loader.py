@@ -1,57 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loading an image: nothing of it is used before its header, its CRC-32 and the embedding image's header have passed."""
+"""Loading an image: nothing of it is used before all checks of hw/bus/headers.py have passed."""
 
 from amaranth import Cat, Module, Mux, ResetInserter, Signal
-from amaranth.lib import crc, data, stream, wiring
+from amaranth.lib import crc, stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
-from firmware import isa
-from firmware.embedding_image import EMBEDDING_HEADER, EMBEDDING_MAGIC
+from firmware.embedding_image import EMBEDDING_HEADER
 from firmware.error_codes import Error
-from firmware.image import ALIGNMENT, HEADER, HEADER_BYTES
-from firmware.registers import ID, VERSION
-from hw.bus.dma import Words, bus_word, request
-from hw.bus.transfer import ERROR
+from firmware.image import HEADER, HEADER_BYTES
+from hw.bus.headers import (
+    PAIR_BYTES,
+    constant_layout,
+    embedding_layout,
+    embedding_rules,
+    header_rules,
+    image_layout,
+    image_rules,
+)
+from hw.bus.transfer import bus_word, request
+from hw.bus.words import Words
+from hw.shapes import ADDRESS, BYTE, ERROR, SIZE, WIDE_COUNT, WORD
 
-__all__ = ["Loader", "constant_layout", "embedding_layout", "image_layout"]
+__all__ = ["Loader"]
 
-
-def image_layout():
-    """What the rest of the machine needs of an image's header."""
-    return data.StructLayout(
-        {
-            "program_offset": 32,
-            "instructions": 32,
-            "layers": 8,
-            "classes": 8,
-            "heads": 8,
-            "positions": 16,
-            "vocabulary": 32,
-            "exit_threshold": 18,
-            "units": 32,
-            "embedding_width": 16,
-        }
-    )
-
-
-def embedding_layout():
-    """What `Embedder` needs of the embedding image's header: rows of words and positions, features, byte offset of the row table."""
-    return data.StructLayout({"vocabulary": 32, "positions": 16, "width": 16, "table_offset": 32})
-
-
-def constant_layout():
-    """A constant: memory << 28 | index, and its value."""
-    return data.StructLayout({"address": 32, "data": 32})
+HEADER_WORDS = HEADER_BYTES * BYTE.width // WORD.width
 
 
 class Loader(wiring.Component):
-    """Checks the image and the embedding image's header, in the order of firmware/image.py, then hands out the constants.
+    """Checks the image and the embedding image's header, then hands out the constants.
 
-    Image header: magic, version, length (= IMAGE_SIZE); CRC-32 of the whole image; units, hardware configuration, sizes, sections inside
-    the image; embedding header: magic, version, length (= EMBEDDING_SIZE), its CRC-32, sizes as the image's; then the embedding hash.
-    One bus word per cycle while the CRC is computed; a constant per two 32-bit words. Every failure ends with `done` and its `error`.
-    Nothing is left in flight on the ports then, except after an error of a reader, which must be aborted.
+    Image header: magic, version, length (= IMAGE_SIZE); CRC-32 of the whole image; units, hardware
+    configuration, sizes, sections inside the image; embedding header: magic, version, length
+    (= EMBEDDING_SIZE), its CRC-32, sizes as the image's; then the embedding hash.
+
+    Throughput: one bus word per cycle while the CRC is computed; a constant per two 32-bit words.
+    Stalled: by the readers, and by `o_constant`. Every failure ends with `done` and its `error`.
+    Nothing is left in flight on the ports then, except after an error of a reader, which must be
+    aborted.
 
     Parameters
     ----------
@@ -59,30 +45,35 @@ class Loader(wiring.Component):
 
     Members
     -------
-    start : pulse; ignored unless idle
-    abort : back to idle at once, nothing loaded; the readers must be aborted with it
-    image_base, image_size, embedding_base, embedding_size : bytes, quasi-static
-    o_request, i_data, i_error : to a `Reader` of the memory port, its data and its `error`
+    start : In(1), pulse; ignored unless idle
+    abort : In(1), back to idle at once, nothing loaded; the readers must be aborted with it
+    image_base, embedding_base : In(ADDRESS), quasi-static
+    image_size, embedding_size : In(SIZE), bytes, quasi-static
+    o_request : Out(stream of request()), to a `Reader` of the memory port
+    i_data : In(stream of bus_word(config)), of that reader
+    i_error : In(ERROR), of that reader
     o_embedding_request, i_embedding_data, i_embedding_error : the same for the embedding port
-    o_constant : stream of `constant_layout()`; only when all checks have passed
-    busy, done : loading; pulse at its end
-    error : code, valid with `done` and after it; 0 when `loaded`
-    loaded : the last load succeeded
-    image, embedding : `image_layout()`, `embedding_layout()`, valid when `loaded`
+    o_constant : Out(stream of constant_layout()), only when all checks have passed
+    busy : Out(1), loading
+    done : Out(1), pulse at its end
+    error : Out(ERROR), code, valid with `done` and after it; 0 when `loaded`
+    loaded : Out(1), the last load succeeded
+    image : Out(image_layout()), valid when `loaded`
+    embedding : Out(embedding_layout()), valid when `loaded`
     """
 
     def __init__(self, config):
-        self._config = config
+        self.config = config
         asks = stream.Signature(request())
         words = stream.Signature(bus_word(config))
         super().__init__(
             {
                 "start": In(1),
                 "abort": In(1),
-                "image_base": In(32),
-                "image_size": In(32),
-                "embedding_base": In(32),
-                "embedding_size": In(32),
+                "image_base": In(ADDRESS),
+                "image_size": In(SIZE),
+                "embedding_base": In(ADDRESS),
+                "embedding_size": In(SIZE),
                 "o_request": Out(asks),
                 "i_data": In(words),
                 "i_error": In(ERROR),
@@ -101,30 +92,31 @@ class Loader(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.words = self._words = Words(self._config)
-        m.submodules.crc = self._crc = crc.Parameters(
-            CRC32_ISO_HDLC, self._config.bus_bits
-        ).create()
-        self._header, self._embedding_header = (
-            {name: Signal(32, name=f"{prefix}_{name}") for name in names}
-            for prefix, names in (("image", HEADER), ("embedding", EMBEDDING_HEADER))
-        )
-        self._count = Signal(range(17))
-        self._pair_first = Signal(32)
-        self._pairs = Signal(32)
+        m.submodules.words = self._words = Words(self.config)
+        # Both headers and the whole image go through one CRC: they are never read at the same time.
+        m.submodules.crc = self._crc = crc.Parameters(CRC32_ISO_HDLC, self.config.bus_bits).create()
+        self._header = {name: Signal(WORD, name=f"image_{name}") for name in HEADER}
+        self._embedding_header = {
+            name: Signal(WORD, name=f"embedding_{name}") for name in EMBEDDING_HEADER
+        }
+        self._count = Signal(range(HEADER_WORDS + 1))  # words so far
+        self._pair_first = Signal(WORD)
+        self._pairs = Signal(WIDE_COUNT)
         self._outputs(m)
         with m.FSM() as fsm:
-            with m.State("Idle"):
+            # Nothing is being loaded.
+            with m.State("IDLE"):
                 with m.If(self.start):
                     m.d.sync += [
                         self.loaded.eq(0),
                         self.error.eq(Error.NONE),
                     ]
-                    m.next = "Ask header"
-            self._read_image(m)
+                    m.next = "ASK_HEADER"
+            self._read_header(m)
+            self._read_rest(m)
             self._read_embedding(m)
-            self._constants(m)
-        m.d.comb += self.busy.eq(~fsm.ongoing("Idle"))
+            self._read_constants(m)
+        m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
         return ResetInserter(self.abort)(m)
 
     def _outputs(self, m):
@@ -141,24 +133,33 @@ class Loader(wiring.Component):
             *(self.embedding[name].eq(embedding[name]) for name in embedding_layout().members),
         ]
 
-    def _check(self, m, state, following, rules):
-        """A state that goes on to `following`, or fails with the first rule (holds, error) that does not hold; two cycles."""
+    def _broken(self, m, rules):
+        """[(the rule is broken, its error)], a cycle later than what the rules look at."""
+        # A register for each, because the CRC or a product behind a 32-bit comparison is a long
+        # way.
         rules = list(rules)
         broken = Signal(len(rules))
         m.d.sync += broken.eq(Cat(~holds for holds, _ in rules))
-        with m.State(state):
-            m.next = f"{state}, verdict"
-        with m.State(f"{state}, verdict"):
-            m.next = following
-            for i, (_, error) in reversed(list(enumerate(rules))):
-                with m.If(broken[i]):
-                    self._fail(m, error)
+        return [(broken[i], error) for i, (_, error) in enumerate(rules)]
+
+    def _judge(self, m, broken, following):
+        """Go on to `following`, or fail with the first rule that is broken."""
+        m.next = following
+        for bit, error in reversed(broken):
+            with m.If(bit):
+                self._fail(m, error)
 
     def _fail(self, m, error):
         m.d.sync += self.error.eq(error)
-        m.next = "Failed"
+        m.next = "FAILED"
+
+    def _guard(self, m, error):
+        """A reader's error ends the load."""
+        with m.If(error != Error.NONE):
+            self._fail(m, error)
 
     def _ask(self, m, port, address, words, window, following):
+        """Ask for `words` bus words of a window (base, size), then go on to `following`."""
         base, size = window
         m.d.comb += [
             port.valid.eq(1),
@@ -181,7 +182,7 @@ class Loader(wiring.Component):
         ]
 
     def _take_header(self, m, header, following):
-        """The splitter's words into the registers of `header` by number; the others are only counted."""
+        """The splitter's words into the registers of `header` by number; the others are counted."""
         m.d.comb += self._words.o.ready.eq(1)
         with m.If(self._words.o.valid):
             m.d.sync += self._count.eq(self._count + 1)
@@ -191,181 +192,144 @@ class Loader(wiring.Component):
             with m.If(self._words.o.payload.last):
                 m.next = following
 
-    def _read_image(self, m):
-        """States up to a proven image."""
+    def _read_header(self, m):
+        """States up to a header whose length can be trusted."""
         header = self._header
-        bus_bytes = self._config.bus_bytes
         window = self.image_base, self.image_size
-        with m.State("Ask header"):
+        words = HEADER_BYTES // self.config.bus_bytes
+        # Asks for the image's header.
+        with m.State("ASK_HEADER"):
             m.d.comb += self._crc.start.eq(1)
             m.d.sync += self._count.eq(0)
             with m.If(self.image_size < HEADER_BYTES):
                 self._fail(m, Error.IMAGE_LENGTH)
             with m.Else():
-                self._ask(
-                    m, self.o_request, self.image_base, HEADER_BYTES // bus_bytes, window, "Header"
-                )
-        with m.State("Header"):
+                self._ask(m, self.o_request, self.image_base, words, window, "HEADER")
+        # The header's words.
+        with m.State("HEADER"):
             self._feed(m, self.i_data)
-            self._take_header(m, header, "Check header")
+            self._take_header(m, header, "CHECK_HEADER")
             self._guard(m, self.i_error)
-        self._check(m, "Check header", "Ask rest", self._header_rules())
-        with m.State("Ask rest"):
-            self._ask(
-                m,
-                self.o_request,
-                self.image_base + HEADER_BYTES,
-                (self.image_size - HEADER_BYTES) // bus_bytes,
-                window,
-                "Rest",
-            )
-        with m.State("Rest"):
+        broken = self._broken(m, header_rules(header, self.image_size))
+        # The rules are weighed.
+        with m.State("CHECK_HEADER"):
+            m.next = "JUDGE_HEADER"
+        # Which of them is broken?
+        with m.State("JUDGE_HEADER"):
+            self._judge(m, broken, "ASK_REST")
+
+    def _read_rest(self, m):
+        """States up to a proven image."""
+        header = self._header
+        window = self.image_base, self.image_size
+        start = self.image_base + HEADER_BYTES
+        words = (self.image_size - HEADER_BYTES) // self.config.bus_bytes
+        # Asks for all that is behind the header.
+        with m.State("ASK_REST"):
+            self._ask(m, self.o_request, start, words, window, "REST")
+        # Only the CRC sees it: the machine has no room to keep an image, and reads again what it
+        # needs.
+        with m.State("REST"):
             m.d.comb += [
                 self.i_data.ready.eq(1),
                 self._crc.data.eq(self.i_data.payload.data),
                 self._crc.valid.eq(self.i_data.valid),
             ]
             with m.If(self.i_data.valid & self.i_data.payload.last):
-                m.next = "Check image"
+                m.next = "CHECK_IMAGE"
             self._guard(m, self.i_error)
-        self._check(m, "Check image", "Ask embedding", self._image_rules())
-        with m.State("Failed"):
+        # The image ends with its CRC, so the sum over all of it is a constant.
+        holds = self._crc.match_detected
+        broken = self._broken(m, image_rules(self.config, header, self.image, holds))
+        # The rules are weighed.
+        with m.State("CHECK_IMAGE"):
+            m.next = "JUDGE_IMAGE"
+        # Which of them is broken?
+        with m.State("JUDGE_IMAGE"):
+            self._judge(m, broken, "ASK_EMBEDDING")
+        # The load is over, with an error.
+        with m.State("FAILED"):
             m.d.comb += self.done.eq(1)
-            m.next = "Idle"
-
-    def _guard(self, m, error):
-        """A reader's error ends the load."""
-        with m.If(error != Error.NONE):
-            self._fail(m, error)
-
-    def _header_rules(self):
-        length = self._header["length"]
-        yield self._header["magic"] == ID, Error.IMAGE_MAGIC
-        yield self._header["version"] == VERSION, Error.IMAGE_VERSION
-        yield (
-            (length == self.image_size) & (length % ALIGNMENT == 0) & (length > HEADER_BYTES),
-            Error.IMAGE_LENGTH,
-        )
-
-    def _image_rules(self):
-        """What must hold of a whole image, in the order of firmware/image.py."""
-        config = self._config
-        header = self._header
-        image = self.image
-        yield self._crc.match_detected, Error.IMAGE_CRC
-        yield (header["units"] & (0xFFFFFFFF ^ config.unit_bits)) == 0, Error.IMAGE_UNITS
-        yield header["config_hash"] == config.config_hash, Error.IMAGE_CONFIG
-        for value, limit in (
-            (image.layers, config.layers),
-            (image.classes, config.classes),
-            (image.heads, config.heads),
-            (header["positions"], config.positions),
-            (header["embedding_width"], config.embedding),
-        ):
-            yield value <= limit, Error.IMAGE_MODEL
-        for offset, count, size in (
-            ("program_offset", "instructions", isa.BYTES),
-            ("constants_offset", "constants", 8),
-        ):
-            end = header[offset] + header[count] * size
-            yield (header[offset] % ALIGNMENT == 0) & (end <= header["length"]), Error.IMAGE_LENGTH
-        yield header["instructions"] <= isa.CAPACITY, Error.IMAGE_MODEL
+            m.next = "IDLE"
 
     def _read_embedding(self, m):
-        """States that prove the embedding image's header and that it is the one the image wants."""
+        """States that prove the embedding image's header, and that the image wants this one."""
         header = self._embedding_header
-        image = self._header
-        bus_bytes = self._config.bus_bytes
-        with m.State("Ask embedding"):
+        window = self.embedding_base, self.embedding_size
+        words = HEADER_BYTES // self.config.bus_bytes
+        request = self.o_embedding_request
+        # Asks for the embedding image's header.
+        with m.State("ASK_EMBEDDING"):
             m.d.comb += self._crc.start.eq(1)
             m.d.sync += self._count.eq(0)
-            self._ask(
-                m,
-                self.o_embedding_request,
-                self.embedding_base,
-                HEADER_BYTES // bus_bytes,
-                (self.embedding_base, self.embedding_size),
-                "Embedding",
-            )
-        with m.State("Embedding"):
+            self._ask(m, request, self.embedding_base, words, window, "EMBEDDING")
+        # The header's words.
+        with m.State("EMBEDDING"):
             self._feed(m, self.i_embedding_data)
-            self._take_header(m, header, "Check embedding")
-            self._guard(
-                m,
-                Mux(
-                    self.i_embedding_error == 0,
-                    Error.NONE,
-                    Mux(
-                        self.i_embedding_error == Error.WINDOW,
-                        Error.EMBEDDING_HEADER,
-                        Error.EMBEDDING_BUS,
-                    ),
-                ),
-            )
-        sound = (
-            (header["magic"] == EMBEDDING_MAGIC)
-            & (header["version"] == VERSION)
-            & self._crc.match_detected
-            & (header["length"] == self.embedding_size)
-            & (header["vocabulary"] == image["vocabulary"])
-            & (header["positions"] == image["positions"])
-            & (header["width"] == image["embedding_width"])
-        )
-        self._check(
-            m,
-            "Check embedding",
-            "Ask constants",
-            [
-                (sound, Error.EMBEDDING_HEADER),
-                (header["hash"] == image["embedding_hash"], Error.EMBEDDING_HASH),
-            ],
-        )
+            self._take_header(m, header, "CHECK_EMBEDDING")
+            self._guard(m, self._embedding_error())
+        holds = self._crc.match_detected
+        rules = embedding_rules(header, self._header, self.embedding_size, holds)
+        broken = self._broken(m, rules)
+        # The rules are weighed.
+        with m.State("CHECK_EMBEDDING"):
+            m.next = "JUDGE_EMBEDDING"
+        # Which of them is broken?
+        with m.State("JUDGE_EMBEDDING"):
+            self._judge(m, broken, "ASK_CONSTANTS")
 
-    def _constants(self, m):
+    def _embedding_error(self):
+        """The embedding reader's error as that of a load."""
+        error = self.i_embedding_error
+        # A window that is too small for a header is a header that is not there.
+        refused = Mux(error == Error.WINDOW, Error.EMBEDDING_HEADER, Error.EMBEDDING_BUS)
+        return Mux(error == 0, Error.NONE, refused)
+
+    def _read_constants(self, m):
         """States that hand out the constants; then the image is loaded."""
-        bus_bytes = self._config.bus_bytes
+        bus_bytes = self.config.bus_bytes
         header = self._header
-        word = self._words.o
-        done = self._pairs == header["constants"]
-        with m.State("Ask constants"):
+        count = header["constants"]
+        window = self.image_base, self.image_size
+        start = self.image_base + header["constants_offset"]
+        # Asks for them, if there are any.
+        with m.State("ASK_CONSTANTS"):
             m.d.sync += [
                 self._pairs.eq(0),
                 self._count.eq(0),
             ]
-            words = (header["constants"] * 8 + bus_bytes - 1) // bus_bytes
-            window = self.image_base, self.image_size
-            self._ask(
-                m,
-                self.o_request,
-                self.image_base + header["constants_offset"],
-                words,
-                window,
-                "Constants",
-            )
-            with m.If(header["constants"] == 0):
+            words = (count * PAIR_BYTES + bus_bytes - 1) // bus_bytes
+            self._ask(m, self.o_request, start, words, window, "CONSTANTS")
+            with m.If(count == 0):
                 m.d.comb += self.o_request.valid.eq(0)
-                m.next = "Loaded"
-        with m.State(
-            "Constants"
-        ):  # padding after the last pair, within its bus word, is taken and ignored
+                m.next = "LOADED"
+        # Pairs of words; padding after the last pair, within its bus word, is taken and ignored.
+        with m.State("CONSTANTS"):
             self._feed(m, self.i_data)
-            m.d.comb += [
-                self.o_constant.valid.eq(word.valid & self._count[0] & ~done),
-                word.ready.eq(~self._count[0] | self.o_constant.ready | done),
-                self.o_constant.payload.address.eq(self._pair_first),
-                self.o_constant.payload.data.eq(word.payload.data),
-            ]
-            with m.If(word.valid & word.ready):
-                m.d.sync += [
-                    self._count.eq(~self._count[0]),
-                    self._pairs.eq(self._pairs + (self._count[0] & ~done)),
-                ]
-                with m.If(~self._count[0]):
-                    m.d.sync += self._pair_first.eq(word.payload.data)
-                with m.If(word.payload.last):
-                    m.next = "Loaded"
+            self._hand_out(m, self._pairs == count)
             self._guard(m, self.i_error)
-        with m.State("Loaded"):
+        # The load is over.
+        with m.State("LOADED"):
             m.d.sync += self.loaded.eq(1)
             m.d.comb += self.done.eq(1)
-            m.next = "Idle"
+            m.next = "IDLE"
+
+    def _hand_out(self, m, done):
+        """The splitter's words, two for a constant, until all pairs are `done`."""
+        word = self._words.o
+        second = self._count[0]
+        m.d.comb += [
+            self.o_constant.valid.eq(word.valid & second & ~done),
+            word.ready.eq(~second | self.o_constant.ready | done),
+            self.o_constant.payload.address.eq(self._pair_first),
+            self.o_constant.payload.data.eq(word.payload.data),
+        ]
+        with m.If(word.valid & word.ready):
+            m.d.sync += [
+                self._count.eq(~second),
+                self._pairs.eq(self._pairs + (second & ~done)),
+            ]
+            with m.If(~second):
+                m.d.sync += self._pair_first.eq(word.payload.data)
+            with m.If(word.payload.last):
+                m.next = "LOADED"

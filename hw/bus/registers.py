@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The AXI4-Lite register block, made from the table in firmware/registers.py: no register is named twice."""
+"""The AXI4-Lite register block, made from the table in firmware/registers.py.
+
+No register is named twice: a new row of that table is a port of this block, a register of the C
+header and a line of docs/registers.md.
+"""
 
 from amaranth import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, wiring
@@ -8,11 +12,14 @@ from amaranth.lib.wiring import In, Out
 from firmware.registers import ADDRESS_BITS, COUNTERS, REGISTERS, constants
 from hw.bus import axi
 from hw.bus.axi import Resp
-from hw.shapes import fields_layout
+from hw.shapes import BYTE, COUNTER, WORD, fields_layout
 
 __all__ = ["Registers", "shape"]
 
-SET_BY_IMAGE = ("EXIT_THRESHOLD",)  # rw registers that the hardware writes too
+# Registers of access "rw" that the hardware writes too: an image brings its own exit threshold, and
+# the driver may change it afterwards.
+SET_BY_IMAGE = ("EXIT_THRESHOLD",)
+STEP = WORD.width // BYTE.width  # bytes from a register to the next one
 _HIGH = {f"{name}_HI" for name in COUNTERS}
 _LOW = {f"{name}_LO": name.lower() for name in COUNTERS}
 
@@ -31,16 +38,15 @@ def _is_constant(register, config):
 def _initial(register, config):
     """Reset value as the port's shape takes it."""
     value = constants(config).get(register.name, register.reset)
-    return (
-        {bits.name.lower(): (value & bits.mask) >> bits.low for bits in register.fields}
-        if register.fields
-        else value
-    )
+    if not register.fields:
+        return value
+    return {bits.name.lower(): (value & bits.mask) >> bits.low for bits in register.fields}
 
 
 def _members(config):
     """Ports of each register, by its access."""
-    members = {name.lower(): In(64) for name in COUNTERS if "counters" in config.units}
+    # The two halves of a counter are one port; what the configuration fixes is none.
+    members = {name.lower(): In(COUNTER) for name in COUNTERS if "counters" in config.units}
     for register in REGISTERS:
         name = register.name.lower()
         if register.access == "rw":
@@ -59,10 +65,13 @@ def _members(config):
 class Registers(wiring.Component):
     """AXI4-Lite subordinate with the registers of the table.
 
-    Latency 1 cycle to the response; one access per two cycles in each direction, stalled by `rready` and `bready`.
-    An address that is no register answers DECERR; writing a read-only register, or without all four strobes, answers SLVERR; neither
-    has an effect. Bits above a register's width are ignored. Reading the low word of a counter keeps its high word for the next
-    read of any high word. Without the unit "counters" all counters read zero.
+    Latency 1 cycle to the response; one access per two cycles in each direction. Stalled by
+    `rready` and `bready`.
+
+    An address that is no register answers DECERR; writing a read-only register, or without all four
+    strobes, answers SLVERR; neither has an effect. Bits above a register's width are ignored.
+    Reading the low word of a counter keeps its high word for the next read of any high word.
+    Without the unit "counters" all counters read zero.
 
     Parameters
     ----------
@@ -70,18 +79,19 @@ class Registers(wiring.Component):
 
     Members
     -------
-    bus : AXI4-Lite subordinate
-    irq : a cause is set that is enabled
-    Of each register NAME in lower case, with `shape(register)`:
-    rw : `name` out, its value; for those of SET_BY_IMAGE also `name_load` and `name_value` in
-    w1c : `name` out, its value; `name_set` in, pulses that set bits (setting wins over clearing)
-    pulse : `name` out, high for the one cycle after the write
-    ro : `name` in, unless the configuration fixes it
-    counters : `name` in, 64 bits, when the unit is present
+    bus : In(axi.lite), AXI4-Lite subordinate
+    irq : Out(1), a cause is set that is enabled
+    NAME of access rw : Out(shape(register)), its value
+    NAME_load, NAME_value of SET_BY_IMAGE : In, pulse that sets it, and to what
+    NAME of access w1c : Out(shape(register)), its value
+    NAME_set of access w1c : In, pulses that set bits (setting wins over clearing)
+    NAME of access pulse : Out(shape(register)), high for the one cycle after the write
+    NAME of access ro : In(shape(register)), unless the configuration fixes it
+    NAME of a counter : In(COUNTER), when the unit is present
     """
 
     def __init__(self, config):
-        self._config = config
+        self.config = config
         super().__init__({"bus": In(axi.lite(ADDRESS_BITS)), "irq": Out(1), **_members(config)})
 
     def elaborate(self, platform):
@@ -96,6 +106,7 @@ class Registers(wiring.Component):
         return value.as_value() if isinstance(value, data.View) else value
 
     def _write_channel(self, m):
+        """One write: address and data are taken together, and answered in the next cycle."""
         bus = self.bus
         accept = Signal()
         response = Signal(Resp)
@@ -118,6 +129,7 @@ class Registers(wiring.Component):
             with m.If(hit):
                 m.d.comb += response.eq(Resp.SLVERR)
             if register.access != "ro":
+                # All strobes or none: so no register is ever half old and half new.
                 m.d.comb += write.eq(accept & hit & bus.wstrb.all())
                 with m.If(hit & bus.wstrb.all()):
                     m.d.comb += response.eq(Resp.OKAY)
@@ -130,6 +142,7 @@ class Registers(wiring.Component):
         if register.access == "pulse":
             m.d.sync += value.eq(0)
         if register.access == "w1c":
+            # An event in the cycle in which the driver clears its bit must not be lost.
             events = self._value(f"{register.name}_set")
             m.d.sync += value.eq(value | events)
             written = value & ~written | events
@@ -140,9 +153,12 @@ class Registers(wiring.Component):
             m.d.sync += value.eq(written)
 
     def _read_channel(self, m):
+        """One read: the address is taken, and answered in the next cycle."""
         bus = self.bus
         accept = Signal()
-        high = Signal(32)
+        # The upper half of the counter whose lower half was read last: the two belong together,
+        # however long the driver takes between them.
+        high = Signal(WORD)
         m.d.comb += [
             accept.eq(bus.arvalid & ~bus.rvalid),
             bus.arready.eq(accept),
@@ -150,7 +166,7 @@ class Registers(wiring.Component):
         with m.If(bus.rready):
             m.d.sync += bus.rvalid.eq(0)
         by_offset = {register.offset: register for register in REGISTERS}
-        offsets = range(0, 1 << ADDRESS_BITS, 4)
+        offsets = range(0, 1 << ADDRESS_BITS, STEP)
         # One wide selection each: half the logic of a case per register.
         words = Cat(self._read(by_offset.get(offset), high) for offset in offsets)
         highs = Cat(self._high(by_offset.get(offset)) for offset in offsets[::2])
@@ -163,33 +179,31 @@ class Registers(wiring.Component):
             m.d.sync += [
                 bus.rvalid.eq(1),
                 bus.rresp.eq(Mux(hit, Resp.OKAY, Resp.DECERR)),
-                bus.rdata.eq(words.word_select(bus.araddr[2:], 32)),
+                bus.rdata.eq(words.word_select(bus.araddr[2:], WORD.width)),
             ]
             with m.If(hit & lows.bit_select(bus.araddr[2:], 1)):
-                m.d.sync += high.eq(highs.word_select(bus.araddr[3:], 32))
+                m.d.sync += high.eq(highs.word_select(bus.araddr[3:], WORD.width))
 
     def _read(self, register, high):
-        """The 32 bits that a register reads as; None is no register."""
+        """The word that a register reads as; None is no register."""
         if register is None or register.access == "pulse":
-            return Const(0, 32)
-        if _is_constant(register, self._config):
-            return Const(constants(self._config).get(register.name, register.reset), 32)
+            return Const(0, WORD)
+        if _is_constant(register, self.config):
+            return Const(constants(self.config).get(register.name, register.reset), WORD)
         if register.name in _HIGH:
             return high
-        value = (
-            self._counter(register)[:32] if register.name in _LOW else self._value(register.name)
-        )
-        return Cat(value, Const(0, 32 - len(value)))
+        if register.name in _LOW:
+            return self._counter(register)[: WORD.width]
+        value = self._value(register.name)
+        return Cat(value, Const(0, WORD.width - len(value)))
 
     def _high(self, register):
         """The word that reading this register keeps for the next read of a high word."""
-        return (
-            self._counter(register)[32:]
-            if register is not None and register.name in _LOW
-            else Const(0, 32)
-        )
+        if register is None or register.name not in _LOW:
+            return Const(0, WORD)
+        return self._counter(register)[WORD.width :]
 
     def _counter(self, register):
-        return (
-            getattr(self, _LOW[register.name]) if "counters" in self._config.units else Const(0, 64)
-        )
+        if "counters" not in self.config.units:
+            return Const(0, COUNTER)
+        return getattr(self, _LOW[register.name])

@@ -5,21 +5,27 @@ from amaranth import Mux, Signal, unsigned
 from amaranth.lib import data
 from amaranth.utils import ceil_log2
 
-__all__ = ["ERROR", "Run", "bus_word", "check_burst", "request", "word"]
+from hw.shapes import ADDRESS, SIZE, WIDE_COUNT, WORD
+
+__all__ = ["Run", "bus_word", "check_burst", "request", "word"]
 
 BURST = 16  # beats of a burst, unless a port is given another length
-ADDRESS = 3  # cycles from a request to its first address
-NEXT = 2  # from a burst's address to the next one's, at least
-
-ERROR = unsigned(8)  # a code of firmware.registers.Error
+BURSTS = (16, 32, 64)  # lengths that a port may be given
+BOUNDARY = 4096  # bytes: AXI4 forbids bursts across a multiple of it
+ADDRESS_CYCLES = 3  # from a request to its first address
+NEXT = 2  # cycles from a burst's address to the next one's, at least
 
 
 def request():
-    """A transfer: byte address (a multiple of the bus word), count, and the window [base, base + size) in bytes that it must lie in.
+    """A transfer inside a window.
 
-    `words` are bus words for `Reader`, 32-bit words for `Writer`; at least 1.
+    address : in bytes, a multiple of the bus word
+    words : bus words for `Reader`, 32-bit words for `Writer`; at least 1
+    base, size : the window [base, base + size) in bytes
     """
-    return data.StructLayout({"address": 32, "words": 32, "base": 32, "size": 32})
+    return data.StructLayout(
+        {"address": ADDRESS, "words": WIDE_COUNT, "base": ADDRESS, "size": SIZE}
+    )
 
 
 def bus_word(config):
@@ -29,19 +35,28 @@ def bus_word(config):
 
 def word():
     """One 32-bit word; `last` of its request."""
-    return data.StructLayout({"data": 32, "last": 1})
+    return data.StructLayout({"data": WORD, "last": 1})
 
 
 class Run:
-    """Where a transfer stands: the registers that `Reader` and `Writer` share. `left` counts bus words."""
+    """Where a transfer stands: the registers that `Reader` and `Writer` share.
+
+    A block takes a request, looks at `outside`, and then plans and steps over a burst at a time.
+    `take`, `plan` and `step` return statements, so that the block chooses domain and state.
+
+    address, left : of the next burst, in bytes; bus words from there on
+    length : bus words of the burst that was planned last
+    """
 
     def __init__(self, bus_bytes, burst):
         self._shift = ceil_log2(bus_bytes)
         self._burst = burst
-        self.address = Signal(32)
-        self.left = Signal(32)
-        self._end = Signal(38)
-        self._limit = Signal(33)
+        self.address = Signal(ADDRESS)
+        self.left = Signal(WIDE_COUNT)
+        # The ends need more bits than an address: a request may be 2^32 words, a window end at
+        # 2^32.
+        self._end = Signal(unsigned(ADDRESS.width + 6))
+        self._limit = Signal(unsigned(ADDRESS.width + 1))
         self._refused = Signal()
         self.length = Signal(range(burst + 1))
 
@@ -64,12 +79,16 @@ class Run:
 
     @property
     def outside(self):
-        """Whether the transfer just taken must be refused; a window that passes the end of the address space does not wrap."""
-        wraps = self._end[33:].any() | (self._end[32] & self._end[:32].any())
+        """Whether the transfer just taken must be refused."""
+        # Addresses do not wrap: a window may end exactly where the address space does, nothing may
+        # go beyond. `take` has registered the sums, so that a cycle has one carry chain.
+        bits = ADDRESS.width
+        wraps = self._end[bits + 1 :].any() | (self._end[bits] & self._end[:bits].any())
         return self._refused | wraps | (self._end > self._limit)
 
     def plan(self):
-        """Statement that sets the length of the next burst: up to the next multiple of the greatest length."""
+        """Statement that sets the length of the next burst."""
+        # Up to the next multiple of the greatest length: so no burst crosses BOUNDARY.
         index = self.address[self._shift :][: ceil_log2(self._burst)]
         room = self._burst - index
         return self.length.eq(Mux(self.left < room, self.left, room))
@@ -88,7 +107,9 @@ class Run:
 
 
 def check_burst(config, burst):
-    if burst not in (16, 32, 64):
+    """Raises ValueError when a port of `config` cannot have bursts of at most `burst` beats."""
+    if burst not in BURSTS:
         raise ValueError(f"Burst must be 16, 32 or 64 beats, not {burst!r}")
-    if burst * config.bus_bytes > 4096:
-        raise ValueError(f"Burst must be at most 4096 bytes, not {burst * config.bus_bytes}")
+    size = burst * config.bus_bytes
+    if size > BOUNDARY:
+        raise ValueError(f"Burst must be at most {BOUNDARY} bytes, not {size}")

@@ -11,12 +11,12 @@ from firmware.record import TOKEN
 from hw.arith.adaptivfloat import decode
 from hw.arith.fixed import round_shift, saturate
 from hw.bus import axi
-from hw.bus.dma import Reader, bus_word, request
-from hw.bus.loader import embedding_layout
-from hw.bus.transfer import ERROR
+from hw.bus.dma import Reader
+from hw.bus.headers import embedding_layout
+from hw.bus.transfer import bus_word, request
 from hw.queue.embedding_row import RowDecoder
 from hw.queue.embedding_table import RowFetcher
-from hw.shapes import ACT, fields_layout
+from hw.shapes import ACT, ERROR, fields_layout
 from hw.stream import Fifo
 
 __all__ = ["Embedder", "feature_layout", "token_layout"]

@@ -8,10 +8,9 @@ from amaranth.lib.wiring import In, Out
 
 from firmware.error_codes import Error
 from golden_model.bitmask import WORD_ROWS
-from hw.bus.dma import word
-from hw.bus.transfer import ERROR
+from hw.bus.transfer import word
 from hw.queue.embedding_table import longest_row, row_layout
-from hw.shapes import code
+from hw.shapes import ERROR, code
 
 __all__ = ["RowDecoder"]
 

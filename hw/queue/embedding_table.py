@@ -7,8 +7,9 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from golden_model.bitmask import WORD_ROWS
-from hw.bus.dma import Words, bus_word, request, word
-from hw.bus.loader import embedding_layout
+from hw.bus.headers import embedding_layout
+from hw.bus.transfer import bus_word, request, word
+from hw.bus.words import Words
 from hw.stream import Fifo
 
 __all__ = ["RowFetcher", "longest_row", "row_layout"]

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from firmware.error_codes import Error
 from firmware.record import RECORD
-from hw.bus.dma import request
+from hw.bus.transfer import request
 from hw.queue.record import Field, RecordMemory
 from hw.shapes import CLASS, LAYER, fields_value
 

@@ -90,7 +90,7 @@ class RunReader:
         taken = max(at, self.free)
         first = address // width
         end = ceil_div(address + count, width)
-        asked = self._ask(taken + transfer.ADDRESS)
+        asked = self._ask(taken + transfer.ADDRESS_CYCLES)
         beats = []
         for number in range(first, end):
             if beats and number % self.burst == 0:

@@ -265,7 +265,7 @@ class _Model:
         parts = config.bus_bytes // WORD_BYTES
         left = RECORD.words(config) // parts  # bus words
         place = number * left
-        address = start + results.REQUEST + transfer.ADDRESS
+        address = start + results.REQUEST + transfer.ADDRESS_CYCLES
         while left:
             size = min(left, transfer.BURST - place % transfer.BURST)
             beat = address + 1

@@ -162,7 +162,9 @@ class Streams:
         self.code = code
         self.released = []
         # `_burst` adds what is between two bursts.
-        self.asked = max(ask, self.asked) + prefetch.LATENCY + transfer.ADDRESS - transfer.NEXT
+        self.asked = (
+            max(ask, self.asked) + prefetch.LATENCY + transfer.ADDRESS_CYCLES - transfer.NEXT
+        )
         self._beats = beats
         self._offset = address // self.memory.width % BURST
         self._first = self._end

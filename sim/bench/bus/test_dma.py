@@ -12,7 +12,9 @@ from amaranth import unsigned
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from firmware.error_codes import Error
-from hw.bus.dma import Reader, Words, Writer, bus_word, request, word
+from hw.bus.dma import Reader, Writer
+from hw.bus.transfer import bus_word, request, word
+from hw.bus.words import Words
 from sim.bench import harness
 from sim.bench.memory import AxiResp, Memory
 

@@ -10,8 +10,8 @@ import cocotb
 import pytest
 from cocotb.triggers import ClockCycles
 
-from hw.bus.dma import bus_word, request
 from hw.bus.fetch import Fetch, words_layout
+from hw.bus.transfer import bus_word, request
 from sim.bench import harness
 
 BASE, SIZE = 0x2000, 0x800

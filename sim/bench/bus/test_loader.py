@@ -22,7 +22,8 @@ from firmware.isa import CAPACITY
 from firmware.registers import VERSION
 from hw.bus import axi
 from hw.bus.dma import Reader
-from hw.bus.loader import Loader, constant_layout, embedding_layout, image_layout
+from hw.bus.headers import constant_layout, embedding_layout, image_layout
+from hw.bus.loader import Loader
 from hw.stream import connect
 from sim.bench import harness
 from sim.bench.memory import AxiResp, Memory

@@ -18,8 +18,8 @@ from firmware.error_codes import Error
 from golden_model.config import INT8, NumberFormat
 from golden_model.embedding import embedding_sum
 from golden_model.fixed import Saturations
-from hw.bus.dma import bus_word, request
-from hw.bus.loader import embedding_layout
+from hw.bus.headers import embedding_layout
+from hw.bus.transfer import bus_word, request
 from hw.queue.embedding import Embedder
 from sim.bench import harness
 from sim.bench.memory import AxiResp, Memory

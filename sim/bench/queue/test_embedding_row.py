@@ -18,8 +18,8 @@ from cocotb.triggers import RisingEdge
 from firmware.embedding_image import build_embedding, parse_embedding
 from firmware.error_codes import Error
 from firmware.image import HEADER_BYTES
-from hw.bus.dma import bus_word, request
-from hw.bus.loader import embedding_layout
+from hw.bus.headers import embedding_layout
+from hw.bus.transfer import bus_word, request
 from hw.queue.embedding_row import RowDecoder
 from hw.queue.embedding_table import RowFetcher
 from sim.bench import harness

@@ -13,7 +13,7 @@ from cocotb.triggers import ClockCycles, RisingEdge
 
 from firmware.error_codes import Error
 from firmware.record import RECORD
-from hw.bus.dma import request
+from hw.bus.transfer import request
 from hw.decide.exit import Exit
 from hw.queue.admission import Admission
 from hw.queue.record import Field
