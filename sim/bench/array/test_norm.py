@@ -8,7 +8,8 @@ import cocotb
 import pytest
 
 from sim.bench import harness
-from sim.bench.array.norm_bench import CASES, Bench, Front
+from sim.bench.array.norm_bench import Bench
+from sim.bench.array.norm_sources import CASES, Front
 
 
 @cocotb.test()
