@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An interpreter of images: the machine of docs/design.md, section 3, operation by operation, on the golden model's blocks.
+"""An interpreter of images: the machine, operation by operation, on the golden model's blocks.
 
-It reads only the two images and the hardware's sizes, so that it shows what the compiler put there; buffers begin full of rubbish.
-`tensors` collects what each instruction made, by the program's symbols, for comparison with the golden model.
+It reads only the two images and the hardware's sizes, so that it shows what the compiler put there;
+buffers begin full of rubbish. `tensors` collects what each instruction made, by the program's
+symbols, for comparison with the golden model.
 """
 
 from dataclasses import dataclass, field
@@ -26,23 +27,22 @@ from golden_model.functions import tanh
 from golden_model.gelu import gelu
 from golden_model.hardware import ceil_div
 from golden_model.layernorm import layernorm
+from golden_model.queue import Queue, Resident
 from golden_model.requantize import requantize
 from golden_model.token_drop import keep
 
 RUBBISH = 0x35
 
 
-@dataclass
-class Slot:
-    """A resident sentence: its rows in the table are start .. start + len(positions) - 1."""
+@dataclass(eq=False)
+class Slot(Resident):
+    """A resident sentence: its rows in the table are start .. start + rows - 1.
 
-    number: int
-    sentence: int
-    positions: list
-    fresh: bool = True
-    layer: int = 0
+    positions : of its live tokens; result : of the queue, so far
+    """
+
     start: int = 0
-    last: bool = False
+    positions: list = field(default_factory=list)
     result: dict = field(default_factory=lambda: {"entropies": [], "live": []})
 
 
@@ -75,13 +75,15 @@ class Machine:
         self.state = torch.full((hw.rows, hw.widest), RUBBISH)
         self.constants = {(memory, index): value for memory, index, value in self.image.pairs}
         self.streams = {}
-        self.slots = []
         self.tensors = {}
         self.results = {}
         self.passes = 0
 
     def run(self, sentences):
-        self.queue = list(enumerate(sentences))
+        self.sentences = sentences
+        lengths = [len(tokens) for tokens, _ in sentences]
+        hw = self.hardware
+        self.queue = Queue(lengths, hw.slots, hw.rows, self.image.layers, kind=Slot)
         self.tensors = {number: {} for number in range(len(sentences))}
         pc = 0
         while True:
@@ -96,43 +98,24 @@ class Machine:
             elif opcode == Opcode.LOOP:
                 pc = op.target
             elif opcode == Opcode.GROUP:
-                pc = self.choose(op.target, pc)
-            elif selected := self.selected(op):
+                pc = pc if self.queue.next_group() else op.target
+            elif selected := self.queue.selected(Select(op.select).name):
                 getattr(self, opcode.name.lower())(op, selected)
-
-    def selected(self, op):
-        test = {
-            Select.ALL: lambda s: True,
-            Select.NEW: lambda s: s.fresh,
-            Select.GROUP: lambda s: s in self.group,
-            Select.NOT_LAST: lambda s: not s.last,
-            Select.LAST: lambda s: s.last,
-        }[op.select]
-        return [slot for slot in self.slots if test(slot)]
-
-    def choose(self, target, pc):
-        if not self.pending:
-            return target
-        layer = self.pending[0].layer
-        self.group = [slot for slot in self.pending if slot.layer == layer]
-        self.pending = [slot for slot in self.pending if slot.layer != layer]
-        return pc
 
     # Rows and buffers.
 
     def settle(self):
-        start = 0
-        for slot in self.slots:
-            slot.start, start = start, start + len(slot.positions)
+        """Rows follow each other in the order of the residents."""
+        starts = self.queue.starts()
+        for slot in self.queue.residents:
+            slot.start = starts[slot.slot]
 
     def move(self, kept):
         """Rows move with the table here: `state` is by logical row."""
         self.state[: len(kept)] = self.state[kept].clone()
 
     def rows(self, slots):
-        return [
-            row for slot in slots for row in range(slot.start, slot.start + len(slot.positions))
-        ]
+        return [row for slot in slots for row in range(slot.start, slot.start + slot.rows)]
 
     def read(self, buffer, base, stride, rows, features):
         """(rows, features) of a tile buffer."""
@@ -153,46 +136,37 @@ class Machine:
     def note(self, slot, values, name=None):
         """Keep what this instruction made for one sentence."""
         name = name or self.symbols[self.pc].tensor
-        self.tensors[slot.sentence][name.format(l=slot.layer)] = values
+        self.tensors[slot.number][name.format(l=slot.layer)] = values
 
     # Operations.
 
     def admit(self, op):
-        free = self.hardware.rows - sum(len(slot.positions) for slot in self.slots)
-        for slot in self.slots:
-            slot.fresh = False
-        numbers = {slot.number for slot in self.slots}
-        while (
-            self.queue
-            and len(self.slots) < self.hardware.slots
-            and len(self.queue[0][1][0]) <= free
-        ):
-            sentence, (tokens, segments) = self.queue.pop(0)
-            number = min(set(range(self.hardware.slots)) - numbers)
-            slot = Slot(number, sentence, list(range(len(tokens))))
+        """Admit who fits; their embeddings go into STATE. Whether anybody is there."""
+        admitted = self.queue.admit()
+        self.settle()
+        for slot in admitted:
+            tokens, segments = self.sentences[slot.number]
+            slot.positions = list(range(len(tokens)))
             slot.result["dropped"] = [NEVER] * len(tokens)
-            numbers.add(number)
-            free -= len(tokens)
-            self.slots.append(slot)
-            self.settle()
-            vocabulary, positions = self.embedding.vocabulary, self.embedding.positions
-            rows = [
-                torch.tensor([self.embedding.row(number) for number in numbers_])
-                for numbers_ in (
-                    tokens.tolist(),
-                    [vocabulary + i for i in range(len(tokens))],
-                    [vocabulary + positions + s for s in segments.tolist()],
-                )
-            ]
-            total = embedding_sum(
-                *rows, [op.word_shift, op.position_shift, op.segment_shift], self.fmt
-            )
+            total = self.embed(op, tokens, segments)
             self.state[self.rows([slot]), : op.reduction] = total
             self.note(slot, total)
-        self.pending = list(self.slots)
-        for slot in self.slots:
-            slot.last = slot.layer == self.image.layers - 1
-        return bool(self.slots)
+        return bool(self.queue.residents)
+
+    def embed(self, op, tokens, segments):
+        """(n, E) ACT: the sum of three rows of the embedding image for each token."""
+        positions = self.embedding.vocabulary
+        of_segments = positions + self.embedding.positions
+        rows = [
+            torch.tensor([self.embedding.row(number) for number in numbers])
+            for numbers in (
+                tokens.tolist(),
+                [positions + i for i in range(len(tokens))],
+                [of_segments + segment for segment in segments.tolist()],
+            )
+        ]
+        shifts = [op.word_shift, op.position_shift, op.segment_shift]
+        return embedding_sum(*rows, shifts, self.fmt)
 
     def stream(self, op, slots):
         """Codes, biases, destinations and lanes of a LINEAR's columns, padding left out."""
@@ -213,7 +187,7 @@ class Machine:
 
     def linear(self, op, slots):
         codes, bias, destinations, lanes = self.stream(op, slots)
-        rows = [slot.number for slot in slots] if op.cls else self.rows(slots)
+        rows = [slot.slot for slot in slots] if op.cls else self.rows(slots)
         if op.source == Source.CODES:
             x = self.read(Target.CODES, op.source_base, op.source_stride, rows, op.reduction)
         else:
@@ -259,7 +233,7 @@ class Machine:
             )
         tensor = torch.empty_like(act)
         tensor[:, stored] = act
-        counts = [1 if op.cls else len(slot.positions) for slot in slots]
+        counts = [1 if op.cls else slot.rows for slot in slots]
         for slot, part in zip(slots, tensor.split(counts), strict=True):
             self.note(slot, part)
 
@@ -286,12 +260,12 @@ class Machine:
             self.write(
                 Target.NORMED, op.target_base, op.target_stride, rows, range(op.reduction), x
             )
-        for slot, part in zip(slots, x.split([len(slot.positions) for slot in slots]), strict=True):
+        for slot, part in zip(slots, x.split([slot.rows for slot in slots]), strict=True):
             self.note(slot, part)
 
     def drop(self, op, slots):
         kept_rows = []
-        for slot in self.slots:
+        for slot in self.queue.residents:
             rows = self.rows([slot])
             if slot in slots:
                 score = self.read(Target.SCORES, op.source_base, op.source_stride, rows, 1)[:, 0]
@@ -304,6 +278,7 @@ class Machine:
                         slot.result["dropped"][position] = slot.layer
                 rows = [row for row, stays in zip(rows, verdict.tolist(), strict=True) if stays]
                 slot.positions = [slot.positions[row - slot.start] for row in rows]
+                slot.rows = len(rows)
             kept_rows += rows
         self.move(kept_rows)
         self.settle()
@@ -368,7 +343,7 @@ class Machine:
         for slot in slots:
             if op.groups:
                 logits = self.read(
-                    Target.SCORES, op.source_base, op.source_stride, [slot.number], op.reduction
+                    Target.SCORES, op.source_base, op.source_stride, [slot.slot], op.reduction
                 )[0]
                 z, s = entropy_sums(logits, op.score_align + EXP_IN_FRAC)
                 entropy = reported_entropy(z, s)
@@ -377,10 +352,9 @@ class Machine:
                 if op.final or is_sure(z, s, self.threshold):
                     leaving.append(slot)
                     slot.result |= {"logits": logits.tolist(), "exit_layer": slot.layer + 1}
-            slot.result["live"].append(len(slot.positions))
-            slot.layer += 1
+            slot.result["live"].append(slot.rows)
         for slot in leaving:
-            self.results[slot.sentence] = slot.result
-        self.move(self.rows([slot for slot in self.slots if slot not in leaving]))
-        self.slots = [slot for slot in self.slots if slot not in leaving]
+            self.results[slot.number] = slot.result
+        self.queue.advance(slots, leaving)
+        self.move(self.rows(self.queue.residents))
         self.settle()

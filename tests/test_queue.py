@@ -12,6 +12,7 @@ from firmware.isa import Opcode
 from golden_model.config import MODELS
 from golden_model.hardware import HardwareConfig
 from golden_model.quantize import quantize
+from golden_model.queue import Queue
 from golden_model.random_model import random_checkpoint
 from sim.cosim.session import by_deadline
 from sim.cycles.work import Sentence, schedule
@@ -55,7 +56,10 @@ def sentences(draw):
     st.sampled_from([16, 32]),
 )
 def test_nobody_starves(queue, slots, rows):
-    """Sentences begin in their order; the k-th waits for at most k times the layers' number of passes, and a resident one moves on in each."""
+    """Sentences begin in their order; the k-th waits for at most k times the layers.
+
+    A resident one moves on in each pass.
+    """
     begun = []
     ended = {}
     passes = -1
@@ -88,3 +92,30 @@ def test_more_slots_begin_sooner():
 
 def test_deadline_first():
     assert by_deadline([500, 0, 7, 500, 0xFFFFFFFF, 1, 0]) == [5, 2, 0, 3, 4, 1, 6]
+
+
+def test_rule():
+    """Two slots, eight rows, three layers: who is admitted, grouped and last."""
+    queue = Queue([5, 4, 2], slots=2, rows=8, layers=3)
+
+    def names(who):
+        return [(one.slot, one.number) for one in queue.selected(who)]
+
+    assert [one.number for one in queue.admit()] == [0]
+    assert queue.refuses and queue.rows == 5
+    (first,) = queue.residents
+    first.rows = 4  # a drop: now the next one fits
+    queue.advance([first], [])
+    assert [one.number for one in queue.admit()] == [1]
+    assert not queue.refuses and queue.starts() == {0: 0, 1: 4}
+    assert names("NEW") == [(1, 1)] and names("LAST") == [] and len(names("NOT_LAST")) == 2
+    assert queue.next_group() and (queue.group_layer, names("GROUP")) == (1, [(0, 0)])
+    assert queue.next_group() and (queue.group_layer, names("GROUP")) == (0, [(1, 1)])
+    assert not queue.next_group()
+    queue.advance(queue.selected("ALL"), [])
+    queue.admit()
+    assert names("LAST") == [(0, 0)] and names("NEW") == []
+    queue.advance(queue.selected("ALL"), queue.selected("LAST"))
+    assert [one.number for one in queue.admit()] == [2]
+    assert names("ALL") == [(0, 2), (1, 1)]  # the lowest free slot, but
+    assert queue.starts() == {1: 0, 0: 4}  # the last rows

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run does, operation by operation, without simulating it (part of sim/cycles/model.py): what the sequencer selects."""
+"""What a run does, operation by operation, without simulating it (part of sim/cycles/model.py)."""
 
 from dataclasses import dataclass
 
 from firmware.image import parse_image
 from firmware.isa import Opcode, Select
+from golden_model.queue import Queue
 
 __all__ = ["Sentence", "Work", "executed", "of_golden", "of_record", "schedule"]
+
+CONTROL = (Opcode.ADMIT, Opcode.GROUP, Opcode.LOOP)  # they work on no rows
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """Token ids, segment ids, and for each layer until its exit the tokens that enter it and that its drop leaves."""
+    """Token ids and segment ids; for each layer until its exit, what enters it and what stays."""
 
     ids: tuple
     segments: tuple
@@ -23,9 +26,11 @@ class Sentence:
 class Work:
     """One instruction as it runs.
 
-    rows, slots : (first logical row, rows) of each selected slot, and the slots; empty where the operation is skipped
+    rows, slots : (first logical row, rows) of each selected slot, and the slots; empty where the
+        operation is skipped
     layer : of the sentences selected by the last GROUP; total : rows before it
-    admitted : sentences that ADMIT takes; refused : it looks at one more, for which there are too few rows
+    admitted : sentences that ADMIT takes
+    refused : it looks at one more, for which there are too few rows
     ended : numbers in the queue of those that EXIT ends; leaving : their slots
     """
 
@@ -69,7 +74,7 @@ def of_record(words, record):
 
 def schedule(program, sentences, slots=None):
     """[Work] of a queue with at most `slots` resident sentences, until ADMIT finds nothing more."""
-    machine, pc = _Machine(program, list(enumerate(sentences)), slots), 0
+    machine, pc = _Machine(program, sentences, slots), 0
     while pc is not None:
         pc = machine.step(pc)
     return machine.done
@@ -83,110 +88,49 @@ def executed(program, work):
 
 
 class _Machine:
-    """The slot table and the sequencer's selections."""
+    """The queue, and what each instruction does to it."""
 
-    def __init__(self, program, queue, slots):
+    def __init__(self, program, sentences, slots):
+        config = program.hardware
         self.program = program
-        self.queue = queue
-        self.config = program.hardware
-        self.limit, self.layers = slots or self.config.slots, parse_image(program.image).layers
-        self.order, self.sentence, self.number, self.layer, self.count = (
-            [],
-            {},
-            {},
-            {},
-            {},
-        )  # slots in the order of their rows; the rest by slot
-        self.fresh = set()
-        self.last = set()
-        self.pending = set()
-        self.group = set()
-        self.group_layer = 0
+        self.sentences = sentences
+        lengths = [len(sentence.ids) for sentence in sentences]
+        layers = parse_image(program.image).layers
+        self.queue = Queue(lengths, slots or config.slots, config.rows, layers)
         self.done = []
 
     def step(self, pc):
+        """Run the instruction `pc`, add its `Work`; the next one's number, None at the end."""
+        queue = self.queue
         values = self.program.instructions[pc]
         opcode = Opcode(values["opcode"])
-        chosen = (
-            sorted(self._selected(values))
-            if opcode not in (Opcode.ADMIT, Opcode.GROUP, Opcode.LOOP)
-            else []
-        )
-        total = sum(self.count.values())
-        starts = {}
-        at = 0
-        for slot in self.order:
-            starts[slot], at = at, at + self.count[slot]
-        admitted = ()
-        ended = ()
-        leaving = ()
-        refused = False
+        chosen = () if opcode in CONTROL else queue.selected(Select(values["select"]).name)
+        starts = queue.starts()
+        rows = tuple((starts[one.slot], one.rows) for one in chosen)
+        slots = tuple(one.slot for one in chosen)
+        total = queue.rows
+        results = {}
         following = pc + 1
-        rows = tuple((starts[slot], self.count[slot]) for slot in chosen)
         if opcode == Opcode.ADMIT:
-            admitted = self._admit(total)
-            refused = bool(self.queue) and len(self.order) < self.limit
-            following = pc + 1 if self.order else None
+            admitted = tuple(self.sentences[one.number] for one in queue.admit())
+            results = {"admitted": admitted, "refused": queue.refuses}
+            following = pc + 1 if queue.residents else None
         elif opcode == Opcode.GROUP:
-            following = pc + 1 if self._next_group() else values["target"]
+            following = pc + 1 if queue.next_group() else values["target"]
         elif opcode == Opcode.LOOP:
             following = values["target"]
         elif opcode == Opcode.DROP:
-            self.count |= {slot: self.sentence[slot].live[self.layer[slot]] for slot in chosen}
+            for one in chosen:
+                one.rows = self.sentences[one.number].live[one.layer]
         elif opcode == Opcode.EXIT:
-            leaving = self._exit(chosen)
-            ended = tuple(self.number[slot] for slot in leaving)
-        self.done.append(
-            Work(
-                pc, rows, tuple(chosen), self.group_layer, total, admitted, ended, refused, leaving
-            )
-        )
+            results = self._exit(chosen)
+        self.done.append(Work(pc, rows, slots, queue.group_layer, total, **results))
         return following
 
-    def _selected(self, values):
-        return {
-            Select.ALL: set(self.order),
-            Select.NEW: self.fresh,
-            Select.GROUP: self.group,
-            Select.LAST: self.last,
-            Select.NOT_LAST: set(self.order) - self.last,
-        }[Select(values["select"])] & set(self.order)
-
-    def _admit(self, total):
-        admitted = []
-        self.fresh = set()
-        while (
-            self.queue
-            and len(self.order) < self.limit
-            and len(self.queue[0][1].ids) <= self.config.rows - total
-        ):
-            slot = min(set(range(self.config.slots)) - set(self.order))
-            self.number[slot], sentence = self.queue.pop(0)
-            self.order.append(slot)
-            self.sentence[slot] = sentence
-            self.layer[slot] = 0
-            self.count[slot] = len(sentence.ids)
-            self.fresh.add(slot)
-            total += len(sentence.ids)
-            admitted.append(sentence)
-        self.pending = set(self.order)
-        self.last = {slot for slot in self.order if self.layer[slot] + 1 == self.layers}
-        return tuple(admitted)
-
-    def _next_group(self):
-        if not self.pending:
-            return False
-        self.group_layer = self.layer[min(self.pending)]
-        self.group = {slot for slot in self.pending if self.layer[slot] == self.group_layer}
-        self.pending -= self.group
-        return True
-
     def _exit(self, chosen):
-        leaving = []
-        for slot in chosen:
-            self.layer[slot] += 1
-            if self.layer[slot] == len(self.sentence[slot].live):
-                self.order.remove(slot)
-                del self.count[slot]
-                leaving.append(slot)
-        return tuple(leaving)
+        leaving = [one for one in chosen if one.layer + 1 == len(self.sentences[one.number].live)]
+        self.queue.advance(chosen, leaving)
+        return {
+            "ended": tuple(one.number for one in leaving),
+            "leaving": tuple(one.slot for one in leaving),
+        }
