@@ -22,10 +22,20 @@ _EMPTY = re.compile(
 _CLEARED = r"""  integer \1_index;
   initial for (\1_index = 0; \1_index <= \3; \1_index = \1_index + 1) \1[\1_index] = \2;
 """
+# What wakes `always @*` once: a register that becomes 0. With its value in the declaration it is 0
+# before any process waits (IEEE 1800, 6.8), and what follows from constants alone would stay X. So
+# it gets its value from a process, the last one of its module: by then the others wait.
+_TRIGGER = re.compile(
+    r"^  reg (\\\$auto\$verilog_backend\S* ) = 0;\n(.*?)^endmodule$", re.MULTILINE | re.DOTALL
+)
+_TRIGGERED = r"""  reg \1;
+\2  initial \1 = 0;
+endmodule"""
 
 
 def verilog(component, name):
     """The text of `component` with all it contains; its top module is called `name`."""
     # Source locations would be absolute paths of the machine that wrote the file.
     text = backend.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+    text = _TRIGGER.sub(_TRIGGERED, text)
     return _EMPTY.sub(_CLEARED, _CONSTANT.sub(r"\g<0>  initial\n\1", text))

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ALBERT at the sizes people deploy, end to end (`make fullsize`): a Hugging Face checkpoint is imported, pruned, and one real sentence (or
-`--sentences N`, in `--jobs` processes) goes through the RTL, every tensor compared.
+"""ALBERT at the sizes people deploy, end to end (`make fullsize`).
 
-No trained checkpoint can be downloaded here, so the weights are random, of a fixed seed; a folder of your own goes through `terse import` and
-`terse run`.
+A Hugging Face checkpoint is imported, pruned, and one real sentence (or `--sentences N`, in
+`--jobs` processes) goes through the RTL, every tensor compared.
+
+No trained checkpoint can be downloaded here, so the weights are random, of a fixed seed; a folder
+of your own goes through `terse import` and `terse run`.
 """
 
 import argparse
@@ -108,34 +110,35 @@ def check(name, vocab, count, jobs):
 
     size, begin = SIZES[name], time.perf_counter()
     folder = imported(name, size, vocab)
-    network, chosen = (
-        quantize(catalog.checkpoint(str(folder)), size.hardware.format),
-        sentences(folder, size.hardware.positions, count),
-    )
+    network = quantize(catalog.checkpoint(str(folder)), size.hardware.format)
+    chosen = sentences(folder, size.hardware.positions, count)
     ready = time.perf_counter()
     build(size.hardware, traced)
     built = time.perf_counter()
     outcome = compare(network, size.hardware, [(one.ids, one.segments) for one in chosen], jobs)
-    memory = (
-        max(
-            resource.getrusage(who).ru_maxrss
-            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        )
-        / 2**20
-    )
+    ran = time.perf_counter()
     for one in chosen:
         print(
-            f"albert-{name}, {network.model.layers} layers, {ZEROS:.0%} zeros, {len(one.ids)} tokens: {one.text}"
+            f"albert-{name}, {network.model.layers} layers, {ZEROS:.0%} zeros, "
+            f"{len(one.ids)} tokens: {one.text}"
         )
-    speed, queues = outcome.cycles / outcome.seconds, f" of {jobs} queues" if jobs > 1 else ""
+    queues = f" of {jobs} queues" if jobs > 1 else ""
     print(
-        f"{outcome.tensors} tensors, {outcome.elements:,} values compared; {outcome.cycles:,} cycles{queues}, {speed:,.0f} cycles/s"
+        f"{outcome.tensors} tensors, {outcome.elements:,} values compared; "
+        f"{outcome.cycles:,} cycles{queues}, {outcome.cycles / outcome.seconds:,.0f} cycles/s"
     )
     print(
-        f"import {ready - begin:.0f} s, build {built - ready:.0f} s, run {time.perf_counter() - built:.0f} s; peak memory {memory:.1f} GB"
+        f"import {ready - begin:.0f} s, build {built - ready:.0f} s, run {ran - built:.0f} s; "
+        f"peak memory {_peak():.1f} GB"
     )
     print("bit-exact" if outcome.bit_exact else "\n".join(["NOT bit-exact", *outcome.failures]))
     return outcome.bit_exact
+
+
+def _peak():
+    """GB that this process or one of its children had at most."""
+    both = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(who).ru_maxrss for who in both) / 2**20
 
 
 def main():
@@ -164,11 +167,11 @@ def main():
         )
     if not 1 <= arguments.jobs <= arguments.sentences <= SAMPLES:
         parser.error(
-            f"--jobs and --sentences must be in 1..{SAMPLES}, no more jobs than sentences, not {arguments.jobs} and {arguments.sentences}"
+            f"--jobs and --sentences must be in 1..{SAMPLES}, no more jobs than sentences, "
+            f"not {arguments.jobs} and {arguments.sentences}"
         )
-    results = [
-        check(name, vocab, arguments.sentences, arguments.jobs) for name in arguments.size
-    ]  # all of them, also behind a difference
+    # All of them, also behind a difference.
+    results = [check(name, vocab, arguments.sentences, arguments.jobs) for name in arguments.size]
     return 0 if all(results) else 1
 
 

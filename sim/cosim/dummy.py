@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small stand-in for the accelerator: it copies words through `m_axi`, so that the co-simulation has a test of its own."""
+"""A small stand-in for the accelerator, so that the co-simulation has a test of its own.
+
+It copies words through `m_axi`.
+"""
 
 from dataclasses import dataclass
 
@@ -91,7 +94,10 @@ def _master():
 
 
 class Copier(wiring.Component):
-    """Copies `count` words from `source` to `target`, each plus one; `irq` when done, STATUS the worst response."""
+    """Copies `count` words from `source` to `target`, each plus one.
+
+    `irq` tells when it is done, STATUS the worst response.
+    """
 
     def __init__(self, config):
         self.config = config

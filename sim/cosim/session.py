@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A host for the co-simulation: puts images and sentences into memory, works the registers, reads the results.
+"""A host for the co-simulation: images and sentences into memory, registers, results.
 
-Addresses in the memory behind `m_axi`, each window at a multiple of 4096: image, input (queue, then tokens), results.
+Windows in the memory behind `m_axi`, each at a multiple of 4096: image, input (queue, then
+tokens), results.
 """
 
 import numpy as np
@@ -108,7 +109,10 @@ class Session:
         self._check()
 
     def queue(self, sentences, slots=None, deadlines=None, deadline_first=False):
-        """Write the queue: (token ids, segment ids) of each sentence, in their order or the most urgent ones first."""
+        """Write the queue: (token ids, segment ids) of each sentence.
+
+        They come in their order, or the most urgent ones first.
+        """
         count, order = len(sentences), range(len(sentences))
         if deadline_first:
             order = by_deadline(deadlines)
@@ -127,7 +131,10 @@ class Session:
             self.write("SLOT_LIMIT", slots)
 
     def run(self, operation=None):
-        """Run the queue; calls `operation(records)` after every operation. Returns the number of cycles; raises SessionError."""
+        """Run the queue, with a call of `operation(records)` after every operation; the cycles.
+
+        Raises SessionError.
+        """
         begin = self.sim.cycle
         self.write("CONTROL", START)
         self._wait(operation)
@@ -165,5 +172,8 @@ class Session:
 
 
 def by_deadline(deadlines):
-    """Sentence numbers, the earliest deadline first, 0 (none) last, equal ones as they came: terse_order_by_deadline of the driver."""
+    """Sentence numbers as the driver's terse_order_by_deadline orders them.
+
+    The earliest deadline comes first, 0 (none) last, equal ones as they came.
+    """
     return sorted(range(len(deadlines)), key=lambda number: deadlines[number] or float("inf"))

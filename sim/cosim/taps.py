@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tap records as numpy arrays: the packed bits of an Amaranth layout, cut into fields for all records at once."""
+"""Tap records as numpy arrays: packed bits of an Amaranth layout, cut into fields all at once."""
 
 import numpy as np
 from amaranth.hdl import Shape
@@ -9,7 +9,10 @@ __all__ = ["decode", "fields"]
 
 
 def fields(layout):
-    """(path, bit offset, width, signed, count, step) of every field; an array of numbers is one field with `count` lanes."""
+    """(path, bit offset, width, signed, count, step) of every field.
+
+    An array of numbers is one field with `count` lanes.
+    """
     found = []
     for name, field in layout:
         shape, offset = field.shape, field.offset
@@ -26,9 +29,10 @@ def fields(layout):
 
 
 def decode(layout, words):
-    """Fields of many records by name: int64 arrays of shape (records,) or (records, lanes). Unsigned ones of 64 bits come as their bits do.
+    """Fields of many records by name: int64 arrays of shape (records,) or (records, lanes).
 
-    `words` holds one record a row, as little-endian 32-bit words.
+    Unsigned ones of 64 bits come as their bits do. `words` holds one record a row, as little-endian
+    32-bit words.
     """
     padded = np.concatenate([words, np.zeros((len(words), 2), np.uint32)], axis=1).astype(np.uint64)
     return {

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The compiled co-simulation itself, proven on a small word copier: memories, registers, taps, faults, waveform."""
+"""The compiled co-simulation itself, proven on a small word copier.
+
+Memories, registers, taps, faults, waveform.
+"""
 
 import gzip
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole sentences through the accelerator in the compiled co-simulation: every tensor, alone and together, on any bus (faults: test_faults*.py)."""
+"""Whole sentences through the accelerator in the compiled co-simulation.
+
+Every tensor, alone and together, on any bus; faults are in test_faults*.py.
+"""
 
 from types import SimpleNamespace
 

@@ -103,3 +103,56 @@ def test_verilog_2001(files, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+POWER_ON = """
+`timescale 1ns/1ps
+module bench;
+  reg clk = 0;
+  reg rst = {reset};
+  always #5 clk = ~clk;
+  {wires}
+  terse dut(.clk(clk), .rst(rst), {ports});
+  wire [{last}:0] controls = {{{controls}}};
+  initial begin
+    #1 if (^controls === 1'bx) $display("unknown at power-on: %b", controls);
+    #40 rst = 0;
+    #80 if (^controls === 1'bx) $display("unknown after reset: %b", controls);
+    $display("through");
+    $finish;
+  end
+endmodule
+"""
+
+
+@pytest.mark.skipif(
+    shutil.which("iverilog") is None, reason="not run: Icarus Verilog is not installed"
+)
+@pytest.mark.parametrize("reset", [0, 1])
+@pytest.mark.parametrize("language", ["2005", "2012"])
+def test_power_on(files, tmp_path, language, reset):
+    """In both languages the handshakes are known from time 0, also those that never change."""
+    text = files[0].read_text()
+    top = text[text.index("module terse(") :].partition("endmodule")[0]
+    found = re.findall(r"^  (input|output) (\[\d+:0\] )?(\w+);$", top, re.M)
+    ports = [port for port in found if port[2] not in ("clk", "rst")]
+    known = [
+        name for way, _, name in ports if way == "output" and re.search("valid$|ready$|irq", name)
+    ]
+    assert len(known) == 13
+    bench = POWER_ON.format(
+        reset=reset,
+        wires="\n  ".join(
+            f"wire {size}{name}{' = 0' if way == 'input' else ''};" for way, size, name in ports
+        ),
+        ports=", ".join(f".{name}({name})" for _, _, name in ports),
+        last=len(known) - 1,
+        controls=", ".join(known),
+    )
+    (tmp_path / "bench.v").write_text(bench)
+    command = ["iverilog", f"-g{language}", "-o", "bench", "-s", "bench", "bench.v", str(files[0])]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    done = subprocess.run(
+        ["vvp", "-n", "bench"], check=True, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.stdout == "through\n"
