@@ -76,7 +76,6 @@ OFFSET = field("encode")  # of the encoder: fraction bits plus the tensor's bias
 SOURCE = field("source")  # firmware.isa.Source
 TARGET = field("target_buffer")  # firmware.isa.Target
 FUNCTION = field("function")  # firmware.isa.Function
-OPCODE = field("opcode")  # firmware.isa.Opcode
 
 # What is counted, in the width of the instruction, register or record that names it.
 TILE = unsigned(16)  # a tile of the selected rows
