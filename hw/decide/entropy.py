@@ -26,12 +26,12 @@ ENTRY = data.StructLayout({"ln": 16, "ln_slope": SLOPE, "mantissa": 17, "mantiss
 
 CLASS = 9  # cycles of a class: its exponential, and two products
 REST = 28  # besides: the logarithm, the quotient and the comparison
-ALONE = 3  # more where there is a single class
+ALONE = 31  # of a single class, whose exponential is 1
 
 
 def cycles(classes):
     """From the last of `classes` logits to the result."""
-    return CLASS * classes + REST + (ALONE if classes == 1 else 0)
+    return CLASS * classes + REST if classes > 1 else ALONE
 
 
 def _table():

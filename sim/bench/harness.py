@@ -1,44 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every bench needs: build and run a component, clock and reset, stream drivers, packing by layout, comparison.
+"""What every bench needs: build and run a component, clock and reset; streams and values.
 
-A bench is one file `sim/test_X.py`: cocotb tests (not named `test_`) and the pytest functions that run them:
+A bench is one file `test_X.py`: cocotb tests (not named `test_`) and the pytest functions that run
+them:
 
     @cocotb.test()
-    @cocotb.parametrize(pause=bench.PAUSES)
+    @cocotb.parametrize(pause=harness.PAUSES)
     async def rows(dut, pause):
-        block = Requantize(bench.config(), meta=4)      # not elaborated: gives the layouts
-        idle, stall = bench.pauses(pause)
-        source = bench.Source(dut, "i", block.i.payload.shape(), pause=idle)
-        sink = bench.Sink(dut, "o", block.o.payload.shape(), pause=stall)
-        bench.drive(dut, "shift", unsigned(6), 5)
-        await bench.start(dut)
+        block = Requantize(harness.config(), meta=4)      # not elaborated: gives the layouts
+        idle, stall = harness.pauses(pause)
+        source = harness.Source(dut, "i", block.i.payload.shape(), pause=idle)
+        sink = harness.Sink(dut, "o", block.o.payload.shape(), pause=stall)
+        harness.drive(dut, "shift", SHIFT, 5)
+        await harness.start(dut)
         source.send(words)
-        bench.assert_same("values", await sink.receive(len(words)), expected)
+        harness.assert_same("values", await sink.receive(len(words)), expected)
 
     def test_requantize():
-        harness.run(Requantize(config, meta=4), "sim.bench.arith.test_requantize", "requantize", config=config)
+        module = "sim.bench.arith.test_requantize"
+        harness.run(Requantize(config, meta=4), module, "requantize", config=config)
 """
 
 import dataclasses
 import json
 import os
-import random
 import re
 import shutil
 import subprocess
 import sys
-from collections import deque
 from pathlib import Path
 
 import cocotb
 from amaranth.back import verilog
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, Event, RisingEdge
+from cocotb.triggers import ClockCycles, RisingEdge
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
 
 from golden_model.config import AF8, NumberFormat
 from golden_model.hardware import HardwareConfig
+from sim.bench.streams import PAUSES, Counter, Sink, Source, pauses
 from sim.bench.values import assert_same, pack, unpack
 
 __all__ = [
@@ -62,7 +63,6 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parents[2]
 CLOCK_NS = 10
-PAUSES = ("none", "idle", "stall", "both")
 
 
 def small(tokens=4, format=AF8, **changes):
@@ -83,16 +83,15 @@ def small(tokens=4, format=AF8, **changes):
     return HardwareConfig(format=format, **{**sizes, **changes})
 
 
-# Running ------------------------------------------------------------------------------------------------------------
-
-
 def run(component, module, name, config=None, only=None, seed=1, **values):
     """Build `component` as `name` and run the cocotb tests of `module` on it; raise when one fails.
 
-    Verilog, simulator and results go to build/sim/`name`. Icarus where it is installed, else Verilator; SIM=verilator chooses that.
-    `config` and `values` (JSON) come
-    back inside the simulation from `config()` and `parameters()`. `only` is the name of one cocotb test (with all its parameters).
-    A failing bench runs once more with waves, and the path of the FST file is printed.
+    Verilog, simulator and results go to build/sim/`name`. Icarus where it is installed, else
+    Verilator; SIM=verilator chooses that. A failing bench runs once more with waves, and the path
+    of the FST file is printed.
+
+    config, values : come back inside the simulation from `config()` and `parameters()`; JSON
+    only : name of one cocotb test, with all its parameters
     """
     folder = ROOT / "build" / "sim" / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,6 +99,7 @@ def run(component, module, name, config=None, only=None, seed=1, **values):
     source.write_text(
         _kick(verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True))
     )
+    # The threads of PyTorch would fight for the cores with other benches.
     environment = {
         "BENCH": json.dumps(values),
         "OMP_NUM_THREADS": "1",
@@ -123,8 +123,10 @@ def run(component, module, name, config=None, only=None, seed=1, **values):
 
 
 def _kick(text):
-    """Make the variable that yosys puts into every `always @*` change at time 0: else Icarus leaves the outputs of such a process X until
-    one of its inputs changes."""
+    """Make the variable that yosys puts into every `always @*` change at time 0.
+
+    Else Icarus leaves the outputs of such a process X until one of its inputs changes.
+    """
     return re.sub(
         r"^( *)reg (\\\$auto\$verilog_backend\S+) += 0;$",
         r"\1reg \2  = 0;\n\1initial \2  <= 1;",
@@ -147,7 +149,8 @@ def _simulate(folder, source, name, module, only, seed, environment, waves):
         build_arguments = ["-Wno-fatal", "-Wno-lint", "-CFLAGS", "-O1", "--output-split", "5000"]
         build_arguments += ["--trace-fst", "--trace-structs"] if waves else []
     folder.mkdir(parents=True, exist_ok=True)
-    results, log = folder / "results.xml", folder / "simulation.log"
+    results = folder / "results.xml"
+    log = folder / "simulation.log"
     runner = get_runner(simulator)
     runner.build(
         sources=[source],
@@ -202,9 +205,6 @@ def config():
     return HardwareConfig(**{**fields, "format": NumberFormat(**fields["format"])})
 
 
-# Ports --------------------------------------------------------------------------------------------------------------
-
-
 def drive(dut, name, shape, value):
     """Set the input port `name`."""
     getattr(dut, name).value = pack(shape, value)
@@ -215,11 +215,11 @@ def read(dut, name, shape):
     return unpack(shape, getattr(dut, name).value.to_unsigned())
 
 
-# Clock and streams ----------------------------------------------------------------------------------------------------
-
-
 async def start(dut, cycles=200_000):
-    """Start the clock, reset, and the watchdog that fails the test after `cycles`. Create sources and sinks before."""
+    """Start the clock, reset, and the watchdog that fails the test after `cycles`.
+
+    Sources and sinks are created before.
+    """
     Clock(dut.clk, CLOCK_NS, unit="ns").start()
     dut.rst.value = 1
     await ClockCycles(dut.clk, 2)
@@ -231,130 +231,3 @@ async def start(dut, cycles=200_000):
 async def _watchdog(dut, cycles):
     await ClockCycles(dut.clk, cycles)
     raise AssertionError(f"no end after {cycles} cycles")
-
-
-def pauses(kind, seed=1):
-    """(pause of the source, pause of the sink) for a `kind` of PAUSES."""
-    return (_pause(seed) if kind in ("idle", "both") else None), (
-        _pause(seed + 1) if kind in ("stall", "both") else None
-    )
-
-
-def _pause(seed):
-    generator = random.Random(seed)
-    while True:
-        quiet, busy = generator.choice([1, 1, 2, 5]), generator.choice([1, 2, 3, 8])
-        yield from [True] * quiet + [False] * busy
-
-
-class Source:
-    """Drives the stream `name`. `send` queues; the words go out in order, one per cycle except where `pause` yields True."""
-
-    def __init__(self, dut, name, layout, pause=None):
-        self._clock = dut.clk
-        self._reset = dut.rst
-        self._layout = layout
-        self._pause = pause
-        self._payload = getattr(dut, f"{name}__payload", None)  # absent when it is 0 bits wide
-        self._valid, self._ready = getattr(dut, f"{name}__valid"), getattr(dut, f"{name}__ready")
-        self._queue, self._sent = deque(), Event()
-        self._valid.value = 0
-        cocotb.start_soon(self._run())
-
-    def send(self, words):
-        """Queue a list of payloads."""
-        self._queue.extend(pack(self._layout, word) for word in words)
-        self._sent.clear()
-
-    async def wait(self):
-        """Until all that was queued has been accepted."""
-        if self._queue:
-            await self._sent.wait()
-
-    async def _run(self):
-        valid = False
-        while True:
-            await RisingEdge(self._clock)
-            if self._reset.value != 0:
-                continue
-            if valid and self._ready.value == 1:
-                self._queue.popleft()
-                valid = False
-                if not self._queue:
-                    self._sent.set()
-            if not valid:
-                valid = bool(self._queue) and not (self._pause is not None and next(self._pause))
-                if valid:
-                    self._payload.value = self._queue[0]
-                self._valid.value = int(valid)
-
-
-class Sink:
-    """Takes the stream `name`, and checks that a word once offered stays until it is taken. `cycles` tells when each arrived."""
-
-    def __init__(self, dut, name, layout, pause=None):
-        self._clock = dut.clk
-        self._reset = dut.rst
-        self._layout = layout
-        self._pause = pause
-        self._name = name
-        self._payload = getattr(dut, f"{name}__payload", None)
-        self._valid, self._ready = getattr(dut, f"{name}__valid"), getattr(dut, f"{name}__ready")
-        self._queue, self._arrived = deque(), Event()
-        self.cycles = []
-        self._ready.value = 0
-        cocotb.start_soon(self._run())
-
-    def empty(self):
-        """Nothing has arrived that was not received."""
-        return not self._queue
-
-    async def receive(self, count):
-        """The next `count` payloads."""
-        while len(self._queue) < count:
-            self._arrived.clear()
-            await self._arrived.wait()
-        return [unpack(self._layout, self._queue.popleft()) for _ in range(count)]
-
-    async def _run(self):
-        cycle, ready, held = 0, False, None
-        while True:
-            await RisingEdge(self._clock)
-            cycle += 1
-            if self._reset.value != 0:
-                continue
-            offered = self._payload.value if self._valid.value == 1 else None
-            if held is not None and offered != held:
-                raise AssertionError(
-                    f"{self._name}: offered {held}, changed before it was taken to {offered}"
-                )
-            held = offered
-            if offered is not None and ready:
-                assert offered.is_resolvable, f"{self._name}: offered {offered}"
-                self._queue.append(offered.to_unsigned())
-                self.cycles.append(cycle)
-                self._arrived.set()
-                held = None
-            ready = not (self._pause is not None and next(self._pause))
-            self._ready.value = int(ready)
-
-
-class Counter:
-    """Adds up the output port `name` over all cycles, as the accelerator's counters do."""
-
-    def __init__(self, dut, name):
-        self._dut = dut
-        self._port = getattr(dut, name)
-        self._total = 0
-        cocotb.start_soon(self._run())
-
-    async def _run(self):
-        while True:
-            await RisingEdge(self._dut.clk)
-            if self._dut.rst.value == 0:
-                self._total += self._port.value.to_unsigned()
-
-    async def total(self):
-        """The sum, when the last word has had time to be counted."""
-        await ClockCycles(self._dut.clk, 4)
-        return self._total

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A memory behind AXI4 ports of a bench: cocotbext-axi's subordinates with faults, pauses and a check of the manager's manners."""
+"""A memory behind AXI4 ports of a bench: cocotbext-axi's subordinates, with faults and pauses.
+
+It checks the manager's manners too.
+"""
 
 import random
 import warnings
@@ -12,14 +15,15 @@ warnings.filterwarnings(
 )
 from cocotbext.axi import AxiReadBus, AxiResp, AxiSlaveRead, AxiSlaveWrite, AxiWriteBus  # noqa: E402
 
-__all__ = ["AxiResp", "Memory"]
+__all__ = ["AxiResp", "BenchMemory"]
 
 
-class Memory:
+class BenchMemory:
     """`size` bytes from address `base`.
 
-    `faults`: byte address of a bus word -> AxiResp that it answers. Addresses outside answer DECERR and are kept in `strays`.
-    `touched` lists the byte addresses of all words read or written, in order.
+    faults : {byte address of a bus word: AxiResp that it answers}
+    strays : addresses outside, which answer DECERR
+    touched : byte addresses of all words read or written, in order
     """
 
     def __init__(self, size, base=0):
@@ -36,7 +40,10 @@ class Memory:
         return bytes(self.data[address - self.base : address - self.base + length])
 
     def serve_read(self, dut, prefix, pause=None):
-        """Answer the read port whose signals start with `prefix`, after reset; `pause` seeds random stalls of both channels."""
+        """Answer the read port whose signals start with `prefix`, after reset.
+
+        pause : seeds random stalls of both channels; None: there are none
+        """
         _quiet(dut, prefix, ("arready", "rvalid"))
         cocotb.start_soon(self._serve_read(dut, prefix, pause))
 

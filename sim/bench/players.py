@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the benches of engines share: instructions, slot tables, pulses, and the blocks that an engine talks to, played by Python."""
+"""What the benches of engines share: instructions, slot tables, pulses, and played neighbors."""
 
 import cocotb
 import numpy as np
@@ -34,8 +34,12 @@ def instruction(**values):
 
 
 def slot_table(config, *slots):
-    """Resident slots with contiguous rows; each of `slots` is a count of rows, or a dict with `count` and other fields, or None: free."""
-    table, start = [], 0
+    """Resident slots with contiguous rows.
+
+    slots : of each its count of rows, or a dict with `count` and other fields, or None: free
+    """
+    table = []
+    start = 0
     for slot in (*slots, *[None] * (config.slots - len(slots))):
         fields = slot if isinstance(slot, dict) else {"count": slot or 0}
         table.append({"resident": int(slot is not None), "start": start, **fields})
@@ -88,7 +92,7 @@ async def until(dut, name):
 
 
 def pulses(dut, valid, name=None, shape=None):
-    """A list that fills with the payloads `name` (or with ones) of the cycles in which `valid` is 1."""
+    """A list that fills, in each cycle in which `valid` is 1, with the payload `name`, or a one."""
     found = []
 
     async def watch():
@@ -142,12 +146,16 @@ class SlotRecord:
 
 
 class Words:
-    """Plays a buffer: answers requests {"address", "count"} with the words `read(address)`. `asked` are the requests so far."""
+    """Plays a buffer: answers requests {"address", "count"} with the words `read(address)`.
+
+    asked : (address, count) of the requests so far
+    """
 
     def __init__(self, dut, component, name, read, pause="none", words=None):
         idle, stall = harness.pauses(pause, seed=len(name))
         words = words or f"{name}_words"
-        self._read, self.asked = read, []
+        self.asked = []
+        self._read = read
         self._requests = harness.Sink(
             dut, f"{name}_request", getattr(component, f"{name}_request").payload.shape(), stall
         )

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The system bench: nano through the generated Verilog, AXI models that stall at random, and no undefined bit on any output.
+"""The system bench: nano through the generated Verilog, AXI models that stall at random.
 
-Results are compared with golden; single tensors are the co-simulation's business. The four-state check needs Icarus: elsewhere it is
-reported as not run. `make wheel` (terse/wheel.py) runs this with a trained model and real sentences.
+No output may have an undefined bit. Results are compared with golden; single tensors are the
+co-simulation's business. The four-state check needs Icarus: elsewhere it is reported as not run.
+`make wheel` (terse/wheel.py) runs this with a trained model and real sentences.
 """
 
 import os
@@ -25,7 +26,7 @@ from golden_model.quantize import quantize
 from golden_model.random_model import random_sentences
 from hw.accelerator import Accelerator
 from sim.bench import harness
-from sim.bench.memory import Memory
+from sim.bench.memory import BenchMemory
 from sim.cosim.session import CAUSES, LOAD, START
 from sim.proof.check import differences
 from sim.proof.system import MODEL, network
@@ -43,7 +44,10 @@ CYCLES = 60_000  # at most
 
 @dataclass(frozen=True)
 class Windows:
-    """Where the windows behind m_axi begin, the image's at `IMAGE`; sentence i has its tokens at `tokens(i)`, its result at `record(i)`."""
+    """Where the windows behind m_axi begin, the image's at `IMAGE`.
+
+    Sentence i has its tokens at `tokens(i)`, its result at `record(i)`.
+    """
 
     config: object
     image: int
@@ -143,7 +147,7 @@ async def regulator(dut):
 
 
 def work():
-    """(network, sentences): a checkpoint's with the sentences that were given, or a random nano's."""
+    """(network, sentences): a checkpoint's with the given sentences, or a random nano's."""
     given = harness.parameters()
     if "checkpoint" in given:
         return quantize(load(given["checkpoint"]), harness.config().format), [
@@ -156,7 +160,10 @@ def work():
 
 def memories(program, sentences, windows):
     """(memory behind m_axi, memory behind m_axi_emb) with images, queue and tokens."""
-    main, embedding = Memory(windows.end - IMAGE, IMAGE), Memory(len(program.embedding), EMBEDDING)
+    main, embedding = (
+        BenchMemory(windows.end - IMAGE, IMAGE),
+        BenchMemory(len(program.embedding), EMBEDDING),
+    )
     main.load(IMAGE, program.image)
     embedding.load(EMBEDDING, program.embedding)
     for i, (tokens, segments) in enumerate(sentences):
@@ -213,7 +220,8 @@ async def sentences(dut):
     begin = get_sim_time("ns")
     await host.command(START)
     dut._log.info(
-        f"{round((get_sim_time('ns') - begin) / harness.CLOCK_NS):,} cycles, {round(begin / harness.CLOCK_NS):,} before to load the images"
+        f"{round((get_sim_time('ns') - begin) / harness.CLOCK_NS):,} cycles, "
+        f"{round(begin / harness.CLOCK_NS):,} before to load the images"
     )
     assert await host.read("SENTENCES_DONE") == len(queue)
     for i, sentence in enumerate(queue):
@@ -225,7 +233,8 @@ async def sentences(dut):
     if watch is not None:
         assert watch.cycles > 1000
         dut._log.info(
-            f"four-state check: {watch.cycles} cycles, {len(watch.outputs)} outputs, no undefined bit"
+            f"four-state check: {watch.cycles} cycles, {len(watch.outputs)} outputs, "
+            "no undefined bit"
         )
 
 
@@ -243,5 +252,6 @@ def test_accelerator(capsys):
     if not four_state:
         with capsys.disabled():
             print(
-                f"\nfour-state check of the accelerator: not run (it needs Icarus Verilog; this was {simulator})"
+                "\nfour-state check of the accelerator: not run "
+                f"(it needs Icarus Verilog; this was {simulator})"
             )

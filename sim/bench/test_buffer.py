@@ -8,7 +8,7 @@ import pytest
 from amaranth import signed, unsigned
 from cocotb.triggers import RisingEdge
 
-from hw.buffer import Buffer, Turn
+from hw.buffer import LATENCY, Buffer, Turn
 from sim.bench import harness
 from sim.bench.players import quiet
 
@@ -67,6 +67,7 @@ async def buffer(dut, pause):
             assert sink.cycles[-1] - sink.cycles[-len(want)] == len(want) - 1, (
                 "not one word a cycle"
             )
+            assert sink.cycles[-len(want)] - source.cycles[-len(runs)] == LATENCY
     assert sink.empty()
 
 

@@ -10,14 +10,15 @@ from amaranth import Module, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.stream import Fifo, Pipeline, connect
+from hw.stream import Fifo, Pipeline, connect, cycles
 from sim.bench import harness
 
+STAGES = 2
 WORD = data.StructLayout({"values": data.ArrayLayout(signed(16), 3), "meta": 5})
 
 
 class Negate(wiring.Component):
-    """-values, two stages."""
+    """-values, in `STAGES` stages."""
 
     i: In(stream.Signature(WORD))
     o: Out(stream.Signature(WORD))
@@ -26,7 +27,8 @@ class Negate(wiring.Component):
         m = Module()
         pipeline = Pipeline(m, self.i, self.o)
         word = pipeline.stage(payload=self.i.payload)
-        word = pipeline.stage(payload=word.payload)
+        for _ in range(STAGES - 1):
+            word = pipeline.stage(payload=word.payload)
         pipeline.output(
             self.o.payload.meta.eq(word.payload.meta),
             *(self.o.payload.values[n].eq(-word.payload.values[n]) for n in range(3)),
@@ -45,7 +47,8 @@ def words(count):
     ]
 
 
-async def passed(dut, pause, count=100):
+async def passed(dut, pause, latency, count=100):
+    """What becomes of `count` words; the first comes `latency` cycles after it went in."""
     idle, stall = harness.pauses(pause)
     source, sink = harness.Source(dut, "i", WORD, idle), harness.Sink(dut, "o", WORD, stall)
     await harness.start(dut)
@@ -53,6 +56,7 @@ async def passed(dut, pause, count=100):
     got = await sink.receive(count)
     if pause == "none":
         assert sink.cycles[-1] - sink.cycles[0] == count - 1, "not one word a cycle"
+        assert sink.cycles[0] - source.cycles[0] == latency
     assert sink.empty()
     return got
 
@@ -61,13 +65,14 @@ async def passed(dut, pause, count=100):
 @cocotb.parametrize(pause=harness.PAUSES)
 async def negate(dut, pause):
     want = [{"values": [-x for x in word["values"]], "meta": word["meta"]} for word in words(100)]
-    harness.assert_same("negate", await passed(dut, pause), want)
+    harness.assert_same("negate", await passed(dut, pause, STAGES), want)
 
 
 @cocotb.test()
 @cocotb.parametrize(pause=harness.PAUSES)
 async def queue(dut, pause):
-    harness.assert_same("queue", await passed(dut, pause), words(100))
+    depth = harness.parameters()["depth"]
+    harness.assert_same("queue", await passed(dut, pause, cycles(depth)), words(100))
 
 
 def test_pipeline():
@@ -76,7 +81,9 @@ def test_pipeline():
 
 @pytest.mark.parametrize("depth", [2, 40])
 def test_fifo(depth):
-    harness.run(Fifo(WORD, depth), "sim.bench.test_stream", f"fifo_{depth}", only="queue")
+    harness.run(
+        Fifo(WORD, depth), "sim.bench.test_stream", f"fifo_{depth}", only="queue", depth=depth
+    )
 
 
 def test_connect_compares_shapes():

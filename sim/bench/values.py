@@ -8,9 +8,10 @@ __all__ = ["assert_same", "pack", "unpack"]
 
 
 def pack(shape, value):
-    """The bits of `value` (int; list for an array; dict for a struct) in an Amaranth shape. Raises ValueError when it does not fit.
+    """The bits of a value in an Amaranth shape.
 
-    Struct fields that are not named are zero.
+    value : int; a list for an array; a dict for a struct, fields that are not named are 0
+    Raises ValueError when it does not fit.
     """
     if isinstance(shape, data.ArrayLayout):
         if len(value) != shape.length:
@@ -46,7 +47,10 @@ def unpack(shape, bits):
 
 
 def assert_same(name, got, want):
-    """Compare nested lists (or tensors) of integers; name, index and both values of the first difference."""
+    """Compare nested lists (or tensors) of integers.
+
+    Raises AssertionError with name, index and both values of the first difference.
+    """
     got, want = (x.tolist() if hasattr(x, "tolist") else x for x in (got, want))
     difference = _difference(got, want)
     if difference:
@@ -57,6 +61,7 @@ def assert_same(name, got, want):
 
 
 def _difference(got, want):
+    """(index, left, right) of the first difference, or None."""
     if isinstance(got, dict) and isinstance(want, dict):
         keys = list(want)
         if set(got) != set(want):

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A file that is compressed while it is written: a simulator writes a waveform to a pipe, a thread compresses what comes out."""
+"""A file that is compressed while it is written.
+
+A simulator writes a waveform to a pipe, and a thread compresses what comes out.
+"""
 
 import gzip
 import os
@@ -15,15 +18,17 @@ CHUNK = 1 << 20  # bytes
 
 
 class Compressor:
-    """Compresses what is written to `pipe` into `path`; `close` after the writer has closed it. GTKWave opens .vcd.gz as it is."""
+    """Compresses what is written to `pipe` into `path`; GTKWave opens .vcd.gz as it is.
+
+    `close` comes after the writer has closed the pipe.
+    """
 
     def __init__(self, path):
         self._folder = tempfile.TemporaryDirectory()
         self.pipe = pathlib.Path(self._folder.name) / "pipe"
         os.mkfifo(self.pipe)
-        self._input = os.open(
-            self.pipe, os.O_RDONLY | os.O_NONBLOCK
-        )  # does not wait for the writer
+        # Does not wait for the writer.
+        self._input = os.open(self.pipe, os.O_RDONLY | os.O_NONBLOCK)
         self._output = gzip.open(path, "wb", compresslevel=LEVEL)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

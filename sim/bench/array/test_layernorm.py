@@ -10,7 +10,7 @@ import torch
 
 from golden_model.fixed import Saturations
 from golden_model.layernorm import layernorm
-from hw.array.layernorm import LayerNorm, parameter_layout
+from hw.array.layernorm import LayerNorm, cycles, latency, parameter_layout
 from sim.bench import harness
 
 
@@ -91,11 +91,12 @@ async def values(dut, pause, length, shift, bypass):
     harness.assert_same("saturated", await counter.total(), saturations.count)
     assert sink.empty()
     if pause == "none":
+        assert sink.cycles[0] - source.cycles[length - 1] == latency(config)
         ends = sink.cycles[length - 1 :: length]
         print(
             "cycles of a block behind another:", {here - before for before, here in pairwise(ends)}
         )
-        assert all(here - before == length + config.tokens + 17 for before, here in pairwise(ends))
+        assert all(here - before == cycles(config, length) for before, here in pairwise(ends))
 
 
 @pytest.mark.parametrize(("lanes", "hidden"), [(4, 32), (3, 48)])

@@ -11,7 +11,7 @@ from amaranth import signed, unsigned
 from golden_model import softmax as golden
 from golden_model.config import INT8, NumberFormat
 from golden_model.formats import EXP_IN_FRAC
-from hw.attention.softmax import Softmax
+from hw.attention.softmax import Softmax, latency
 from sim.bench import harness
 
 HEADS, POSITIONS = 2, 16
@@ -101,6 +101,7 @@ async def softmax(dut, pause):
             assert numerators.cycles[-1] - numerators.cycles[-len(keys)] == len(keys) - 1, (
                 "not one key a cycle"
             )
+            assert numerators.cycles[-len(keys)] - scores.cycles[-1] == latency(config)
     assert numerators.empty() and denominators.empty()
 
 

@@ -16,7 +16,7 @@ from hw.bus.dma import Reader, Writer
 from hw.bus.transfer import bus_word, request, word
 from hw.bus.words import Words
 from sim.bench import harness
-from sim.bench.memory import AxiResp, Memory
+from sim.bench.memory import AxiResp, BenchMemory
 
 BASE, SIZE = 0x1000, 0x3000
 STALLS = (None, 7)
@@ -62,7 +62,7 @@ def refused(step, unit=None):
 
 
 def filled(seed=3):
-    memory = Memory(SIZE, BASE)
+    memory = BenchMemory(SIZE, BASE)
     memory.data[:] = random.Random(seed).randbytes(SIZE)
     return memory
 

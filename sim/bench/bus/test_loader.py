@@ -26,7 +26,7 @@ from hw.bus.headers import constant_layout, embedding_layout, image_layout
 from hw.bus.loader import Loader
 from hw.stream import connect
 from sim.bench import harness
-from sim.bench.memory import AxiResp, Memory
+from sim.bench.memory import AxiResp, BenchMemory
 
 BASE, EMBEDDING_BASE = 0x2000, 0x100040
 SIZES = {"vocabulary": 20, "positions": 8, "embedding_width": 16}
@@ -148,7 +148,7 @@ class Bench:
         self.sink = harness.Sink(
             dut, "o_constant", constant_layout(), pause=harness.pauses(pause)[1]
         )
-        self.memory, self.embedding = Memory(0x2000, BASE), Memory(0x2000, EMBEDDING_BASE)
+        self.memory, self.embedding = BenchMemory(0x2000, BASE), BenchMemory(0x2000, EMBEDDING_BASE)
         self.memory.serve_read(dut, "m_axi", stall)
         self.embedding.serve_read(dut, "m_axi_emb", stall and stall + 5)
         self.codes = {}

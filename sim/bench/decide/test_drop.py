@@ -12,7 +12,7 @@ from cocotb.triggers import ClockCycles, RisingEdge
 from golden_model.formats import EXP_IN_FRAC
 from golden_model.softmax import numerator
 from golden_model.token_drop import keep
-from hw.decide.drop import Drop
+from hw.decide.drop import Drop, cycles
 from hw.rows.layouts import RowCommand, row_command_layout
 from hw.shapes import index
 from sim.bench import harness
@@ -21,7 +21,7 @@ from sim.bench.players import Words, instruction, pulse, pulses, quiet, slot_tab
 BASE = 33
 STRIDE = 3
 ONE = 2**16
-START = 3  # cycles that an operation without a slot takes, as the bench counts
+PULSE = 2  # cycles that the bench counts besides: of the start
 
 
 class Bench:
@@ -110,11 +110,11 @@ class Bench:
                 tallies.append({"slot": number, "count": len(rows), "kept": int(kept.sum())})
                 asked += [(BASE + tile * STRIDE, 1) for tile, _ in tiles_of(config, rows)]
         self.judging = [verdict["row"] for verdict in verdicts]
-        cycles = 0
+        taken = 0
         cocotb.start_soon(pulse(dut, "start"))
         while not self.done:
             await RisingEdge(dut.clk)
-            cycles += 1
+            taken += 1
         harness.assert_same("verdicts", self.verdicts, verdicts)
         harness.assert_same("tallies", self.tallies, tallies)
         harness.assert_same("requests", self.words.asked, asked)
@@ -123,7 +123,7 @@ class Bench:
         )
         await ClockCycles(dut.clk, 20)
         assert len(self.done) == 1 and len(self.verdicts) == len(verdicts)
-        return [tally["kept"] for tally in tallies], cycles
+        return [tally["kept"] for tally in tallies], taken
 
 
 def tables(config, generator):
@@ -164,7 +164,7 @@ async def nobody(dut, pause):
     await test.set_eta(1, ONE)
     table = slot_table(test.config, 5)
     for _ in range(2):
-        assert await test.run(table, 0, 1) == ([], START)
+        assert await test.run(table, 0, 1) == ([], cycles(test.config, [], 0) + PULSE)
         await test.run(table, 1, 1)
 
 
@@ -195,11 +195,11 @@ async def speed(dut):
     await test.set_eta(0, ONE)
     for count in (1, test.config.positions):
         for spread in (0, 32767):
-            _, cycles = await test.run(slot_table(test.config, count), 1, 0, spread=spread)
+            _, taken = await test.run(slot_table(test.config, count), 1, 0, spread=spread)
             harness.assert_same(
                 f"cycles for {count} rows",
-                cycles,
-                3 * count + 2 * -(-count // test.config.tokens) + 17 + 3 + START,
+                taken,
+                cycles(test.config, [(0, count)], count) + PULSE,
             )
 
 

@@ -13,7 +13,7 @@ from golden_model.entropy import entropy_sums, is_sure, reported_entropy
 from golden_model.exit import argmax
 from golden_model.formats import EXP_IN_FRAC
 from hw.arith.exponential import ALIGN
-from hw.decide.entropy import THRESHOLD, Entropy
+from hw.decide.entropy import THRESHOLD, Entropy, cycles
 from sim.bench import harness
 
 LOW, HIGH = -32768, 32767
@@ -85,7 +85,7 @@ async def entropy(dut, pause):
         if pause == "none":
             assert (
                 get_sim_time("ns") - begun
-                == (9 * len(logits) + 28 if len(logits) > 1 else 31) * harness.CLOCK_NS
+                == cycles(len(logits)) * harness.CLOCK_NS
             )
     assert sink.empty()
 

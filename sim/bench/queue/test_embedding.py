@@ -22,7 +22,7 @@ from hw.bus.headers import embedding_layout
 from hw.bus.transfer import bus_word, request
 from hw.queue.embedding import Embedder
 from sim.bench import harness
-from sim.bench.memory import AxiResp, Memory
+from sim.bench.memory import AxiResp, BenchMemory
 from sim.bench.players import pulses
 
 BASE, WORDS, POSITIONS = 0x40, 24, 8
@@ -62,7 +62,7 @@ class Bench:
         self.done = harness.Sink(dut, "o_done", block.o_done.payload.shape(), pause=hold)
         self.requests = harness.Source(dut, "i_request", request())
         self.loaded = harness.Sink(dut, "o_data", bus_word(self.config))
-        self.memory = Memory(len(self.image), BASE)
+        self.memory = BenchMemory(len(self.image), BASE)
         self.memory.load(BASE, self.image)
         self.memory.serve_read(dut, "bus_", stall)
         self.clamped = 0
