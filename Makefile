@@ -14,7 +14,7 @@ DATA ?=
 PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: all setup tools test regress wheel campaign shapes fullsize verilog synth synth-array \
+.PHONY: all setup tools test bench regress wheel campaign shapes fullsize verilog synth synth-array \
   train lint types docs-slow pictures charts clean
 .DEFAULT_GOAL := all
 
@@ -42,6 +42,10 @@ tools:
 
 test: setup
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations 5 $(PYTEST_ARGS) tests sim
+
+# One block's bench: make bench BLOCK=softmax
+bench: setup
+	@$(BIN)/python -m sim.bench $(BLOCK) $(PYTEST_ARGS)
 
 regress: setup
 	LINT="ci ecp5" $(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS) sim \

@@ -2,7 +2,7 @@
 """A measurement of a toy on 4 x 4 lanes, counted by hand: what tests of `terse bench` share."""
 
 from golden_model.hardware import HARDWARE
-from sim.cycles.measure import COUNTERS
+from sim.cycles.measure import METERED
 from sim.cycles.operations import Measurement, Operation
 from terse.benchmark.cases import Passage
 
@@ -13,7 +13,7 @@ def operation(name, opcode="LINEAR", embeds=False, **values):
         rows=6,
         tokens=6,
         cycles=100,
-        counters=dict.fromkeys(COUNTERS, 0),
+        counters=dict.fromkeys(METERED, 0),
         bytes=0,
         macs=0,
         lanes=0,
@@ -41,7 +41,7 @@ def toy():
                 compute=4,
                 weight_bytes=800,
                 bytes=832,
-                counters=dict.fromkeys(COUNTERS, 0) | {"STALL_WEIGHTS": 11},
+                counters=dict.fromkeys(METERED, 0) | {"STALL_WEIGHTS": 11},
             ),
             operation("entropy", "EXIT", cycles=10, bytes=32),
         ],

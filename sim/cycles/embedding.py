@@ -14,10 +14,10 @@ from hw.queue import embedding, embedding_row, embedding_table
 from hw.queue.embedding_table import OFFSET_BYTES
 from sim.cycles.memory import WORD_BYTES
 
-__all__ = ["Embedder", "Rows"]
+__all__ = ["EmbedderTimes", "RowImage"]
 
 
-class Rows:
+class RowImage:
     """Where the rows of an embedding image lie, and what lies in them.
 
     table : byte offset of the row table
@@ -58,7 +58,7 @@ class Rows:
         yield True
 
 
-class Embedder:
+class EmbedderTimes:
     """hw/queue/embedding.py with its row fetcher and decoder.
 
     Look-ups go before reads while few rows are ahead; everything else is in order.

@@ -22,9 +22,9 @@ from sim.cycles.operations import Ledger, Measurement
 from sim.cycles.work import executed, of_record, schedule
 from sim.proof.check import differences, traced
 
-__all__ = ["COUNTERS", "FIRST_BEAT", "Ended", "MeasureError", "Meter", "measure", "run"]
+__all__ = ["METERED", "FIRST_BEAT", "Ended", "MeasureError", "Meter", "measure", "run"]
 
-COUNTERS = ("ARRAY_BUSY", "MACS", "STALL_WEIGHTS", "STALL_LOAD", "STALL_DRAIN")
+METERED = ("ARRAY_BUSY", "MACS", "STALL_WEIGHTS", "STALL_LOAD", "STALL_DRAIN")
 FIRST_BEAT = 100  # cycles to a memory's first beat
 PORTS = (0, 1)  # m_axi, m_axi_emb
 
@@ -57,7 +57,7 @@ class Meter:
         self.program = program
         self.watch = watch
         self.cycle = session.sim.cycle
-        self.counters = dict.fromkeys(COUNTERS, 0)
+        self.counters = dict.fromkeys(METERED, 0)
         self.bytes = self._bytes()
         self.layer, self.ended = -1, []
 
@@ -84,14 +84,14 @@ class Meter:
         self.layer += sum(
             self.program.instructions[pc]["opcode"] == Opcode.ADMIT for pc, _ in worked
         )
-        now, moved = {name: self.session.read(f"{name}_LO") for name in COUNTERS}, self._bytes()
+        now, moved = {name: self.session.read(f"{name}_LO") for name in METERED}, self._bytes()
         pc, cycle = worked[-1]
         self.ended.append(
             Ended(
                 heavy[0] if heavy else pc,
                 self.layer,
                 cycle - self.cycle,
-                {name: now[name] - self.counters[name] for name in COUNTERS},
+                {name: now[name] - self.counters[name] for name in METERED},
                 moved - self.bytes,
                 tuple(pc for pc, _ in worked),
             )

@@ -26,7 +26,7 @@ from hw.program import issue, prefetch, sequencer
 from hw.queue import admission, results
 from hw.rows.rows import compaction
 from sim.cycles.attention import attend
-from sim.cycles.embedding import Rows
+from sim.cycles.embedding import RowImage
 from sim.cycles.linear import Linears, Written
 from sim.cycles.memory import WORD_BYTES, BusTimes, RunReader
 from sim.cycles.staging import Stager
@@ -87,7 +87,7 @@ class _Model:
         queue = [sentence for one in work for sentence in one.admitted]
         self.stager = Stager(
             self.config,
-            Rows(self.program.embedding),
+            RowImage(self.program.embedding),
             self.port,
             RunReader(self.embedding, transfer.BURST),
             queue,

@@ -8,7 +8,7 @@ A long stream of equal sentences comes to passes that repeat; those that have re
 
 from firmware.isa import BYTES, Opcode
 from firmware.record import RECORD
-from sim.cycles.embedding import Rows
+from sim.cycles.embedding import RowImage
 from sim.cycles.model import predict
 from sim.cycles.operations import Ledger, Measurement
 from sim.cycles.staging import DESCRIPTOR_BYTES
@@ -25,7 +25,7 @@ class Modelled:
 
     def __init__(self, program):
         self.program, self.config = program, program.hardware
-        self.ledger, self.rows = Ledger(program), Rows(program.embedding)
+        self.ledger, self.rows = Ledger(program), RowImage(program.embedding)
         self._codes, self._unhindered = {}, {}  # of the cycle model; cycles with a perfect memory
 
     def measure(self, sentences, slots, latency, bytes_per_cycle, stalls=False):

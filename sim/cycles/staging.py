@@ -7,7 +7,7 @@ It meets them at the memory port, at the rows and at ADMIT. All times are cycles
 from firmware.record import DESCRIPTOR
 from hw import stream
 from hw.queue import staging
-from sim.cycles.embedding import Embedder
+from sim.cycles.embedding import EmbedderTimes
 from sim.cycles.memory import WORD_BYTES
 
 __all__ = ["DESCRIPTOR_BYTES", "Stager"]
@@ -100,7 +100,7 @@ class Stager:
         count = len(sentence.ids)
         _, beats = self._port.request(self._granted(at), 0, WORD_BYTES * count)
         words = self._port.words(beats)
-        embedder = Embedder(self._rows, self._embedding)
+        embedder = EmbedderTimes(self._rows, self._embedding)
         now = 0
         for index in range(count):
             free = 0

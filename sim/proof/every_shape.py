@@ -24,7 +24,7 @@ from sim.cosim import build
 from sim.cosim.kept import read_json, write_text
 from sim.proof.check import check, traced
 
-__all__ = ["RUNS", "SHAPES", "Result", "Run", "config", "measure", "shape"]
+__all__ = ["RUNS", "SHAPES"]
 
 SHAPES = (
     (64, 4),
