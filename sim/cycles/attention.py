@@ -171,7 +171,10 @@ class _Machine:
         return asked, fed
 
     def _group(self, turn, announced, entries, fed, leave):
-        """Run a group; entries, fed : of each lane, and when its last one is in the lanes' queue."""
+        """Run a group.
+
+        entries, fed : of each lane, and when its last one is in the lanes' queue
+        """
         loading = self._begun[turn] + LOAD + 1
         self._array.enter(max(announced + OPEN, loading))
         self._popped.append(self._array.entered - 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the machine's time goes: runs in the co-simulation, cut into operations by the machine's own counters.
+"""Where the machine's time goes: co-simulated runs, cut into operations by the machine's counters.
 
     measurement = measure(network, config, sentences, latency=100, bytes_per_cycle=16)
     for operation in measurement.operations: ...
@@ -30,15 +30,20 @@ PORTS = (0, 1)  # m_axi, m_axi_emb
 
 
 class MeasureError(RuntimeError):
-    """The run is no measurement: a sentence failed or its result is not the golden model's, a bus rule was broken, operations were too short to be
-    told apart."""
+    """The run is no measurement.
+
+    A sentence failed or its result is not the golden model's, a bus rule was broken, or operations
+    were too short to be told apart.
+    """
 
 
 @dataclass(frozen=True)
 class Ended:
-    """One operation: program counter, pass (a single sentence's layer), cycles since the operation before, what was counted meanwhile.
+    """One operation.
 
-    pcs: of all operations that ended since then, short ones without a counter of their own among them.
+    pc, layer : program counter, pass (a single sentence's layer)
+    cycles, counters, bytes : since the operation before
+    pcs : of all operations that ended since then, short ones without a counter of their own too
     """
 
     pc: int
@@ -50,7 +55,10 @@ class Ended:
 
 
 class Meter:
-    """Called at the end of every operation: reads the counters while the machine fetches the next instruction."""
+    """Called at the end of every operation: reads the counters.
+
+    Meanwhile the machine fetches the next instruction.
+    """
 
     def __init__(self, session, program, watch=None):
         self.session = session
@@ -106,7 +114,8 @@ class Meter:
 def run(network, config, sentences, slots=None, metered=False, watch=None, program=None, **behave):
     """Run a queue -> (program, Meter or None, session after it, cycles).
 
-    watch : called with the cycle after every operation; behave : of both memories, as in `Cosim.behave`
+    watch : called with the cycle after every operation
+    behave : of both memories, as in `Cosim.behave`
     """
     program = program or compile_network(network, config)
     layouts = {"op": taps(config)["op"]} if metered else {}
@@ -132,7 +141,9 @@ def run(network, config, sentences, slots=None, metered=False, watch=None, progr
 def measure(
     network, config, sentences, slots=None, latency=FIRST_BEAT, bytes_per_cycle=None, watch=None
 ):
-    """Run a queue of (ids, segments) on `config` and account for every cycle -> Measurement. Each result is what the golden model gives alone.
+    """Run a queue of (ids, segments) on `config` and account for every cycle -> Measurement.
+
+    Each result is what the golden model gives alone.
 
     latency, bytes_per_cycle : of both memories; by default the bus is as fast as it is wide
     """
@@ -186,7 +197,10 @@ def _peak_memory():
 
 
 def _operations(program, ended, work):
-    """(`Operation`s of what a `Meter` saw, which has the short ones between two others as one; each sentence's end)."""
+    """(`Operation`s of what a `Meter` saw, each sentence's end).
+
+    The meter has the short ones between two others as one.
+    """
     ledger = Ledger(program)
     done = iter(executed(program, work))
     operations = []
@@ -196,7 +210,8 @@ def _operations(program, ended, work):
         parts = list(itertools.islice(done, len(one.pcs)))
         if tuple(part.pc for part in parts) != one.pcs:
             raise MeasureError(
-                f"The machine must do what was scheduled, {[part.pc for part in parts]}, not {list(one.pcs)}"
+                f"The machine must do what was scheduled, {[part.pc for part in parts]}, "
+                f"not {list(one.pcs)}"
             )
         chosen = parts[one.pcs.index(one.pc)]
         operations.append(ledger.operation(chosen, one.layer, one.cycles, one.counters, one.bytes))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cycles of the buses (part of sim/cycles/model.py): a memory's beats, and a reader's runs of words.
+"""Cycles of the buses (part of sim/cycles/model.py): a memory's beats, a reader's runs of words.
 
 All times are cycles.
 """
@@ -16,7 +16,7 @@ WORD_BYTES = WORD.width // BYTE.width
 
 
 class BusTimes:
-    """One port of the co-simulation's memory (sim/cosim/axi.h): latency, then a beat as credit lasts.
+    """One port of the co-simulation's memory (sim/cosim/axi.h): latency, then beats by credit.
 
     Every cycle gives `rate` bytes of credit, of which a port keeps at most a bus word; a beat takes
     one bus word.

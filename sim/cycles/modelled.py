@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measurements by the cycle model: the same `Measurement` as sim/cycles/measure.py's, without a simulation.
+"""Measurements by the cycle model: the same `Measurement` as measure.py's, without a simulation.
 
     measurement = Modelled(program).measure(sentences, slots, latency=100, bytes_per_cycle=16)
 
-A long stream of equal sentences comes to passes that repeat; those that have repeated once are not predicted again.
+A long stream of equal sentences comes to passes that repeat; those that have repeated once are not
+predicted again.
 """
 
 from firmware.isa import BYTES, Opcode
@@ -26,12 +27,14 @@ class Modelled:
     def __init__(self, program):
         self.program, self.config = program, program.hardware
         self.ledger, self.rows = Ledger(program), RowImage(program.embedding)
-        self._codes, self._unhindered = {}, {}  # of the cycle model; cycles with a perfect memory
+        self._codes = {}  # of the cycle model
+        self._unhindered = {}  # cycles with a perfect memory
 
     def measure(self, sentences, slots, latency, bytes_per_cycle, stalls=False):
         """`Measurement` of a queue of `work.Sentence`s.
 
-        stalls : also count as STALL_MEMORY what each operation would save with a memory of one cycle's latency at the bus's full width
+        stalls : also count as STALL_MEMORY what each operation would save with a memory of one
+            cycle's latency at the bus's full width
         """
         runs = _runs(self.program, schedule(self.program, sentences, slots))
         cycles = self._cycles(runs, latency, bytes_per_cycle)
@@ -70,7 +73,7 @@ class Modelled:
         return self._unhindered[key]
 
     def _cycles(self, runs, latency, bytes_per_cycle):
-        """Of each run."""
+        """The cycles of each run, in a list."""
         passes = _passes(self.program, runs)
         like = _repeated([tuple(_key(self.program, run) for run in one) for one in passes])
         kept = [number for number, other in enumerate(like) if number == other]
@@ -112,7 +115,11 @@ class Modelled:
         return {"BYTES_READ": read, "BYTES_EMBEDDING": embedding, "BYTES_WRITTEN": written}
 
     def _times(self, runs, cycles):
-        """(latencies, ends) of the sentences: from their turn in ADMIT, which goes by tokens, to the end of the EXIT that lets them go."""
+        """(latencies, ends) of the sentences.
+
+        A latency is from the sentence's turn in ADMIT, which goes by tokens, to the end of the EXIT
+        that lets it go.
+        """
         begun = []
         ended = {}
         now = 0
@@ -157,8 +164,9 @@ def _passes(program, runs):
 
 
 def _repeated(keys):
-    """For each pass the number of that which it is like: its own, or one of the period before, when that period has repeated already.
+    """For each pass the number of that which it is like.
 
+    That is its own, or one of the period before, when that period has repeated already.
     Whole periods are left out, so that the passes that remain follow each other as they would.
     """
     like = []

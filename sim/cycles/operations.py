@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an operation has to do, whoever tells its cycles: the co-simulation (sim/cycles/measure.py) or the cycle model (sim/cycles/modelled.py).
+"""What an operation has to do, whoever tells its cycles: the co-simulation or the cycle model.
 
 Limits are those of firmware/limit.py; an operation of a single sentence is one layer's, of a queue
 one pass's.
@@ -47,9 +47,11 @@ class Operation:
 class Measurement:
     """One run. cycles: from the start of the queue to the end of its last operation.
 
-    tokens, live, latencies, ends : of each sentence; live after the drop of each layer until its exit; latencies in cycles from admission to
-        result, ends from the start of the queue
-    source : who told the cycles; of a simulation also its cycles with the loading of images, seconds and memory
+    tokens, live : of each sentence; live after the drop of each layer until its exit
+    latencies, ends : of each sentence, in cycles to its result: from its admission, and from the
+        start of the queue
+    source : who told the cycles
+    simulated, seconds, peak_memory_mb : of a simulation; cycles with the loading of images
     """
 
     operations: list

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the machine's time is spent on, by its own counters: zero weights, dropped tokens and shared passes cost nothing."""
+"""What the machine's time is spent on, by its own counters.
+
+Zero weights, dropped tokens and shared passes cost nothing.
+"""
 
 import numpy as np
 import pytest
@@ -14,7 +17,8 @@ from sim.bench.harness import small
 from sim.cycles.measure import run
 
 CI = HARDWARE["ci"]
-NEVER = 0.001  # exit threshold in nats that no sentence of a random model reaches: the off-ramp runs in every layer
+# Exit threshold in nats that no sentence of a random model reaches: every layer has its off-ramp.
+NEVER = 0.001
 
 
 def random_network(model, density, eta=0.0, seed=1):
@@ -44,7 +48,8 @@ def tiles(instruction, golden, layer, tokens_per_tile):
 def table(title, program, meter, limits):
     """Print operations of layer 1, with the limit of those that have one."""
     print(
-        f"\n{title}\n{'operation':20}{'limit':>9}{'busy':>9}{'busy/limit':>11}{'cycles':>9}{'weights':>9}{'load':>7}{'drain':>7}  (stalls)"
+        f"\n{title}\n{'operation':20}{'limit':>9}{'busy':>9}{'busy/limit':>11}{'cycles':>9}"
+        f"{'weights':>9}{'load':>7}{'drain':>7}  (stalls)"
     )
     for ended, bound in zip(meter.ended, limits, strict=True):
         if ended.layer == min(1, meter.layer) and ended.counters["ARRAY_BUSY"]:
@@ -69,9 +74,10 @@ GEOMETRIES = {
 @pytest.mark.parametrize("sparsity", [0.6, 0.8])
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_zero_weights_cost_no_cycles(geometry, sparsity):
-    """Busy cycles within 10 % of non-zeros x tiles / P; multiplications are exactly the entries x tiles x T.
+    """Busy cycles within 10 % of non-zeros x tiles / P; the entries x tiles x T are multiplied.
 
-    Sums of the sentence: an operation that follows another begins in that one's time. ATTEND is followed by none and follows none.
+    Sums of the sentence: an operation that follows another begins in that one's time. ATTEND is
+    followed by none and follows none.
     """
     model, config, length = GEOMETRIES[geometry]
     network = random_network(model, 1 - sparsity, eta=0.2)
@@ -104,7 +110,8 @@ def test_zero_weights_cost_no_cycles(geometry, sparsity):
     )
     whole = sum(ended.cycles for ended, _ in weighty)
     print(
-        f"weight operations: limit {bound:.0f}, busy {busy} = {busy / bound:.3f} x, whole operations {whole} = {whole / bound:.3f} x; "
+        f"weight operations: limit {bound:.0f}, busy {busy} = {busy / bound:.3f} x, "
+        f"whole operations {whole} = {whole / bound:.3f} x; "
         f"sentence {cycles} cycles"
     )
     assert len(weighty) >= 8 * model.layers
@@ -130,7 +137,7 @@ def test_cycles_fall_with_live_tokens(geometry):
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 @pytest.mark.parametrize("eta", [0.0, 0.7])
 def test_two_slots_share_weights(geometry, eta):
-    """Bytes read for a sentence, program and tokens included, at most 0.6 of those with one slot."""
+    """Bytes read for a sentence, program and tokens included: 0.6 of those of one slot at most."""
     model, config, length = GEOMETRIES[geometry]
     network = random_network(model, 0.4, eta)
     sentences = random_sentences(model, 4, 3, length // 2 - 2, length // 2)
@@ -139,16 +146,21 @@ def test_two_slots_share_weights(geometry, eta):
         _, _, session, cycles = run(network, config, sentences, slots)
         counts[slots] = session.read("BYTES_READ_LO"), cycles
         print(
-            f"{geometry}, eta {eta}, {slots} slots: {counts[slots][0] / 4:.0f} bytes and {cycles / 4:.0f} cycles a sentence"
+            f"{geometry}, eta {eta}, {slots} slots: {counts[slots][0] / 4:.0f} bytes "
+            f"and {cycles / 4:.0f} cycles a sentence"
         )
     print(
-        f"ratio {counts[2][0] / counts[1][0]:.3f} of the bytes, {counts[2][1] / counts[1][1]:.3f} of the cycles"
+        f"ratio {counts[2][0] / counts[1][0]:.3f} of the bytes, "
+        f"{counts[2][1] / counts[1][1]:.3f} of the cycles"
     )
     assert counts[2][0] <= 0.6 * counts[1][0]
 
 
 def test_sentences_are_embedded_beside_the_passes():
-    """With one slot and rows to spare only the first ADMIT waits for embeddings; the next sentences are there when theirs begins."""
+    """With one slot and rows to spare only the first ADMIT waits for embeddings.
+
+    The next sentences are there when theirs begins.
+    """
     model, config = MODELS["nano"], small(rows=32)
     sentences = random_sentences(model, 4, 3, 16, 16)
     program, meter, _, _ = run(

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measurements of nano on 4 x 4 lanes: every cycle is accounted for, limits hold, multiplications are what the counters counted."""
+"""Measurements of nano on 4 x 4 lanes: every cycle is accounted for, limits hold.
+
+Multiplications are what the counters counted.
+"""
 
 import dataclasses
 
@@ -72,7 +75,10 @@ def test_sentence(bytes_per_cycle):
 
 
 def test_queue():
-    """Rows follow drops and exits: full tiles of the weight operations are what the array multiplied. K and V begin in the time of Q."""
+    """Rows follow drops and exits: full tiles of the weight operations are what was multiplied.
+
+    K and V begin in the time of Q.
+    """
     measurement = measure(
         network(eta=0.9, exit_threshold=1.0), CONFIG, random_sentences(NANO, 6, 3), slots=2
     )

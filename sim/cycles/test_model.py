@@ -23,7 +23,9 @@ NANO, TINY = MODELS["nano"], MODELS["tiny"]
 SMALL, CI = dataclasses.replace(small(), slots=2, rows=32), HARDWARE["ci"]
 ERROR = 0.01  # of a whole run
 NEVER = 0.001  # exit threshold that no sentence reaches
-CASES = {  # model, config, density, eta, exit threshold, (sentences, shortest, longest), slots, latency, bytes per cycle
+# model, config, density, eta, exit threshold, (sentences, shortest, longest), slots, latency, bytes
+# per cycle
+CASES = {
     "nano, 4 tiles": (NANO, SMALL, 0.4, 0.0, NEVER, (1, 16, 16), 1, 100, 4),
     "nano, 1 tile, near memory": (NANO, SMALL, 0.4, 0.0, NEVER, (1, 4, 4), 1, 20, 4),
     "nano, slow memory": (NANO, SMALL, 0.4, 0.0, NEVER, (1, 16, 16), 1, 20, 1),
@@ -47,7 +49,10 @@ CASES = {  # model, config, density, eta, exit threshold, (sentences, shortest, 
 
 
 def compare(name, program, ended, predicted):
-    """Print each operation's cycles; (simulated, predicted) of the run. Short operations that the meter saw as one stay one."""
+    """Print each operation's cycles; (simulated, predicted) of the run.
+
+    Short operations that the meter saw as one stay one.
+    """
     left = list(predicted)
     lines = {}
     totals = [0, 0]
@@ -60,7 +65,8 @@ def compare(name, program, ended, predicted):
         totals = [totals[0] + one.cycles, totals[1] + cycles]
     assert not left or all(part.pc == 0 for part in left)  # the ADMIT that finds nothing more
     print(
-        f"\n{name}\n{'operation':20}{'simulated':>11}{'model':>11}{'error':>9}{'worst':>7}  (cycles, of one)"
+        f"\n{name}\n{'operation':20}{'simulated':>11}{'model':>11}{'error':>9}{'worst':>7}"
+        "  (cycles, of one)"
     )
     for operation, (simulated, model, worst) in [*lines.items(), ("whole run", (*totals, 0))]:
         print(f"{operation:20}{simulated:11}{model:11}{model / simulated - 1:9.2%}{worst:7}")
@@ -101,7 +107,10 @@ def test_within_one_percent(case):
 
 
 def test_no_simulation_is_needed():
-    """The golden model tells who drops and leaves; the same work follows from it as from the machine's records."""
+    """The golden model tells who drops and leaves.
+
+    The same work follows from it as from the machine's records.
+    """
     network = quantize(
         random_checkpoint(NANO, density=0.4, eta=0.9, exit_threshold=1.0), SMALL.format
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measurements by the cycle model: of equal sentences a few are predicted, and nothing is lost by that."""
+"""Measurements by the cycle model: of equal sentences a few are predicted, and nothing is lost."""
 
 import dataclasses
 
@@ -64,7 +64,7 @@ def test_few_of_equal_sentences(network, slots):
 
 
 def test_as_simulated(network, queue):
-    """The same figures as a measurement in the co-simulation; its short operations are joined there."""
+    """The same figures as a measurement in the co-simulation, where short operations are joined."""
     sentences = random_sentences(NANO, 8, 3)
     simulated = measure(network, CONFIG, sentences, slots=2)
     found = Modelled(compile_network(network, CONFIG)).measure(queue, 2, 100, 4)

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `make synth` found, by block: `python -m sim.synthesis.area build/synth/ecp5.stat` (yosys' `stat -hierarchy`). Exit status 1 if it does not fit.
+"""What `make synth` found, by block. Exit status 1 if it does not fit.
 
-`python -m sim.synthesis.area build/synth/ecp5_array_dsp.v` writes a configuration's array alone, with the multipliers named, for `make synth-array`;
+`python -m sim.synthesis.area build/synth/ecp5.stat` reads yosys' `stat -hierarchy`.
+
+`python -m sim.synthesis.area build/synth/ecp5_array_dsp.v` writes a configuration's array alone,
+with the multipliers named, for `make synth-array`;
 an array alone need not fit.
 """
 
@@ -18,7 +21,8 @@ from hw.verilog import verilog
 __all__ = ["CELLS", "LIMITS", "for_each_mac", "over", "parse", "table", "write_array"]
 
 CELLS = ("LUT4", "CCU2C", "MULT18X18D", "DP16KD", "PDPW16KD", "TRELLIS_DPR16X4", "TRELLIS_FF")
-# Logic cells of a cell: CCU2C is two; a 16 x 4 memory takes two slices and a third one's write port.
+# Logic cells of a cell: CCU2C is two; a 16 x 4 memory takes two slices and a third one's write
+# port.
 LUTS = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
 LIMITS = {"logic": 83_640, "MULT18X18D": 156, "block RAM": 208}  # LFE5U-85F
 MODULE = re.compile(r"^=== (\S+) ===$", re.MULTILINE)
@@ -63,7 +67,10 @@ def table(blocks, depth=DEPTH):
 
 
 def write_array(path):
-    """Verilog of an array alone, as module `array`; `path` is [folder/]configuration_array_multiplier.v."""
+    """Verilog of an array alone, as module `array`.
+
+    path : [folder/]configuration_array_multiplier.v
+    """
     hw, _, multiplier = path.stem.split("_")
     config = dataclasses.replace(HARDWARE[hw], multiplier=multiplier)
     path.write_text(verilog(MacArray(config, meta=column_meta(config)), "array"), encoding="utf-8")
@@ -86,7 +93,8 @@ def main(path):
     )
     if array and hw in HARDWARE:
         print(
-            f"array: {for_each_mac(array, HARDWARE[hw]):.1f} logic cells (LUT4 + 2 CCU2C) for each MAC"
+            f"array: {for_each_mac(array, HARDWARE[hw]):.1f} logic cells (LUT4 + 2 CCU2C) "
+            "for each MAC"
         )
     if "terse" not in blocks:
         return False
