@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random hardware configurations times random models, every tensor compared: `python -m sim.proof.campaign --seed N`.
+"""Random hardware configurations times random models, every tensor compared.
 
-Everything follows from the seed: `--only I` runs configuration I of the same campaign again. Each model has a scenario that makes a rare
-corner likely; what really happened is counted from the results, and a corner that never occurred is a failure too.
+    python -m sim.proof.campaign --seed N
+
+Everything follows from the seed: `--only I` runs configuration I of the same campaign again. Each
+model has a scenario that makes a rare corner likely; what really happened is counted from the
+results, and a corner that never occurred is a failure too.
 """
 
 import argparse
@@ -56,7 +59,10 @@ CORNERS = (
 
 
 def random_hardware(rng, number):
-    """The hardware configuration `number` of a campaign: small sizes, any lanes, buses, formats and units."""
+    """The hardware configuration `number` of a campaign.
+
+    Small sizes, any lanes, buses, formats and units.
+    """
     tokens, columns = rng.choice(LANES), rng.choice(LANES)
     positions = rng.randrange(9, 25)
     rows = -(-max(positions, rng.randrange(positions, 3 * positions)) // tokens) * tokens
@@ -153,7 +159,7 @@ def _sentences(rng, model):
 
 
 def _damage(rng, embedding, sentences):
-    """(embedding image with one row damaged, {sentence: error}) for a word that some sentence uses."""
+    """(embedding image with a word's row damaged, {sentence with that word: error})."""
     row = int(rng.choice(rng.choice(sentences)[0].tolist()))
     image = parse_embedding(embedding)
     damaged = bytearray(embedding)
@@ -280,8 +286,10 @@ def campaign(seed, configs=20, models=5, only=None, workers=2, log=_print):
         for job in jobs:
             tally = job.get()
             log(
-                f"{tally.number:3} {tally.seconds:6.1f} s  {tally.runs} models, {tally.sentences} sentences, {tally.elements:,} values, "
-                f"{tally.cycles:,} cycles: {'DIFFERS' if tally.failures else 'equal'}\n    {tally.hardware}"
+                f"{tally.number:3} {tally.seconds:6.1f} s  {tally.runs} models, "
+                f"{tally.sentences} sentences, {tally.elements:,} values, "
+                f"{tally.cycles:,} cycles: {'DIFFERS' if tally.failures else 'equal'}\n"
+                f"    {tally.hardware}"
             )
             for failure in tally.failures:
                 log(f"    {failure}")

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sentences through golden model and RTL, compared at the end of every operation: what `terse run` and the campaign call."""
+"""Sentences through golden model and RTL, compared at the end of every operation.
+
+What `terse run` and the campaign call.
+"""
 
 import time
 from dataclasses import dataclass, field
@@ -30,8 +33,9 @@ class Outcome:
     """What became of the sentences.
 
     failures: one line for each thing that is not as golden says; the first is where the run stopped
-    records: result records (empty when it stopped early); goldens: golden `Result`s, None where a sentence is expected to fail
-    counters: by name (empty without the unit or when it stopped early)
+    records : result records, none when it stopped early
+    goldens : golden `Result`s, None where a sentence is expected to fail
+    counters : by name, none without the unit or when it stopped early
     """
 
     goldens: list
@@ -105,7 +109,10 @@ def check(
 
 
 def judge(session, program, goldens, sentences, slots=None, expect=None, watch=None):
-    """Load and run one queue on a `Session` with taps -> Outcome; `goldens` as in there, the others as in `check`."""
+    """Load and run one queue on a `Session` with taps -> Outcome.
+
+    `goldens` as in there, the others as in `check`.
+    """
     outcome = Outcome(goldens)
     comparison = Comparison(
         session.config,

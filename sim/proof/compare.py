@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tap records of the accelerator against the golden model's named tensors, operation by operation.
 
-`Comparison` keeps a mirror of the row table and of the slots, so it knows for every record which sentence, layer and token it is about.
-Everything is compared as arrays; the first difference (by cycle) stops it. What golden has and the machine never showed is a failure too.
+`Comparison` keeps a mirror of the row table and of the slots, so it knows for every record which
+sentence, layer and token it is about. Everything is compared as arrays; the first difference (by
+cycle) stops it. What golden has and the machine never showed is a failure too.
 """
 
 from dataclasses import dataclass
@@ -48,9 +49,10 @@ class DifferenceError(AssertionError):
 
 
 def visible(result, program):
-    """A golden Result's tensors as int64 arrays, without those that the program has no operation for.
+    """A golden Result's tensors as int64 arrays: those that the program has an operation for.
 
-    A program without DROP (eta is 0 everywhere) has no predictor, one without early exit no off-ramp below the last layer.
+    A program without DROP (eta is 0 everywhere) has no predictor, one without early exit no
+    off-ramp below the last layer.
     """
     drops = any(values["opcode"] == Opcode.DROP for values in program.instructions)
     last = f"layer{len(result.entropies) - 1}"
@@ -71,7 +73,8 @@ class Comparison:
     ----------
     config : HardwareConfig
     program : firmware.compiler.Program
-    expected : for each queued sentence a dict of golden arrays (`visible`), or None for a sentence that is expected to fail
+    expected : for each queued sentence a dict of golden arrays (`visible`), or None for a sentence
+        that is expected to fail
 
     Attributes
     ----------
@@ -209,7 +212,8 @@ class Comparison:
             return destination
         if table.ndim == 1:
             return np.append(table, -1)[np.minimum(destination, len(table))]
-        # A word of VALUES is a group of columns, which arrive lane by lane: count those of each tile and word.
+        # A word of VALUES is a group of columns, which arrive lane by lane: count those of each
+        # tile and word.
         order = np.lexsort((np.arange(len(destination)), destination, records["tile"]))
         tile, word = records["tile"][order], destination[order]
         begins = np.append(True, (tile[1:] != tile[:-1]) | (word[1:] != word[:-1]))
@@ -290,7 +294,10 @@ class Comparison:
         self.mirror.show(records["slot"])
 
     def _table(self, name, expected, rows):
-        """Whether the entries that the table got are those of `expected`; no entries at all: nothing moved."""
+        """Whether the entries that the table got are those of `expected`.
+
+        No entries at all: nothing moved.
+        """
         found = np.stack([rows["slot"], rows["position"]], axis=1)
         if np.array_equal(rows["row"], np.arange(len(expected))) and np.array_equal(
             found, expected
@@ -321,7 +328,10 @@ class Comparison:
             self._elements(key, sentence, tuple(i[mine] for i in index), values[mine], cycles[mine])
 
     def _elements(self, key, sentence, index, values, cycles):
-        """Compare values with those of one golden tensor; the last index runs over all its features, however many axes they have."""
+        """Compare values with those of one golden tensor.
+
+        The last index runs over all its features, however many axes they have.
+        """
         golden = self.expected[sentence].get(key, np.zeros((0,) * len(index), np.int64))
         expected, seen = (
             array.reshape(*array.shape[: len(index) - 1], -1) if len(index) < array.ndim else array

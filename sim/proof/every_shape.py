@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All shapes of the array, bit-exact: `python -m sim.proof.every_shape`, or some: `python -m sim.proof.every_shape 64x4 4x64`.
+"""All shapes of the array, bit-exact, or some of them.
 
-For each T x P the accelerator with room for `tiny` and eight sentences is elaborated and compiled, then takes random sentences through random
-networks, every traced tensor compared: `nano` with dropped tokens, early exits, a dead head and stalled memories, `tiny` with long sentences. One
-line a shape.
+    python -m sim.proof.every_shape [64x4 4x64 ..]
 
-Shapes that were bit-exact are kept under build/shapes/, named by everything that they depend on: after Ctrl-C the rest goes on.
+For each T x P the accelerator with room for `tiny` and eight sentences is elaborated and compiled,
+then takes random sentences through random networks, every traced tensor compared: `nano` with
+dropped tokens, early exits, a dead head and stalled memories, `tiny` with long sentences. One line
+a shape.
+
+Shapes that were bit-exact are kept under build/shapes/, named by everything that they depend on:
+after Ctrl-C the rest goes on.
 """
 
 import argparse
@@ -48,7 +52,10 @@ STOPPED = 130  # exit status after Ctrl-C, as shells have it
 
 @dataclass(frozen=True)
 class Run:
-    """A random network of a model's size and its queue of sentences of `shortest` tokens and more; `behave` of both memories."""
+    """A random network of a model's size and its queue of sentences of `shortest` tokens and more.
+
+    `behave` of both memories.
+    """
 
     model: str
     sentences: int
@@ -116,7 +123,8 @@ def shape(text):
     found = [lanes for lanes in SHAPES if "{}x{}".format(*lanes) == text]
     if not found:
         raise argparse.ArgumentTypeError(
-            f"shape must be one of {', '.join('{}x{}'.format(*lanes) for lanes in SHAPES)}, not {text!r}"
+            f"shape must be one of {', '.join('{}x{}'.format(*lanes) for lanes in SHAPES)}, "
+            f"not {text!r}"
         )
     return found[0]
 

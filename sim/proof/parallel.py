@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sentences through several simulated accelerators at a time, a process for each: as `sim.proof.check.check`, with a queue for each process.
+"""Sentences through several simulated accelerators at a time, a process for each.
+
+As `sim.proof.check.check`, with a queue for each process.
 
     outcome = check(network, config, sentences, jobs=2)
 
-Sentences are dealt out in turn. Each queue is one of its own, which shares no pass with another: bits are those of a single queue, cycles are not.
+Sentences are dealt out in turn. Each queue is one of its own, which shares no pass with another:
+bits are those of a single queue, cycles are not.
 """
 
 import dataclasses
@@ -31,9 +34,12 @@ class JobError(RuntimeError):
 
 
 def check(network, config, sentences, jobs=1, slots=None, trace=None, watch=None):
-    """Run (ids, segments) pairs as `jobs` queues -> Outcome: cycles are the sum of all queues, seconds those of the longest.
+    """Run (ids, segments) pairs as `jobs` queues -> Outcome.
 
-    trace : as in `sim.proof.check.check`, of a single queue; watch : as there, of all queues together
+    Cycles are the sum of all queues, seconds those of the longest.
+
+    trace : as in `sim.proof.check.check`, of a single queue; watch : as there, of all queues
+        together
     """
     if not 1 <= jobs <= len(sentences):
         raise ValueError(
@@ -59,7 +65,10 @@ def check(network, config, sentences, jobs=1, slots=None, trace=None, watch=None
 
 
 class _Job:
-    """A process that checks one queue; `where` is what its `watch` saw last, `outcome` comes at its end."""
+    """A process that checks one queue.
+
+    `where` is what its `watch` saw last, `outcome` comes at its end.
+    """
 
     def __init__(self, *arguments):
         context = multiprocessing.get_context("fork")
@@ -70,7 +79,10 @@ class _Job:
         theirs.close()
 
     def receive(self):
-        """The next message: progress, the outcome, or the text of an exception, which is raised here."""
+        """The next message.
+
+        Progress, the outcome, or the text of an exception, which is raised here.
+        """
         try:
             kind, value = pickle.loads(self.pipe.recv_bytes())
         except EOFError:
@@ -116,7 +128,10 @@ def _outcomes(running, watch):
 
 
 def _joined(outcomes, parts):
-    """One `Outcome` with the sentences in their order; a queue that stopped early has no records."""
+    """One `Outcome` with the sentences in their order.
+
+    A queue that stopped early has no records.
+    """
     count = sum(map(len, parts))
     joined = Outcome([None] * count, [None] * count if any(one.records for one in outcomes) else [])
     for outcome, numbers in zip(outcomes, parts, strict=True):

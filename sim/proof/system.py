@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole machine for tests: a small configuration and model, images with one thing changed, and what must follow a fault."""
+"""The whole machine for tests.
+
+A small configuration and model, images with one thing changed, and what must follow a fault.
+"""
 
 import struct
 import zlib
@@ -153,7 +156,10 @@ class Machine:
         self.session.run()
 
     def refuses(self, action, error, pc=None):
-        """`action` ends with `error`, every register can be read, and nothing happens until soft reset; then all is well again."""
+        """`action` ends with `error`; then registers can be read, and nothing happens.
+
+        After soft reset all is well again.
+        """
         with pytest.raises(SessionError):
             action()
         self.stopped(error, pc)
@@ -174,7 +180,10 @@ class Machine:
             assert read("ERROR") == error and read("STATUS") & (ERROR_BIT | BUSY_BIT) == ERROR_BIT
 
     def recovers(self):
-        """Soft reset forgets the error; the good sentences run bit-exact and nothing was written that should not be."""
+        """Soft reset forgets the error.
+
+        The good sentences run bit-exact and nothing was written that should not be.
+        """
         self.session.reset()
         read = self.session.read
         assert (read("STATUS"), read("ERROR"), read("ERROR_PC"), self.sim.port("irq")) == (
@@ -187,7 +196,10 @@ class Machine:
         self.exact(self.sentences)
 
     def exact(self, sentences, expect=None, embedding=None):
-        """Load and run; every tensor and result equals golden, `expect` fails alone. Returns the records."""
+        """Load and run; every tensor and result equals golden, `expect` fails alone.
+
+        Returns the records.
+        """
         if embedding is not None:
             self.embedding(embedding)
         goldens = [

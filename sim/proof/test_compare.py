@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The comparison itself: a stand-in for the machine shows golden values as taps would; each kind of damage must be noticed."""
+"""The comparison itself: a stand-in for the machine shows golden values as taps would.
+
+Each kind of damage must be noticed.
+"""
 
 from types import SimpleNamespace
 
@@ -21,7 +24,10 @@ TAPS = tuple(taps(CONFIG))
 
 
 class Machine:
-    """Runs the compiled program on golden tensors: admission, groups, drop and exit as the accelerator does them."""
+    """Runs the compiled program on golden tensors.
+
+    Admission, groups, drop and exit as the accelerator does them.
+    """
 
     def __init__(self, program, goldens):
         self.program, self.goldens = program, goldens
@@ -82,7 +88,10 @@ class Machine:
         return [slot for slot, held in enumerate(self.slots) if held and chosen(slot)]
 
     def columns(self, tap, name, rows_of, features, **fields):
-        """Tap columns of T lanes: `rows_of` slots' rows, value[token, feature] of the golden tensor."""
+        """Tap columns of T lanes.
+
+        `rows_of` slots' rows, value[token, feature] of the golden tensor.
+        """
         t = CONFIG.tokens
         for tile in range(-(-len(self.table) // t)):
             lanes = [
@@ -327,7 +336,7 @@ NUMBERS = {
 @pytest.mark.parametrize("tap", NUMBERS)
 @pytest.mark.parametrize("which", [0, -1])
 def test_one_wrong_value_is_found(setup, tap, which):
-    """The first or last record of the third operation that has any is damaged in its first live lane."""
+    """The first or last record of the third operation that has any: its first live lane."""
     seen = []
 
     def damage(records):
@@ -354,7 +363,9 @@ def test_one_wrong_value_is_found(setup, tap, which):
     "tap", ["embed", "store", "norm", "predict", "score", "denominator", "exit"]
 )
 def test_missing_record_is_found(setup, tap):
-    """One operation shows one less: a tensor is incomplete at the end, or the row table goes another way.
+    """One operation shows one less.
+
+    A tensor is incomplete at the end, or the row table goes another way.
 
     (The first `store` and the second `norm` show the same tensor, x.)
     """

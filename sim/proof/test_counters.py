@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The machine's counters after a queue of two slots with drops, exits and a dead head, against what golden model and schedule tell."""
+"""The machine's counters after a queue, against what golden model and schedule tell.
+
+Two slots, with drops, exits and a dead head.
+"""
 
 import pytest
 
@@ -58,7 +61,10 @@ def moved(program, sentences, goldens):
 
 
 def busy(program, ended, counters):
-    """An operation is at work from the end of the one before to its own, but for the cycles in which none is there yet."""
+    """An operation is at work from the end of the one before to its own.
+
+    But not in the cycles in which none is there yet.
+    """
     spans = dict.fromkeys(Opcode, 0)
     for one in ended:
         spans[program.instructions[one.pc]["opcode"]] += one.cycles

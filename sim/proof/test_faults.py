@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bad images, programs and windows through the whole machine: error code, registers, soft reset, good sentences again."""
+"""Bad images, programs and windows through the whole machine.
+
+Error code, registers, soft reset, good sentences again.
+"""
 
 import struct
 
@@ -33,7 +36,7 @@ def test_good(machine):
     machine.exact(machine.sentences)
 
 
-# Images -------------------------------------------------------------------------------------------------------------
+# Images -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [0, 32, HEADER_BYTES, -32])
@@ -115,7 +118,7 @@ def test_embedding_window_too_small(machine):
     machine.refuses(machine.session.load, Error.EMBEDDING_HEADER)
 
 
-# Programs -----------------------------------------------------------------------------------------------------------
+# Programs -----------------------------------------------------------------------------------------
 
 
 def run_patched(machine, image, error, pc):
@@ -140,7 +143,10 @@ def test_program_without_an_end(machine):
 
 @pytest.mark.parametrize("sentences", [2, 6])
 def test_program_that_ends_early(machine, sentences):
-    """HALT in place of LOOP leaves sentences resident, staged, and under way; the next run knows nothing of them."""
+    """HALT in place of LOOP leaves sentences resident, staged, and under way.
+
+    The next run knows nothing of them.
+    """
     image = machine.program.image
     machine.image(instruction(image, find(image, Opcode.LOOP), opcode=Opcode.HALT))
     machine.session.load()
@@ -205,7 +211,7 @@ def test_surplus_weights(machine, surplus):
     machine.exact(machine.sentences)
 
 
-# Windows ------------------------------------------------------------------------------------------------------------
+# Windows ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("address", ["before", "behind", "top", "image"])

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Buses that answer with an error or not at all: error code, registers, soft reset, good sentences again."""
+"""Buses that answer with an error or not at all.
+
+Error code, registers, soft reset, good sentences again.
+"""
 
 import pytest
 
@@ -16,7 +19,7 @@ from sim.proof.system import WATCHDOG, find
 RESPONSES = {SLVERR: Error.READ_SLVERR, DECERR: Error.READ_DECERR}
 
 
-# Errors --------------------------------------------------------------------------------------------------------------
+# Errors -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("response", RESPONSES)
@@ -72,11 +75,14 @@ def test_embedding_fault(machine, place, response):
     machine.refuses(machine.start, Error.EMBEDDING_BUS)
 
 
-# Silence ---------------------------------------------------------------------------------------------------------------
+# Silence ------------------------------------------------------------------------------------------
 
 
 def silent(machine, port, action):
-    """`action` until WATCHDOG, with a memory that does not answer; the machine stays busy until that has drained."""
+    """`action` until WATCHDOG, with a memory that does not answer.
+
+    The machine stays busy until that has drained.
+    """
     machine.sim.behave(port, stall=1.0)
     before = machine.sim.cycle
     with pytest.raises(host.SessionError):

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bad sentences in a queue: each fails alone, with its own status, and the good ones beside it stay exact."""
+"""Bad sentences in a queue.
+
+Each fails alone, with its own status, and the good ones beside it stay exact.
+"""
 
 import struct
 

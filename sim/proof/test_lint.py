@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole core is sound hardware: Verilator's lint and Yosys' checks find nothing, no memory needs a transparent port.
+"""The whole core is sound hardware.
+
+Verilator's lint and Yosys' checks find nothing, no memory needs a transparent port.
 
 LINT names the configurations: `ci`; `make regress` takes ecp5 too.
 """
@@ -31,7 +33,10 @@ SERIOUS = {
 }
 MEMORY_READ = re.compile(r"^ +cell \$memrd\w* (\S+)\n(.*?)^ +end$", re.M | re.S)
 DISTRIBUTED = 4  # address bits of a queue that may be read without a clock: it becomes LUT memory
-CHECKS = "hierarchy -check -top terse; proc; check -assert; select -assert-none t:$dlatch t:$adlatch t:$dlatchsr t:$sr"
+CHECKS = (
+    "hierarchy -check -top terse; proc; check -assert; "
+    "select -assert-none t:$dlatch t:$adlatch t:$dlatchsr t:$sr"
+)
 
 pytestmark = pytest.mark.parametrize("name", os.environ.get("LINT", "ci").split())
 
@@ -73,7 +78,10 @@ def test_verilator(name, folder):
 
 
 def test_yosys(name, folder):
-    """No latches, no net with two drivers or none, no loops; memories but the smallest are read by clocked ports, none transparent."""
+    """No latches, no net with two drivers or none, no loops.
+
+    Memories but the smallest are read by clocked ports, none transparent.
+    """
     text = rtlil.convert(Accelerator(HARDWARE[name]), name="terse", emit_src=False)
     ports = MEMORY_READ.findall(text)
     parameters = [

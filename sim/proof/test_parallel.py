@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Queues in processes of their own: the outcome of one queue, in its order; what goes wrong there is said here."""
+"""Queues in processes of their own: the outcome of one queue, in its order.
+
+What goes wrong there is said here.
+"""
 
 import multiprocessing
 import os

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`terse verilog`: one self-contained Verilog-2001 file, without paths, the same bytes every time."""
+"""`terse verilog`.
+
+One self-contained Verilog-2001 file, without paths, the same bytes every time.
+"""
 
 import os
 import re
