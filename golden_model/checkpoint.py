@@ -40,8 +40,8 @@ RANGES = (
     "logits",
 )
 OPTIONAL_RANGES = ("attention_sum", "ffn_sum", "numerator")
-# An ACT has at least -16 fraction bits, so it reaches 2^31; HEADROOM is below 2.
-LARGEST_RANGE = 2.0**30
+# Of values and ranges: an ACT has -16 fraction bits or more, so it reaches 2^31, less headroom.
+LARGEST = 2.0**30
 SHARES = ("eta", "attention.span")  # tensors that hold shares, 0..1
 
 
@@ -153,8 +153,7 @@ class Checkpoint:
                     f"Checkpoint must have only tensors of the contract, not {brief(name)}"
                 )
             _check_tensor(name, tensor, shapes[plain])
-            if plain in SHARES:
-                _check_shares(name, tensor)
+            _check_values(name, tensor.float(), plain in SHARES)
 
     def dense(self) -> "Checkpoint":
         """The uncompressed model: dense.NAME for NAME, every token kept, no exit, full spans."""
@@ -251,17 +250,17 @@ def _check_tensor(name, tensor, shape):
     if not tensor.is_floating_point():
         kind = str(tensor.dtype).removeprefix("torch.")
         raise CheckpointError(f"Tensor {name} must hold floats, not {kind}")
-    values = tensor.float()  # in which a large float64 is infinite
-    finite = torch.isfinite(values)
-    if not finite.all():
-        wrong = float(values[~finite][0])
-        raise CheckpointError(f"Tensor {name} must hold finite numbers only, not {wrong}")
 
 
-def _check_shares(name, tensor):
-    wrong = tensor[(tensor < 0) | (tensor > 1)]
+def _check_values(name, values, shares):
+    """Finite float32, not too large for any format; `shares` lie in 0..1."""
+    wrong = values[~torch.isfinite(values)]
     if len(wrong):
-        raise CheckpointError(f"Tensor {name} must be in 0..1, not {float(wrong[0]):g}")
+        raise CheckpointError(f"Tensor {name} must hold finite numbers only, not {float(wrong[0])}")
+    low, high, allowed = (0, 1, "0..1") if shares else (-LARGEST, LARGEST, "-2^30..2^30")
+    wrong = values[(values < low) | (values > high)]
+    if len(wrong):
+        raise CheckpointError(f"Tensor {name} must be in {allowed}, not {float(wrong[0]):g}")
 
 
 def _check_ranges(ranges, calibrated):
@@ -276,7 +275,7 @@ def _check_ranges(ranges, calibrated):
             raise CheckpointError(
                 f"Ranges must be of {', '.join(RANGES + OPTIONAL_RANGES)}, not of {brief(name)}"
             )
-        if not _within(value, 0, LARGEST_RANGE):
+        if not _within(value, 0, LARGEST):
             raise CheckpointError(
                 f"Range of {name} must be a number in 0..2^30, not {brief(value)}"
             )

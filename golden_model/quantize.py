@@ -32,6 +32,9 @@ __all__ = ["HEADROOM", "act_frac", "quantize"]
 
 HEADROOM = 1.25
 FRAC_MIN, FRAC_MAX = -16, 31
+# Where the accumulators allow no more: exp takes 11 fraction bits, and a difference of two ACTs, 17
+# bits wide, may move left by 45.
+FRAC_LOWEST = -34
 RESIDUAL_SHIFT_MAX = 15
 TABLE_SHIFT_MIN, TABLE_SHIFT_MAX = -8, 31
 FUNCTIONS = {
@@ -169,6 +172,12 @@ class _Quantizer:
         for name in ("word", "position", "segment"):
             bias = bias_for(self.weights[f"embedding.{name}"].abs().max(), self.fmt)
             f["embed_sum"] = min(f["embed_sum"], self.fmt.mantissa - bias - TABLE_SHIFT_MIN)
+        for name, frac in f.items():
+            if not FRAC_LOWEST <= frac <= FRAC_MAX:
+                raise CheckpointError(
+                    f"Format of {name} must have {FRAC_LOWEST}..{FRAC_MAX} fraction bits, "
+                    f"not {frac}: its ranges and weights are too large or too small"
+                )
         return f | {name: output for name, (_, output) in FUNCTIONS.items()}
 
     # Parts.

@@ -122,6 +122,16 @@ def test_damage_after_reading_is_found_before_integers_are_made():
         checkpoint.save("unused")
 
 
+@pytest.mark.parametrize("wrong", [2e9, -3e38])
+def test_values_that_no_format_holds(wrong):
+    given = tensors()
+    given["attention.norm.gamma"][3] = wrong
+    with pytest.raises(
+        CheckpointError, match=r"attention.norm.gamma must be in -2\^30..2\^30, not"
+    ):
+        Checkpoint(NANO, given)
+
+
 @pytest.mark.parametrize("name", ["eta", "attention.span"])
 @pytest.mark.parametrize("wrong", [-0.01, 1.01, 300.0])
 def test_shares(name, wrong):
@@ -138,6 +148,7 @@ def test_shares(name, wrong):
         ({"eta": torch.tensor(0.5)}, r"Tensor eta must have shape \(3,\), not \(\)"),
         ({"eta": torch.zeros(3, dtype=torch.int64)}, "Tensor eta must hold floats, not int64"),
         ({"eta": torch.zeros(3, dtype=torch.bool)}, "Tensor eta must hold floats, not bool"),
+        ({"eta": torch.full((3,), 2.0).to(torch.float8_e4m3fn)}, "eta must be in 0..1, not 2"),
         ({"eta": "0.5"}, "Tensor eta must be a tensor, not '0.5'"),
         (
             {"pooler.bias": torch.full((32,), 1e300, dtype=torch.float64)},

@@ -87,6 +87,18 @@ def test_refuses_what_overflows(checkpoint):
         quantize(changed(checkpoint, pooler__bias=bias), AF8)
 
 
+@pytest.mark.parametrize("name", ["q", "k"])
+def test_refuses_formats_that_no_shift_reaches(checkpoint, name):
+    ranges = checkpoint.ranges | {name: 1e-300}
+    with pytest.raises(ValueError, match=r"Format of score must have -34..31 fraction bits, not"):
+        quantize(dataclasses.replace(checkpoint, ranges=ranges), AF8)
+
+
+def test_largest_exit_threshold(checkpoint):
+    network = quantize(dataclasses.replace(checkpoint, exit_threshold=1e308), AF8)
+    assert network.exit_threshold == 2**18 - 1
+
+
 def test_missing_range(checkpoint):
     ranges = {name: 1.0 for name in RANGES if name != "score"}
     with pytest.raises(ValueError, match="must have a range of score, it is missing"):
