@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The weight stream of one LINEAR (docs/design.md, section 2, Weight stream): packing, and the reader for tests and `show`.
+"""The weight stream of one LINEAR (docs/design.md): packing, and the reader for tests and `show`.
 
-Columns are sorted by non-zeros so that the P lanes of a group end together; in each group the longest column goes to the lane
-with the least so far, so that no lane gets ahead. Padding is in the highest lanes. Those of SUM are sorted in portions, so that NORM
-can read a portion of the features while the columns of the next one are made.
+Columns are sorted by non-zeros so that the P lanes of a group end together; in each group the
+longest column goes to the lane with the least so far, so that no lane gets ahead. Padding is in the
+highest lanes. Those of SUM are sorted in portions, so that NORM can read a portion of the features
+while the columns of the next one are made.
 """
 
 from dataclasses import dataclass
@@ -34,10 +35,11 @@ __all__ = [
 BIAS_BITS = 40
 HEADER_BYTES = BIAS_BITS // 8 + 2
 PADDING = 0xFFFF  # destination of a column that is not stored
-PORTION = 2  # groups of columns of SUM that are sorted together; with one the lanes end less evenly, with more NORM waits longer
-HEADERS = (
-    128  # column headers that a lane of the array holds; a block has at most 32 columns in a lane
-)
+# Groups of columns of SUM that are sorted together. With one the lanes end less evenly, with more
+# NORM waits longer.
+PORTION = 2
+# Column headers that a lane of the array holds; a block has at most 32 columns in a lane.
+HEADERS = 128
 LOAD_LATENCY = 64  # cycles between the loads of two tiles, about
 
 
@@ -54,8 +56,9 @@ class Column:
 class Columns:
     """A packed weight stream.
 
-    data: the bytes; lane_bytes: of one lane's string; rows: K; slots: (groups, P) column numbers by group and lane, -1 padding;
-    nonzeros: (groups, P), what each lane multiplies in each group.
+    data : the bytes; lane_bytes : of one lane's string; rows : K
+    slots : (groups, P) column numbers by group and lane, -1 padding
+    nonzeros : (groups, P), what each lane multiplies in each group
     """
 
     data: bytes
@@ -74,11 +77,12 @@ class Columns:
         return int(self.nonzeros.max(axis=1).sum())
 
     def block(self, bus_bytes, depth, tiles, most=32):
-        """Groups to run on a tile before the next tile is loaded: the fastest of what the weight buffers hold.
+        """Groups to run on a tile before the next is loaded: the fastest of what the buffers hold.
 
-        From a block's first entry to the word of the stream that completes it in the last lane, no lane may get more than its
-        buffer of `depth` entries and `HEADERS` columns, its share of the next block included: else the stream would wait
-        for ever. Raises ValueError when no size does. See `_cost` for what is fast.
+        From a block's first entry to the word of the stream that completes it in the last lane, no
+        lane may get more than its buffer of `depth` entries and `HEADERS` columns, its share of the
+        next block included: else the stream would wait for ever. Raises ValueError when no size
+        does. See `_cost` for what is fast.
         """
         sizes = [
             size
@@ -87,7 +91,8 @@ class Columns:
         ]
         if not sizes:
             raise ValueError(
-                f"Weight buffer must have more than {depth} entries in each lane: the lanes' columns are too uneven"
+                f"Weight buffer must have more than {depth} entries in each lane: "
+                "the lanes' columns are too uneven"
             )
         return min(sizes, key=lambda size: self._cost(size, bus_bytes, tiles))
 
@@ -96,7 +101,10 @@ class Columns:
 
     @cached_property
     def _entries(self):
-        """(groups + 1, P) entries of each lane's buffer before each group; a column without weights takes one."""
+        """(groups + 1, P) entries of each lane's buffer before each group.
+
+        A column without weights takes one.
+        """
         return np.cumsum(
             np.vstack([np.zeros_like(self.nonzeros[:1]), np.maximum(self.nonzeros, 1)]), axis=0
         )
@@ -108,8 +116,11 @@ class Columns:
         return np.cumsum(np.vstack([np.zeros_like(self.nonzeros[:1]), size]), axis=0)
 
     def _cost(self, size, bus_bytes, tiles):
-        """Estimated cycles on `tiles` tiles. A tile is loaded, K words, behind the work on the one before: a small block waits for that. The first
-        tile waits for the first block's weights: a large block waits for that. The other blocks' weights arrive behind the work on the block before.
+        """Estimated cycles on `tiles` tiles.
+
+        A tile is loaded, K words, behind the work on the one before: a small block waits for that.
+        The first tile waits for the first block's weights: a large block waits for that. The other
+        blocks' weights arrive behind the work on the block before.
         """
         longest = self.nonzeros.max(axis=1)
         total = 0
@@ -125,7 +136,7 @@ class Columns:
         return total
 
     def _is_safe(self, bus_bytes, depth, start, stop):
-        """Whether every lane can hold what it gets until the block start..stop is complete in all of them."""
+        """Whether each lane can hold what it gets until block start..stop is complete in all."""
         ends, sizes = self._entries, self._bytes
         received = ceil_div(int(sizes[stop].max()), bus_bytes) * bus_bytes
         for lane in range(sizes.shape[1]):
@@ -174,8 +185,9 @@ def _count_all(codes):
 
 
 def arrange_columns(codes, columns, orders=None):
-    """(groups, P) column numbers: each order cut into groups of P, a group's longest column in the lane with the least entries so far.
+    """(groups, P) column numbers: each order cut into groups of P.
 
+    A group's longest column is in the lane with the least entries so far.
     Parameters as in `pack_columns`. -1 fills the highest lanes of a group of fewer columns.
     """
     nonzeros = _count_all(codes)
@@ -201,7 +213,7 @@ def pack_columns(codes, bias, destinations, columns, bus_bytes, orders=None, slo
     destinations : N feature indices where the results are stored, below 0xFFFF
     columns : P
     bus_bytes : bytes of a bus word
-    orders : lists of column numbers; each starts a group. Default: all columns, sorted by `order_columns`
+    orders : lists of column numbers; each starts a group. Default: all, by `order_columns`
     slots : an arrangement made by `arrange_columns`. Default: that of these codes
     """
     codes = np.asarray(codes, dtype=np.uint8)
@@ -277,7 +289,8 @@ def count_nonzeros(data, columns, bus_bytes, groups, rows):
             for _ in range(words):
                 if at + 2 > len(string):
                     raise ValueError(
-                        f"Weight stream must have {groups} groups, lane {lane} ends in group {group}"
+                        f"Weight stream must have {groups} groups, "
+                        f"lane {lane} ends in group {group}"
                     )
                 count = (string[at] | string[at + 1] << 8).bit_count()
                 counts[group, lane] += count

@@ -39,7 +39,8 @@ def problems(network, hardware):
         most = getattr(hardware, name)
         if value > most:
             found.append(
-                f"{'live ' * (name == 'heads')}{name} must be at most {most}, not {value}; {name}={value} would fit"
+                f"{'live ' * (name == 'heads')}{name} must be at most {most}, not {value}; "
+                f"{name}={value} would fit"
             )
     most = min(hardware.reduction, hardware.code_features)
     if model.predictor > most:
@@ -60,7 +61,8 @@ def problems(network, hardware):
         bits, worst = hardware.accumulator_bits, _worst_sum(linear)
         if worst >= 2.0 ** (bits - 1):
             found.append(
-                f"sums of {name} must fit the accumulator's {bits} bits, not reach 2^{np.log2(worst):.1f}"
+                f"sums of {name} must fit the accumulator's {bits} bits, "
+                f"not reach 2^{np.log2(worst):.1f}"
             )
     return found
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The accelerator's program: opcodes, enumerations and instruction fields, in one place.
 
-An instruction is eight little-endian 32-bit words. `FIELDS` is the only description of where a field lies: the compiler,
-the RTL's decoder and `terse image show` all read it. Numbers are unsigned unless the field says otherwise.
+An instruction is eight little-endian 32-bit words. `FIELDS` is the only description of where a field
+lies: the compiler, the RTL's decoder and `terse image show` all read it. Numbers are unsigned unless
+the field says otherwise.
 """
 
 import enum
@@ -16,7 +17,7 @@ STACKED_BITS = 16  # of `beats` where there is a weight stream for each layer
 
 class Opcode(enum.IntEnum):
     HALT = 0  # queue done: interrupt
-    ADMIT = 1  # admit queued sentences while rows and slots are free, their embeddings in STATE; halts when nothing is left
+    ADMIT = 1  # admit sentences while rows and slots are free; halts when nothing is left
     GROUP = (
         2  # select the slots of the next pending layer; when none is pending, continue at `target`
     )

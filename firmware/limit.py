@@ -15,8 +15,10 @@ __all__ = ["Limit", "limit"]
 class Limit:
     """Lower limits of one operation, in cycles, and what the array's schedule makes of its columns.
 
-    compute: non-zeros x tiles / P (ATTEND: dense, per slot and live head); memory: its weights over the bus, once;
-    schedule: compute with every group as long as its longest column, which is what `Columns.cycles` knows.
+    compute : non-zeros x tiles / P (ATTEND: dense, per slot and live head)
+    memory : its weights over the bus, once
+    schedule : compute with every group as long as its longest column, which is what
+        `Columns.cycles` knows
     """
 
     pc: int
@@ -33,8 +35,10 @@ class Limit:
 def limit(program, lengths, slots=None):
     """[Limit] of the weight operations and ATTEND of one pass.
 
-    lengths: live tokens of each resident sentence. Predictor operations count one group, with the layers' mean of non-zeros;
-    operations on new, last or not last sentences count all of them: take what applies by `Limit.select`.
+    lengths : live tokens of each resident sentence
+
+    Predictor operations count one group, with the layers' mean of non-zeros; operations on new,
+    last or not last sentences count all of them: take what applies by `Limit.select`.
     """
     hardware = program.hardware
     rows, slots = sum(lengths), len(lengths) if slots is None else slots

@@ -91,7 +91,7 @@ DESCRIPTOR = Table(
     (
         Entry(
             "ADDRESS",
-            "Byte address of the sentence's tokens, a word each; a multiple of 32, in the input window.",
+            "Byte address of its tokens, a word each; a multiple of 32, in the input window.",
         ),
         Entry("COUNT", "Its tokens."),
         Entry("DEADLINE", "Cycles of the highest operating point that it may take; 0 none."),

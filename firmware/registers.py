@@ -31,9 +31,10 @@ ADDRESS_BITS = 9
 class Register:
     """One 32-bit register.
 
-    access: "ro" read only; "rw"; "w1c" writing one clears; "pulse" writing one starts something, reads zero.
-    reset: value after power-up; None where it depends on the configuration (`constants`). Soft reset leaves rw
-    registers as they are.
+    access : "ro" read only; "rw"; "w1c" writing one clears; "pulse" writing one starts something,
+        reads zero
+    reset : value after power-up; None where it depends on the configuration (`constants`). Soft
+        reset leaves rw registers as they are.
     """
 
     name: str
@@ -141,7 +142,8 @@ _PLAIN = [
         "ERROR_PC",
         0x2C,
         "ro",
-        "Instruction that was running at the error, or whose weights were awaited; 0 before the first.",
+        "Instruction that was running at the error, or whose weights were awaited; "
+        "0 before the first.",
         width=16,
     ),
     Register(
@@ -227,8 +229,10 @@ _COUNTERS = {
     },
     "BUSY_STAGING": "Cycles in which the embedder had a token.",
     "TOKENS": "Live tokens, after DROP, summed over layers and sentences.",
-    "USEFUL_MACS": "Multiplications of the encoder layers with a non-zero weight, and of their live heads' attention, for live tokens.",
-    "SKIPPED_ZEROS": "Multiplications that the layers which ran skipped for live tokens and heads: zero weights.",
+    "USEFUL_MACS": "Multiplications of the encoder layers with a non-zero weight, "
+    "and of their live heads' attention, for live tokens.",
+    "SKIPPED_ZEROS": "Multiplications that the layers which ran skipped "
+    "for live tokens and heads: zero weights.",
     "SKIPPED_HEADS": "Those skipped for live tokens: dead heads.",
     "SKIPPED_TOKENS": "Those of a dense layer skipped for dropped tokens, in layers that ran.",
     "SKIPPED_EXITS": "Those of dense layers that did not run, at the sentence's full length.",

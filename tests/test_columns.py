@@ -87,7 +87,7 @@ def test_words_are_interleaved():
 
 
 def test_block_hides_the_load():
-    """A tile of 64 rows takes 64 cycles to load: a block has at least that much work where the buffer allows it."""
+    """A tile of 64 rows takes 64 cycles to load: a block has that much work where it can."""
     packed = pack_columns(sparse(3, 256, 64, 0.2), [0] * 256, range(256), 4, 4)
     assert packed.nonzeros.max() < 40
     block = packed.block(4, 1024, 16)
@@ -97,7 +97,7 @@ def test_block_hides_the_load():
 
 
 def most_entries(packed, bus_bytes, block):
-    """By walking the stream word by word: entries that a lane has got of the blocks that are not complete everywhere."""
+    """Entries that a lane has got of blocks that are not complete everywhere, word by word."""
     walks = []
     for lane in range(packed.slots.shape[1]):
         arrivals, at = [], 0  # (word in which it arrives, group) of every entry

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compiled images, run by tests/emulator.py, give the golden model's bits; networks that do not fit are refused."""
+"""Compiled images, run by tests/emulator.py, give the golden model's bits.
+
+Networks that do not fit are refused.
+"""
 
 import dataclasses
 from functools import cache
@@ -52,7 +55,7 @@ def network(fmt=AF8, model=MODEL, **options):
 
 
 def compare(program, net, sentences, threshold=None):
-    """Run the image and the golden model; every tensor that an instruction made must be the same."""
+    """Run image and golden model; every tensor that an instruction made must be the same."""
     if threshold is not None:
         net = dataclasses.replace(net, exit_threshold=threshold)
     machine = Machine(program, threshold)
@@ -150,7 +153,8 @@ def test_program_is_what_the_contract_says():
 
 
 READS = {Source.STATE: "STATE", Source.CLS: "STATE", Source.NORMED: "NORMED", Source.CODES: "CODES"}
-FOLLOWED = {  # what a follower may read while the operation before still writes it: hw/datapath.py holds it back word by word
+# What a follower may read while the operation before still writes it: hw/datapath.py holds it back.
+FOLLOWED = {
     (Opcode.LINEAR, Opcode.LINEAR): {"CODES"},
     (Opcode.LINEAR, Opcode.NORM): {"SUM"},
     (Opcode.NORM, Opcode.LINEAR): {"STATE", "NORMED"},
