@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The accelerator's program: opcodes, enumerations and instruction fields, in one place.
 
-An instruction is eight little-endian 32-bit words. `FIELDS` is the only description of where a field
-lies: the compiler, the RTL's decoder and `terse image show` all read it. Numbers are unsigned unless
-the field says otherwise.
+An instruction is eight little-endian 32-bit words. `FIELDS` is the only description of where a
+field lies: the compiler, the RTL's decoder and `terse image show` all read it. Numbers are unsigned
+unless the field says otherwise.
 """
 
 import enum
@@ -31,7 +31,10 @@ class Opcode(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Engine:
-    """Who does an opcode's work: `Core` or `Datapath` has a block of this `name`, with the ports of hw/engine.py."""
+    """Who does an opcode's work.
+
+    `Core` or `Datapath` has a block of this `name`, with the ports of hw/engine.py.
+    """
 
     opcode: Opcode
     name: str
@@ -39,7 +42,8 @@ class Engine:
     barrier: bool = False  # it changes which slots are resident, or at which layer
 
 
-# In the order of the bits that `Issue` and the engines exchange. Opcodes without a row are the sequencer's own.
+# In the order of the bits that `Issue` and the engines exchange. Opcodes without a row are the
+# sequencer's own.
 ENGINES = (
     Engine(Opcode.ADMIT, "admission", barrier=True),
     Engine(Opcode.LINEAR, "linear", followed=True),
@@ -110,7 +114,7 @@ FIELDS = {
     "skip_sum": Field(0, 30, 1),  # NORM: the residual alone, nothing of SUM is read
     "follow": Field(
         0, 31, 1
-    ),  # LINEAR, NORM: may begin while the one before it ends; what that one makes for it is read when it is there
+    ),  # LINEAR, NORM: may begin while the one before it ends, and waits for what that one makes
     "address": Field(1, 0, 32),  # LINEAR: byte offset of the weight stream in the image
     "beats": Field(2, 0, 32),  # LINEAR: length of the weight stream in bus words
     "reduction": Field(
@@ -118,7 +122,7 @@ FIELDS = {
     ),  # LINEAR: K; NORM: features; ATTEND: head dimension; EXIT: classes
     "groups": Field(
         3, 16, 16
-    ),  # LINEAR: groups of P columns; ATTEND: live heads; EXIT: 1 decide by entropy, 0 only move on one layer
+    ),  # LINEAR: groups of P columns; ATTEND: live heads; EXIT: 1 decide, 0 only move on
     "block": Field(4, 0, 8),  # LINEAR: groups held in the weight buffer at once
     "shift": Field(
         4, 8, 6
@@ -131,7 +135,7 @@ FIELDS = {
     ),  # offset given to the ACT encoder of the loaded operand, see `store_encode`
     "stacked": Field(
         4, 28, 1
-    ),  # LINEAR: a weight stream for each layer, one behind the other, each at a multiple of 32 bytes (predictor)
+    ),  # LINEAR: a weight stream for each layer, one behind the other, each 32-byte aligned
     "source_base": Field(
         5, 0, 24
     ),  # word offset in the source buffer; address = base + tile * stride + feature
