@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ATTEND's order of work: its items, and the turns in which their scores and their contexts share the array."""
+"""ATTEND's order of work: its items, and the turns in which they share the array."""
 
 from amaranth import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
@@ -7,20 +7,24 @@ from amaranth.lib.wiring import In, Out
 
 from hw.instruction import instruction_layout
 from hw.rows.layouts import slot_layout
+from hw.rows.slot_walk import SlotWalk
 from hw.rows.tiles import TileIterator, tile_layout
-from hw.shapes import index
+from hw.shapes import FEATURE, PLACE, POINTER, index, slot_mask
 
 __all__ = ["Items", "Turns", "item_layout", "turn_layout"]
 
-TILE = 3  # cycles from an item to the first one of the next tile
-SLOT = 6  # to the first one of the next slot; from the start
+NEXT_TILE = 3  # cycles from an item to the first one of the next tile
+NEXT_SLOT = 6  # to the first one of the next slot; from the start
 
 
 def item_layout(config):
     """One head of one query tile of one slot.
 
-    start, count : the slot's rows; tile, live : the query tile and the lanes that hold rows of the slot
-    offset : words before the head in a tile; query, target : first word of the head's query, of the tile's context
+    start, count : the slot's rows
+    tile, live : the query tile, and the lanes that hold rows of the slot
+    head : among the live ones, from 0
+    offset : features before the head in a row, words before it in a tile
+    query, target : first word of the head's query; of the tile's context
     last : of the operation
     """
     slot = slot_layout(config).members
@@ -33,30 +37,37 @@ def item_layout(config):
             "tile": tile["tile"],
             "live": tile["live"],
             "head": index(config.heads),
-            "offset": 16,
-            "query": 32,
-            "target": 24,
+            "offset": FEATURE,
+            "query": POINTER,
+            "target": PLACE,
             "last": 1,
         }
     )
 
 
 def turn_layout(config):
-    """An item's scores, or its context."""
+    """An item's scores, or with `context` its context."""
     return data.StructLayout({"context": 1, "item": item_layout(config)})
 
 
 class Items(wiring.Component):
     """For each selected slot, each of its query tiles and each live head: one item.
 
-    An item a cycle inside a tile; `TILE` from tile to tile, `SLOT` from slot to slot; a tile before the slot's first costs one cycle more. Stalled:
-    holds its item.
+    Latency `NEXT_SLOT` cycles from the start to the first item. An item a cycle inside a tile,
+    `NEXT_TILE` from tile to tile, `NEXT_SLOT` from slot to slot; a tile before the slot's first
+    costs one cycle more. Stalled: its item is held.
+
+    Parameters
+    ----------
+    config : HardwareConfig
 
     Members
     -------
-    start, mask, instruction : pulse; selected slots (not zero), instruction, stable until the last item is taken
-    slots : the slot table, stable likewise
-    o : stream of `item_layout()`
+    start : In(1), pulse
+    instruction : In(instruction_layout()), stable until the last item is taken
+    mask : In(slot_mask), the selected slots, at least one of them; stable as the instruction
+    slots : In(array of slot_layout), stable as the instruction
+    o : Out(stream of item_layout)
     """
 
     def __init__(self, config):
@@ -64,8 +75,8 @@ class Items(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
-                "mask": In(config.slots),
                 "instruction": In(instruction_layout()),
+                "mask": In(slot_mask(config)),
                 "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
                 "o": Out(stream.Signature(item_layout(config))),
             }
@@ -74,84 +85,94 @@ class Items(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.tiles = tiles = TileIterator(self.config)
-        op = self.instruction
-        item = Signal(self.o.payload.shape())
-        pending = Signal(self.config.slots)
-        selected = Signal(self.config.slots)
-        end, final = Signal(), Signal()  # the query tile's last head; the slot's last query tile
-        lowest = pending & (~pending + 1)
+        m.submodules.walk = walk = SlotWalk(self.config)
         m.d.comb += [
+            walk.start.eq(self.start),
+            walk.mask.eq(self.mask),
+            walk.slots.eq(self.slots),
             tiles.slots.eq(self.slots),
-            tiles.i.payload.eq(selected),
-            end.eq(item.head + 1 == op.groups),
-            self.o.payload.eq(item),
-            self.o.payload.last.eq(end & final & (pending == 0)),
+            tiles.i.payload.eq(walk.held.selected),
         ]
         with m.FSM():
+            # Nothing to do.
             with m.State("IDLE"):
-                m.d.sync += pending.eq(self.mask)
                 with m.If(self.start):
                     m.next = "SLOT"
+            # The next selected slot.
             with m.State("SLOT"):
-                m.d.sync += [
-                    selected.eq(lowest),
-                    pending.eq(pending & ~lowest),
-                ]
-                for number, slot in enumerate(self.slots):
-                    with m.If(lowest[number]):
-                        m.d.sync += [
-                            item.slot.eq(number),
-                            item.start.eq(slot.start),
-                            item.count.eq(slot.count),
-                        ]
+                m.d.comb += walk.o.ready.eq(1)
                 m.next = "TILES"
+            # The iterator is asked for the slot's tiles.
             with m.State("TILES"):
                 m.d.comb += tiles.i.valid.eq(1)
                 with m.If(tiles.i.ready):
                     m.next = "TILE"
-            with m.State("TILE"):
-                m.d.comb += tiles.o.ready.eq(1)
-                m.d.sync += [
-                    item.tile.eq(tiles.o.payload.tile),
-                    item.live.eq(tiles.o.payload.live),
-                    final.eq(tiles.o.payload.last),
-                ]
-                with m.If(tiles.o.valid):
-                    m.next = "PLACE"
-            with m.State("PLACE"):
-                m.d.sync += [
-                    item.head.eq(0),
-                    item.offset.eq(0),
-                    item.query.eq(op.source_base + item.tile * op.source_stride),
-                    item.target.eq(op.target_base + item.tile * op.target_stride),
-                ]
-                m.next = "HEAD"
-            with m.State("HEAD"):
-                m.d.comb += self.o.valid.eq(1)
-                with m.If(self.o.ready):
-                    m.d.sync += [
-                        item.head.eq(item.head + 1),
-                        item.offset.eq(item.offset + op.reduction),
-                        item.query.eq(item.query + op.reduction),
-                    ]
-                    with m.If(end):
-                        m.next = "TILE"
-                        with m.If(final):
-                            m.next = "SLOT"
-                        with m.If(self.o.payload.last):
-                            m.next = "IDLE"
+            self._tile(m, tiles.o, walk.held)
         return m
+
+    def _tile(self, m, tiles, held):
+        """Three states: the items of the tiles of the slot in `held`."""
+        op = self.instruction
+        item = Signal(self.o.payload.shape())  # all but what is the slot's
+        final = Signal()  # the slot's last query tile
+        end = Signal()  # the query tile's last head
+        m.d.comb += [
+            end.eq(item.head + 1 == op.groups),
+            self.o.payload.eq(item),
+            self.o.payload.slot.eq(held.number),
+            self.o.payload.start.eq(held.slot.start),
+            self.o.payload.count.eq(held.slot.count),
+            self.o.payload.last.eq(end & final & held.last),
+        ]
+        # The slot's next query tile.
+        with m.State("TILE"):
+            m.d.comb += tiles.ready.eq(1)
+            m.d.sync += [
+                item.tile.eq(tiles.payload.tile),
+                item.live.eq(tiles.payload.live),
+                final.eq(tiles.payload.last),
+            ]
+            with m.If(tiles.valid):
+                m.next = "PLACE"
+        # Where its first head lies: two products a tile, and none for each head.
+        with m.State("PLACE"):
+            m.d.sync += [
+                item.head.eq(0),
+                item.offset.eq(0),
+                item.query.eq(op.source_base + item.tile * op.source_stride),
+                item.target.eq(op.target_base + item.tile * op.target_stride),
+            ]
+            m.next = "HEAD"
+        # An item is offered.
+        with m.State("HEAD"):
+            m.d.comb += self.o.valid.eq(1)
+            with m.If(self.o.ready):
+                m.d.sync += [
+                    item.head.eq(item.head + 1),
+                    item.offset.eq(item.offset + op.reduction),
+                    item.query.eq(item.query + op.reduction),
+                ]
+                with m.If(end):
+                    m.next = "TILE"
+                    with m.If(final):
+                        m.next = "SLOT"
+                    with m.If(self.o.payload.last):
+                        m.next = "IDLE"
 
 
 class Turns(wiring.Component):
-    """Scores run ahead of contexts by one item: S0 S1 | C0 S2 | C1 S3 | ... | Cn, so that the softmax has an item while the array has another.
+    """S0 S1 | C0 S2 | C1 S3 | ... | Cn: the scores of item i + 1 come before the context of item i.
 
-    Combinational, a turn a cycle.
+    Combinational, a turn a cycle. Stalled: the turn is held, and with it the item on `i`.
+
+    Parameters
+    ----------
+    config : HardwareConfig
 
     Members
     -------
-    i : stream of `item_layout()`, until one that is `last`
-    o : stream of `turn_layout()`
+    i : In(stream of item_layout), until one that is `last`
+    o : Out(stream of turn_layout)
     """
 
     def __init__(self, config):
@@ -164,19 +185,20 @@ class Turns(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        older, newer = (
-            Signal(self.i.payload.shape(), name=name) for name in ("older", "newer")
-        )  # whose context is next; whose scores were last
-        filled, context = (
-            Signal(),
-            Signal(),
-        )  # `newer` waits for its context; the next turn is a context
+        # One item ahead, and no more: the softmax has one item while the array has another, and
+        # the array's two banks hold the operands of both.
+        older = Signal(self.i.payload.shape())  # whose context is next
+        newer = Signal(self.i.payload.shape())  # whose scores were last
+        filled = Signal()  # `newer` waits for its context
+        context = Signal()  # the next turn is a context
         m.d.comb += [
             self.o.payload.context.eq(context),
             self.o.payload.item.eq(Mux(context, older.as_value(), self.i.p)),
             self.o.valid.eq(context | self.i.valid),
             self.i.ready.eq(self.o.ready & ~context),
         ]
+        # Contexts and scores take turns from the second scores on; behind the last scores the
+        # contexts that are left follow each other.
         with m.If(self.o.valid & self.o.ready):
             with m.If(context):
                 m.d.sync += [

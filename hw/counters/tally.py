@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The counters of multiplications done and skipped: golden_model/counters.py from the slot table, beside the operations."""
+"""The counters of multiplications done and skipped (golden_model/counters.py), by the machine."""
 
-from amaranth import Array, Cat, Module, Mux, Signal
+from amaranth import Array, Module, Mux, Signal
 from amaranth.lib import data, enum, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -9,21 +9,22 @@ from amaranth.lib.wiring import In, Out
 from golden_model.counters import MACS
 from hw.arith.multiply import SerialMultiplier
 from hw.rows.layouts import slot_layout
-from hw.shapes import index
+from hw.rows.slot_walk import SlotWalk
+from hw.shapes import LAYER, SLOT, WORD, index, slot_mask
 from hw.stream import Fifo
 
 __all__ = ["Tally", "longest", "tally_layout"]
 
-WORDS = 8  # of work: useful, zeros, heads, dense; each of a row and of a pair
+WORK_WORDS = 8  # useful, zeros, heads, dense; each of a row and of a pair
 DENSE = 6  # the first word of the last
 
 
-class Kind(enum.Enum, shape=2):
-    """Tokens that were worked on; that had left; of layers that did not run."""
+class Fate(enum.Enum, shape=2):
+    """What became of tokens in a layer."""
 
-    LIVE = 0
-    DROPPED = 1
-    EXITED = 2
+    LIVE = 0  # they were worked on
+    DROPPED = 1  # they had left
+    EXITED = 2  # the layer did not run for their sentence
 
 
 def _pairs(config):
@@ -32,16 +33,19 @@ def _pairs(config):
 
 
 def _job(config):
-    """Tokens low .. high - 1 of a sentence, with the pairs that have one of them, in `layers` layers."""
+    """Tokens low .. high - 1 of a sentence and the pairs that have one of them, in `layers` layers.
+
+    The pairs are high^2 - low^2: what the whole sentence would have, less what stays of it.
+    """
     count = index(config.positions + 1)
     return data.StructLayout(
-        {"kind": Kind, "low": count, "high": count, "layers": index(config.layers + 1)}
+        {"fate": Fate, "low": count, "high": count, "layers": index(config.layers + 1)}
     )
 
 
 def tally_layout(config):
     """Steps of the counters, by their names."""
-    product = 32 + _pairs(config).width
+    product = WORD.width + _pairs(config).width
     return data.StructLayout(
         {"tokens": index(config.positions + 1), **{name.lower(): product for name in MACS}}
     )
@@ -50,46 +54,61 @@ def tally_layout(config):
 def longest(config):
     """Cycles that a pass costs at most: all slots leave, after their first layer."""
     return (5 * config.slots + 8) * (
-        SerialMultiplier(32, _pairs(config).width).latency + 2
+        SerialMultiplier(WORD.width, _pairs(config).width).latency + 2
     ) + config.slots * config.layers
 
 
 class Tally(wiring.Component):
-    """Turns tokens into multiplications, one product at a time, and holds nothing up.
+    """Turns tokens into multiplications, one product at a time, beside the operations.
 
-    When ATTEND begins it queues two jobs for each slot, live and dropped tokens; a verdict to exit queues one. A job costs one product for
-    its pairs; jobs of one kind that follow each other are weighed together, six products for LIVE, else two. A product takes b / 2 + 3 cycles,
-    b = 17 for `ci`, 21 for `edgebert`. So a pass of s slots costs 2 s + 8 products from ATTEND on, and each exit 3 with a cycle for each layer left.
+    When ATTEND begins it queues two jobs for each slot, live and dropped tokens; a verdict to exit
+    queues one. A job costs one product for its pairs; jobs of one fate that follow each other are
+    weighed together, six products for LIVE, else two. A product takes b / 2 + 3 cycles, b = 17 for
+    `ci`, 21 for `edgebert`. So a pass of s slots costs 2 s + 8 products from ATTEND on, and each
+    exit 3 with a cycle for each layer left. Nothing stalls it, and it holds nothing up.
 
-    The queue has room for what one pass gives, 3 s, and is empty before the next one gives more, since no pass is shorter than `longest`: of a model
-    with 16 features and one token in each slot it takes 1,674 cycles on `edgebert`, where `longest` is 768 (tests/test_counters.py).
+    The queue has room for what one pass gives, 3 s, and is empty before the next one gives more,
+    since no pass is shorter than `longest`: of a model with 16 features and one token in each slot
+    it takes 1,674 cycles on `edgebert`, where `longest` is 768 (tests/test_counters.py).
+
+    Parameters
+    ----------
+    config : HardwareConfig
 
     Members
     -------
-    layers : of the model
-    work_write_valid, work_write : {"address", "data"}: `golden_model.counters.layer_work`, as the image's memory WORK
-    begin_valid, begin : pulse, {"slot", "count"}: a slot starts a sentence
-    attend, mask : pulse, ATTEND begins for these slots
-    slots : the slot table; counts are stable for 2 x slots cycles from `attend` on
-    verdict_valid, verdict : pulse, {"slot", "layer"}: a slot's sentence ends with this layer (from 0)
-    o : `tally_layout(config)`, steps of this cycle
-    resting : everything has been counted
+    layers : In(LAYER), of the model
+    work_write_valid : In(1), pulse
+    work_write : In({address, data: WORD}), `golden_model.counters.layer_work` word by word, as the
+        image's memory WORK
+    begin_valid : In(1), pulse: a slot starts a sentence
+    begin : In({slot: SLOT, count}), `count` tokens
+    attend : In(1), pulse: ATTEND begins
+    mask : In(slot_mask), the slots that it works on
+    slots : In(array of slot_layout); table and mask are stable from `attend` on for 2 cycles for
+        each slot of the mask
+    verdict_valid : In(1), pulse: a slot's sentence ends
+    verdict : In({slot: SLOT, layer}), with this layer, from 0
+    o : Out(tally_layout), steps of this cycle
+    resting : Out(1), everything has been counted
     """
 
     def __init__(self, config):
         self.config = config
+        count = index(config.positions + 1)
+        layer = index(config.layers + 1)
         super().__init__(
             {
-                "layers": In(8),
+                "layers": In(LAYER),
                 "work_write_valid": In(1),
-                "work_write": In(data.StructLayout({"address": range(WORDS), "data": 32})),
+                "work_write": In(data.StructLayout({"address": range(WORK_WORDS), "data": WORD})),
                 "begin_valid": In(1),
-                "begin": In(data.StructLayout({"slot": 8, "count": index(config.positions + 1)})),
+                "begin": In(data.StructLayout({"slot": SLOT, "count": count})),
                 "attend": In(1),
-                "mask": In(config.slots),
+                "mask": In(slot_mask(config)),
                 "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
                 "verdict_valid": In(1),
-                "verdict": In(data.StructLayout({"slot": 8, "layer": index(config.layers + 1)})),
+                "verdict": In(data.StructLayout({"slot": SLOT, "layer": layer})),
                 "o": Out(tally_layout(config)),
                 "resting": Out(1),
             }
@@ -97,44 +116,42 @@ class Tally(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        pairs_shape = _pairs(self.config)
         m.submodules.jobs = jobs = Fifo(_job(self.config), 3 * self.config.slots)
-        m.submodules.multiplier = multiplier = SerialMultiplier(32, _pairs(self.config).width)
-        m.submodules.work = work = Memory(shape=32, depth=WORDS, init=[])
-        write = work.write_port()
-        weight = work.read_port(domain="comb")
+        # One serial multiplier, no DSP: a pass is long, and nobody waits for the counters.
+        m.submodules.multiplier = multiplier = SerialMultiplier(WORD.width, pairs_shape.width)
         job = jobs.o.payload
-        count = jobs.o.payload.high - jobs.o.payload.low
-        kind = Signal(Kind)
-        rows = Signal(_pairs(self.config))
-        pairs = Signal(_pairs(self.config))  # jobs of a kind together
-        step = Signal(range(WORDS))
+        count = job.high - job.low
+        fate = Signal(Fate)
+        rows = Signal(pairs_shape)  # tokens of the jobs of a fate together
+        pairs = Signal(pairs_shape)  # likewise
+        step = Signal(range(WORK_WORDS))
         layer = Signal(index(self.config.layers + 1))
-        m.d.comb += [
-            write.en.eq(self.work_write_valid),
-            write.addr.eq(self.work_write.address),
-            write.data.eq(self.work_write.data),
-            weight.addr.eq(step),
-        ]
-        pending = self._queue(m, jobs.i)
+        weight = self._work(m, step)
+        coming = self._queue(m, jobs.i)
         with m.FSM() as fsm:
             m.d.comb += self.resting.eq(
-                fsm.ongoing("IDLE") & (rows == 0) & (jobs.level == 0) & (pending == 0)
+                fsm.ongoing("IDLE") & (rows == 0) & (jobs.level == 0) & ~coming
             )
+            # A job of the same fate is added; before one of another fate what is there is weighed.
             with m.State("IDLE"):
-                with m.If(jobs.o.valid & ((rows == 0) | (job.kind == kind))):
+                with m.If(jobs.o.valid & ((rows == 0) | (job.fate == fate))):
                     m.d.sync += [
-                        kind.eq(job.kind),
+                        fate.eq(job.fate),
                         layer.eq(job.layers),
                     ]
                     m.next = "SQUARE"
                 with m.Elif(rows != 0):
-                    m.d.sync += step.eq(Mux(kind == Kind.LIVE, 0, DENSE))
+                    m.d.sync += step.eq(Mux(fate == Fate.LIVE, 0, DENSE))
                     m.next = "WEIGH"
-            with m.State("SQUARE"):  # high^2 - low^2
+            # The pairs of a layer: high^2 - low^2 as one product of their sum and difference.
+            with m.State("SQUARE"):
                 with m.If(multiplier.multiply(m, job.high + job.low, count)):
                     m.next = "ADD"
-            with m.State("ADD"):  # a layer each cycle
-                m.d.comb += self.o.tokens.eq(Mux(kind == Kind.LIVE, count, 0))
+            # They are added for each layer, a layer a cycle.
+            with m.State("ADD"):
+                # Tokens after DROP; a job of live tokens is one layer's, so they count once.
+                m.d.comb += self.o.tokens.eq(Mux(fate == Fate.LIVE, count, 0))
                 m.d.sync += [
                     rows.eq(rows + count),
                     pairs.eq(pairs + multiplier.product),
@@ -143,11 +160,12 @@ class Tally(wiring.Component):
                 with m.If(layer == 1):
                     m.d.comb += jobs.o.ready.eq(1)
                     m.next = "IDLE"
+            # Each word of work times the rows or the pairs, to its counter.
             with m.State("WEIGH"):
-                with m.If(multiplier.multiply(m, weight.data, Mux(step[0], pairs, rows))):
-                    self._step(m, kind, step, multiplier.product)
+                with m.If(multiplier.multiply(m, weight, Mux(step[0], pairs, rows))):
+                    self._step(m, fate, step, multiplier.product)
                     m.d.sync += step.eq(step + 1)
-                    with m.If(step == Mux(kind == Kind.LIVE, DENSE - 1, WORDS - 1)):
+                    with m.If(step == Mux(fate == Fate.LIVE, DENSE - 1, WORK_WORDS - 1)):
                         m.d.sync += [
                             rows.eq(0),
                             pairs.eq(0),
@@ -155,56 +173,74 @@ class Tally(wiring.Component):
                         m.next = "IDLE"
         return m
 
-    def _step(self, m, kind, step, product):
-        """A product to the counter that it belongs to: useful, zeros and heads of live tokens; tokens; exits."""
+    def _work(self, m, step):
+        """The memory of a layer's work; returns its word `step`."""
+        m.submodules.work = work = Memory(shape=WORD, depth=WORK_WORDS, init=[])
+        write = work.write_port()
+        weight = work.read_port(domain="comb")
+        m.d.comb += [
+            write.en.eq(self.work_write_valid),
+            write.addr.eq(self.work_write.address),
+            write.data.eq(self.work_write.data),
+            weight.addr.eq(step),
+        ]
+        return weight.data
+
+    def _step(self, m, fate, step, product):
+        """A product to its counter: useful, zeros and heads of live tokens; tokens; exits."""
         o = self.o
-        causes = [
-            *((kind == Kind.LIVE) & (step[1:] == part) for part in range(DENSE // 2)),
-            kind == Kind.DROPPED,
-            kind == Kind.EXITED,
+        chosen = [
+            *((fate == Fate.LIVE) & (step[1:] == part) for part in range(DENSE // 2)),
+            fate == Fate.DROPPED,
+            fate == Fate.EXITED,
         ]
         m.d.comb += [
-            o[name.lower()].eq(Mux(chosen, product, 0))
-            for name, chosen in zip(MACS, causes, strict=True)
+            o[name.lower()].eq(Mux(this, product, 0))
+            for name, this in zip(MACS, chosen, strict=True)
         ]
 
     def _queue(self, m, i):
-        """Jobs of the pass, first all slots' live tokens, then all dropped ones; later its exits. Returns what of the pass is still to come."""
-        slots = self.config.slots
+        """Jobs of the pass, later its exits. Returns whether jobs of the pass are still to come."""
         job = i.payload
+        m.submodules.walk = walk = SlotWalk(self.config)
+        # The table tells what is left of a sentence; how long it was is kept here.
         lengths = Array(
-            Signal(self.begin.count.shape(), name=f"length_{slot}") for slot in range(slots)
+            Signal(self.begin.count.shape(), name=f"length_{slot}")
+            for slot in range(self.config.slots)
         )
-        pending = Signal(2 * slots)
-        count = Signal(self.begin.count.shape())
-        length = Signal(self.begin.count.shape())
-        live = pending[:slots].any()
         with m.If(self.begin_valid):
             m.d.sync += lengths[self.begin.slot].eq(self.begin.count)
+        # The slots are walked twice, so that the jobs of one fate follow each other: all live
+        # tokens, then all dropped ones.
+        dropped = Signal()  # the second time
+        number = walk.o.payload.number
+        count = walk.o.payload.slot.count
+        again = walk.o.valid & walk.o.ready & walk.o.payload.last & ~dropped
+        m.d.comb += [
+            walk.start.eq(self.attend | again),
+            walk.mask.eq(self.mask),
+            walk.slots.eq(self.slots),
+            walk.o.ready.eq(~self.verdict_valid),
+        ]
         with m.If(self.attend):
-            m.d.sync += pending.eq(Cat(self.mask, self.mask))
-        with m.Else():
-            m.d.sync += pending.eq(pending & (pending - 1))
-        for slot in reversed(range(slots)):  # the lowest one
-            with m.If(Mux(live, pending[:slots], pending[slots:])[slot]):
-                m.d.comb += [
-                    count.eq(self.slots[slot].count),
-                    length.eq(lengths[slot]),
-                ]
+            m.d.sync += dropped.eq(0)
+        with m.Elif(again):
+            m.d.sync += dropped.eq(1)
+        # In the layers that are left all of its tokens would have been worked on.
         left = self.layers - 1 - self.verdict.layer
         with m.If(self.verdict_valid):
             m.d.comb += [
                 i.valid.eq(left != 0),
-                job.kind.eq(Kind.EXITED),
+                job.fate.eq(Fate.EXITED),
                 job.high.eq(lengths[self.verdict.slot]),
                 job.layers.eq(left),
             ]
         with m.Else():
             m.d.comb += [
-                i.valid.eq(pending != 0),
-                job.kind.eq(Mux(live, Kind.LIVE.value, Kind.DROPPED.value)),
+                i.valid.eq(walk.o.valid),
+                job.fate.eq(Mux(dropped, Fate.DROPPED.value, Fate.LIVE.value)),
                 job.layers.eq(1),
-                job.low.eq(Mux(live, 0, count)),
-                job.high.eq(Mux(live, count, length)),
+                job.low.eq(Mux(dropped, count, 0)),
+                job.high.eq(Mux(dropped, lengths[number], count)),
             ]
-        return pending
+        return walk.o.valid

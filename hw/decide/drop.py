@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DROP: the contribution softmax and the drop rule for each selected slot, and one edit of the row table."""
+"""DROP: which tokens of the selected slots stay (golden_model/token_drop.py)."""
 
 from functools import reduce
 from operator import or_
@@ -9,73 +9,95 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.buffer import request_layout
+from hw.buffer import request_layout, word_layout
 from hw.decide.contribution import Contribution
-from hw.decide.token_drop import ETA, TokenDrop
+from hw.decide.token_drop import TokenDrop
 from hw.engine import engine_signature
-from hw.rows.layouts import RowCommand, row_command_layout, slot_layout
+from hw.rows.layouts import RowCommand, row_command_layout
 from hw.rows.rows import compaction
+from hw.rows.slot_walk import SlotWalk
 from hw.rows.tiles import TileIterator
-from hw.shapes import ACT, EXPONENTIAL, index
+from hw.shapes import (
+    ETA,
+    EXPONENTIAL,
+    LENGTH,
+    PARAMETER,
+    ROW,
+    SLOT,
+    index,
+    tile_mask,
+    tile_values,
+)
 
-__all__ = ["Drop"]
+__all__ = ["Drop", "cycles"]
 
 START = 1  # cycles from the start to the first slot
-ROW = 3  # of a row: its value, its numerator, its verdict
-WORD = 2  # of a word of values, besides: its request, and the buffer
-SLOT = 17  # of a slot, besides
+PER_ROW = 3  # its value, its numerator, its verdict
+PER_WORD = 2  # of values, besides: its request, and the buffer
+PER_SLOT = 17  # besides
 FOLLOW = 1  # from the verdict on a row to its keep bit in the row table
 
 
 def cycles(config, slots, total):
-    """From the start to the end, for the (first row, rows) of each selected slot, `total` rows live.
+    """From the start to the end, for the (first row, rows) of each selected slot.
 
-    The row table is compacted in step with the last slot's verdicts.
+    `total` rows are live. The row table is compacted in step with the last slot's verdicts.
     """
     ends = START
     for first, count in slots:
         before, last = first // config.tokens, (first + count - 1) // config.tokens
-        ends += before + WORD * (last - before + 1) + ROW * count + SLOT
+        ends += before + PER_WORD * (last - before + 1) + PER_ROW * count + PER_SLOT
     return ends - count + FOLLOW + compaction(total) if slots else START
 
 
 class Drop(wiring.Component):
-    """Slot after slot: its predictor values, row by row, through `Contribution` and `TokenDrop`; the verdicts become keep bits.
+    """For each selected slot: the softmax of its predictor values and the drop rule, row by row.
 
-    Takes `cycles`: the values, the numerators and the verdicts of a slot take one for each row.
-    The row table is compacted for the same mask from the last slot's first verdict on, in step with them: it reads a row's keep bit after that is
-    written. So it ends `FOLLOW` cycles and the time of the other slots' rows later for it. Stalled by the command to the row table, not by anything else.
+    The verdicts become keep bits, and the row table is compacted once for all slots.
+
+    Latency `cycles`: the values, the numerators and the verdicts of a slot take a cycle for each
+    row, a tile before its first one costs one more. Stalled: by the command to the row table, and
+    by the buffer of the values.
+
+    Parameters
+    ----------
+    config : HardwareConfig
 
     Members
     -------
-    start, mask, instruction, slots : as `Linear`; done : pulse
-    layer : of the selected slots, indexes eta
-    eta_write_valid, eta_write : {"address", "data"}
-    scores_request, scores_words : read side of SCORES
-    o_rows, rows_done : commands to the row table, which tells the positions of the rows that go
-    verdict_valid, verdict : pulse, one row: {"slot", "row", "exponential", "keep"}
-    tally_valid, tally : pulse, one slot: {"slot", "count", "kept"}
+    start, instruction, mask, slots, done : as `engine_signature`
+    layer : In(index(layers + 1)), of the selected slots, from 0
+    eta_write_valid : In(1), pulse
+    eta_write : In({address: PARAMETER, data: ETA}), eta of the layer `address`
+    scores_request : Out(stream of request_layout), words of SCORES
+    scores_words : In(stream of word_layout of T x ACT)
+    o_rows : Out(stream of row_command_layout); the row table tells which tokens go
+    rows_done : In(1), pulse: the row table has obeyed
+    verdict_valid : Out(1), pulse, one row
+    verdict : Out({slot: SLOT, row: ROW, exponential: EXPONENTIAL, keep})
+    tally_valid : Out(1), pulse, one slot, behind its verdicts
+    tally : Out({slot: SLOT, count: LENGTH, kept: LENGTH}), its rows before and after
     """
 
     def __init__(self, config):
         self.config = config
-        word = data.StructLayout({"values": data.ArrayLayout(ACT, config.tokens), "last": 1})
+        words = word_layout(tile_values(config))
+        verdict = {"slot": SLOT, "row": ROW, "exponential": EXPONENTIAL, "keep": 1}
+        tally = {"slot": SLOT, "count": LENGTH, "kept": LENGTH}
         super().__init__(
             {
                 **engine_signature(config).members,
                 "layer": In(index(config.layers + 1)),
                 "eta_write_valid": In(1),
-                "eta_write": In(data.StructLayout({"address": 16, "data": ETA})),
+                "eta_write": In(data.StructLayout({"address": PARAMETER, "data": ETA})),
                 "scores_request": Out(stream.Signature(request_layout())),
-                "scores_words": In(stream.Signature(word)),
+                "scores_words": In(stream.Signature(words)),
                 "o_rows": Out(stream.Signature(row_command_layout(config))),
                 "rows_done": In(1),
                 "verdict_valid": Out(1),
-                "verdict": Out(
-                    data.StructLayout({"slot": 8, "row": 16, "exponential": EXPONENTIAL, "keep": 1})
-                ),
+                "verdict": Out(data.StructLayout(verdict)),
                 "tally_valid": Out(1),
-                "tally": Out(data.StructLayout({"slot": 8, "count": 16, "kept": 16})),
+                "tally": Out(data.StructLayout(tally)),
             }
         )
 
@@ -84,82 +106,56 @@ class Drop(wiring.Component):
         m.submodules.contribution = contribution = Contribution(self.config)
         m.submodules.rule = rule = TokenDrop(self.config)
         m.submodules.tiles = tiles = TileIterator(self.config)
-        op = self.instruction
-        pending = Signal(self.config.slots)
-        selected = Signal(self.config.slots)
-        slot = Signal(slot_layout(self.config))
-        number = Signal(8)
-        kept = Signal(16)
-        live, last = (
-            Signal(self.config.tokens),
-            Signal(),
-        )  # lanes of the word still to come; it is the slot's last word
-        self._rule(m, op, contribution, rule, slot)
+        m.submodules.walk = walk = SlotWalk(self.config)
+        kept = Signal(LENGTH)
+        self._rule(m, contribution, rule, walk.held.slot)
+        judged = self._verdict(m, rule, walk.held, kept)
         m.d.comb += [
+            walk.start.eq(self.start),
+            walk.mask.eq(self.mask),
+            walk.slots.eq(self.slots),
             tiles.slots.eq(self.slots),
-            tiles.i.payload.eq(selected),
-            self.scores_request.payload.address.eq(
-                op.source_base + tiles.o.payload.tile * op.source_stride
-            ),
-            self.scores_request.payload.count.eq(1),
-            self.tally.slot.eq(number),
-            self.tally.count.eq(slot.count),
+            tiles.i.payload.eq(walk.held.selected),
+            self.tally.slot.eq(walk.held.number),
+            self.tally.count.eq(walk.held.slot.count),
             self.tally.kept.eq(kept),
         ]
-        judged = self._verdict(m, rule, slot, number, kept, pending == 0)
         with m.FSM():
+            # Nothing to do.
             with m.State("IDLE"):
                 with m.If(self.start):
-                    m.d.sync += pending.eq(self.mask)
                     m.next = "SLOT"
+            # The next selected slot; behind the last one the operation is done.
             with m.State("SLOT"):
-                lowest = pending & (~pending + 1)
-                m.d.sync += [
-                    selected.eq(lowest),
-                    pending.eq(pending & ~lowest),
-                    kept.eq(0),
-                ]
-                for i in range(self.config.slots):
-                    with m.If(lowest[i]):
-                        m.d.sync += [
-                            slot.eq(self.slots[i]),
-                            number.eq(i),
-                        ]
+                m.d.comb += walk.o.ready.eq(1)
+                m.d.sync += kept.eq(0)
                 m.next = "TILES"
-                with m.If(pending == 0):
+                with m.If(~walk.o.valid):
                     m.d.comb += self.done.eq(1)
                     m.next = "IDLE"
+            # The iterator is asked for the slot's tiles.
             with m.State("TILES"):
                 m.d.comb += tiles.i.valid.eq(1)
                 with m.If(tiles.i.ready):
                     m.next = "TILE"
-            with m.State("TILE"):
-                m.d.comb += [
-                    self.scores_request.valid.eq(tiles.o.valid),
-                    tiles.o.ready.eq(self.scores_request.ready),
-                ]
-                m.d.sync += [
-                    live.eq(tiles.o.payload.live),
-                    last.eq(tiles.o.payload.last),
-                ]
-                with m.If(tiles.o.valid & tiles.o.ready):
-                    m.next = "LANES"
-            with m.State("LANES"):
-                self._lanes(m, contribution, live, last)
+            self._values(m, tiles.o, contribution)
+            # The slot's rows are judged; the last slot also waits for the row table.
             with m.State("VERDICTS"):
                 with m.If(judged):
                     m.next = "TALLY"
-                    with m.If(pending == 0):
+                    with m.If(walk.held.last):
                         m.next = "COMPACTED"
+            # The row table drops what has no keep bit.
             with m.State("COMPACTED"):
                 with m.If(self.rows_done):
                     m.next = "TALLY"
+            # How many of the slot's rows stay.
             with m.State("TALLY"):
                 m.d.comb += self.tally_valid.eq(1)
                 m.next = "SLOT"
         return m
 
-    def _rule(self, m, op, contribution, rule, slot):
+    def _rule(self, m, contribution, rule, slot):
         """The exponentials of the slot into the drop rule, with the layer's eta."""
         m.submodules.eta = eta = Memory(shape=ETA, depth=self.config.layers, init=[])
         eta_read = eta.read_port()
@@ -168,21 +164,53 @@ class Drop(wiring.Component):
             eta_read.addr.eq(self.layer),
             rule.eta.eq(eta_read.data),
             eta_write.en.eq(self.eta_write_valid),
+            # An address that nobody drives would spoil the memory of a simulator with four states.
             eta_write.addr.eq(Mux(self.eta_write_valid, self.eta_write.address, 0)),
             eta_write.data.eq(self.eta_write.data),
             contribution.count.eq(slot.count),
             rule.count.eq(slot.count),
-            contribution.align.eq(op.score_align),
+            contribution.align.eq(self.instruction.score_align),
             rule.sum.eq(contribution.sum),
             rule.i.payload.exponential.eq(contribution.o.payload.exponential),
             rule.i.valid.eq(contribution.o.valid),
             contribution.o.ready.eq(rule.i.ready),
         ]
 
+    def _values(self, m, tiles, contribution):
+        """Two states: a word of values for each of the slot's tiles, and its live lanes.
+
+        A word has one value of T rows, so its live lanes go into `contribution` one after another.
+        """
+        op = self.instruction
+        live = Signal(tile_mask(self.config))  # lanes of the word still to come
+        last = Signal()  # it is the slot's last word
+        m.d.comb += [
+            self.scores_request.payload.address.eq(
+                op.source_base + tiles.payload.tile * op.source_stride
+            ),
+            self.scores_request.payload.count.eq(1),
+        ]
+        # The next tile's word is asked for.
+        with m.State("TILE"):
+            m.d.comb += [
+                self.scores_request.valid.eq(tiles.valid),
+                tiles.ready.eq(self.scores_request.ready),
+            ]
+            m.d.sync += [
+                live.eq(tiles.payload.live),
+                last.eq(tiles.payload.last),
+            ]
+            with m.If(tiles.valid & tiles.ready):
+                m.next = "LANES"
+        # The word's live lanes, one a cycle.
+        with m.State("LANES"):
+            self._lanes(m, contribution, live, last)
+
     def _lanes(self, m, contribution, live, last):
-        """A word's values, one live lane after the other."""
+        """The value of the word's lowest live lane; with the last lane the word is taken."""
         lowest = live & (~live + 1)
         words = self.scores_words
+        # One bit of `lowest` is set, so an or of what it lets through needs no priority encoder.
         value = reduce(
             or_,
             (
@@ -202,8 +230,11 @@ class Drop(wiring.Component):
                 with m.If(last):
                     m.next = "VERDICTS"
 
-    def _verdict(self, m, rule, slot, number, kept, final):
-        """Verdicts, one a cycle; with the first one of the `final` slot the row table is asked to follow. Returns the pulse of a slot's last one."""
+    def _verdict(self, m, rule, held, kept):
+        """Verdicts on the rows of the slot in `held`, one a cycle, counted in `kept`.
+
+        Returns the pulse of the slot's last one.
+        """
         result = rule.o.payload
         first = Signal()
         last = Signal()
@@ -213,16 +244,19 @@ class Drop(wiring.Component):
             self.verdict_valid.eq(rule.o.valid),
             first.eq(result.index == 0),
             last.eq(result.last),
-            self.verdict.row.eq(slot.start + result.index),
+            self.verdict.row.eq(held.slot.start + result.index),
             self.verdict.exponential.eq(result.exponential),
             self.verdict.keep.eq(result.keep),
             waiting.eq(command.valid & ~command.ready),
         ]
+        # The compaction begins with the last slot's first verdict and not behind its last one: it
+        # reads a row's keep bit after that is written, because it meets the rows in this order and
+        # takes a cycle for each, as the verdicts do.
         m.d.comb += [
             rule.o.ready.eq(1),
-            self.verdict.slot.eq(number),
+            self.verdict.slot.eq(held.number),
             command.payload.as_value().eq(0),
-            command.valid.eq(waiting | self.verdict_valid & first & final),
+            command.valid.eq(waiting | self.verdict_valid & first & held.last),
             command.payload.command.eq(RowCommand.COMPACT),
             command.payload.mask.eq(self.mask),
         ]

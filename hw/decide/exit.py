@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""EXIT: entropy and decision for each selected slot; those that are sure, or at their last layer, give their result."""
+"""EXIT: which sentences of the selected slots end after this layer (golden_model/exit.py)."""
 
 from amaranth import Array, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.buffer import request_layout
+from hw.buffer import request_layout, word_layout
 from hw.decide import entropy
 from hw.decide.entropy import Entropy
 from hw.engine import engine_signature
 from hw.rows.layouts import RowCommand, row_command_layout
-from hw.shapes import ACT, index
+from hw.rows.slot_walk import SlotWalk
+from hw.shapes import ACT, CLASS, SLOT, THRESHOLD, index, slot_mask, tile_values
 
-__all__ = ["Exit"]
+__all__ = ["Exit", "cycles"]
 
 START = 1  # cycles from the start to the first slot
 # From a slot to its first logit at the entropy unit, and from the verdict to the next slot.
@@ -26,119 +27,136 @@ def cycles(classes):
 
 
 class Exit(wiring.Component):
-    """Slot after slot: logits from its lane of the [CLS] tile, through `Entropy`; it moves on a layer, or gives its result and leaves the row table.
+    """For each selected slot: entropy and class of its logits, and whether its sentence ends here.
 
-    `cycles` for a slot, the writing of its result if it ends besides. When somebody
-    ended, the row table is compacted once (`hw.rows.rows.compaction`): beside the writing if the last slot ended. Stalled: waits in the slot until its
-    result is taken, and for each command of the row table.
+    A slot's logits are in its lane of the tiles of [CLS] rows. It moves on a layer, or gives its
+    result and leaves the row table, which is compacted once for all that ended.
+
+    Latency `cycles` for a slot, and the writing of its result where it ends. The compaction (see
+    `Rows`) runs beside the writing if the last slot ended, else behind it. Stalled: waits in the
+    slot until its result is taken, and for each command of the row table.
+
+    Parameters
+    ----------
+    config : HardwareConfig
 
     Members
     -------
-    start, mask, instruction, slots : as `Linear`; done : pulse
-    threshold : unsigned Q2.16
-    scores_request, scores_words : read side of SCORES
-    o_rows, rows_done : commands to the row table
-    logit_valid, logit : pulse, {"slot", "index", "value"} for the slot's record
-    verdict_valid, verdict : pulse, {"slot", "layer", "entropy", "exits"}: also the trace tap and the input of `Dvfs`
-    o_finish : stream {"slot", "layer", "label"}: the slot's sentence ends here
+    start, instruction, mask, slots, done : as `engine_signature`; with `groups` = 0 the slots only
+        move on, with `final` they end whatever the entropy is
+    threshold : In(THRESHOLD), the entropy below which a sentence ends
+    scores_request : Out(stream of request_layout), words of SCORES
+    scores_words : In(stream of word_layout of T x ACT)
+    o_rows : Out(stream of row_command_layout)
+    rows_done : In(1), pulse: the row table has obeyed
+    logit_valid : Out(1), pulse
+    logit : Out({slot: SLOT, index: CLASS, value: ACT}), for the slot's record
+    verdict_valid : Out(1), pulse
+    verdict : Out({slot: SLOT, layer, entropy: THRESHOLD, exits}), `layer` from 0
+    o_finish : Out(stream of {slot: SLOT, layer, label: CLASS}): the slot's sentence ends here;
+        `layer` from 1, of its last one
     """
 
     def __init__(self, config):
         self.config = config
         self.entropy = Entropy(config)
-        word = data.StructLayout({"values": data.ArrayLayout(ACT, config.tokens), "last": 1})
+        words = word_layout(tile_values(config))
         layer = index(config.layers + 1)
+        logit = {"slot": SLOT, "index": CLASS, "value": ACT}
+        verdict = {"slot": SLOT, "layer": layer, "entropy": THRESHOLD, "exits": 1}
+        finish = data.StructLayout({"slot": SLOT, "layer": layer, "label": CLASS})
         super().__init__(
             {
                 **engine_signature(config).members,
-                "threshold": In(18),
+                "threshold": In(THRESHOLD),
                 "scores_request": Out(stream.Signature(request_layout())),
-                "scores_words": In(stream.Signature(word)),
+                "scores_words": In(stream.Signature(words)),
                 "o_rows": Out(stream.Signature(row_command_layout(config))),
                 "rows_done": In(1),
                 "logit_valid": Out(1),
-                "logit": Out(data.StructLayout({"slot": 8, "index": 8, "value": ACT})),
+                "logit": Out(data.StructLayout(logit)),
                 "verdict_valid": Out(1),
-                "verdict": Out(
-                    data.StructLayout({"slot": 8, "layer": layer, "entropy": 18, "exits": 1})
-                ),
-                "o_finish": Out(
-                    stream.Signature(data.StructLayout({"slot": 8, "layer": layer, "label": 8}))
-                ),
+                "verdict": Out(data.StructLayout(verdict)),
+                "o_finish": Out(stream.Signature(finish)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.entropy = entropy = self.entropy
-        op = self.instruction
-        pending = Signal(self.config.slots)
-        release = Signal(self.config.slots)
-        number = Signal(range(self.config.slots))
-        layer = Signal(index(self.config.layers + 1))
-        count = Signal(8)
-        given, compacted = Signal(), Signal()  # COMPACT has been given; it is done
-        self._connect(m, op, number, layer, count, release)
+        m.submodules.walk = walk = SlotWalk(self.config)
+        release = Signal(slot_mask(self.config))  # slots that ended
+        given = Signal()  # COMPACT has been given
+        compacted = Signal()  # it is done
+        self._read(m, walk.held.number)
+        self._tell(m, walk.held, release)
+        m.d.comb += [
+            walk.start.eq(self.start),
+            walk.mask.eq(self.mask),
+            walk.slots.eq(self.slots),
+        ]
         with m.If(given & self.rows_done):
             m.d.sync += compacted.eq(1)
         with m.FSM() as fsm:
             m.d.comb += self.o_rows.payload.command.eq(
                 Mux(fsm.ongoing("ADVANCE"), RowCommand.ADVANCE, RowCommand.COMPACT)
             )
+            # Nothing to do.
             with m.State("IDLE"):
                 m.d.sync += [
-                    pending.eq(self.mask),
                     release.eq(0),
                     given.eq(0),
                     compacted.eq(0),
                 ]
                 with m.If(self.start):
                     m.next = "SLOT"
+            # The next selected slot; behind the last one the row table follows.
             with m.State("SLOT"):
-                lowest = pending & (~pending + 1)
-                m.d.sync += [
-                    pending.eq(pending & ~lowest),
-                    count.eq(0),
-                ]
-                for i in range(self.config.slots):
-                    with m.If(lowest[i]):
-                        m.d.sync += [
-                            number.eq(i),
-                            layer.eq(self.slots[i].layer),
-                        ]
-                with m.If(pending == 0):
+                m.d.comb += walk.o.ready.eq(1)
+                with m.If(~walk.o.valid):
                     self._end(m, release, given, compacted | given & self.rows_done)
-                with m.Elif(op.groups == 0):
+                with m.Elif(self.instruction.groups == 0):
                     m.next = "ADVANCE"
                 with m.Else():
                     m.next = "REQUEST"
-            with m.State("REQUEST"):
-                m.d.comb += self.scores_request.valid.eq(1)
-                with m.If(self.scores_request.ready):
-                    m.next = "VERDICT"
-            with m.State("VERDICT"):
-                with m.If(entropy.o.valid):
-                    m.d.comb += self.verdict_valid.eq(1)
-                    m.d.sync += release.eq(release | Mux(self.verdict.exits, 1 << number, 0))
-                    m.next = "ADVANCE"
-                    with m.If(self.verdict.exits):
-                        m.next = "FINISH"
-            with m.State("ADVANCE"):  # it stays
+            self._decide(m, walk.held, release)
+            # The sentence stays, and moves on a layer.
+            with m.State("ADVANCE"):
                 m.d.comb += self.o_rows.valid.eq(1)
                 with m.If(self.o_rows.ready):
                     m.d.comb += entropy.o.ready.eq(1)
                     m.next = "SLOT"
+            # The sentence ends, and its result is taken.
             with m.State("FINISH"):
                 m.d.comb += self.o_finish.valid.eq(1)
-                with m.If(pending == 0):
+                # Behind the last slot nobody is added to `release`: the row table need not wait
+                # until the result is written.
+                with m.If(walk.held.last):
                     self._compact(m, given)
                 with m.If(self.o_finish.ready):
                     m.d.comb += entropy.o.ready.eq(1)
                     m.next = "SLOT"
         return m
 
+    def _decide(self, m, held, release):
+        """Two states: the verdict on the slot in `held`; those that end are added to `release`."""
+        # Its logits are asked for.
+        with m.State("REQUEST"):
+            m.d.comb += self.scores_request.valid.eq(1)
+            with m.If(self.scores_request.ready):
+                m.next = "VERDICT"
+        # They are in the entropy unit, whose result is awaited.
+        with m.State("VERDICT"):
+            with m.If(self.entropy.o.valid):
+                m.d.comb += self.verdict_valid.eq(1)
+                m.next = "ADVANCE"
+                with m.If(self.verdict.exits):
+                    m.d.sync += release.eq(release | held.selected)
+                    m.next = "FINISH"
+
     def _end(self, m, release, given, compacted):
         """No slot is left: done, when the row table has followed."""
+        # Where nobody ended the table stays as it is, and nothing is paid for it.
         with m.If((release == 0) | compacted):
             m.d.comb += self.done.eq(1)
             m.next = "IDLE"
@@ -151,16 +169,17 @@ class Exit(wiring.Component):
         with m.If(self.o_rows.ready):
             m.d.sync += given.eq(1)
 
-    def _connect(self, m, op, number, layer, count, release):
-        """Logits from the slot's lane into the entropy unit; what is known goes out."""
+    def _read(self, m, number):
+        """The logits of slot `number` from its lane into the entropy unit, and to its record."""
         entropy = self.entropy
+        op = self.instruction
         lanes = self.config.tokens
         slots = range(self.config.slots)
+        # Tables instead of a division: T need not be a power of two.
         lane = Array(i % lanes for i in slots)[number]
         tile = Array(i // lanes for i in slots)[number]
         word = self.scores_words
-        verdict = entropy.o.payload
-        rows = self.o_rows.payload
+        count = Signal(CLASS)
         m.d.comb += [
             entropy.align.eq(op.score_align),
             entropy.threshold.eq(self.threshold),
@@ -174,16 +193,26 @@ class Exit(wiring.Component):
             self.logit.slot.eq(number),
             self.logit.index.eq(count),
             self.logit.value.eq(entropy.i.payload.value),
-            self.verdict.slot.eq(number),
-            self.verdict.layer.eq(layer),
-            self.verdict.entropy.eq(verdict.entropy),
-            self.verdict.exits.eq((verdict.exits & ("exit" in self.config.units)) | op.final),
-            self.o_finish.payload.slot.eq(number),
-            self.o_finish.payload.layer.eq(layer + 1),
-            self.o_finish.payload.label.eq(verdict["class"]),
-            *(rows[name].eq(0) for name in ("position", "physical", "sentence", "mask")),
-            rows.slot.eq(number),
-            rows.release.eq(release),
         ]
         with m.If(self.logit_valid):
-            m.d.sync += count.eq(count + 1)
+            m.d.sync += count.eq(Mux(word.payload.last, 0, count + 1))
+
+    def _tell(self, m, held, release):
+        """What is known of the slot in `held` goes out: verdict, result, command."""
+        result = self.entropy.o.payload
+        rows = self.o_rows.payload
+        # Without the unit "exit" sentences end at `final` alone; the entropy is reported all the
+        # same.
+        decides = "exit" in self.config.units
+        m.d.comb += [
+            self.verdict.slot.eq(held.number),
+            self.verdict.layer.eq(held.slot.layer),
+            self.verdict.entropy.eq(result.entropy),
+            self.verdict.exits.eq((result.exits & decides) | self.instruction.final),
+            self.o_finish.payload.slot.eq(held.number),
+            self.o_finish.payload.layer.eq(held.slot.layer + 1),
+            self.o_finish.payload.label.eq(result["class"]),
+            *(rows[name].eq(0) for name in ("position", "physical", "sentence", "mask")),
+            rows.slot.eq(held.number),
+            rows.release.eq(release),
+        ]
