@@ -59,7 +59,7 @@ class Datapath(wiring.Component):
         self.operand = Operand(config, self.gather.request)
         self.linear = Linear(config)
         self.norm = Norm(config, self.gather.request)
-        self.attention = Attention(config, self.store.scores.payload.shape(), self.gather.request)
+        self.attention = Attention(config, self.store.scores.payload.shape())
         taps = {
             "stored": self.store.stored,
             "result": self.norm.result,

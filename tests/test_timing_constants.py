@@ -14,7 +14,7 @@ import hw.arith.functions
 import hw.arith.gelu
 import hw.arith.requantize
 import hw.array.normalize
-import hw.attention.softmax
+import hw.attention.span_mask
 from hw.arith.exponential import Exponential
 from hw.stream import Pipeline
 from sim.bench.harness import small
@@ -127,7 +127,7 @@ PIPELINES = {
     "reciprocal": (lambda: hw.arith.functions.Reciprocal(20), hw.arith.functions.LATENCY),
     "rsqrt": (lambda: hw.arith.functions.Rsqrt(20), hw.arith.functions.LATENCY),
     "normalize": (lambda: hw.array.normalize.Normalize(CONFIG), hw.array.normalize.LATENCY),
-    "span mask": (lambda: hw.attention.softmax.SpanMask(CONFIG), hw.attention.softmax.MASK),
+    "span mask": (lambda: hw.attention.span_mask.SpanMask(CONFIG), hw.attention.span_mask.LATENCY),
 }
 
 

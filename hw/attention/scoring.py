@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ATTEND's softmax side: item after item, scores come back from the array and go there again as numerators."""
+"""ATTEND's softmax side: an item's scores come from the array and go back as numerators."""
 
 from amaranth import Module, Signal
 from amaranth.lib import data, stream, wiring
@@ -7,52 +7,66 @@ from amaranth.lib.wiring import In, Out
 
 from hw.attention.softmax import Softmax
 from hw.attention.turns import item_layout
+from hw.checks import check_shape
 from hw.rows import gather
-from hw.shapes import ACT, code
+from hw.rows.gather import gather_request_layout
+from hw.shapes import HEAD, POSITION, ROW, SLOT, TILE, tile_codes, tile_mask, tile_values
 
-__all__ = ["Scoring"]
+__all__ = ["Scoring", "positions"]
 
 ITEM = 1  # cycles from item to item
 
 
 def positions(config):
-    """Cycles from item to item where the next one is a query tile's first head: its rows' positions."""
+    """Cycles from item to item before a query tile's first head: its rows' positions are asked."""
     return ITEM + 1 + gather.pointed(config)
 
 
 class Scoring(wiring.Component):
-    """The softmax of each item: its length, head, and original positions of queries and keys; and the trace taps.
+    """The softmax of each item: its length, its head, the positions of its queries and keys.
 
-    An item takes `Softmax`'s cycles when its scores do not wait for it; `ITEM` more from item to item, `positions` more for a query tile's first head: the gather is asked for the queries' positions when those of the tile before have served, and the row table
-    has one port, which afterwards reads the keys' positions one score ahead. Stalled: holds all; takes no score between items.
+    An item takes `Softmax`'s cycles when its scores do not wait for it; `ITEM` more from item to
+    item, `positions` more for a query tile's first head. Stalled: all is held; no score is taken
+    between items.
+
+    Parameters
+    ----------
+    config : HardwareConfig
+    scores : layout of a score column, whose field `values` is T x ACT
 
     Members
     -------
-    i : stream of `item_layout()`, taken with its denominators
-    align : In, see `Softmax`; quasi-static
-    o_point, pointed, positions : asks the gather for a tile's pointers; original positions of its rows
-    row_address, row_position : read port of the row table
-    scores : stream from `Store`, keys in row order
-    o_numerators : stream of {"codes", "last"}; o_denominators : stream to `Store`
-    span_write : see `Softmax`
-    score, numerator, denominator (with _valid) : trace taps
+    i : In(stream of item_layout), taken with its denominators
+    align : In(ALIGN), see `Softmax`; quasi-static
+    o_point : Out(stream of gather_request_layout), for the query tile's positions
+    pointed : In(1), pulse or level: they are there
+    positions : In(T x POSITION), original positions of the query tile's rows
+    row_address : Out(ROW), of the row table's read port
+    row_position : In(POSITION), the row's original position one cycle later
+    scores : In(stream of `scores`), keys in row order
+    o_numerators : Out(stream of {codes: code x T, last})
+    o_denominators : Out(stream of denominator x T)
+    span_write : In(stream of span_write_layout), see `SpanMask`
+    score, score_valid : trace tap
+    numerator, numerator_valid : trace tap
+    denominator, denominator_valid : trace tap
     """
 
-    def __init__(self, config, scores, point):
+    def __init__(self, config, scores):
+        check_shape("Scores", scores)
         self.softmax = Softmax(config)
-        t = config.tokens
-        codes = data.ArrayLayout(code(config), config.tokens)
         denominators = self.softmax.o_denominator.payload.shape()
-        tap = {"slot": 8, "head": 8, "tile": 16, "live": t}
+        tap = {"slot": SLOT, "head": HEAD, "tile": TILE, "live": tile_mask(config)}
+        key = {**tap, "key": ROW}
         super().__init__(
             {
                 "i": In(stream.Signature(item_layout(config))),
                 "align": In(self.softmax.align.shape()),
-                "o_point": Out(stream.Signature(point)),
+                "o_point": Out(stream.Signature(gather_request_layout())),
                 "pointed": In(1),
-                "positions": In(data.ArrayLayout(16, t)),
-                "row_address": Out(16),
-                "row_position": In(16),
+                "positions": In(data.ArrayLayout(POSITION, config.tokens)),
+                "row_address": Out(ROW),
+                "row_position": In(POSITION),
                 "scores": In(stream.Signature(scores)),
                 "o_numerators": Out(self.softmax.o.signature),
                 "o_denominators": Out(stream.Signature(denominators)),
@@ -60,10 +74,8 @@ class Scoring(wiring.Component):
                 "score_valid": Out(1),
                 "numerator_valid": Out(1),
                 "denominator_valid": Out(1),
-                "score": Out(
-                    data.StructLayout({**tap, "key": 16, "values": data.ArrayLayout(ACT, t)})
-                ),
-                "numerator": Out(data.StructLayout({**tap, "key": 16, "codes": codes})),
+                "score": Out(data.StructLayout({**key, "values": tile_values(config)})),
+                "numerator": Out(data.StructLayout({**key, "codes": tile_codes(config)})),
                 "denominator": Out(data.StructLayout({**tap, "values": denominators})),
             }
         )
@@ -73,18 +85,21 @@ class Scoring(wiring.Component):
         m.submodules.softmax = softmax = self.softmax
         item = self.i.payload
         works = Signal()  # the item's positions are there
-        row = Signal(16)
-        given = Signal(16)  # of the next score, of the next numerator
+        row = Signal(ROW)  # of the next score
+        given = Signal(ROW)  # of the next numerator
         taken = softmax.i.valid & softmax.i.ready
         emitted = softmax.o.valid & softmax.o.ready
         self._softmax(m, item, works)
         self._taps(m, item, taken, emitted, row, given)
+        # The row table's port is read one score ahead, because an entry follows its address by a
+        # cycle.
         m.d.comb += self.row_address.eq(row + taken)
         m.d.sync += [
             row.eq(self.row_address),
             given.eq(given + emitted),
         ]
         with m.FSM():
+            # The next item; a query tile's first head has other queries than the item before.
             with m.State("ITEM"):
                 m.d.comb += self.row_address.eq(item.start)
                 m.d.sync += given.eq(item.start)
@@ -92,13 +107,17 @@ class Scoring(wiring.Component):
                     m.next = "WORK"
                     with m.If(item.head == 0):
                         m.next = "POINT"
+            # The gather is asked for their positions. Not sooner: the item before used its
+            # positions until now, and the row table has one port, which gave the keys'.
             with m.State("POINT"):
                 m.d.comb += self.o_point.valid.eq(1)
                 with m.If(self.o_point.ready):
                     m.next = "POINTED"
+            # Until they are there.
             with m.State("POINTED"):
                 with m.If(self.pointed):
                     m.next = "WORK"
+            # The softmax works on the item, until its denominators are taken.
             with m.State("WORK"):
                 m.d.comb += [
                     works.eq(1),
@@ -109,6 +128,7 @@ class Scoring(wiring.Component):
         return m
 
     def _softmax(self, m, item, works):
+        """The softmax's ports: scores come while the item `works`."""
         softmax = self.softmax
         for ours, theirs in (
             (self.o_numerators, softmax.o),
@@ -129,6 +149,7 @@ class Scoring(wiring.Component):
         ]
 
     def _taps(self, m, item, taken, emitted, row, given):
+        """The trace taps: a score that is taken, a numerator that leaves, the denominators."""
         softmax = self.softmax
         m.d.comb += [
             self.score_valid.eq(taken),

@@ -14,7 +14,7 @@ from hw.arith import requantize
 from hw.array import normalize, store
 from hw.array.drain import LATENCY as DRAIN
 from hw.array.mac_array import DENSE, LOAD, OPEN
-from hw.attention import feed, scoring, softmax, turns
+from hw.attention import feed, scoring, softmax, turns, walkers
 from hw.attention.attention import AHEAD
 from sim.cycles.array import Array
 from sim.cycles.memory import BEFORE
@@ -44,13 +44,15 @@ def attend(config, values, rows, start):
         for head in range(values["groups"])
     ]
     machine = _Machine(config, values["reduction"])
-    offered = start + turns.SLOT + items[0].first // lanes
+    offered = start + turns.NEXT_SLOT + items[0].first // lanes
     for item, following in zip(items, [*items[1:], None], strict=True):
         pushed = machine.score(item, offered)
         offered = pushed + 1
         if following and following.head == 0:
-            same = following.first == item.first
-            offered = pushed + (turns.TILE if same else turns.SLOT + following.first // lanes)
+            if following.first == item.first:
+                offered = pushed + turns.NEXT_TILE
+            else:
+                offered = pushed + turns.NEXT_SLOT + following.first // lanes
     machine.context()
     return machine.passed + store.latency(coded=True, context=True) + 1
 
@@ -183,7 +185,7 @@ class _Machine:
 
     def _keys(self, turn, item, works):
         """The groups of an item's scores; works : when the softmax takes them."""
-        place = self._walk(turn) + feed.KEYS + item.first // self._config.tokens
+        place = self._walk(turn) + walkers.KEYS + item.first // self._config.tokens
         group = _KeyGroup(self._config)
         announced = 0
         for tile, part, opens, closes in _key_runs(self._config, item):

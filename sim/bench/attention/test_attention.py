@@ -22,7 +22,6 @@ from hw.array.column import Kind
 from hw.array.drain import NOWHERE
 from hw.array.store import Store
 from hw.attention.attention import Attention
-from hw.rows.gather import Gather
 from sim.bench import harness
 from sim.bench.players import (
     RowPositions,
@@ -41,7 +40,7 @@ SOFTMAX = 20  # cycles of an item in the softmax, and two for each key
 
 
 def block_of(config):
-    return Attention(config, Store(config).scores.payload.shape(), Gather(config).request)
+    return Attention(config, Store(config).scores.payload.shape())
 
 
 class Array:
