@@ -1,15 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads T rows of the residual stream through the row table, as a tile: one word of T tokens for each feature."""
+"""Reads T rows of the residual stream through the row table, as a tile."""
 
 from amaranth import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.buffer import Turn, request_layout
+from hw.buffer import Turn, request_layout, word_layout
 from hw.progress import has_written, progress_layout
-from hw.shapes import ACT
+from hw.shapes import ACT, FEATURE, POINTER, POSITION, ROW, TILE, tile_values
 
-__all__ = ["Gather"]
+__all__ = ["Gather", "cycles", "gather_request_layout", "pointed"]
+
+
+def gather_request_layout():
+    """What is asked of `Gather`: the pointers of a tile, and with `read` the first features too.
+
+    tile : of the rows, or with `cls` of the [CLS] rows: lane l is the first row of slot t * T + l
+    features : at least 1
+    """
+    return data.StructLayout({"tile": TILE, "cls": 1, "read": 1, "features": FEATURE})
 
 
 def pointed(config):
@@ -33,64 +42,66 @@ def rest(config, features):
 
 
 class Gather(wiring.Component):
-    """The pointers of a tile, and its words.
+    """Word f of a tile is feature f of its T rows, wherever these are in the residual stream.
 
-    A request for tile t first reads the T entries t*T .. t*T+T-1 of the row table (for `cls`: the first rows of the slots
-    t*T ..) into `pointers`, `positions`; with `read` it then gives `features` words. Latency `pointed` to the pointers,
-    `cycles` to the first word; then one word a cycle. The pointers hold until the next request. Stalled: holds its word.
+    A request first reads the T entries of the row table into `pointers` and `positions`; with
+    `read` it then gives `features` words. Latency `pointed` to the pointers, `cycles` to the first
+    word; then one word a cycle. Stalled: the word on `o` is held, and the pointers stay.
+
+    Parameters
+    ----------
+    config : HardwareConfig
 
     Members
     -------
-    i : stream of {"tile", "cls", "read", "features"}; ready only when the previous request is complete
-    follow, progress : the residual stream is still being written, and how far it is: blocks of T features are read when they are there
-    o : stream of {"values": T x ACT, "last"}
-    pointed : the pointers are those of the last request
-    pointers : T first word addresses in the residual stream; positions : T original positions
-    row_address, row : read port of the row table, data one cycle after the address
-    starts : first row of every slot
-    state_request, state_words : read side of the residual stream's buffer
+    i : In(stream of gather_request_layout), taken when the previous request is complete
+    follow : In(1), the residual stream is still being written
+    progress : In(progress_layout), how far it is: blocks of T features are read when they are there
+    o : Out(stream of word_layout of T x ACT)
+    pointed : Out(1), the pointers are those of the last request, until the next one
+    pointers : Out(T x POINTER), first word of each row in the residual stream
+    positions : Out(T x POSITION), original positions
+    row_address : Out(ROW), of the row table's read port
+    row_physical, row_position : In(ROW), In(POSITION), its entry one cycle later
+    starts : In(slots x ROW), first row of every slot
+    state_request : Out(stream of request_layout), words of the residual stream
+    state_words : In(stream of word_layout of T x ACT)
     """
 
     def __init__(self, config):
         self.config = config
         t = config.tokens
-        self.request = data.StructLayout({"tile": 16, "cls": 1, "read": 1, "features": 16})
-        word = data.ArrayLayout(ACT, t)
+        self.request = gather_request_layout()
+        word = word_layout(tile_values(config))
         super().__init__(
             {
                 "i": In(stream.Signature(self.request)),
                 "follow": In(1),
                 "progress": In(progress_layout()),
-                "o": Out(stream.Signature(data.StructLayout({"values": word, "last": 1}))),
+                "o": Out(stream.Signature(word)),
                 "pointed": Out(1),
-                "pointers": Out(data.ArrayLayout(32, t)),
-                "positions": Out(data.ArrayLayout(16, t)),
-                "row_address": Out(16),
-                "row_physical": In(16),
-                "row_position": In(16),
-                "starts": In(data.ArrayLayout(16, config.slots)),
+                "pointers": Out(data.ArrayLayout(POINTER, t)),
+                "positions": Out(data.ArrayLayout(POSITION, t)),
+                "row_address": Out(ROW),
+                "row_physical": In(ROW),
+                "row_position": In(POSITION),
+                "starts": In(data.ArrayLayout(ROW, config.slots)),
                 "state_request": Out(stream.Signature(request_layout())),
-                "state_words": In(stream.Signature(data.StructLayout({"values": word, "last": 1}))),
+                "state_words": In(stream.Signature(word)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         t = self.config.tokens
+        # The residual stream is stored by rows, so that a row can leave without another one being
+        # moved; a turn of T x T makes words of T rows out of T words of one row.
         m.submodules.turn = turn = Turn(ACT, t, t)
         request = Signal(self.request)
         lane = Signal(range(t + 1))
-        read_lane = Signal(range(t + 1))
-        block = Signal(16)
-        given = Signal(16)
-        slot = Signal(16)
-        with m.If(request.cls):
-            m.d.comb += [
-                slot.eq(request.tile * t + lane),
-                self.row_address.eq(self.starts[slot]),
-            ]
-        with m.Else():
-            m.d.comb += self.row_address.eq(request.tile * t + lane)
+        block = Signal(FEATURE)  # of T features, the next one to read
+        given = Signal(FEATURE)  # words that have left
+        self._address(m, request, lane)
         m.d.comb += [
             self.state_request.payload.address.eq(self.pointers[lane] + block),
             self.state_request.payload.count.eq(1),
@@ -101,6 +112,7 @@ class Gather(wiring.Component):
             self.o.payload.last.eq(given == request.features - 1),
         ]
         with m.FSM():
+            # A request is taken.
             with m.State("IDLE"):
                 m.d.comb += self.i.ready.eq(1)
                 with m.If(self.i.valid):
@@ -110,50 +122,69 @@ class Gather(wiring.Component):
                         self.pointed.eq(0),
                     ]
                     m.next = "POINT"
-            with m.State("POINT"):  # addresses run one cycle ahead of the entries
-                m.d.sync += [
-                    lane.eq(lane + 1),
-                    read_lane.eq(lane),
-                ]
-                with m.If(lane != 0):
-                    m.d.sync += [
-                        self.pointers[read_lane].eq(self.row_physical * self.config.row_words),
-                        self.positions[read_lane].eq(self.row_position),
-                    ]
-                with m.If(lane == t):
-                    m.d.sync += [
-                        lane.eq(0),
-                        block.eq(0),
-                        given.eq(0),
-                        self.pointed.eq(1),
-                    ]
-                    m.next = "READ"
+            # The entries of its rows: addresses run one cycle ahead of them.
+            with m.State("POINT"):
+                self._point(m, lane, block, given)
+            # Block by block a word of each row, while turned words leave.
             with m.State("READ"):
-                wanted = block * t < request.features
-                tile = Mux(
-                    request.cls, self.progress.tile, request.tile
-                )  # [CLS] rows are of all tiles
-                written = ~self.follow | (
-                    has_written(self.progress, tile, block * t)
-                    & (self.progress.last | ~request.cls)
-                )
-                with m.If(~request.read):
-                    m.next = "IDLE"
-                m.d.comb += self.state_request.valid.eq(request.read & wanted & written)
-                with m.If(self.state_request.valid & self.state_request.ready):
-                    m.d.sync += lane.eq(lane + 1)
-                    with m.If(lane == t - 1):
-                        m.d.sync += [
-                            lane.eq(0),
-                            block.eq(block + 1),
-                        ]
-                self._give(m, turn, request, given)
-                with m.If(request.read & ~wanted & (given == request.features) & ~turn.o.valid):
-                    m.next = "IDLE"
+                self._read(m, turn, request, lane, block, given)
         return m
 
-    def _give(self, m, turn, request, given):
-        """Words beyond the last feature are dropped: a row takes whole words of T features."""
+    def _address(self, m, request, lane):
+        """The logical row of a lane, to the row table."""
+        t = self.config.tokens
+        slot = Signal(ROW)
+        with m.If(request.cls):
+            m.d.comb += [
+                slot.eq(request.tile * t + lane),
+                self.row_address.eq(self.starts[slot]),
+            ]
+        with m.Else():
+            m.d.comb += self.row_address.eq(request.tile * t + lane)
+
+    def _point(self, m, lane, block, given):
+        """Pointer and position of the lane whose address was given in the cycle before."""
+        t = self.config.tokens
+        read_lane = Signal(range(t + 1))
+        m.d.sync += [
+            lane.eq(lane + 1),
+            read_lane.eq(lane),
+        ]
+        # Addresses of words, so that neither the reads here nor NORM's writes multiply.
+        with m.If(lane != 0):
+            m.d.sync += [
+                self.pointers[read_lane].eq(self.row_physical * self.config.row_words),
+                self.positions[read_lane].eq(self.row_position),
+            ]
+        with m.If(lane == t):
+            m.d.sync += [
+                lane.eq(0),
+                block.eq(0),
+                given.eq(0),
+                self.pointed.eq(1),
+            ]
+            m.next = "READ"
+
+    def _read(self, m, turn, request, lane, block, given):
+        """A word of lane after lane, block after block, until all features have left."""
+        t = self.config.tokens
+        wanted = block * t < request.features
+        # [CLS] rows are of all tiles: they are there when the last tile is.
+        tile = Mux(request.cls, self.progress.tile, request.tile)
+        written = ~self.follow | (
+            has_written(self.progress, tile, block * t) & (self.progress.last | ~request.cls)
+        )
+        with m.If(~request.read):
+            m.next = "IDLE"
+        m.d.comb += self.state_request.valid.eq(request.read & wanted & written)
+        with m.If(self.state_request.valid & self.state_request.ready):
+            m.d.sync += lane.eq(lane + 1)
+            with m.If(lane == t - 1):
+                m.d.sync += [
+                    lane.eq(0),
+                    block.eq(block + 1),
+                ]
+        # A row takes whole words of T features: what is beyond the last feature is dropped here.
         spare = given == request.features
         m.d.comb += [
             self.o.valid.eq(turn.o.valid & ~spare),
@@ -161,3 +192,6 @@ class Gather(wiring.Component):
         ]
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += given.eq(given + 1)
+        # Not before the spare words have gone: the next request's would come behind them.
+        with m.If(request.read & ~wanted & spare & ~turn.o.valid):
+            m.next = "IDLE"

@@ -190,6 +190,7 @@ class Rows(wiring.Component):
         """Take a command, and do it unless it is COMPACT."""
         command = self.i_command.payload
         m.d.comb += self.i_command.ready.eq(1)
+        # Whatever the command is: only COMPACT looks at these registers afterwards.
         m.d.sync += [
             self._scan.eq(0),
             self._kept.eq(0),
