@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Softmax numerators of the contribution predictor's values, for one sentence (golden_model/contribution.py)."""
+"""Softmax numerators of one sentence's predictor values (golden_model/contribution.py)."""
 
 from amaranth import Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.arith.exponential import ALIGN, Exponential
-from hw.shapes import ACT, EXPONENTIAL, index
+from hw.arith.exponential import Exponential
+from hw.shapes import ACT, ALIGN, EXPONENTIAL, index
 
 __all__ = ["Contribution", "total"]
 
@@ -20,9 +20,9 @@ def total(config):
 class Contribution(wiring.Component):
     """e_i = exp(x_i - max x), sum = sum of e_i, for i = 0 .. count-1.
 
-    Three passes over one memory: store and find the maximum; replace each value by its numerator and add up; give them.
-    Latency count + 9 cycles from the last value to the first numerator, then one per cycle. Takes no value from the last
-    one of a sentence until its last numerator has gone. Holds its output when stalled.
+    Latency count + 9 cycles from the last value to the first numerator, then one a cycle. No value
+    is taken from the last one of a sentence until its last numerator has gone. Stalled: the
+    numerator on `o` is held.
 
     Parameters
     ----------
@@ -30,39 +30,40 @@ class Contribution(wiring.Component):
 
     Members
     -------
-    count : In, live tokens, 1 .. positions
+    count : In(index(positions + 1)), live tokens, at least 1
     align : In(ALIGN), see `Exponential`; both stable from the first value to the last numerator
     i : In(stream of {value: ACT}), `count` predictor values in row order
-    sum : Out(total(config)), from the first numerator until the last value of the next sentence
+    sum : Out(total), from the first numerator until the last value of the next sentence
     o : Out(stream of {exponential: EXPONENTIAL, last})
     """
 
     def __init__(self, config):
-        self._config = config
+        self.config = config
+        numerator = data.StructLayout({"exponential": EXPONENTIAL, "last": 1})
         super().__init__(
             {
                 "count": In(index(config.positions + 1)),
                 "align": In(ALIGN),
                 "i": In(stream.Signature(data.StructLayout({"value": ACT}))),
                 "sum": Out(total(config)),
-                "o": Out(
-                    stream.Signature(data.StructLayout({"exponential": EXPONENTIAL, "last": 1}))
-                ),
+                "o": Out(stream.Signature(numerator)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
+        # One memory for values and numerators: a numerator takes the place of its value, which
+        # nobody wants any more.
         m.submodules.memory = memory = Memory(
-            shape=EXPONENTIAL, depth=self._config.positions, init=[]
+            shape=EXPONENTIAL, depth=self.config.positions, init=[]
         )
-        m.submodules.exponential = exponential = Exponential()
         read = memory.read_port()
         write = memory.write_port()
-        asked = Signal.like(self.count)
-        done = Signal.like(self.count)  # words read and words written, or given
+        asked = Signal.like(self.count)  # words read
+        done = Signal.like(self.count)  # words written, or given
         maximum = Signal(ACT)
-        fetched = Signal()
+        exponential = self._exponential(m, read.data, maximum)
+        fetched = Signal()  # the read port holds a word of this pass
         more = asked != self.count
         m.d.comb += [
             read.addr.eq(Mux(more, asked, 0)),
@@ -71,23 +72,21 @@ class Contribution(wiring.Component):
             write.data.eq(
                 Mux(exponential.o.valid, exponential.o.payload.exponential, self.i.payload.value)
             ),
-            exponential.align.eq(self.align),
-            exponential.i.payload.value.eq(read.data),
-            exponential.i.payload.maximum.eq(maximum),
-            exponential.o.ready.eq(1),
             self.o.payload.exponential.eq(read.data),
             self.o.payload.last.eq(~more),
         ]
         with m.FSM():
-            with m.State("Store"):
+            # Values are stored, and the largest is found.
+            with m.State("STORE"):
                 m.d.comb += [
                     self.i.ready.eq(1),
                     write.en.eq(self.i.valid),
                 ]
                 with m.If(self.i.valid):
                     self._store(m, done, maximum)
-                    self._count(m, done, asked, "Exponentiate")
-            with m.State("Exponentiate"):
+                    self._count(m, done, asked, "EXPONENTIATE")
+            # Each value becomes its numerator, which is added up.
+            with m.State("EXPONENTIATE"):
                 m.d.comb += [
                     exponential.i.valid.eq(fetched),
                     write.en.eq(exponential.o.valid),
@@ -100,23 +99,41 @@ class Contribution(wiring.Component):
                     m.d.sync += self.sum.eq(
                         Mux(done == 0, 0, self.sum) + exponential.o.payload.exponential
                     )
-                    self._count(m, done, asked, "Give")
-            with m.State("Give"):
+                    self._count(m, done, asked, "GIVE")
+            # The numerators are given; the sum is complete, as the drop rule wants it.
+            with m.State("GIVE"):
                 m.d.comb += self.o.valid.eq(fetched)
                 with m.If(read.en):
-                    m.d.sync += [
-                        fetched.eq(more),
-                        asked.eq(asked + more),
-                    ]
-                    with m.If(fetched & ~more):
-                        m.d.sync += asked.eq(0)
-                        m.next = "Store"
+                    self._give(m, asked, fetched, more)
         return m
 
+    def _exponential(self, m, value, maximum):
+        """exp(value - maximum), which nothing stalls: the memory takes a numerator a cycle."""
+        m.submodules.exponential = exponential = Exponential()
+        m.d.comb += [
+            exponential.align.eq(self.align),
+            exponential.i.payload.value.eq(value),
+            exponential.i.payload.maximum.eq(maximum),
+            exponential.o.ready.eq(1),
+        ]
+        return exponential
+
     def _store(self, m, done, maximum):
+        """The largest value so far."""
         value = self.i.payload.value
+        # Known before the first exponential, so that every numerator is at most 1.
         with m.If((done == 0) | (value > maximum)):
             m.d.sync += maximum.eq(value)
+
+    def _give(self, m, asked, fetched, more):
+        """`o` moves on; behind the last numerator the next sentence's values are taken."""
+        m.d.sync += [
+            fetched.eq(more),
+            asked.eq(asked + more),
+        ]
+        with m.If(fetched & ~more):
+            m.d.sync += asked.eq(0)
+            m.next = "STORE"
 
     def _count(self, m, done, asked, then):
         """Count a word of a pass; after the last one start the next pass."""

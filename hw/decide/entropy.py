@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entropy of the logits, exit decision and class (golden_model/entropy.py, golden_model/exit.py)."""
+"""Entropy of the logits, exit decision and class (golden_model/entropy.py and exit.py)."""
 
 from amaranth import Array, C, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
@@ -8,25 +8,28 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.formats import EXP_FRAC, EXP_IN_FRAC, LN_FRAC, THRESHOLD_BITS, THRESHOLD_FRAC
 from golden_model.functions import LN2, ln_table, reciprocal_table
-from hw.arith.exponential import ALIGN, DISTANCE, Exponential
+from hw.arith.exponential import Exponential
 from hw.arith.fixed import round_shift
 from hw.arith.multiply import SerialMultiplier
-from hw.shapes import ACT, index
+from hw.shapes import ACT, ALIGN, DISTANCE, MANTISSA, THRESHOLD, index
 
-__all__ = ["THRESHOLD", "Entropy"]
-
-THRESHOLD = unsigned(THRESHOLD_BITS)  # Q2.16 nats, the reported entropy too
-POINT = 15  # z is normalized to u = 2^15 .. 2^16
-GUARD = 3  # fraction bits of the factor s / 2^p
-PRODUCT_FRAC = EXP_IN_FRAC + EXP_FRAC  # of d e
-FRACTION = ln_table().fraction_bits  # low bits of u, between two table entries
-SLOPE = 9  # bits of a slope
-ENTRY = data.StructLayout({"ln": 16, "ln_slope": SLOPE, "mantissa": 17, "mantissa_slope": SLOPE})
-
+__all__ = ["Entropy", "cycles"]
 
 CLASS = 9  # cycles of a class: its exponential, and two products
 REST = 28  # besides: the logarithm, the quotient and the comparison
 ALONE = 31  # of a single class, whose exponential is 1
+
+POINT = 15  # z is normalized to u = 2^15 .. 2^16
+NORMALIZED = unsigned(POINT + 2)  # u; and the factor s / 2^p
+GUARD = 3  # fraction bits of the factor
+PRODUCT_FRAC = EXP_IN_FRAC + EXP_FRAC  # of d e
+FRACTION = ln_table().fraction_bits  # low bits of u, between two table entries
+# Bits of the steepest slope of both tables.
+SLOPE = max(map(abs, (*ln_table().slope, *reciprocal_table().slope))).bit_length()
+LOGARITHM = range(LN2 * 4 + 1)  # ln z, LN_FRAC fraction bits: z is at most 16 classes
+ENTRY = data.StructLayout(
+    {"ln": LN_FRAC, "ln_slope": SLOPE, "mantissa": MANTISSA, "mantissa_slope": SLOPE}
+)
 
 
 def cycles(classes):
@@ -35,7 +38,10 @@ def cycles(classes):
 
 
 def _table():
-    """Both tables side by side, because they have the same index. ENTRY keeps the magnitudes of the slopes."""
+    """Both tables side by side, because they have the same index.
+
+    ENTRY keeps the magnitudes of the slopes: the logarithm rises, the mantissa falls.
+    """
     return [
         {"ln": ln, "ln_slope": rise, "mantissa": mantissa, "mantissa_slope": -fall}
         for ln, rise, mantissa, fall in zip(
@@ -49,12 +55,13 @@ def _table():
 
 
 class Entropy(wiring.Component):
-    """With d = max - x, e = exp(-d), z = sum e, s = sum d e:  entropy = ln z + s / z; exits = z (threshold - ln z) > s.
+    """With d = max - x, e = exp(-d), z = sum e, s = sum d e: entropy = ln z + s / z.
 
-    `exits` is exact and strict (the same inequality as z ln z + s < threshold z); `entropy` is rounded and only reported.
-    One serial multiplier does it all. The largest logit has d = 0 and e = 1, so z begins with 1 and only the others are added. Latency from the last
-    logit to the result: `cycles`; the next logits are taken when it has gone. Holds its output
-    when stalled.
+    exits = z (threshold - ln z) > s: exact and strict, the same inequality as entropy < threshold;
+    `entropy` is rounded and only reported.
+
+    Latency `cycles` from the last logit to the result; a logit a cycle, the next sentence's when
+    the result has gone. Stalled: the result on `o` is held.
 
     Parameters
     ----------
@@ -69,42 +76,39 @@ class Entropy(wiring.Component):
     """
 
     def __init__(self, config):
-        self._config = config
+        self.config = config
+        number = index(config.classes)
+        result = data.StructLayout({"exits": 1, "entropy": THRESHOLD, "class": number})
         super().__init__(
             {
                 "align": In(ALIGN),
                 "threshold": In(THRESHOLD),
                 "i": In(stream.Signature(data.StructLayout({"value": ACT, "last": 1}))),
-                "o": Out(
-                    stream.Signature(
-                        data.StructLayout(
-                            {"exits": 1, "entropy": THRESHOLD, "class": index(config.classes)}
-                        )
-                    )
-                ),
+                "o": Out(stream.Signature(result)),
             }
         )
         top = config.classes << EXP_FRAC
+        # The largest logit has d = 0 and e = 1: z begins with 1, and only the others are added.
         self._z = Signal(range(top + 1), init=1 << EXP_FRAC)
         self._s = Signal(range((top << EXP_IN_FRAC) + 1))  # d e <= 1 / e
         self._maximum = Signal(ACT)
-        self._number = Signal(index(config.classes))
-        self._left, self._adding = (
-            Signal(index(config.classes)),
-            Signal(),
-        )  # exponentials to come; a product for s is in progress
+        self._number = Signal(number)
+        self._left = Signal(number)  # exponentials to come
+        self._adding = Signal()  # a product for s is in progress
         self._position = Signal(range(len(self._z)))  # p, leading one of z
-        self._u = Signal(POINT + 2)
-        self._factor = Signal(POINT + 2)
-        self._ln = Signal(range(LN2 * 4 + 1))
-        self._mantissa = Signal(POINT + 2)
+        self._u = Signal(NORMALIZED)
+        self._factor = Signal(NORMALIZED)
+        self._ln = Signal(LOGARITHM)
+        self._mantissa = Signal(MANTISSA)
+        # One serial multiplier does it all: a verdict is wanted once a sentence and layer, and a
+        # multiplier for each product would stand idle the rest of the time.
         self._multiplier = SerialMultiplier(max(len(self._z), 2 * SLOPE + FRACTION), THRESHOLD_BITS)
         self._product = self._multiplier.product
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.multiplier = self._multiplier
-        m.submodules.logits = logits = Memory(shape=ACT, depth=self._config.classes, init=[])
+        m.submodules.logits = logits = Memory(shape=ACT, depth=self.config.classes, init=[])
         m.submodules.table = table = Memory(shape=ENTRY, depth=len(_table()), init=_table())
         m.submodules.exponential = exponential = Exponential()
         read = logits.read_port()
@@ -125,43 +129,54 @@ class Entropy(wiring.Component):
             exponential.i.payload.maximum.eq(self._maximum),
         ]
         with m.FSM() as fsm:
-            m.d.comb += entry.en.eq(fsm.ongoing("Look"))  # only then `_u` is in the table's range
-            with m.State("Store"):  # keep the logits, find the largest
+            m.d.comb += entry.en.eq(fsm.ongoing("LOOK"))  # only then `_u` is in the table's range
+            # Logits are kept, and the largest is found.
+            with m.State("STORE"):
                 m.d.comb += [
                     self.i.ready.eq(1),
                     write.en.eq(self.i.valid),
                 ]
                 self._store(m)
-            with m.State("Sum"):  # the others' shares of z and s
+            # The others' shares of z and s.
+            with m.State("SUM"):
                 self._read(m, read, exponential.i)
                 self._add(m, exponential.o)
                 with m.If(self._left == 0):
-                    m.next = "Look"
-            with m.State("Look"):  # while the last share of s is multiplied
+                    m.next = "LOOK"
+            # The table is read while the last share of s is multiplied.
+            with m.State("LOOK"):
                 with m.If(~self._adding | self._multiplier.done):
-                    m.next = "Slopes"
-            with m.State("Slopes"):  # ln z = table + (p - 16) ln 2; the mantissa of 1 / z
+                    m.next = "SLOPES"
+            # ln z = table + (p - 16) ln 2; the mantissa of 1 / z.
+            with m.State("SLOPES"):
                 self._interpolate(m, entry.data)
-            with m.State("Decide"):
-                room = Signal(THRESHOLD)
-                m.d.comb += room.eq(Mux(self.threshold > self._ln, self.threshold - self._ln, 0))
-                self._multiply(m, self._z, room, "Quotient")
-                m.d.sync += self.o.payload.exits.eq(
-                    self._product > (self._s << (EXP_FRAC + LN_FRAC - PRODUCT_FRAC))
-                )
-            with m.State("Quotient"):  # s / z
-                self._multiply(m, self._factor, self._mantissa, "Give")
-                self._report(m)
-            with m.State("Give"):
-                m.d.comb += self.o.valid.eq(1)
-                m.d.sync += [
-                    self._number.eq(0),
-                    self._z.eq(self._z.init),
-                    self._s.eq(0),
-                ]
-                with m.If(self.o.ready):
-                    m.next = "Store"
+            self._result(m)
         return m
+
+    def _result(self, m):
+        """Three states: decision, reported entropy, and the result on `o`."""
+        # The decision; a threshold below ln z is below the entropy too.
+        with m.State("DECIDE"):
+            room = Signal(THRESHOLD)
+            m.d.comb += room.eq(Mux(self.threshold > self._ln, self.threshold - self._ln, 0))
+            self._multiply(m, self._z, room, "QUOTIENT")
+            m.d.sync += self.o.payload.exits.eq(
+                self._product > (self._s << (EXP_FRAC + LN_FRAC - PRODUCT_FRAC))
+            )
+        # s / z, with the entropy.
+        with m.State("QUOTIENT"):
+            self._multiply(m, self._factor, self._mantissa, "GIVE")
+            self._report(m)
+        # The result is offered, and the sums are set back.
+        with m.State("GIVE"):
+            m.d.comb += self.o.valid.eq(1)
+            m.d.sync += [
+                self._number.eq(0),
+                self._z.eq(self._z.init),
+                self._s.eq(0),
+            ]
+            with m.If(self.o.ready):
+                m.next = "STORE"
 
     def _multiply(self, m, a, b, following, width=None):
         """a * b; `following` is the state after the one cycle in which the product is complete."""
@@ -169,6 +184,7 @@ class Entropy(wiring.Component):
             m.next = following
 
     def _store(self, m):
+        """The largest logit and its class; the last one's number is how many others there are."""
         value = self.i.payload.value
         number = self._number
         with m.If(self.i.valid):
@@ -179,7 +195,7 @@ class Entropy(wiring.Component):
                 ]
             with m.If(self.i.payload.last):
                 m.d.sync += self._left.eq(number)
-                m.next = "Sum"
+                m.next = "SUM"
             with m.Else():
                 m.d.sync += number.eq(number + 1)
 
@@ -189,6 +205,7 @@ class Entropy(wiring.Component):
         fetched = Signal()
         more = number != 0
         m.d.comb += [
+            # Below the largest one they are one place further down.
             read.addr.eq(Mux(number > self.o.payload["class"], number, number - 1)),
             read.en.eq(i.ready & more),
             i.valid.eq(fetched),
@@ -220,26 +237,28 @@ class Entropy(wiring.Component):
         """Both slopes times the low bits of u, side by side in one product."""
         slopes = Cat(entry.ln_slope, C(0, FRACTION), entry.mantissa_slope)
         width = SLOPE + FRACTION
-        self._multiply(m, slopes, self._u[:FRACTION], "Decide", FRACTION)
+        self._multiply(m, slopes, self._u[:FRACTION], "DECIDE", FRACTION)
         product = self._multiplier.narrow(FRACTION)
         rise = round_shift(m, product[:width], FRACTION)
         fall = round_shift(m, product[width : 2 * width], FRACTION)
-        power = Array(C(k * LN2, range(LN2 * 4 + 1)) for k in range(8))[self._position - EXP_FRAC]
+        power = Array(C(k * LN2, LOGARITHM) for k in range(8))[self._position - EXP_FRAC]
         m.d.sync += [
             self._ln.eq(entry.ln + rise + power),
             self._mantissa.eq(entry.mantissa - fall),
         ]
 
     def _normalize(self, m):
-        """u = round_shift(z, p - 15) and the factor round_shift(s, p - 3); p is 16 or more, because exp(0) is in z.
+        """u = round_shift(z, p - 15) and the factor round_shift(s, p - 3).
 
-        The factor's first shift, common to every p, keeps what it drops in one sticky bit.
+        p is 16 or more, because exp(0) is in z.
         """
         m.d.comb += self._position.eq(EXP_FRAC)
         for k in range(EXP_FRAC, len(self._z)):
             with m.If(self._z[k]):
                 m.d.comb += self._position.eq(k)
         top = len(self._z) - 1
+        # What every p shifts out goes first, and what it drops stays in one sticky bit: so the
+        # shifter is narrower, and rounds alike.
         common = EXP_FRAC - GUARD - 2
         s = Cat(self._s[: common + 1].any(), self._s[common + 1 :])
         m.d.sync += [

@@ -1,24 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The drop rule on a stream of softmax numerators, division-free (golden_model/token_drop.py)."""
+"""The drop rule on a stream of softmax numerators (golden_model/token_drop.py)."""
 
-from amaranth import Module, Mux, Signal, unsigned
+from amaranth import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.formats import ETA_FRAC
 from hw.decide.contribution import total
-from hw.shapes import EXPONENTIAL, index
+from hw.shapes import ETA, EXPONENTIAL, index
 
-__all__ = ["ETA", "TokenDrop"]
-
-ETA = unsigned(ETA_FRAC + 1)  # Q1.16, 1.0 exact
+__all__ = ["TokenDrop"]
 
 
 class TokenDrop(wiring.Component):
     """keep_i = i = 0, or (count * e_i) << 16 >= eta * sum. Equality keeps; row 0 is [CLS].
 
-    One multiplier: first eta * sum, then one row per cycle. Latency 2 cycles from the first numerator to its acceptance,
-    2 more to the verdict. Holds its output when stalled.
+    Latency 2 cycles from the first numerator to its acceptance, 2 more to the verdict; then one
+    row a cycle. Stalled: the verdict on `o` is held.
 
     Parameters
     ----------
@@ -26,39 +24,32 @@ class TokenDrop(wiring.Component):
 
     Members
     -------
-    count : In, live tokens, 1 .. positions
-    sum : In(total(config)), sum of the numerators
+    count : In(index(positions + 1)), live tokens, at least 1
+    sum : In(total), sum of the numerators
     eta : In(ETA); all three stable from the first numerator to the last verdict
     i : In(stream of {exponential: EXPONENTIAL}), `count` numerators in row order
-    o : Out(stream of {index, exponential: EXPONENTIAL, keep, last}), index from 0
+    o : Out(stream of {index, exponential: EXPONENTIAL, keep, last}), `index` from 0
     """
 
     def __init__(self, config):
-        self._config = config
         number = index(config.positions)
+        verdict = {"index": number, "exponential": EXPONENTIAL, "keep": 1, "last": 1}
         super().__init__(
             {
                 "count": In(index(config.positions + 1)),
                 "sum": In(total(config)),
                 "eta": In(ETA),
                 "i": In(stream.Signature(data.StructLayout({"exponential": EXPONENTIAL}))),
-                "o": Out(
-                    stream.Signature(
-                        data.StructLayout(
-                            {"index": number, "exponential": EXPONENTIAL, "keep": 1, "last": 1}
-                        )
-                    )
-                ),
+                "o": Out(stream.Signature(data.StructLayout(verdict))),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        rows, enable = Signal(), Signal()  # numerators are taken; the stages move
-        multiplied, last = (
-            Signal(),
-            Signal(),
-        )  # `product` is a row's; the row on `i` is the last one
+        rows = Signal()  # numerators are taken
+        enable = Signal()  # the stages move
+        multiplied = Signal()  # `product` is a row's
+        last = Signal()  # the row on `i` is the last one
         number = Signal.like(self.o.payload.index)
         row = Signal.like(self.o.payload)  # the row of `product`
         product = Signal(ETA.width + len(self.sum))
@@ -68,6 +59,8 @@ class TokenDrop(wiring.Component):
             self.i.ready.eq(rows & enable),
             last.eq(number == self.count - 1),
         ]
+        # e / mean >= eta without a division: both sides are multiplied by count and by sum. One
+        # multiplier makes both products, because eta * sum is wanted once for a sentence.
         with m.If(enable):
             m.d.sync += [
                 product.eq(
@@ -83,18 +76,19 @@ class TokenDrop(wiring.Component):
                 self.o.payload.keep.eq((row.index == 0) | ((product << ETA_FRAC) >= limit)),
             ]
         with m.FSM():
-            with m.State(
-                "Multiply"
-            ):  # eta * sum, when the rows of the sentence before have left `product`
+            # eta * sum, when the rows of the sentence before have left `product`.
+            with m.State("MULTIPLY"):
                 with m.If(self.i.valid & enable & ~multiplied):
-                    m.next = "Limit"
-            with m.State("Limit"):
+                    m.next = "LIMIT"
+            # It is kept for all rows.
+            with m.State("LIMIT"):
                 m.d.sync += limit.eq(product)
-                m.next = "Rows"
-            with m.State("Rows"):
+                m.next = "ROWS"
+            # A row a cycle.
+            with m.State("ROWS"):
                 m.d.comb += rows.eq(1)
                 with m.If(self.i.valid & enable):
                     m.d.sync += number.eq(Mux(last, 0, number + 1))
                     with m.If(last):
-                        m.next = "Multiply"
+                        m.next = "MULTIPLY"
         return m

@@ -8,9 +8,8 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.dvfs import BIN_SHIFT, BINS, FREQUENCIES, PERIOD_FRAC, periods
 from hw.arith.multiply import SerialMultiplier
-from hw.decide.entropy import THRESHOLD
 from hw.rows.layouts import slot_layout
-from hw.shapes import index
+from hw.shapes import THRESHOLD, index
 
 __all__ = ["Dvfs", "dvfs_ports"]
 

@@ -10,9 +10,8 @@ import torch
 
 from golden_model.formats import EXP_IN_FRAC
 from golden_model.softmax import numerator
-from hw.arith.exponential import ALIGN
 from hw.decide.contribution import Contribution
-from hw.shapes import index
+from hw.shapes import ALIGN, index
 from sim.bench import harness
 
 LOW, HIGH = -32768, 32767

@@ -12,8 +12,8 @@ from cocotb.utils import get_sim_time
 from golden_model.entropy import entropy_sums, is_sure, reported_entropy
 from golden_model.exit import argmax
 from golden_model.formats import EXP_IN_FRAC
-from hw.arith.exponential import ALIGN
-from hw.decide.entropy import THRESHOLD, Entropy, cycles
+from hw.decide.entropy import Entropy, cycles
+from hw.shapes import ALIGN, THRESHOLD
 from sim.bench import harness
 
 LOW, HIGH = -32768, 32767

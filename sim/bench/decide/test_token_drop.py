@@ -10,8 +10,8 @@ import torch
 
 from golden_model.token_drop import keep
 from hw.decide.contribution import total
-from hw.decide.token_drop import ETA, TokenDrop
-from hw.shapes import index
+from hw.decide.token_drop import TokenDrop
+from hw.shapes import ETA, index
 from sim.bench import harness
 
 ONE = 2**16
