@@ -12,8 +12,13 @@ from hw.shapes import COUNTER, SATURATIONS
 __all__ = ["accumulate", "count", "counters_layout"]
 
 
+def _busy(engine):
+    """The counter of the cycles in which an engine, a row of `ENGINES`, is at work."""
+    return f"busy_{engine.opcode.name.lower()}"
+
+
 def counters_layout(config):
-    """What happened in this cycle, by the counters' names."""
+    """What happened in this cycle, by the counters' names: a bit, or how many."""
     return data.StructLayout(
         {
             "array_busy": 1,
@@ -23,7 +28,7 @@ def counters_layout(config):
             "stall_drain": 1,
             "saturations": SATURATIONS,
             "passes": 1,
-            **{f"busy_{engine.opcode.name.lower()}": 1 for engine in ENGINES},
+            **{_busy(engine): 1 for engine in ENGINES},
             "busy_staging": 1,
             **tally_layout(config).members,
         }
@@ -31,29 +36,28 @@ def counters_layout(config):
 
 
 def count(m, core):
-    """What happens in this cycle, from the parts of a `Core`, to its port `counters`.
+    """Gives `core.counters` its fields. Combinational; `accumulate` adds them up.
 
-    An engine is at work from its operation's start to its end; of two that overlap the older one
-    counts, so that the engines' cycles and the idle ones add up to all.
+    An engine is at work from its operation's start to its end.
     """
     datapath = core.datapath
     issue = core.issue
     tally = core.tally
     array = datapath.array
+    # Of two operations that overlap the older one counts: so the cycles of the engines add up to
+    # those of the operations, and none is counted twice.
     opcode = issue.older.instruction.opcode
     working = (~issue.resting | issue.ended) & ~issue.skipped
     steps = {
         "array_busy": array.busy,
+        # All lanes, dead rows and padding too: what the array does, useful or not.
         "macs": array.macs * core.config.tokens,
         "stall_weights": array.stall_weights,
         "stall_load": array.stall_load,
         "stall_drain": array.stall_drain,
         "saturations": datapath.saturated,
         "passes": core.passed,
-        **{
-            f"busy_{engine.opcode.name.lower()}": working & (opcode == engine.opcode)
-            for engine in ENGINES
-        },
+        **{_busy(engine): working & (opcode == engine.opcode) for engine in ENGINES},
         "busy_staging": ~core.staging.resting,
         **{name: tally.o[name] for name in tally.o.shape().members},
     }
@@ -62,14 +66,16 @@ def count(m, core):
 
 
 def _tally(m, core):
-    """What the tally needs to know of sentences, passes and exits."""
+    """The tally, told of every sentence that begins or ends, and of every ATTEND."""
     tally = core.tally
     begin = core.admission.o_begin
     verdict = core.exit.verdict
+    # What a program that ended early has left in it does not count for the next queue.
     m.submodules.tally = ResetInserter(core.start)(tally)
     m.d.comb += [
         tally.layers.eq(core.image.layers),
         tally.slots.eq(core.rows.slots),
+        # When ATTEND begins, not when it ends: by then the mask may be the next operation's.
         tally.mask.eq(core.issue.younger.mask),
         tally.attend.eq(core.issue.start.attention),
         tally.begin_valid.eq(begin.valid & begin.ready),
@@ -93,6 +99,7 @@ def accumulate(m, accelerator):
         "bytes_embedding": "m_axi_emb_r",
         "bytes_written": "m_axi_w",
     }
+    # A beat counts whole, whatever of it is wanted: it has used the bus.
     steps = {
         name: Mux(
             getattr(accelerator, f"{channel}valid") & getattr(accelerator, f"{channel}ready"),
