@@ -29,7 +29,7 @@ from hw.shapes import (
     tile_values,
 )
 
-__all__ = ["Drop", "cycles"]
+__all__ = ["Drop"]
 
 START = 1  # cycles from the start to the first slot
 PER_ROW = 3  # its value, its numerator, its verdict

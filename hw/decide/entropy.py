@@ -13,7 +13,7 @@ from hw.arith.fixed import round_shift
 from hw.arith.multiply import SerialMultiplier
 from hw.shapes import ACT, ALIGN, DISTANCE, MANTISSA, THRESHOLD, index
 
-__all__ = ["Entropy", "cycles"]
+__all__ = ["Entropy"]
 
 CLASS = 9  # cycles of a class: its exponential, and two products
 REST = 28  # besides: the logarithm, the quotient and the comparison

@@ -13,7 +13,7 @@ from hw.rows.layouts import RowCommand, row_command_layout
 from hw.rows.slot_walk import SlotWalk
 from hw.shapes import ACT, CLASS, SLOT, THRESHOLD, index, slot_mask, tile_values
 
-__all__ = ["Exit", "cycles"]
+__all__ = ["Exit"]
 
 START = 1  # cycles from the start to the first slot
 # From a slot to its first logit at the entropy unit, and from the verdict to the next slot.

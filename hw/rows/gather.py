@@ -9,7 +9,7 @@ from hw.buffer import Turn, request_layout, word_layout
 from hw.progress import has_written, progress_layout
 from hw.shapes import ACT, FEATURE, POINTER, POSITION, ROW, TILE, tile_values
 
-__all__ = ["Gather", "cycles", "gather_request_layout", "pointed"]
+__all__ = ["Gather", "gather_request_layout"]
 
 
 def gather_request_layout():
