@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/attention/attention.py alone: Python plays the gather, the buffers and the array; scores, numerators and denominators are the golden model's.
+"""hw/attention/attention.py alone: Python plays the gather, the buffers and the array.
 
-Every code that a lane receives is compared with the matrix it comes from, so the order of keys, values and destinations is checked however
-T and P divide each other.
+Scores, numerators and denominators are the golden model's.
+
+Every code that a lane receives is compared with the matrix it comes from, so the order of keys,
+values and destinations is checked however T and P divide each other.
 """
 
 import random
@@ -85,9 +87,10 @@ class Array:
 
 
 class Bench:
-    """The turns of an operation, S0 S1 | C0 S2 | C1 S3 ..; `loaded` and `worked` count those whose operand is in the array, and that left it.
+    """The turns of an operation, S0 S1 | C0 S2 | C1 S3 ..
 
-    The array has two banks for operands and runs its turns in order, each when its operand is there.
+    The array has two banks for operands and runs its turns in order, each when its operand is
+    there: `loaded` and `worked` count the turns that have come so far and those that have left.
     """
 
     def __init__(self, dut, pause, dimension, heads):
@@ -395,7 +398,10 @@ async def attention(dut, pause, dimension, heads):
 
 @cocotb.test()
 async def edges(dut):
-    """Slots that begin and end anywhere in a tile: whole groups, one row, both sides of a tile's border, a tile in the middle."""
+    """Slots that begin and end anywhere in a tile.
+
+    Whole groups, one row, both sides of a tile's border, a tile in the middle.
+    """
     test = Bench(dut, "none", 3, 1)
     config = test.config
     t = config.tokens

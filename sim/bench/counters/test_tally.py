@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/counters/tally.py against golden_model/counters.py: passes over random slots, each as soon as the one before has been counted."""
+"""hw/counters/tally.py against golden_model/counters.py.
+
+Passes over random slots, each as soon as the one before has been counted.
+"""
 
 import dataclasses
 import random
@@ -61,7 +64,10 @@ class Bench:
         harness.drive(self.dut, "slots", self.block.slots.shape(), slot_table(self.config))
 
     async def passes(self, queue):
-        """Sentences (length, live tokens by layer), each in the first slot that is free; returns the cycles of the longest pass."""
+        """Sentences (length, live tokens by layer), each in the first slot that is free.
+
+        Returns the cycles of the longest pass.
+        """
         slots = [None] * self.config.slots
         layer = [0] * self.config.slots
         longest = 0

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/decide/drop.py against golden_model/softmax.py and token_drop.py: slots with rows anywhere in their tiles, eta by layer."""
+"""hw/decide/drop.py against golden_model/softmax.py and token_drop.py.
+
+Slots with rows anywhere in their tiles, eta by layer.
+"""
 
 import random
 
@@ -50,7 +53,7 @@ class Bench:
         return self.scores[tile * self.config.tokens : (tile + 1) * self.config.tokens]
 
     async def _rows(self):
-        """The row table: takes a COMPACT; when it reads a row's keep bit, the verdict must have come."""
+        """The row table: takes a COMPACT; a row's verdict must be there when its bit is read."""
         dut, layout = self.dut, row_command_layout(self.config)
         while True:
             ready = int(self.stall is None or not next(self.stall))
@@ -79,7 +82,10 @@ class Bench:
         self.etas[layer] = eta
 
     async def run(self, table, mask, layer, frac=EXP_IN_FRAC, spread=4000):
-        """One DROP on random values. Compares everything that leaves; gives the kept rows of each slot, and the cycles."""
+        """One DROP on random values. Compares everything that leaves.
+
+        Returns the kept rows of each slot, and the cycles.
+        """
         dut, config = self.dut, self.config
         self.scores = [self.generator.randint(-spread, spread) for _ in range(config.rows)]
         harness.drive(
@@ -127,7 +133,10 @@ class Bench:
 
 
 def tables(config, generator):
-    """Slots that fill, share and straddle tiles; one row; the longest sentence; rows of nobody before them."""
+    """Slots that fill, share and straddle tiles.
+
+    One row; the longest sentence; rows of nobody before them.
+    """
     yield slot_table(config, *[1] * config.slots)
     yield slot_table(config, config.positions)
     yield slot_table(config, *[config.tokens + 1] * config.slots)

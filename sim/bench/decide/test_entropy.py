@@ -20,7 +20,10 @@ LOW, HIGH = -32768, 32767
 
 
 def cases(config, seed=1):
-    """(logits, fraction bits, threshold): the threshold at, just above and just below the entropy, and anywhere."""
+    """(logits, fraction bits, threshold).
+
+    The threshold is at, just above and just below the entropy, and anywhere.
+    """
     generator = random.Random(seed)
     c = config.classes
     yield [3], 10, 0
@@ -83,10 +86,7 @@ async def entropy(dut, pause):
             golden(logits, frac, threshold),
         )
         if pause == "none":
-            assert (
-                get_sim_time("ns") - begun
-                == cycles(len(logits)) * harness.CLOCK_NS
-            )
+            assert get_sim_time("ns") - begun == cycles(len(logits)) * harness.CLOCK_NS
     assert sink.empty()
 
 

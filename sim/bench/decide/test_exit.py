@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/decide/exit.py against golden_model/entropy.py and exit.py: each slot's logits from its lane, who ends, what the row table is told."""
+"""hw/decide/exit.py against golden_model/entropy.py and exit.py.
+
+Each slot's logits from its lane, who ends, what the row table is told.
+"""
 
 import random
 
@@ -48,7 +51,7 @@ class Bench:
         ]
 
     async def _rows(self):
-        """The row table: takes a command, and is done in the next cycle, COMPACT some cycles later."""
+        """The row table: a command is done in the next cycle, COMPACT some cycles later."""
         dut, layout = self.dut, row_command_layout(self.config)
         while True:
             dut.o_rows__ready.value = int(self.stall is None or not next(self.stall))
@@ -208,7 +211,7 @@ async def threshold(dut):
 @cocotb.test()
 @cocotb.parametrize(pause=["none", "both"])
 async def forced(dut, pause):
-    """`final` ends all whatever the entropy; groups = 0 decides nothing and only moves on; nobody selected."""
+    """`final` ends all whatever the entropy; groups = 0 only moves on; nobody selected."""
     test = Bench(dut, pause)
     await harness.start(dut, 50_000)
     config = test.config

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hw/rows/gather.py: pointers, positions and words of tiles, by row and by [CLS] row, with any number of features."""
+"""hw/rows/gather.py: pointers, positions and words of tiles.
+
+By row and by [CLS] row, with any number of features.
+"""
 
 import itertools
 import random
@@ -106,8 +109,11 @@ async def gather(dut, pause):
 
 
 class Written:
-    """The operation before writes the residual stream, tile after tile, block after block; what is not written is zero. Nothing may be asked
-    for before `progress` says that it is there; behind the last block `follow` ends."""
+    """The operation before writes the residual stream, tile after tile, block after block.
+
+    What is not written is zero. Nothing may be asked for before `progress` says that it is there;
+    behind the last block `follow` ends.
+    """
 
     def __init__(self, test, cls):
         self.test = test

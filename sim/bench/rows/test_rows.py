@@ -107,7 +107,10 @@ class Bench:
                 self.dropped.append((event["slot"], event["position"]))
 
     async def _take(self):
-        """Take `wanted` rows, at random times, whatever the table is doing; each must be the model's next one."""
+        """Take `wanted` rows, at random times, whatever the table is doing.
+
+        Each must be the model's next one.
+        """
         dut = self.dut
         model = self.model
         generator = random.Random(5)
@@ -221,7 +224,10 @@ async def fill(config, table, generator):
 
 
 async def compact(table, generator, keep=None, **slots):
-    """A compaction, while rows are taken: those that are free, and those that it frees; and while the bits `keep` are written, in step with it."""
+    """A compaction, while rows are taken: those that are free, and those that it frees.
+
+    The bits `keep` are written in step with it.
+    """
     model, live = table.model, len(table.model.rows)
     if keep:
         cocotb.start_soon(table.write_keep(keep, beside=True))
@@ -236,7 +242,7 @@ async def compact(table, generator, keep=None, **slots):
 @cocotb.test()
 @cocotb.parametrize(pause=["none", "idle"])
 async def table(dut, pause):
-    """Passes with random drops and exits, rows taken meanwhile; every row comes back to the free list."""
+    """Passes with random drops and exits, rows taken meanwhile; every row is free in the end."""
     config, table, generator = await begin(dut, pause)
     model, everything = table.model, (1 << config.slots) - 1
     for step in range(12):
@@ -263,7 +269,10 @@ async def table(dut, pause):
 
 @cocotb.test()
 async def full(dut):
-    """All rows taken, as many appended as the table holds, one a cycle; none is offered until a compaction frees them."""
+    """All rows taken, as many appended as the table holds, one a cycle.
+
+    None is offered until a compaction frees them.
+    """
     config, table, generator = await begin(dut, "none")
     model, commands = table.model, []
     await table.take(config.physical_rows)
