@@ -15,8 +15,6 @@ ROOMS = {
 # Rooms that are not yet so.
 WAITING = {
     "hw",
-    "bus",
-    "program",
     "queue",
 }
 COMMENTS = 4  # own-line ones in 100 lines, at least

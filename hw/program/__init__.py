@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The program: kept on chip, sequenced, issued to the engines, its weight streams asked for ahead."""
+"""The program: fetched, run ahead of the operations, weights asked for, operations started."""

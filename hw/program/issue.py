@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operations in the order of the program, each to its engine; two may be at work, the older and the younger one."""
+"""Operations in the order of the program, each to its engine; two may be at work."""
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
@@ -14,8 +14,8 @@ from hw.stream import Fifo
 __all__ = ["Issue", "operation_layout"]
 
 START = 1  # cycles from the end of an operation to the start of the next one
-# Operations that the sequencer may be ahead: from ATTEND to the second LINEAR behind it and more, so
-# that the weights of both are under way while ATTEND needs none.
+# Operations that the sequencer may be ahead: from ATTEND to the second LINEAR behind it and more,
+# so that the weights of both are under way while ATTEND needs none.
 AHEAD = 8
 
 
@@ -47,9 +47,9 @@ class Issue(wiring.Component):
     one that ends next. Most of the time they are the same. Where the instruction says `follow`, an
     operation starts when the one before has `sent` all: that is taken, and `pending` until it ends.
 
-    An engine starts `START` cycles after the operation before has ended, or was taken; a skipped operation
-    takes one cycle. Operations end in their order, and at most two are at work. Stalled: by the
-    engines alone; an illegal instruction stops it for good.
+    An engine starts `START` cycles after the operation before has ended, or was taken; a skipped
+    operation takes one cycle. Operations end in their order, and at most two are at work. Stalled:
+    by the engines alone; an illegal instruction stops it for good.
 
     Parameters
     ----------
@@ -175,5 +175,6 @@ class Issue(wiring.Component):
 
 
 def _engine(operation):
-    """Which engine an operation needs, as the bits of `engine_bits()`; none if the opcode has none."""
+    """Which engine an operation needs, as the bits of `engine_bits()`."""
+    # None of them for an opcode without a row: the sequencer gives such an operation a `fault`.
     return Cat(operation.instruction.opcode == engine.opcode for engine in ENGINES)

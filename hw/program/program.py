@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The program on the chip: read from memory once for each queue, then instruction by instruction."""
+"""The program on the chip: read from memory once for a queue, then instruction by instruction."""
 
 from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
@@ -9,6 +9,7 @@ from amaranth.utils import ceil_log2
 
 from firmware.isa import CAPACITY, WORDS
 from hw.instruction import instruction_layout
+from hw.shapes import PC, WORD
 
 __all__ = ["Program"]
 
@@ -16,36 +17,41 @@ __all__ = ["Program"]
 class Program(wiring.Component):
     """`CAPACITY` instructions of eight 32-bit words, in block RAM as wide as an instruction.
 
-    A word a cycle is written, from the first one on; an instruction is there in the cycle after its `fetch`, until the next one.
+    A word a cycle is written, from the first one on. An instruction is there in the cycle after its
+    `fetch`, until the next one. Nothing can stall it.
 
     Members
     -------
-    i : stream of 32-bit words; those beyond the capacity are ignored
-    restart : pulse: the next word is the first one
-    written : words so far
-    fetch, pc : pulse: read instruction `pc`
-    instruction : of the last `fetch`
+    i : In(stream of WORD), those beyond the capacity are ignored
+    restart : In(1), pulse: the next word is the first one
+    written : Out, words so far
+    fetch : In(1), pulse: read instruction `pc`
+    pc : In(PC)
+    instruction : Out(instruction_layout()), of the last `fetch`
     """
 
     def __init__(self):
         super().__init__(
             {
-                "i": In(stream.Signature(32)),
+                "i": In(stream.Signature(WORD)),
                 "restart": In(1),
                 "written": Out(range(CAPACITY * WORDS + 1)),
                 "fetch": In(1),
-                "pc": In(16),
+                "pc": In(PC),
                 "instruction": Out(instruction_layout()),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = memory = Memory(shape=32 * WORDS, depth=CAPACITY, init=[])
-        write = memory.write_port(granularity=32)
+        # As wide as an instruction, so that one is read at once; written by words, as they come.
+        m.submodules.memory = memory = Memory(shape=WORD.width * WORDS, depth=CAPACITY, init=[])
+        write = memory.write_port(granularity=WORD.width)
         read = memory.read_port()
         word = self.written[: ceil_log2(WORDS)]
         taken = Signal()
+        # The loader refuses a longer program, but a length is no reason to write over the
+        # beginning.
         m.d.comb += [
             self.i.ready.eq(1),
             taken.eq(self.i.valid & (self.written != CAPACITY * WORDS)),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The program: control flow and slot selection, ahead of the operations; `Issue` starts those one after another."""
+"""Control flow and slot selection, ahead of the operations; `Issue` starts those one by one."""
 
 from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
@@ -9,12 +9,13 @@ from amaranth.utils import ceil_log2
 from firmware.error_codes import Error
 from firmware.image import ALIGNMENT
 from firmware.isa import CAPACITY, ENGINES, STACKED_BITS, WORDS, Opcode, Select
+from hw.bus.fetch import read_layout
 from hw.engine import engine_bits
 from hw.program.issue import operation_layout
 from hw.program.prefetch import stream_layout
 from hw.program.program import Program
 from hw.rows.layouts import slot_layout
-from hw.shapes import index
+from hw.shapes import ADDRESS, LAYER, PC, WORD, index, slot_mask
 
 __all__ = ["Sequencer"]
 
@@ -26,22 +27,35 @@ DECODE = 1  # from an instruction's fetch to its decoding
 class Sequencer(wiring.Component):
     """Runs the program once for each pass until ADMIT finds nothing resident, or until an error.
 
-    The program is read into the chip first. Then an instruction takes a cycle and `DECODE`, while earlier operations are at work: up to `Issue`'s queue,
-    and not beyond an ADMIT or EXIT that has not ended, since the slots that are selected depend on it. The weight stream of a LINEAR is asked for as
-    soon as it is reached. An operation without a selected slot moves no data.
+    The program is read into the chip first. Then an instruction takes a cycle and `DECODE`, while
+    earlier operations are at work: up to `Issue`'s queue, and not beyond a barrier (ADMIT, EXIT)
+    that has not ended, since the slots that are selected depend on it. The weight stream of a
+    LINEAR is asked for as soon as it is reached. An operation without a selected slot moves no
+    data.
+
+    Stalled: by `o_operation` and `o_stream`, at the instruction that gives to them.
+
+    Parameters
+    ----------
+    config : HardwareConfig
 
     Members
     -------
-    start : pulse; begins at instruction 0
-    program, instructions, layers : from the image's header: byte address of the program, its length, layers of the model
-    slots : the slot table
-    o_fetch, words : request for the program {"address", "words"}, and its words
-    o_operation : stream of `operation_layout(config)` to `Issue`
-    o_stream : stream of `stream_layout()` to `Prefetch`
-    ended : pulse, an operation has ended; resting : none is waiting or at work
-    empty : with ADMIT's end: nothing is resident, so the queue is finished
-    present : engines that exist; others are illegal opcodes
-    busy; done : pulse, the queue is finished
+    start : In(1), pulse; begins at instruction 0
+    program : In(ADDRESS), byte address of the program
+    instructions : In(PC), its length
+    layers : In(LAYER), of the model
+    slots : In(array of slot_layout(config)), the slot table
+    o_fetch : Out(stream of read_layout()), request for the program
+    words : In(stream of WORD), its words
+    o_operation : Out(stream of operation_layout(config)), to `Issue`
+    o_stream : Out(stream of stream_layout()), to `Prefetch`
+    ended : In(1), pulse, an operation has ended
+    resting : In(1), none is waiting or at work
+    empty : In(1), with ADMIT's end: nothing is resident, so the queue is finished
+    present : In(engine_bits()), engines that exist; opcodes of others are illegal
+    busy : Out(1)
+    done : Out(1), pulse, the queue is finished
     """
 
     def __init__(self, config):
@@ -49,12 +63,12 @@ class Sequencer(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
-                "program": In(32),
-                "instructions": In(16),
-                "layers": In(8),
+                "program": In(ADDRESS),
+                "instructions": In(PC),
+                "layers": In(LAYER),
                 "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
-                "o_fetch": Out(stream.Signature(data.StructLayout({"address": 32, "words": 16}))),
-                "words": In(stream.Signature(32)),
+                "o_fetch": Out(stream.Signature(read_layout())),
+                "words": In(stream.Signature(WORD)),
                 "o_operation": Out(stream.Signature(operation_layout(config))),
                 "o_stream": Out(stream.Signature(stream_layout())),
                 "ended": In(1),
@@ -70,13 +84,14 @@ class Sequencer(wiring.Component):
         m = Module()
         m.submodules.program = self._program = program = Program()
         self._op = program.instruction
-        self._pc = Signal(16)
-        self._pending = Signal(self.config.slots)
-        self._group = Signal(self.config.slots)
-        self._layer = Signal(index(self.config.layers + 1))  # of the last GROUP
-        self._last = Signal(
-            self.config.slots
-        )  # at the model's last layer in this pass, also after EXIT has moved others there
+        self._pc = Signal(PC)
+        # Slots of this pass that no GROUP has chosen yet; those of the last GROUP, and their layer.
+        self._pending = Signal(slot_mask(self.config))
+        self._group = Signal(slot_mask(self.config))
+        self._layer = Signal(index(self.config.layers + 1))
+        # Slots at the model's last layer. It is told at ADMIT, once for the pass: EXIT moves others
+        # to that layer, which they have not run yet.
+        self._last = Signal(slot_mask(self.config))
         wanted = Signal(range(CAPACITY * WORDS + 1))
         m.d.comb += [
             self.o_fetch.payload.address.eq(self.program),
@@ -86,16 +101,24 @@ class Sequencer(wiring.Component):
             program.pc.eq(self._pc),
             program.restart.eq(self.start),
         ]
+        self._states(m, program, wanted)
+        return m
+
+    def _states(self, m, program, wanted):
+        """The program's `wanted` words onto the chip, then two states for each instruction."""
         with m.FSM() as fsm:
             m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
+            # No queue is running.
             with m.State("IDLE"):
                 with m.If(self.start):
                     m.d.sync += self._pc.eq(0)
                     m.next = "READ"
+            # Asks for the program; one of no instructions has no words.
             with m.State("READ"):
                 m.d.comb += self.o_fetch.valid.eq(self.instructions != 0)
                 with m.If(self.o_fetch.ready | (self.instructions == 0)):
                     m.next = "WORDS"
+            # Its words.
             with m.State("WORDS"):
                 m.d.comb += [
                     self.words.ready.eq(1),
@@ -103,23 +126,28 @@ class Sequencer(wiring.Component):
                 ]
                 with m.If(program.written == wanted):
                     m.next = "FETCH"
+            # An instruction is read from the block RAM.
             with m.State("FETCH"):
                 m.d.comb += program.fetch.eq(1)
                 m.next = "DECODE"
+            # It is there, until it has been given to those that it concerns.
             with m.State("DECODE"):
                 self._decode(m)
+            # Waits for the end of an operation that changes the slot table.
             with m.State("BARRIER"):
                 with m.If(self.ended & self.resting):
                     self._pass_barrier(m)
+            # The program has ended; waits for the operations.
             with m.State("REST"):
                 with m.If(self.resting):
                     m.d.comb += self.done.eq(1)
                     m.next = "IDLE"
+            # An illegal instruction was reached: until reset.
             with m.State("FAULT"):
-                pass  # until reset
-        return m
+                pass
 
     def _decode(self, m):
+        """Control flow is done here, operations go to `Issue`."""
         op = self._op
         operation = self.o_operation.payload
         engine = Cat(op.opcode == engine.opcode for engine in ENGINES) & self.present.as_value()
@@ -130,6 +158,8 @@ class Sequencer(wiring.Component):
             operation.mask.eq(mask),
             operation.instruction.eq(self._program.instruction),
         ]
+        # A program must end with HALT or LOOP; running over its end is as illegal as a wrong
+        # opcode.
         with m.If(self._pc >= self.instructions):
             self._fail(m)
         with m.Elif(op.opcode == Opcode.HALT):
@@ -141,6 +171,7 @@ class Sequencer(wiring.Component):
         with m.Elif(~engine.any()):
             self._fail(m)
         with m.Else():
+            # ADMIT selects no slot, and is never skipped.
             self._issue(m, (op.opcode != Opcode.ADMIT) & (mask == 0))
 
     def _fail(self, m):
@@ -160,6 +191,8 @@ class Sequencer(wiring.Component):
         request = self.o_stream
         operation = self.o_operation
         barrier = Signal()
+        barriers = Cat(op.opcode == engine.opcode for engine in ENGINES if engine.barrier)
+        # The stream is asked for first and once, even if the operation itself must wait for room.
         m.d.comb += [
             request.payload.address.eq(op.address + self._layer * self._stride(op)),
             request.payload.beats.eq(op.beats),
@@ -169,10 +202,7 @@ class Sequencer(wiring.Component):
             request.valid.eq(wants & ~asked),
             operation.valid.eq(~wants | asked | request.ready),
             operation.payload.skipped.eq(skipped),
-            barrier.eq(
-                Cat(op.opcode == engine.opcode for engine in ENGINES if engine.barrier).any()
-                & ~skipped
-            ),
+            barrier.eq(barriers.any() & ~skipped),
         ]
         m.d.sync += asked.eq((asked | (request.valid & request.ready)) & ~operation.ready)
         with m.If(operation.valid & operation.ready):
@@ -182,6 +212,8 @@ class Sequencer(wiring.Component):
 
     def _stride(self, op):
         """Bytes from a layer's stream to the next one's: firmware.image.stream_stride."""
+        # Multiplying by the layer is cheap, because stacked streams are short: STACKED_BITS of
+        # beats.
         size = op.beats[:STACKED_BITS] * self.config.bus_bytes
         shift = ceil_log2(ALIGNMENT)
         return Mux(op.stacked, Cat(Const(0, shift), (size + ALIGNMENT - 1)[shift:]), 0)
@@ -208,8 +240,9 @@ class Sequencer(wiring.Component):
         for i, slot in enumerate(self._slots()):
             with m.If(lowest[i]):
                 m.d.comb += layer.eq(slot.layer)
-        group = Signal(self.config.slots)
+        group = Signal(slot_mask(self.config))
         m.d.comb += group.eq(self._pending & Cat(slot.layer == layer for slot in self._slots()))
+        # When none is pending the pass goes on behind the groups.
         m.d.sync += [
             self._group.eq(group),
             self._layer.eq(layer),
@@ -224,7 +257,8 @@ class Sequencer(wiring.Component):
         return [self.slots[i] for i in range(self.config.slots)]
 
     def _selected(self, m):
-        mask = Signal(self.config.slots)
+        """The resident slots that the instruction's `select` means."""
+        mask = Signal(slot_mask(self.config))
         last = self._last
         with m.Switch(self._op.select):
             with m.Case(Select.ALL):
