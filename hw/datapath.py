@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Buffers, array and the engines that work on rows: LINEAR, NORM and ATTEND share one gather, one array and one store."""
+"""Buffers, array and the engines that work on rows: LINEAR, NORM and ATTEND."""
 
 from amaranth import Module, Mux
 from amaranth.lib import data, stream, wiring
@@ -12,16 +12,17 @@ from hw.array.column import column_meta
 from hw.array.linear import Linear
 from hw.array.mac_array import MacArray
 from hw.array.norm import Norm
-from hw.array.operand import HELD, Operand
+from hw.array.operand import Operand
 from hw.array.store import Store
 from hw.attention.attention import Attention
 from hw.buffer import Buffer, request_layout
+from hw.buffer_ports import connect_reads, connect_writes
 from hw.engine import connect_engine
 from hw.program.issue import operation_layout
 from hw.queue.staging import word_layout
 from hw.rows.gather import Gather
 from hw.rows.layouts import slot_layout
-from hw.shapes import ACT, code
+from hw.shapes import ACT, FEATURE, GROUPS, POSITION, ROW, code
 
 __all__ = ["DATAPATH_ENGINES", "Datapath"]
 
@@ -29,23 +30,41 @@ DATAPATH_ENGINES = ("linear", "norm", "attention")  # those of firmware.isa.ENGI
 
 
 class Datapath(wiring.Component):
-    """An operation, and the one that follows it; their parts run concurrently and hold each other by their streams.
+    """LINEAR, NORM and ATTEND on the tile buffers, with one gather, one array and one store.
+
+    Two operations may be at work, the older and the younger one (see `Issue`): their parts run
+    concurrently and hold each other by their streams. What the younger one loads goes on behind
+    what the older one computes; its columns wait at the store until the older one has ended.
+
+    Stalled: by `weights` (the array waits); nothing stalls its writes to the buffers.
+
+    Parameters
+    ----------
+    config : HardwareConfig
 
     Members
     -------
-    start, done, sent : a bit for each of DATAPATH_ENGINES; taken, older, younger, pending, turn : see `Issue`
-    slots : stable while an operation runs
-    row_address, row_physical, row_position : read port of the row table
-    weights : stream of `string_layout(config)`; reduction, groups : see `MacArray`
-    staged : stream of `hw.queue.staging.word_layout(config)`, words for the residual stream: written in cycles in which NORM does not
+    start, sent, done : a bit for each of DATAPATH_ENGINES, see `Issue`
+    taken, older, younger, pending, turn : of `Issue`
+    slots : In(array of slot_layout(config)), stable while an operation runs
+    row_address : Out(ROW), read port of the row table, a logical row
+    row_physical : In(ROW), in the cycle after its address
+    row_position : In(POSITION), in the cycle after its address
+    weights : In(stream of string_layout(config))
+    reduction : In(FEATURE), of the stream on `weights`
+    groups : In(GROUPS), of the stream on `weights`
+    staged : In(stream of word_layout(config)), words for the residual stream, taken while NORM has
+        none
     scores_request, scores_words : read side of SCORES
-    param_write, span_write : parameters, see `LayerNorm`, `Softmax`
-    array : counters of `MacArray`; saturated : live values that saturated in this cycle
-    stored, result, score, numerator, denominator (with _valid) : trace taps
+    param_write : In, see `LayerNorm`
+    span_write : In, see `Softmax`
+    saturated : Out(FEATURE's width), live values that saturated in this cycle
+    stored, result, score, numerator, denominator (with _valid) : Out, trace taps
     """
 
     def __init__(self, config):
         self.config = config
+        # Buffers by the names of firmware/buffers.py.
         self.state = self._buffer("state")
         self.sum = self._buffer("sum")
         self.normed = self._buffer("normed")
@@ -57,6 +76,7 @@ class Datapath(wiring.Component):
         self.store = Store(config)
         self.array = MacArray(config, meta=column_meta(config))
         self.operand = Operand(config, self.gather.request)
+        # Engines by the names of firmware.isa.ENGINES.
         self.linear = Linear(config)
         self.norm = Norm(config, self.gather.request)
         self.attention = Attention(config, self.store.scores.payload.shape())
@@ -67,7 +87,7 @@ class Datapath(wiring.Component):
             "numerator": self.attention.numerator,
             "denominator": self.attention.denominator,
         }
-        engines = data.StructLayout({name: 1 for name in DATAPATH_ENGINES})
+        engines = data.StructLayout(dict.fromkeys(DATAPATH_ENGINES, 1))
         super().__init__(
             {
                 "start": In(engines),
@@ -79,18 +99,18 @@ class Datapath(wiring.Component):
                 "pending": In(1),
                 "turn": In(1),
                 "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
-                "row_address": Out(16),
-                "row_physical": In(16),
-                "row_position": In(16),
+                "row_address": Out(ROW),
+                "row_physical": In(ROW),
+                "row_position": In(POSITION),
                 "weights": In(stream.Signature(string_layout(config))),
-                "reduction": In(16),
-                "groups": In(16),
+                "reduction": In(FEATURE),
+                "groups": In(GROUPS),
                 "staged": In(stream.Signature(word_layout(config))),
                 "scores_request": In(stream.Signature(request_layout())),
                 "scores_words": Out(self.scores.o.signature),
                 "param_write": In(self.norm.param_write.signature.flip()),
                 "span_write": In(self.attention.span_write.signature.flip()),
-                "saturated": Out(16),
+                "saturated": Out(FEATURE),
                 **{f"{name}_valid": Out(1) for name in taps},
                 **{name: Out(tap.shape()) for name, tap in taps.items()},
             }
@@ -105,22 +125,8 @@ class Datapath(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        for name in (
-            "state",
-            "sum",
-            "normed",
-            "codes",
-            "keys",
-            "values",
-            "scores",
-            "gather",
-            "store",
-            "array",
-            "operand",
-            "linear",
-            "norm",
-            "attention",
-        ):
+        blocks = ("gather", "store", "array", "operand", *DATAPATH_ENGINES)
+        for name in (*BUFFERS, *blocks):
             m.submodules[name] = getattr(self, name)
         op = self.older.instruction
         self._attending = op.opcode == Opcode.ATTEND
@@ -128,12 +134,13 @@ class Datapath(wiring.Component):
         self._gather(m)
         self._array(m)
         self._store(m, op)
-        self._reads(m)
-        self._writes(m)
+        connect_reads(m, self)
+        connect_writes(m, self)
         self._taps(m)
         return m
 
     def _engines(self, m):
+        """The engines obey `Issue`; what each of them must know beyond its operation."""
         for engine in ENGINES:
             if engine.name in DATAPATH_ENGINES:
                 connect_engine(m, engine, getattr(self, engine.name), self, self.slots)
@@ -151,7 +158,8 @@ class Datapath(wiring.Component):
         wiring.connect(m, self.attention.span_write, wiring.flipped(self.span_write))
 
     def _follow(self, m):
-        """Whether the operation that was started reads what the one that ends writes, and how far that is."""
+        """Whether the younger operation reads what the older one writes, and how far that is."""
+        # By buffer and not by address: to wait for a word too many costs time, and no result.
         before = self.older.instruction
         source = self.younger.instruction.source
         normed = before.opcode == Opcode.NORM
@@ -173,7 +181,7 @@ class Datapath(wiring.Component):
         ]
 
     def _gather(self, m):
-        """Requests of the operand, of NORM and of ATTEND; the row table's port is the gather's until it has its pointers."""
+        """Requests of the operand, of NORM and of ATTEND, and the row table's port."""
         gather = self.gather
         normalizing = self.norm.reading
         for i in range(self.config.slots):
@@ -189,6 +197,8 @@ class Datapath(wiring.Component):
                     gather.i.payload.eq(request.payload),
                     request.ready.eq(gather.i.ready),
                 ]
+        # Pointers first, then words: NORM that waits for its residual has the gather to itself, so
+        # the words need no tag that says whose they are.
         words = self.norm.gather_words, self.operand.gather_words
         for stream_in, chosen in zip(words, (normalizing, ~normalizing), strict=True):
             m.d.comb += [
@@ -200,6 +210,7 @@ class Datapath(wiring.Component):
             gather.row_physical.eq(self.row_physical),
             gather.row_position.eq(self.row_position),
             self.attention.row_position.eq(self.row_position),
+            # The row table has one read port: ATTEND takes it when the gather has its pointers.
             self.row_address.eq(
                 Mux(
                     self._attending & gather.pointed, self.attention.row_address, gather.row_address
@@ -214,7 +225,7 @@ class Datapath(wiring.Component):
         wiring.connect(m, self.state.o, gather.state_words)
 
     def _array(self, m):
-        """Operands and commands from LINEAR or ATTEND; weights from the bus, dense entries from ATTEND."""
+        """Operands and commands of LINEAR or ATTEND; weights of the bus or, dense, of ATTEND."""
         array = self.array
         operand = self.operand
         attention = self.attention
@@ -248,6 +259,8 @@ class Datapath(wiring.Component):
         wiring.connect(m, attention.o_dense, array.i_dense)
 
     def _store(self, m, op):
+        """Columns out of the array, by the older operation's instruction `op`."""
+        # The columns of the younger one carry the other turn: the store holds them.
         store = self.store
         m.d.comb += [
             store.turn.eq(self.turn ^ self.pending),
@@ -263,84 +276,8 @@ class Datapath(wiring.Component):
         wiring.connect(m, store.scores, self.attention.scores)
         wiring.connect(m, self.attention.o_denominators, store.denominators)
 
-    def _reads(self, m):
-        """SUM and NORMED serve NORM, NORMED and CODES the operand, KEYS and VALUES the feeders, SCORES the control engines."""
-        for buffer, request, words in (
-            (self.sum, self.norm.sum_request, self.norm.sum_words),
-            (self.codes, self.operand.codes_request, self.operand.codes_words),
-            (self.keys, self.attention.key_request, self.attention.key_words),
-            (self.values, self.attention.value_request, self.attention.value_words),
-            (self.scores, wiring.flipped(self.scores_request), wiring.flipped(self.scores_words)),
-        ):
-            wiring.connect(m, request, buffer.i)
-            wiring.connect(m, buffer.o, words)
-        for name in HELD:
-            buffer = getattr(self, name)
-            m.d.comb += [
-                getattr(self.operand, f"{name}_index").eq(buffer.index),
-                buffer.hold.eq(getattr(self.operand, f"{name}_hold")),
-            ]
-        m.d.comb += [
-            self.norm.sum_index.eq(self.sum.index),
-            self.sum.hold.eq(self.norm.sum_hold),
-        ]
-        normalizing = self.norm.reading
-        users = (
-            (normalizing, self.norm.normed_request, self.norm.normed_words),
-            (~normalizing, self.operand.normed_request, self.operand.normed_words),
-        )
-        for chosen, request, words in users:
-            m.d.comb += [
-                request.ready.eq(self.normed.i.ready & chosen),
-                words.payload.eq(self.normed.o.payload),
-                words.valid.eq(self.normed.o.valid & chosen),
-            ]
-            with m.If(chosen):
-                m.d.comb += [
-                    self.normed.i.valid.eq(request.valid),
-                    self.normed.i.payload.eq(request.payload),
-                    self.normed.o.ready.eq(words.ready),
-                ]
-
-    def _writes(self, m):
-        store = self.store
-        norm = self.norm
-        for buffer, target, values in (
-            (self.sum, Target.SUM, store.write.values),
-            (self.scores, Target.SCORES, store.write.values),
-            (self.codes, Target.CODES, store.write.codes),
-            (self.keys, Target.KEYS, store.write.codes),
-        ):
-            m.d.comb += [
-                buffer.write.eq(store.write_valid & (store.target == target)),
-                buffer.write_address.eq(store.write.address),
-                buffer.write_lanes.eq(store.write.lanes),
-                buffer.write_data.eq(values),
-            ]
-        m.d.comb += [
-            self.values.write.eq(store.value_write_valid),
-            self.values.write_address.eq(store.value_write.address),
-            self.values.write_data.eq(store.value_write.codes),
-            self.values.write_lanes.eq(-1),
-            self.normed.write.eq(norm.normed_write_valid),
-            self.normed.write_address.eq(norm.normed_write.address),
-            self.normed.write_data.eq(norm.normed_write.values),
-            self.normed.write_lanes.eq(norm.normed_write.lanes),
-            self.state.write_lanes.eq(-1),
-            self.staged.ready.eq(~norm.state_write_valid),
-        ]
-        for valid, word in (
-            (self.staged.valid, self.staged.payload),
-            (norm.state_write_valid, norm.state_write),
-        ):  # NORM goes first
-            with m.If(valid):
-                m.d.comb += [
-                    self.state.write.eq(1),
-                    self.state.write_address.eq(word.address),
-                    self.state.write_data.eq(word.values),
-                ]
-
     def _taps(self, m):
+        """What the blocks show goes to the ports of the same names."""
         for name, block in (
             ("stored", self.store),
             ("result", self.norm),
