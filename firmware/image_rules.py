@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from firmware import isa
+from firmware.buffers import buffer_words
 from firmware.columns import HEADER_BYTES as COLUMN_HEADER
 from firmware.columns import HEADERS
 from firmware.embedding_image import crc8_of_rows
@@ -45,6 +46,7 @@ class Facts:
     widest: int  # features of a LayerNorm
     columns: int
     bus_bytes: int
+    hardware: HardwareConfig | None  # where it is known
 
 
 def hardware_of(image):
@@ -65,6 +67,7 @@ def _facts(image, hardware):
         widest=hardware.widest if hardware else WIDEST,
         columns=known.columns,
         bus_bytes=known.bus_bytes,
+        hardware=hardware,
     )
 
 
@@ -87,6 +90,7 @@ HEADER_RULES = (
 _EVERY = frozenset(Select)
 _ROWS = frozenset({Source.STATE, Source.NORMED})
 _LINEAR_TARGETS = frozenset({Target.SUM, Target.CODES, Target.KEYS, Target.VALUES, Target.SCORES})
+TILE_BUFFERS = frozenset({Target.SUM, Target.NORMED, Target.CODES, Target.KEYS, Target.SCORES})
 RULES = {
     Opcode.HALT: {},
     Opcode.ADMIT: {
@@ -146,6 +150,8 @@ def check_content(image, hardware=None):
         _check_instruction(pc, words, facts)
         if isa.unpack(words, "opcode") == Opcode.LINEAR:
             _check_stream(pc, words, facts, len(image.data))
+        if facts.hardware is not None:
+            _check_area(pc, words, facts.hardware)
     for number, (memory, index, data) in enumerate(image.pairs):
         depth, largest = CONSTANT_RULES[memory]
         thing = f"Image constant {number}"
@@ -172,6 +178,19 @@ def _check_instruction(pc, words, facts):
         else:
             low, high = (getattr(facts, x) if isinstance(x, str) else x for x in allowed)
             _between(thing, value, low, high, Error.ILLEGAL_OPCODE)
+
+
+def _check_area(pc, words, hardware):
+    """What an operation writes ends within its tile buffer (firmware/buffers.py)."""
+    opcode, target = Opcode(isa.unpack(words, "opcode")), isa.unpack(words, "target_buffer")
+    if opcode not in (Opcode.LINEAR, Opcode.NORM) or target not in TILE_BUFFERS:
+        return
+    cls = isa.unpack(words, "cls") or isa.unpack(words, "source") == Source.CLS
+    tiles = hardware.cls_tiles if opcode == Opcode.LINEAR and cls else hardware.tiles
+    end = isa.unpack(words, "target_base") + tiles * isa.unpack(words, "target_stride")
+    name = Target(target).name
+    depth = buffer_words(hardware)[name.lower()]
+    _between(f"Instruction {pc}: end of its area of {name}", end, 0, depth, Error.ILLEGAL_OPCODE)
 
 
 def _check_stream(pc, words, facts, length):

@@ -208,31 +208,6 @@ class Record:
             dropped_at_layer=tuple(array("DROPPED_AT_LAYER", "u1", count)),
         )
 
-    def pack(self, config):
-        """The record's bytes, as the machine writes them on a `HardwareConfig`."""
-        verdict, per_layer = RECORD["VERDICT"], RECORD["TOKENS_PER_LAYER"]
-        words = np.zeros(RECORD.words(config), "<u4")
-        for name in ("STATUS", "TAG", "CYCLES", "DETAIL", "PASSES", "PREDICTED_EXIT"):
-            words[RECORD.word(name)] = getattr(self, name.lower())
-        words[RECORD.word("VERDICT")] = sum(
-            bits.put(getattr(self, bits.name.lower())) for bits in verdict.fields
-        )
-        shape = [
-            per_layer["ENTERING"].put(entering) | per_layer["LIVE"].put(live)
-            for entering, live in zip(self.entering, self.live, strict=True)
-        ]
-        dropped = np.full(4 * ceil_div(config.positions, 4), NEVER, "u1")
-        dropped[: self.tokens] = self.dropped_at_layer
-        for name, values in (
-            ("LOGITS", np.array(self.logits, "<i4").view("<u4")),
-            ("ENTROPIES", self.entropies),
-            ("TOKENS_PER_LAYER", shape),
-            ("DROPPED_AT_LAYER", dropped.view("<u4")),
-        ):
-            first = RECORD.word(name, config)
-            words[first : first + len(values)] = values
-        return words.tobytes()
-
 
 def _live(words, tokens):
     """(entering, live) by layer; a word of 0 is a layer without a drop."""

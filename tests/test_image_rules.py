@@ -120,6 +120,8 @@ FIELDS = [
     (Opcode.LINEAR, "address", 1 << 31, "weight stream must end at .*, not at"),
     (Opcode.LINEAR, "address", 100, "must start at a multiple of 32 behind the header, not at 100"),
     (Opcode.LINEAR, "beats", 5, "must have a multiple of 4 bus words, not 5"),
+    (Opcode.LINEAR, "target_base", 9000, r"end of its area of SUM must be in 0\.\.2048, not 9"),
+    (Opcode.LINEAR, "target_stride", 1000, r"end of its area of SUM must be in 0\.\.2048, not 16"),
     (Opcode.NORM, "norm_set", 3, r"norm_set of NORM must be in 0\.\.2, not 3"),
     (Opcode.NORM, "reduction", 129, r"reduction of NORM must be in 1\.\.128, not 129"),
     (Opcode.ATTEND, "groups", 3, r"groups of ATTEND must be in 1\.\.2, not 3"),
