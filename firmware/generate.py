@@ -32,7 +32,8 @@ def header():
     ]
     for register in REGISTERS:
         lines.append(
-            f"#define TERSE_{register.name} {register.offset:#04x}u /* {register.access}: {register.doc} */"
+            f"#define TERSE_{register.name} {register.offset:#04x}u "
+            f"/* {register.access}: {register.doc} */"
         )
         lines += _field_macros(register)
     lines += ["", "enum terse_error {"]
@@ -74,10 +75,10 @@ _SVD_ACCESS = {"ro": "read-only", "rw": "read-write", "w1c": "read-write", "puls
 
 
 def _svd_register(register):
-    yield f"<register><name>{register.name}</name><description>{register.doc}</description>".replace(
-        "&", "&amp;"
-    )
-    yield f"<addressOffset>{register.offset:#x}</addressOffset><access>{_SVD_ACCESS[register.access]}</access>"
+    doc = register.doc.replace("&", "&amp;")
+    yield f"<register><name>{register.name}</name><description>{doc}</description>"
+    yield f"<addressOffset>{register.offset:#x}</addressOffset>"
+    yield f"<access>{_SVD_ACCESS[register.access]}</access>"
     if register.access == "w1c":
         yield "<modifiedWriteValues>oneToClear</modifiedWriteValues>"
     if register.reset is not None:
@@ -102,7 +103,8 @@ def svd():
         f"<version>{VERSION}</version><description>Terse accelerator</description>",
         "<addressUnitBits>8</addressUnitBits><width>32</width><size>32</size>",
         "<peripherals><peripheral>",
-        "<name>TERSE</name><description>Control registers</description><baseAddress>0x0</baseAddress>",
+        "<name>TERSE</name><description>Control registers</description>",
+        "<baseAddress>0x0</baseAddress>",
         f"<addressBlock><offset>0</offset><size>{SPAN:#x}</size><usage>registers</usage></addressBlock>",
         "<registers>",
     ]

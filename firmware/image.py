@@ -259,7 +259,8 @@ def parse_image(data):
         require(
             address >> MEMORY_SHIFT in iter(Memory),
             Error.IMAGE_MODEL,
-            f"Image constant {number} must go to memory 0..{max(Memory)}, not {address >> MEMORY_SHIFT}",
+            f"Image constant {number} must go to memory 0..{max(Memory)}, "
+            f"not {address >> MEMORY_SHIFT}",
         )
     pairs = tuple(
         (Memory(address >> MEMORY_SHIFT), address & ((1 << MEMORY_SHIFT) - 1), value)

@@ -33,7 +33,8 @@ def registers():
         "",
         GENERATED,
         "",
-        "All registers are 32 bits, little-endian, at byte offsets of `s_axil`. Writes need all four byte strobes.",
+        "All registers are 32 bits, little-endian, at byte offsets of `s_axil`. "
+        "Writes need all four byte strobes.",
         "Access: ro; rw; w1c (writing one clears); pulse (writing one starts, reads zero).",
         "Names with a point are fields of the register above, with their bits.",
         "",
@@ -47,8 +48,8 @@ def registers():
         )
         lines += [f"| | .{b.name} | | {_range(b)} | | {b.doc} |" for b in register.fields]
     scope = (
-        f"Below {int(Error.SENTENCE_EMPTY)} the machine stops and STATUS shows ERROR; from there on one sentence "
-        "failed alone and its result says so."
+        f"Below {int(Error.SENTENCE_EMPTY)} the machine stops and STATUS shows ERROR; "
+        "from there on one sentence failed alone and its result says so."
     )
     lines += [
         "",

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every engine of an operation has in common: how it is started, on which slots, and how it says that it is done.
+"""What every engine of an operation has in common.
 
-The engines themselves are rows of `ENGINES` in firmware/isa.py; docs/recipes.md tells how to add one.
+How it is started, on which slots, and how it says that it is done. The engines themselves are rows
+of `ENGINES` in firmware/isa.py; docs/recipes.md tells how to add one.
 """
 
 from amaranth.lib import data, wiring
@@ -20,7 +21,7 @@ def engine_bits():
 
 
 def engine_signature(config, *, followed=False):
-    """Ports of an engine, as its own: `super().__init__({**engine_signature(config).members, ...})`.
+    """Ports of an engine, as its own, for its `super().__init__({**..., })`.
 
     Parameters
     ----------
@@ -50,8 +51,8 @@ def engine_signature(config, *, followed=False):
 def connect_engine(m, engine, block, issue, slots):
     """`block` does the work of `engine`, a row of `ENGINES`, when `issue` starts it.
 
-    `issue` is `Issue`, or who passes on what it says: `start`, `done` and `sent` with a bit for each
-    engine, `taken`, and `younger`, the operation that starts.
+    `issue` is `Issue`, or who passes on what it says: `start`, `done` and `sent` with a bit for
+    each engine, `taken`, and `younger`, the operation that starts.
     """
     m.d.comb += [
         block.start.eq(issue.start[engine.name]),

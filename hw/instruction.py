@@ -10,7 +10,7 @@ __all__ = ["instruction_layout"]
 
 
 def instruction_layout():
-    """256 bits with every field of `FIELDS`; overlays share their bits, signed fields are signed."""
+    """256 bits with every field of `FIELDS`: overlays share bits, signed fields are signed."""
     return data.FlexibleLayout(
         WORDS * WORD.width,
         {

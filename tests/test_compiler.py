@@ -283,7 +283,8 @@ def test_limit_is_below_the_schedule():
         ({"positions": 8}, "positions must be at most 8, not 16; positions=16 would fit"),
         (
             {"format": INT8},
-            r"format must be int8, not AdaptivFloat<8,3>; format=NumberFormat\(bits=8, exponent=3\) would fit",
+            r"format must be int8, not AdaptivFloat<8,3>; "
+            r"format=NumberFormat\(bits=8, exponent=3\) would fit",
         ),
         ({"units": {"drop", "exit"}}, "unit span must be present: a head's span is partial"),
         (
@@ -326,6 +327,7 @@ def test_shift_out_of_range():
     net = dataclasses.replace(network(), score_shift=-3)
     with pytest.raises(
         CompileError,
-        match=r"ATTEND does not fit an instruction: Instruction field shift must be in 0\.\.63, not -3",
+        match=r"ATTEND does not fit an instruction: "
+        r"Instruction field shift must be in 0\.\.63, not -3",
     ):
         compile_network(net, CI)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The predicted counters: every multiplication of the dense layers is done or skipped for one cause.
+"""The predicted counters: every multiplication is done or skipped for one cause.
 
-What is done is what the weight streams hold.
+Those of the dense layers are counted; what is done is what the weight streams hold.
 """
 
 import dataclasses

@@ -60,7 +60,10 @@ def test_header_compiles(tmp_path):
     if not shutil.which("gcc"):
         pytest.skip("gcc is not installed")
     (tmp_path / "terse_regs.h").write_text(generate.header())
-    source = '#include "terse_regs.h"\nint x = TERSE_SHAPE_TOKENS(TERSE_WATCHDOG) + TERSE_ERROR_WATCHDOG;\n'
+    source = (
+        '#include "terse_regs.h"\n'
+        "int x = TERSE_SHAPE_TOKENS(TERSE_WATCHDOG) + TERSE_ERROR_WATCHDOG;\n"
+    )
     subprocess.run(
         [
             "gcc",
