@@ -3,7 +3,10 @@
 
 import reprlib
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 __all__ = [
     "AF8",
@@ -21,7 +24,7 @@ __all__ = [
 MOST_CLASSES = 16  # of a model; a result record has a logit for each
 NEVER = 0xFF  # the layer at which a token was dropped that stayed to the end: beyond any layer
 
-Kind = TypeVar("Kind")
+Kind = TypeVar("Kind", bound="DataclassInstance")
 _BRIEF = reprlib.Repr()
 _BRIEF.maxstring = 80
 

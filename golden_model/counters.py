@@ -76,7 +76,7 @@ def count_macs(
     work : of `layer_work`; layers : of the model
     sentences : (tokens entering, live tokens of each layer until the exit) of each
     """
-    counts = dict.fromkeys(("TOKENS", *MACS), 0)
+    counts: dict[str, int] = dict.fromkeys(("TOKENS", *MACS), 0)
     for length, live in sentences:
         full = work["dense"].of(length)
         counts["TOKENS"] += sum(live)

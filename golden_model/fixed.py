@@ -4,6 +4,8 @@
 Both take Python integers or int64 tensors. `Saturations` is the counter that the host can read.
 """
 
+from typing import overload
+
 import torch
 
 __all__ = ["ACT_BITS", "Saturations", "align", "leading_one", "round_shift", "saturate"]
@@ -36,6 +38,12 @@ def round_shift(x, s):
     return (x + ((1 << (s - 1)) - 1) + ((x >> s) & 1)) >> s
 
 
+@overload
+def saturate(
+    x: torch.Tensor, bits: int, saturations: Saturations | None = None
+) -> torch.Tensor: ...
+@overload
+def saturate(x: int, bits: int, saturations: Saturations | None = None) -> int: ...
 def saturate(x, bits, saturations=None):
     """Clamp to the signed range of `bits`; `saturations` counts the elements that changed."""
     low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1

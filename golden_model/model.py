@@ -24,7 +24,10 @@ from golden_model.requantize import add_residual
 from golden_model.softmax import numerator
 from golden_model.token_drop import keep
 
-__all__ = ["Result", "SentenceError", "check_sentence", "run"]
+__all__ = ["Ids", "Result", "SentenceError", "check_sentence", "run"]
+
+
+Ids = Sequence[int] | torch.Tensor  # of the tokens of a sentence, or of their segments
 
 
 class SentenceError(ValueError):
@@ -62,7 +65,7 @@ def check_sentence(model: ModelConfig, tokens: torch.Tensor, segments: torch.Ten
                 raise SentenceError(f"{thing} must be in 0..{limit - 1}, not {value}")
 
 
-def run(network: Network, tokens: Sequence[int], segments: Sequence[int] | None = None) -> Result:
+def run(network: Network, tokens: Ids, segments: Ids | None = None) -> Result:
     """One sentence of token ids (and segment ids, default 0) through the network -> Result."""
     tokens = torch.as_tensor(tokens, dtype=torch.int64)
     segments = torch.zeros_like(tokens) if segments is None else torch.as_tensor(segments).long()
@@ -160,7 +163,7 @@ class _Sentence:
             act = self.linear(f"attention.{part}", codes)
             act = self.name(name, act.view(len(x), -1, self.model.head))  # (m, h, head)
             heads.append(self.code(name, act))
-        results = attention(*heads, rows, self.network, self.saturations)
+        results = attention(*heads, rows=rows, network=self.network, saturations=self.saturations)
         for name, tensor in zip(
             ("score", "numerator", "denominator", "context"), results, strict=True
         ):

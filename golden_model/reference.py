@@ -6,7 +6,6 @@ to codes, with the biases that `quantize` would choose). With everything off it 
 """
 
 import math
-from collections.abc import Sequence
 
 import torch
 
@@ -20,7 +19,7 @@ from golden_model.entropy import entropy_float
 from golden_model.exit import argmax, off_ramp_float
 from golden_model.gelu import gelu_float
 from golden_model.layernorm import layernorm_float
-from golden_model.model import Result, check_sentence
+from golden_model.model import Ids, Result, check_sentence
 from golden_model.network import LINEARS
 from golden_model.softmax import numerator_bias
 from golden_model.token_drop import keep_float
@@ -70,7 +69,7 @@ class Reference:
     def norm(self, name, x):
         return layernorm_float(x, self.weights[f"{name}.gamma"], self.weights[f"{name}.beta"])
 
-    def run(self, tokens: Sequence[int], segments: Sequence[int] | None = None) -> Result:
+    def run(self, tokens: Ids, segments: Ids | None = None) -> Result:
         """One sentence -> Result with floats."""
         tokens = torch.as_tensor(tokens, dtype=torch.int64)
         segments = torch.zeros_like(tokens) if segments is None else torch.as_tensor(segments)
