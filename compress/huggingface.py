@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import AlbertConfig, AlbertForSequenceClassification
@@ -222,7 +222,7 @@ def hardware_for(model: ModelConfig, **changes: Any) -> HardwareConfig:
     Raises ValueError where there is none. A large model with long sentences needs more token lanes:
     the compiler says so.
     """
-    sizes = {
+    sizes: dict[str, Any] = {
         name: getattr(model, name)
         for name in (
             "positions",
@@ -234,10 +234,9 @@ def hardware_for(model: ModelConfig, **changes: Any) -> HardwareConfig:
             "classes",
         )
     }
-    depth = 1 << (2 * model.longest_reduction - 1).bit_length()
-    return HardwareConfig(
-        **sizes | {"rows": 4 * ceil_div(model.positions, 4), "weight_depth": depth} | changes
-    )
+    sizes["rows"] = 4 * ceil_div(model.positions, 4)
+    sizes["weight_depth"] = 1 << (2 * model.longest_reduction - 1).bit_length()
+    return HardwareConfig(**sizes | changes)
 
 
 def _state(path, tensors, config, model):
@@ -306,7 +305,8 @@ def eager(
         network.load_state_dict(albert.state)
     except Exception as error:  # AssertionError, TypeError, RuntimeError: by what is wrong
         raise AlbertError(f"transformers cannot build this model, {one_line(error)}") from error
-    network.to(dtype)
+    # transformers wraps `to`, of which pyright then takes the first argument for the module.
+    cast("torch.nn.Module", network).to(dtype)
 
     @torch.no_grad()
     def logits(tokens, segments):

@@ -63,4 +63,5 @@ def predictor_loss(output, target):
 def length_loss(output, live):
     """Mean share of token-layers that stay. Its gradient reaches eta alone (network._predict)."""
     tokens = live.sum(1)
-    return sum(length.sum(1) / tokens for length in output.length).mean() / len(output.length)
+    share = sum((length.sum(1) / tokens for length in output.length), torch.zeros_like(tokens))
+    return share.mean() / len(output.length)

@@ -7,6 +7,7 @@ as one reach per head (`attention.reach`) from which the checkpoint's table foll
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -78,7 +79,8 @@ class Stack(nn.Module):
         self.bias = nn.Parameter(torch.zeros(shape[:-1]))
 
 
-def _group(**parts):
+def _group(**parts) -> Any:
+    """A module of modules and parameters: what each is, only its name says."""
     group = nn.Module()
     for name, part in parts.items():
         setattr(group, name, part)

@@ -8,6 +8,7 @@ precompiled character map (field 3: 2).
 
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 __all__ = ["read"]
 
@@ -43,7 +44,7 @@ def _piece(fields, index):
     return fields[1].decode("utf-8"), struct.unpack("<f", fields[2])[0]
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
     """(field number, value) of a message: an integer for a varint, bytes for all else."""
     at = 0
     while at < len(data):

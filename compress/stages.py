@@ -28,7 +28,7 @@ class Stage:
     averaging = None
 
     def __init__(self, network, targets=None):
-        self.network, self.targets = network, targets
+        self.network, self.targets = network, targets or {}
         self.optimisers = self.make_optimisers()
         self.average = Average(network, self.averaging) if self.averaging else None
 

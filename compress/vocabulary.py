@@ -28,7 +28,7 @@ OF_BERT = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
 
 
 def find_tokenizer(
-    folder: Path, vocab: Path | None, model: ModelConfig
+    folder: Path, vocab: str | Path | None, model: ModelConfig
 ) -> tuple[Tokenizer | None, list[str]]:
     """(tokenizer or None, notes) of a folder: tokenizer.json, else `vocab`, else spiece.model or
     vocab.txt.
@@ -122,7 +122,10 @@ def albert_tokenizer(
         pieces, charsmap = _text_pieces(path, data), b""
     if tuple(piece for piece, _ in pieces[: len(SPECIAL)]) != SPECIAL:
         raise VocabularyError(f"{path} must begin with {', '.join(SPECIAL)}")
-    steps = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
+    steps: list[normalizers.Normalizer] = [
+        normalizers.Replace("``", '"'),
+        normalizers.Replace("''", '"'),
+    ]
     if not keep_accents:
         steps += [normalizers.NFKD(), normalizers.StripAccents()]
     if do_lower_case:
