@@ -40,7 +40,7 @@ __all__ = [
 ALIGNMENT = 32
 MEMORY_SHIFT = 28  # address of a constant = memory << MEMORY_SHIFT | index
 HEADER_BYTES = 64
-HEADER = (
+HEADER: tuple[str, ...] = (
     "magic",
     "version",
     "config_hash",

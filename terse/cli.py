@@ -4,6 +4,7 @@
 Exit status 2 says bad input, in one line on standard error; 1 says that something differs.
 """
 
+import io
 import json
 import pathlib
 import sys
@@ -399,7 +400,8 @@ def image_show(file: pathlib.Path):
 def main():
     """Entry point of the console script `terse`."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a terminal may lack a letter
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may lack a letter
     try:
         status = app(standalone_mode=False)
     except typer.Abort:

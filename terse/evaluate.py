@@ -26,7 +26,7 @@ from compress.network import Mode
 from compress.prune import EMBEDDING, ENCODER, sparsity
 from golden_model.checkpoint import Checkpoint
 from golden_model.config import NumberFormat
-from golden_model.model import run
+from golden_model.model import Ids, run
 from golden_model.network import Network
 from sim.cosim.processes import follow_parent
 from terse import catalog
@@ -109,7 +109,7 @@ def _start(network):
     _network = network
 
 
-def golden(sequence: tuple[Sequence[int], Sequence[int]]) -> tuple[int, int, list[int]]:
+def golden(sequence: tuple[Ids, Ids]) -> tuple[int, int, list[int]]:
     """(class, tokens entering, live tokens of each executed layer) of one sentence."""
     assert _network is not None
     result = run(_network, *sequence)

@@ -143,7 +143,7 @@ def _peak():
 
 def main():
     parser = argparse.ArgumentParser(
-        prog="python -m terse.fullsize", description=__doc__.partition("\n\n")[0]
+        prog="python -m terse.fullsize", description=(__doc__ or "").partition("\n\n")[0]
     )
     parser.add_argument("size", choices=SIZES, nargs="+")
     parser.add_argument(

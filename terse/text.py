@@ -56,7 +56,7 @@ def gather(
     if texts and pair:
         if len(texts) % 2:
             raise UserError(f"--pair takes texts two by two, not {len(texts)}")
-        inputs = [(pair, None) for pair in zip(texts[::2], texts[1::2], strict=True)]
+        inputs: list[Input] = [(pair, None) for pair in zip(texts[::2], texts[1::2], strict=True)]
     elif texts:
         inputs = [((text,), None) for text in texts]
     elif pair:

@@ -49,7 +49,7 @@ def run(model: str, hw: str, count: int) -> str:
 
 def main():
     parser = argparse.ArgumentParser(
-        prog="python -m terse.wheel", description=__doc__.partition("\n\n")[0]
+        prog="python -m terse.wheel", description=(__doc__ or "").partition("\n\n")[0]
     )
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--hw", choices=HARDWARE, default="ecp5")

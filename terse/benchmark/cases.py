@@ -66,9 +66,12 @@ class Case:
 
     stream: ClassVar[bool] = True  # a queue of sentences, whose whole is a row of its own
     sparsity: ClassVar[float | None] = None
+    layers: ClassVar[int]
+    sentences: ClassVar[int]
+    what: ClassVar[str]
 
     @property
-    def about(self):
+    def about(self) -> tuple[int, ...]:
         """Live tokens of each layer of a sentence, roughly; () for a trained model."""
         return ()
 
@@ -121,7 +124,7 @@ class Case:
         """Cycles, roughly: for the time left."""
         each = SENTENCE_CYCLES
         if self.about:
-            weights = _weights(MODELS[self.model]) * (1 - self.sparsity)
+            weights = _weights(MODELS[self.model]) * (1 - (self.sparsity or 0.0))
             compute = weights / self.hardware.columns
             memory = 1.3 * weights / self.bytes_per_cycle
             tiles = (ceil_div(tokens, self.hardware.tokens) for tokens in self.about)

@@ -71,7 +71,7 @@ def _model(paths, watch):
     if not groups:
         return
     with multiprocessing.get_context("fork").Pool(
-        min(os.cpu_count(), len(groups)), _alone
+        min(os.cpu_count() or 1, len(groups)), _alone
     ) as pool:  # leaving it ends them
         running, left = pool.map_async(_model_group, groups, chunksize=1), list(paths)
         while left:

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures of `terse bench`, each for a light page and for a dark one."""
 
+from typing import Any
+
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.typing import RcKeyType
 
 from sim.cycles.operations import SIMULATED
 from terse.benchmark.cases import Deadlines, Emulated, Passage
@@ -45,7 +49,7 @@ def write_plots(folder, result):
     return paths
 
 
-def _style(theme):
+def _style(theme) -> dict[RcKeyType, Any]:
     """matplotlib's settings for a page."""
     return {
         "figure.facecolor": theme["page"],
@@ -55,7 +59,7 @@ def _style(theme):
         "axes.labelcolor": theme["ink"],
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "axes.prop_cycle": matplotlib.cycler(color=COLORS),
+        "axes.prop_cycle": cycler(color=COLORS),
         "text.color": theme["ink"],
         "xtick.color": theme["soft"],
         "ytick.color": theme["soft"],
@@ -245,7 +249,7 @@ def tokens(result, theme):
     for share, cycles in sorted(series.items()):
         faster = {count: cycles[LONGEST] / cycles[count] for count in sorted(cycles)}
         name = f"{share:.0%} zeros" if share else "dense"
-        axes.plot(faster.keys(), faster.values(), marker="o", label=name)
+        axes.plot(list(faster), list(faster.values()), marker="o", label=name)
         axes.annotate(
             f"{faster[counts[0]]:.1f}",
             (counts[0], faster[counts[0]]),
@@ -284,7 +288,7 @@ def deadlines(result, theme):
     figure = Figure(figsize=(WIDTH, 4.2))
     axes = figure.subplots()
     for case, measurement in runs:
-        shares = [100 * deadlines_met(case, measurement, scale) for scale in SCALES]
+        shares = [100 * (deadlines_met(case, measurement, scale) or 0.0) for scale in SCALES]
         style = "--" if case.source == SIMULATED else "-"
         axes.plot(SCALES, shares, style, label=f"{case.order}, {case.source}")
     axes.set(xlabel="deadlines, times as far as those of the table", ylabel="deadlines met, %")

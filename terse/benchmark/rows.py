@@ -168,6 +168,7 @@ def _row(case, measurement, name, scope, operations, theirs):
         one.rows for one in operations if one.rows and (scope == "operation" or one.name == "q")
     ]
     latencies = measurement.latencies if scope in ("sentence", "stream") else ()
+    live_lanes, live_lanes_array = _live_lanes(operations, scope == "stream")
     return Row(
         name,
         scope,
@@ -192,7 +193,8 @@ def _row(case, measurement, name, scope, operations, theirs):
         weight_bytes,
         _share(moved, cycles * case.bytes_per_cycle) or 0.0,
         _stalls(operations, cycles),
-        *_live_lanes(operations, scope == "stream"),
+        live_lanes,
+        live_lanes_array,
         round(sum(latencies) / len(latencies)) if latencies else None,
         max(latencies, default=None),
         deadlines_met(case, measurement) if scope == "stream" else None,
