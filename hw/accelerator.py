@@ -306,4 +306,5 @@ class Accelerator(wiring.Component):
             port = getattr(self, name)
             inner = getattr(self.core, name)
             outward = self.signature.members[name].flow == Out
-            m.d.comb += port.eq(inner) if outward else inner.eq(port)
+            target, source = (port, inner) if outward else (inner, port)
+            m.d.comb += target.eq(source)

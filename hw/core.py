@@ -221,6 +221,7 @@ class Core(wiring.Component):
         """Every row of `ENGINES` has a block here or in the datapath, or is an illegal opcode."""
         issue = self.issue
         datapath = self.datapath
+        # By name, from the one table: an engine more is a row there and a block here.
         for engine in ENGINES:
             name = engine.name
             present = self.sequencer.present[name]

@@ -54,6 +54,8 @@ def connect_engine(m, engine, block, issue, slots):
     `issue` is `Issue`, or who passes on what it says: `start`, `done` and `sent` with a bit for
     each engine, `taken`, and `younger`, the operation that starts.
     """
+    # Every engine has the younger operation's fields, although most are never followed: so the
+    # contract is one, stable from `start` until it is taken or done.
     m.d.comb += [
         block.start.eq(issue.start[engine.name]),
         block.instruction.eq(issue.younger.instruction),

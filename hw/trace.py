@@ -86,6 +86,7 @@ def _sources(core):
     rows = core.rows
     stored = datapath.stored.meta
     column = {name: stored.column[name] for name in ("slot", "head", "tile", "live")}
+    # A source may have more fields than its tap: those of the tap are taken, by name.
     sources = {
         "op": (core.issue.ended, {"pc": core.issue.pc, "skipped": core.issue.skipped}),
         "row": (rows.changed.valid, rows.changed),
@@ -101,6 +102,7 @@ def _sources(core):
         "denominator": (datapath.denominator_valid, datapath.denominator),
         "exit": (core.exit.verdict_valid, core.exit.verdict),
     }
+    # The only tap of a unit that may be absent whose values lie inside the unit.
     if core.drop is not None:
         sources["predict"] = (core.drop.verdict_valid, core.drop.verdict)
     return sources

@@ -14,7 +14,6 @@ ROOMS = {
 }
 # Rooms that are not yet so.
 WAITING = {
-    "hw",
     "queue",
 }
 COMMENTS = 4  # own-line ones in 100 lines, at least
