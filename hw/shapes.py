@@ -70,6 +70,7 @@ THRESHOLD = unsigned(THRESHOLD_BITS)  # Q2.16 nats; the reported entropy too
 SHIFT = field("shift")  # right, accumulator or product to ACT
 ALIGN = field("align")  # right, ACT to a function's input; negative: left
 CONTEXT_SHIFT = field("context_shift")  # right, accumulator * reciprocal to ACT
+EMBEDDING_SHIFT = field("word_shift")  # right, a decoded embedding to ACT; negative: left
 OFFSET = field("encode")  # of the encoder: fraction bits plus the tensor's bias
 
 # Choices of an instruction.
@@ -80,6 +81,7 @@ FUNCTION = field("function")  # firmware.isa.Function
 # What is counted, in the width of the instruction, register or record that names it.
 TILE = unsigned(16)  # a tile of the selected rows
 ROW = unsigned(16)  # a row, logical or physical; a key of a sentence
+EMBEDDING_ROW = unsigned(32)  # of the embedding image: of a word, a position or a segment
 POSITION = unsigned(16)  # of a token in its sentence
 LENGTH = unsigned(16)  # tokens of a sentence, or those of them that are left
 FEATURE = unsigned(16)  # of a row; `reduction` is as many

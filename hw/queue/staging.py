@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stager: queued sentences into physical rows ahead of ADMIT, beside the passes; bad ones are found here."""
+"""The stager: queued sentences into physical rows ahead of ADMIT, beside the passes.
 
-from amaranth import Array, Cat, Module, Mux, Signal, signed
+Sentences whose length cannot be, and tokens that the embedder refuses, are found here.
+"""
+
+from amaranth import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,7 +13,28 @@ from firmware.record import DESCRIPTOR
 from golden_model.hardware import ceil_div
 from hw.instruction import instruction_layout
 from hw.queue.embedding import feature_layout, token_layout
-from hw.shapes import ACT, index, table_layout
+from hw.shapes import (
+    ACT,
+    ADDRESS,
+    BYTE,
+    CYCLES,
+    DETAIL,
+    EMBEDDING_SHIFT,
+    ERROR,
+    FEATURE,
+    LENGTH,
+    POINTER,
+    POSITION,
+    ROW,
+    SENTENCE,
+    TAG,
+    WIDE_COUNT,
+    WORD,
+    WORDS,
+    index,
+    table_layout,
+    tile_values,
+)
 from hw.stream import Fifo
 
 __all__ = ["Staging", "sentence_layout", "shift_layout", "word_layout"]
@@ -22,74 +46,99 @@ STAGED = 3  # from a sentence's last token until ADMIT sees that it is staged
 
 
 def sentence_layout(config):
-    """A sentence whose descriptor has been read; `rows` that it takes: `count`, or none when its length cannot be."""
+    """A sentence whose descriptor has been read.
+
+    rows : how many it takes: `count`, or none when its length cannot be
+    """
     return data.StructLayout(
-        {"tag": 32, "deadline": 32, "count": 16, "rows": index(config.positions + 1)}
+        {"tag": TAG, "deadline": CYCLES, "count": LENGTH, "rows": index(config.positions + 1)}
     )
 
 
 def word_layout(config):
-    """A word of the residual stream."""
-    return data.StructLayout({"address": 32, "values": data.ArrayLayout(ACT, config.tokens)})
+    """A word of the residual stream: its address there, and T features of a physical row."""
+    return data.StructLayout({"address": POINTER, "values": tile_values(config)})
 
 
 def shift_layout():
-    """See `Embedder`."""
-    return data.StructLayout({name: signed(6) for name in ("word", "position", "segment")})
+    """By how much a decoded code of each table is shifted, see `Embedder`."""
+    return data.StructLayout(dict.fromkeys(("word", "position", "segment"), EMBEDDING_SHIFT))
 
 
 class Staging(wiring.Component):
-    """Sentence after sentence: descriptor, check of its length, tokens; each token takes a free row, its embedding goes there.
+    """Sentence after sentence: its descriptor, the check of its length, a row for each token.
 
-    A sentence costs its descriptor's and its tokens' read, `CHECK` and `STAGED` cycles, and the embedding port's time for each token. Each token waits for a free row, and a
-    sentence, once its descriptor is there, while `slots` others have not begun. Rows go to sentences in the order of the queue, so the next one that
-    ADMIT waits for never lacks a row that a later one holds. What is read is taken at once.
+    Each token takes a free physical row, and its embedding goes there. Rows go to sentences in the
+    order of the queue, so the next one that ADMIT waits for never lacks a row that a later one
+    holds.
 
-    A token's features cannot be stalled, writes to the residual stream can: a row of words is held, and the token's end is taken when all of them
-    are written; before that no feature of the next token comes (`Embedder`, stalled `o_done`).
+    A sentence costs the reads of its descriptor and of its tokens, `READ` + `CHECK` + `TOKENS` +
+    `READ` + `STAGED` cycles, and what its tokens take in `Embedder`. Stalled: each token waits for
+    a free row, and a sentence, once its descriptor is there, while `slots` others have not begun.
+    What is read is taken at once. A token's features cannot be stalled, writes to the residual
+    stream can: a row of words is held, and `token_done` is taken when all of them are written;
+    before that `Embedder` gives no feature of the next token.
+
+    Parameters
+    ----------
+    config : HardwareConfig
 
     Members
     -------
-    start, instruction : pulse, an ADMIT begins: the first one starts the queue and gives the shifts; a reset is a new queue
-    queue, count, positions : address of the first descriptor, sentences, longest sentence of the model
-    o_read, words : requests of 32-bit words {"address", "words"}, and the words
-    i_free : stream of free rows
-    o_token : stream to `Embedder`; feature (with _valid), token_done : its results; shifts : its shifts
-    o_word : stream of `word_layout(config)`: a word of an embedding into its physical row
-    o_sentence : stream of `sentence_layout(config)`, in the order of the queue
-    o_row : stream of the physical rows of the sentences' tokens
-    o_staged : stream of {"status", "detail"}: all of a sentence's rows are on `o_row` and written; detail: the first failing token
-    resting : the embedder has no token
-    embedded_valid, embedded : trace tap
+    start : In(1), pulse: an ADMIT begins. The first one starts the queue and gives the shifts; a
+        new queue needs a reset
+    instruction : In(instruction_layout()), the ADMIT
+    queue : In(ADDRESS), of the first descriptor
+    count : In(WIDE_COUNT), sentences of the queue
+    positions : In(POSITION), tokens of the longest sentence of the model
+    o_read : Out(stream of {address: ADDRESS, words: WORDS}), a run of 32-bit words
+    words : In(stream of WORD), these words
+    i_free : In(stream of physical rows), free ones
+    o_token : Out(stream of token_layout()), to `Embedder`
+    feature_valid : In(1)
+    feature : In(feature_layout()), of the embedding
+    token_done : In(stream of {row: ROW, status: ERROR}), see `Embedder`
+    shifts : Out(shift_layout()), of the model
+    o_word : Out(stream of word_layout(config)), of an embedding into its physical row
+    o_sentence : Out(stream of sentence_layout(config)), in the order of the queue
+    o_row : Out(stream of physical rows), those of the sentences' tokens
+    o_staged : Out(stream of {status: ERROR, detail: DETAIL}): all of a sentence's rows are on
+        `o_row` and written; `detail` is the first failing token's position
+    resting : Out(1), the embedder has no token
+    embedded_valid : Out(1), trace tap
+    embedded : Out({sentence: SENTENCE, position, feature, value: ACT}), trace tap
     """
 
     def __init__(self, config):
         self.config = config
         row = index(config.physical_rows)
+        read = data.StructLayout({"address": ADDRESS, "words": WORDS})
+        staged = data.StructLayout({"status": ERROR, "detail": DETAIL})
+        embedded = {"sentence": SENTENCE, "position": POSITION, "feature": FEATURE, "value": ACT}
         super().__init__(
             {
                 "start": In(1),
                 "instruction": In(instruction_layout()),
-                "queue": In(32),
-                "count": In(32),
-                "positions": In(16),
-                "o_read": Out(stream.Signature(data.StructLayout({"address": 32, "words": 16}))),
-                "words": In(stream.Signature(32)),
+                "queue": In(ADDRESS),
+                "count": In(WIDE_COUNT),
+                "positions": In(POSITION),
+                "o_read": Out(stream.Signature(read)),
+                "words": In(stream.Signature(WORD)),
                 "i_free": In(stream.Signature(row)),
                 "o_token": Out(stream.Signature(token_layout())),
                 "feature_valid": In(1),
                 "feature": In(feature_layout()),
-                "token_done": In(stream.Signature(data.StructLayout({"row": 16, "status": 8}))),
+                "token_done": In(
+                    stream.Signature(data.StructLayout({"row": ROW, "status": ERROR}))
+                ),
                 "shifts": Out(shift_layout()),
                 "o_word": Out(stream.Signature(word_layout(config))),
                 "o_sentence": Out(stream.Signature(sentence_layout(config))),
                 "o_row": Out(stream.Signature(row)),
-                "o_staged": Out(stream.Signature(data.StructLayout({"status": 8, "detail": 16}))),
+                "o_staged": Out(stream.Signature(staged)),
                 "resting": Out(1),
                 "embedded_valid": Out(1),
-                "embedded": Out(
-                    data.StructLayout({"sentence": 32, "position": 16, "feature": 16, "value": ACT})
-                ),
+                "embedded": Out(data.StructLayout(embedded)),
             }
         )
 
@@ -97,20 +146,21 @@ class Staging(wiring.Component):
         m = Module()
         config = self.config
         op = self.instruction
-        self._sentence = Signal(32)
+        self._sentence = Signal(SENTENCE)
         self._descriptor = Signal(table_layout(DESCRIPTOR))  # the one that is staged
-        self._status = Signal(8)
-        self._detail = Signal(16)
-        self._asked, self._embedded = (
-            Signal(16),
-            Signal(16),
-        )  # tokens given to the embedder; tokens it is done with
+        self._status = Signal(ERROR)  # of its sentence: the first error
+        self._detail = Signal(DETAIL)
+        self._asked = Signal(LENGTH)  # tokens given to the embedder
+        self._embedded = Signal(LENGTH)  # tokens that it is done with
         m.submodules.sentences = self._sentences = Fifo(
             self.o_sentence.payload.shape(), config.slots
         )
         m.submodules.staged = self._staged = Fifo(self.o_staged.payload.shape(), config.slots)
+        # As deep as there are rows: it never refuses one.
         m.submodules.rows = self._rows = Fifo(index(config.physical_rows), config.physical_rows)
-        m.submodules.tokens = self._tokens = Fifo(32, config.positions)
+        # As deep as a sentence is long: tokens that wait for rows must not keep the memory port,
+        # whose words come in the order in which they were asked for, from weights and program.
+        m.submodules.tokens = self._tokens = Fifo(WORD, config.positions)
         for queue, o in (
             (self._sentences, self.o_sentence),
             (self._staged, self.o_staged),
@@ -120,8 +170,10 @@ class Staging(wiring.Component):
         self._results(m)
         self._words(m)
         with m.FSM():
-            with m.State("IDLE"):  # also when the whole queue is staged
+            # No ADMIT yet, or the whole queue is staged.
+            with m.State("IDLE"):
                 with m.If(self.start):
+                    # Kept, because sentences are staged long after their first ADMIT.
                     m.d.sync += [
                         self.shifts.word.eq(op.word_shift),
                         self.shifts.position.eq(op.position_shift),
@@ -136,8 +188,10 @@ class Staging(wiring.Component):
         """The next sentence's descriptor and the check of its length."""
         descriptor = self._descriptor
         size = DESCRIPTOR.words()
+        size_bytes = size * WORD.width // BYTE.width
         word = Signal(range(size))
         sentence = self._sentences.i.payload
+        # The next sentence's descriptor is asked for.
         with m.State("NEXT"):
             m.d.sync += [
                 self._status.eq(Error.NONE),
@@ -148,16 +202,19 @@ class Staging(wiring.Component):
             with m.If(self._sentence == self.count):
                 m.next = "IDLE"
             with m.Else():
-                self._read(m, self.queue + 4 * size * self._sentence, size, "DESCRIPTOR")
+                self._read(m, self.queue + size_bytes * self._sentence, size, "DESCRIPTOR")
+        # Its words come.
         with m.State("DESCRIPTOR"):
             m.d.comb += self.words.ready.eq(1)
             with m.If(self.words.valid):
+                # Shifted in from above, so that the first word ends up lowest.
                 m.d.sync += [
-                    descriptor.eq(Cat(descriptor.as_value()[32:], self.words.payload)),
+                    descriptor.eq(Cat(descriptor.as_value()[WORD.width :], self.words.payload)),
                     word.eq(word + 1),
                 ]
                 with m.If(word == size - 1):
                     m.next = "CHECK"
+        # ADMIT is told of it; waits while `slots` sentences have not begun.
         with m.State("CHECK"):
             count = descriptor.count
             bad = (count == 0) | (count > self.positions)
@@ -170,11 +227,13 @@ class Staging(wiring.Component):
             ]
             with m.If(self._sentences.i.ready):
                 m.next = "TOKENS"
+                # A bad one fails alone: it goes the way of all others, but without rows.
                 with m.If(bad):
                     m.d.sync += self._status.eq(
                         Mux(count == 0, Error.SENTENCE_EMPTY, Error.SENTENCE_LENGTH)
                     )
                     m.next = "STAGED"
+        # Its tokens are asked for.
         with m.State("TOKENS"):
             self._read(m, descriptor.address, descriptor.count, "GIVE")
 
@@ -182,6 +241,7 @@ class Staging(wiring.Component):
         """A row for each token; when all are embedded the sentence is staged."""
         tokens = self._tokens
         rows = self._rows
+        # The check has seen that the upper bits are 0.
         length = self._descriptor.count[: len(self._embedded)]
         m.d.comb += [
             self.o_token.payload.token.eq(tokens.o.payload),
@@ -190,6 +250,7 @@ class Staging(wiring.Component):
             rows.i.payload.eq(self.i_free.payload),
             self.resting.eq(self._asked == self._embedded),
         ]
+        # Tokens come and go to the embedder, each when a row is free.
         with m.State("GIVE"):
             given = self.o_token.valid & self.o_token.ready
             m.d.comb += [
@@ -204,6 +265,7 @@ class Staging(wiring.Component):
             m.d.sync += self._asked.eq(self._asked + given)
             with m.If(self._embedded == length):
                 m.next = "STAGED"
+        # All rows are written: ADMIT may have them.
         with m.State("STAGED"):
             m.d.comb += [
                 self._staged.i.valid.eq(1),
@@ -215,6 +277,7 @@ class Staging(wiring.Component):
                 m.next = "NEXT"
 
     def _read(self, m, address, words, following):
+        """Asks for `words` 32-bit words, and goes on to the state `following`."""
         m.d.comb += [
             self.o_read.valid.eq(1),
             self.o_read.payload.address.eq(address),
@@ -224,7 +287,7 @@ class Staging(wiring.Component):
             m.next = following
 
     def _results(self, m):
-        """Tokens end; the first one that fails is kept. Their features are shown."""
+        """Tokens end; the first one that fails is kept. Their features go to the trace."""
         feature = self.feature
         done = self.token_done.payload
         m.d.comb += [
@@ -243,14 +306,15 @@ class Staging(wiring.Component):
                 ]
 
     def _words(self, m):
-        """T features make a word, the row's last ones too; a token ends when its words have been written."""
+        """T features make a word, the row's last ones too; words go to the residual stream."""
         config = self.config
         feature = self.feature
         lane = Signal(range(config.tokens))
-        block = Signal(16)
-        address = Signal(32)
+        block = Signal(WORDS)  # of the row, before this one
+        address = Signal(POINTER)
         values = Array(Signal(ACT, name=f"value_{i}") for i in range(config.tokens))
         complete = Signal()  # `values` are a word
+        # Holds a whole row, since the embedder cannot be stalled within one.
         m.submodules.words = words = Fifo(
             self.o_word.payload.shape(), ceil_div(config.embedding, config.tokens)
         )
@@ -259,6 +323,7 @@ class Staging(wiring.Component):
             words.i.valid.eq(complete),
             words.i.payload.address.eq(address),
             *(words.i.payload.values[i].eq(value) for i, value in enumerate(values)),
+            # Not before all is written: then the sentence is staged with its last token.
             self.token_done.ready.eq(~self.feature_valid & ~complete & (words.level == 0)),
         ]
         m.d.sync += complete.eq(0)
@@ -271,9 +336,8 @@ class Staging(wiring.Component):
                 complete.eq(last),
                 address.eq(feature.row[: len(self.i_free.payload)] * config.row_words + block),
             ]
-        with m.If(
-            self.token_done.valid & self.token_done.ready
-        ):  # a failed one may have ended anywhere
+        # A failed token may have ended anywhere: the next one begins a word all the same.
+        with m.If(self.token_done.valid & self.token_done.ready):
             m.d.sync += [
                 lane.eq(0),
                 block.eq(0),
