@@ -9,40 +9,50 @@ from amaranth.utils import ceil_log2
 
 from firmware.record import RECORD
 from golden_model.config import NEVER
-from hw.shapes import index
+from golden_model.hardware import ceil_div
+from hw.shapes import BYTE, PASSES, RECORD_FIELD, RECORD_INDEX, WORD, index
 
-__all__ = ["RecordMemory", "Field", "field_layout"]
+__all__ = ["Field", "RecordMemory", "field_layout"]
 
-WORD = unsigned(32)
-BYTES = WORD.width // 8
+BYTES = WORD.width // BYTE.width
 
 
-class Field(enum.Enum, shape=3):
+class Field(enum.Enum, shape=RECORD_FIELD):
     """What is written into a slot's record."""
 
-    BEGIN = 0  # a new sentence with tag `data`: everything else is cleared, cycles and passes count from here
-    WORD = 1  # word `index`
-    LOGIT = 2  # of class `index`, 32 bits signed
-    ENTROPY = 3  # of layer `index`
-    TOKENS = 4  # of layer `index`: entering | after the drop << 16
-    DROPPED = 5  # position `index` was dropped at layer `data`
-    CYCLES = 6  # since BEGIN, `data` is ignored
-    PASSES = 7  # since BEGIN, `data` is ignored
+    # A new sentence with tag `data`: all else is cleared, cycles and passes count from here.
+    BEGIN = 0
+    # Word `index`.
+    WORD = 1
+    # Of class `index`, 32 bits signed.
+    LOGIT = 2
+    # Of layer `index`.
+    ENTROPY = 3
+    # Of layer `index`: those that enter, those that its drop leaves << 16.
+    TOKENS = 4
+    # Position `index` was dropped at layer `data`.
+    DROPPED = 5
+    # Since BEGIN; `data` is ignored.
+    CYCLES = 6
+    # Since BEGIN; `data` is ignored.
+    PASSES = 7
 
 
 def field_layout(config):
     """One write: `index` is a word, class, layer or position."""
     return data.StructLayout(
-        {"slot": index(config.slots), "field": Field, "index": 16, "data": WORD}
+        {"slot": index(config.slots), "field": Field, "index": RECORD_INDEX, "data": WORD}
     )
 
 
 class RecordMemory(wiring.Component):
     """One record of RECORD.words words for each slot.
 
-    A write takes one cycle; BEGIN RECORD.words + 1, CYCLES and PASSES 4, during which `i` is not ready. A record is read as
-    one word per cycle from 2 cycles after the request; it shows every write accepted before. Writes go on meanwhile, except
-    that CYCLES and PASSES wait; `i_read` is not ready while one of the three long writes runs. Holds its output when stalled.
+    Latency: a record's first word comes 2 cycles after the request and shows every write accepted
+    before. Throughput: a word per cycle; a write per cycle, but BEGIN takes RECORD.words + 1,
+    CYCLES and PASSES 4, during which `i` is not ready. Writes go on while a record is read, except
+    that CYCLES and PASSES wait; `i_read` is not ready while one of the three long writes runs.
+    Stalled: `o` holds its word.
 
     Parameters
     ----------
@@ -51,42 +61,43 @@ class RecordMemory(wiring.Component):
     Members
     -------
     i : In(stream of field_layout)
-    passes : In(32), passes since the queue's start; must not change with BEGIN
+    passes : In(PASSES), since the queue's start; must not change with BEGIN
     i_read : In(stream of slot)
-    o : Out(stream of {data: 32, last})
+    o : Out(stream of {data: WORD, last})
     """
 
     def __init__(self, config):
-        self._config = config
+        self.config = config
         super().__init__(
             {
                 "i": In(stream.Signature(field_layout(config))),
-                "passes": In(WORD),
+                "passes": In(PASSES),
                 "i_read": In(stream.Signature(index(config.slots))),
                 "o": Out(stream.Signature(data.StructLayout({"data": WORD, "last": 1}))),
             }
         )
         self._words = RECORD.words(config)
         self._word_bits = ceil_log2(self._words)
-        address = unsigned(self._word_bits + index(config.slots).width)
         self._dropped = RECORD.word("DROPPED_AT_LAYER", config)
         self._now = Signal(WORD)
+        # Of a write that takes longer.
         self._slot = Signal(index(config.slots))
-        self._word = Signal(self._word_bits)  # of a write that takes longer
+        self._word = Signal(self._word_bits)
         self._data = Signal(WORD)
-        self._reading, self._readable = (
-            Signal(),
-            Signal(),
-        )  # a record is on its way; one may be asked for
+        self._stored = Signal(WORD)  # the value at BEGIN, which CYCLES and PASSES read
+        self._reading = Signal()  # a record is on its way
+        self._readable = Signal()  # one may be asked for
+        # The memory has one write port; whoever writes in a cycle drives this.
+        address = unsigned(self._word_bits + index(config.slots).width)
         self._write = Signal(data.StructLayout({"address": address, "data": WORD, "enable": BYTES}))
-        self._stored = Signal(WORD)  # what CYCLES and PASSES read
 
     def elaborate(self, platform):
         m = Module()
-        depth = self._config.slots << self._word_bits
+        # Records begin at powers of two: an address is slot and word side by side, no product.
+        depth = self.config.slots << self._word_bits
         m.submodules.records = records = Memory(shape=WORD, depth=depth, init=[])
         read = records.read_port()
-        write = records.write_port(granularity=8)
+        write = records.write_port(granularity=BYTE.width)
         m.d.sync += self._now.eq(self._now + 1)
         m.d.comb += [
             write.addr.eq(self._write.address),
@@ -95,18 +106,23 @@ class RecordMemory(wiring.Component):
         ]
         self._read(m, read)
         with m.FSM():
-            with m.State("Field"):  # most of them take one cycle
+            # Takes writes; most of them need one cycle.
+            with m.State("FIELD"):
                 self._accept(m)
-            with m.State("Clear"):  # the whole record, one word per cycle
+            # BEGIN: the whole record, a word a cycle.
+            with m.State("CLEAR"):
                 self._clear(m)
-            with m.State("Fetch"):  # the value at BEGIN
-                m.next = "Stored"
-            with m.State("Stored"):  # from the slow port of a block RAM
+            # CYCLES or PASSES: the address of the value at BEGIN is at the read port.
+            with m.State("FETCH"):
+                m.next = "STORED"
+            # The value goes into a register: a block RAM's output is too slow to subtract it.
+            with m.State("STORED"):
                 m.d.sync += self._stored.eq(read.data)
-                m.next = "Elapsed"
-            with m.State("Elapsed"):  # the difference
+                m.next = "ELAPSED"
+            # The difference replaces it.
+            with m.State("ELAPSED"):
                 self._put(m, self._slot, self._word, self._data - self._stored)
-                m.next = "Field"
+                m.next = "FIELD"
         return m
 
     def _put(self, m, slot, word, value, enable=-1):
@@ -117,9 +133,11 @@ class RecordMemory(wiring.Component):
         ]
 
     def _accept(self, m):
+        """One write: done at once, or the beginning of a longer one."""
         field = self.i.payload
         late = Signal()
-        number = field.index
+        # CYCLES and PASSES need the read port, so each of them and a record's way out wait for the
+        # other one's end.
         m.d.comb += [
             late.eq((field.field == Field.CYCLES) | (field.field == Field.PASSES)),
             self.i.ready.eq(~(late & self._reading)),
@@ -133,42 +151,44 @@ class RecordMemory(wiring.Component):
             ]
         with m.If(self.i.valid & self.i.ready), m.Switch(field.field):
             with m.Case(Field.BEGIN):
-                m.next = "Clear"
+                m.next = "CLEAR"
             with m.Case(Field.WORD):
-                self._put(m, field.slot, number, field.data)
-            with m.Case(Field.LOGIT):
-                self._put(m, field.slot, RECORD.word("LOGITS") + number, field.data)
-            with m.Case(Field.ENTROPY):
-                self._put(m, field.slot, RECORD.word("ENTROPIES") + number, field.data)
-            with m.Case(Field.TOKENS):
-                first = RECORD.word("TOKENS_PER_LAYER", self._config)
-                self._put(m, field.slot, first + number, field.data)
+                self._put(m, field.slot, field.index, field.data)
+            self._arrays(m, field)
             with m.Case(Field.DROPPED):
-                byte = C(1, BYTES) << number[:2]
+                # Positions are bytes: a strobe spares reading the word that four of them share.
                 self._put(
                     m,
                     field.slot,
-                    self._dropped + (number >> 2),
-                    field.data[:8].replicate(BYTES),
-                    byte,
+                    self._dropped + (field.index >> 2),
+                    field.data[: BYTE.width].replicate(BYTES),
+                    C(1, BYTES) << field.index[:2],
                 )
-            with m.Case(Field.CYCLES):
-                m.d.sync += [
-                    self._word.eq(RECORD.word("CYCLES")),
-                    self._data.eq(self._now),
-                ]
-                m.next = "Fetch"
-            with m.Case(Field.PASSES):
-                m.d.sync += [
-                    self._word.eq(RECORD.word("PASSES")),
-                    self._data.eq(self.passes),
-                ]
-                m.next = "Fetch"
+            for case, value in ((Field.CYCLES, self._now), (Field.PASSES, self.passes)):
+                with m.Case(case):
+                    m.d.sync += [
+                        self._word.eq(RECORD.word(case.name)),
+                        self._data.eq(value),
+                    ]
+                    m.next = "FETCH"
+
+    def _arrays(self, m, field):
+        """Cases of `field` that write an element of a whole word to one of the arrays."""
+        for case, first in (
+            (Field.LOGIT, RECORD.word("LOGITS")),
+            (Field.ENTROPY, RECORD.word("ENTROPIES")),
+            (Field.TOKENS, RECORD.word("TOKENS_PER_LAYER", self.config)),
+        ):
+            with m.Case(case):
+                self._put(m, field.slot, first + field.index, field.data)
 
     def _clear(self, m):
+        """Word after word of a new sentence's record, from the tag that BEGIN brought."""
         word = self._word
         value = Signal(WORD)
-        end = self._dropped + -(-self._config.positions // BYTES)
+        end = self._dropped + ceil_div(self.config.positions, BYTES)
+        # Until the end the record's own words keep what cycles and passes were at BEGIN: no slot
+        # needs counters. Word n is written n + 1 cycles after BEGIN was taken.
         with m.Switch(word):
             with m.Case(RECORD.word("TAG")):
                 m.d.comb += value.eq(self._data)
@@ -177,24 +197,23 @@ class RecordMemory(wiring.Component):
             with m.Case(RECORD.word("PASSES")):
                 m.d.comb += value.eq(self.passes)
             with m.Default():
-                m.d.comb += value.eq(
-                    Mux((word >= self._dropped) & (word < end), C(NEVER, 8).replicate(BYTES), 0)
-                )
+                never = C(NEVER, BYTE).replicate(BYTES)
+                m.d.comb += value.eq(Mux((word >= self._dropped) & (word < end), never, 0))
         self._put(m, self._slot, word, value)
         m.d.sync += word.eq(word + 1)
         with m.If(word == self._words - 1):
-            m.next = "Field"
+            m.next = "FIELD"
 
     def _read(self, m, port):
         """The record of one slot; the read port follows CYCLES and PASSES otherwise."""
         slot = Signal.like(self.i_read.payload)
         word = Signal(self._word_bits + 1)
         more = word != self._words
+        asked = Cat(word[: self._word_bits], slot)
+        # The port stands still with `o`, so the word that it holds is the stalled one.
         m.d.comb += [
             self.i_read.ready.eq(~self._reading & self._readable),
-            port.addr.eq(
-                Mux(self._reading, Cat(word[: self._word_bits], slot), Cat(self._word, self._slot))
-            ),
+            port.addr.eq(Mux(self._reading, asked, Cat(self._word, self._slot))),
             port.en.eq(~self.o.valid | self.o.ready),
             self.o.payload.data.eq(port.data),
             self.o.payload.last.eq(~more),
