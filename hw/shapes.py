@@ -99,6 +99,7 @@ TAG = unsigned(32)  # of a descriptor, given back in the record
 PC = unsigned(16)  # an instruction's number
 CYCLES = unsigned(32)  # of the clock; deadlines
 PASSES = unsigned(32)
+RESULTS = unsigned(16)  # records written since the queue's start
 RECORD_FIELD = unsigned(3)  # hw.queue.record.Field
 RECORD_INDEX = unsigned(16)  # within a record: a word, class, layer or position
 SATURATIONS = unsigned(16)  # values of a cycle that saturated

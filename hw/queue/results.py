@@ -8,8 +8,21 @@ from amaranth.lib.wiring import In, Out
 from firmware.error_codes import Error
 from firmware.record import RECORD
 from hw.bus.transfer import request
-from hw.queue.record import Field, RecordMemory
-from hw.shapes import CLASS, LAYER, fields_value
+from hw.queue.record import BYTES, Field, RecordMemory
+from hw.shapes import (
+    ADDRESS,
+    CLASS,
+    LAYER,
+    LENGTH,
+    PASSES,
+    POSITION,
+    RESULTS,
+    SENTENCE,
+    SIZE,
+    SLOT,
+    WORD,
+    fields_value,
+)
 
 __all__ = ["Results"]
 
@@ -17,59 +30,81 @@ REQUEST = 13  # cycles from a slot's end to the writer's request: six fields, tw
 
 
 class Results(wiring.Component):
-    """Collects the events of the engines, of which only one works at a time, as writes into `RecordMemory`; finishes and writes records.
+    """Collects what the engines tell as writes into `RecordMemory`; ends and writes records.
 
-    A finish takes `REQUEST` cycles and the writing of RECORD.words words; its stream is taken when the memory has acknowledged them.
+    One engine works at a time, so events come one at a time, and so do ends.
+
+    Latency: an event is written in its cycle. An end takes `REQUEST` cycles and the writing of
+    RECORD.words words; its stream is taken when the memory has acknowledged them. Throughput: an
+    event a cycle, one end at a time. Stalled: the end waits for the writer, events do not; `begin`
+    waits for the record that is being cleared.
+
+    Parameters
+    ----------
+    config : HardwareConfig
+    begin, failure, success, logit, verdict : layouts of the members of these names
 
     Members
     -------
-    begin : stream of `Admission.o_begin`
-    tokens_valid, tokens : pulse {"slot", "layer", "entering", "kept"}
-    dropped_valid, dropped : pulse {"slot", "position", "layer"}
-    logit_valid, logit; verdict_valid, verdict : pulses of `Exit`
-    failure : stream of `Admission.o_finish`; success : stream of `Exit.o_finish`
-    predicted : predicted exit layer of every slot, 0 for none
-    passes : of the sequencer; base, size : result window
-    o_request, o_data, written : the writer
-    finished : records written since `clear`
+    begin : In(stream), `o_begin` of `Admission`
+    failure : In(stream), `o_finish` of `Admission`
+    success : In(stream), `o_finish` of `Exit`
+    tokens_valid : In(1), pulse
+    tokens : In({slot: SLOT, layer: LAYER, entering: LENGTH, kept: LENGTH}), of a drop
+    dropped_valid : In(1), pulse
+    dropped : In({slot: SLOT, layer: LAYER, position: POSITION}), a token of it
+    logit_valid : In(1), pulse
+    logit : In, of `Exit`
+    verdict_valid : In(1), pulse
+    verdict : In, of `Exit`
+    predicted : In(LAYER for each slot), predicted exit layer, 0 for none
+    passes : In(PASSES), of the sequencer
+    base : In(ADDRESS), of record 0 and of the result window
+    size : In(SIZE), of the window
+    clear : In(1), pulse: a new queue
+    o_request : Out(stream of request()), counted in words, to the writer
+    o_data : Out(stream of WORD), to the writer
+    written : In(1), pulse: the writer's `done`
+    finished : Out(RESULTS), records written since `clear`
     """
 
     def __init__(self, config, begin, failure, success, logit, verdict):
         self.config = config
         self.record = RecordMemory(config)
+        tokens = {"slot": SLOT, "layer": LAYER, "entering": LENGTH, "kept": LENGTH}
+        dropped = {"slot": SLOT, "layer": LAYER, "position": POSITION}
         super().__init__(
             {
                 "begin": In(stream.Signature(begin)),
                 "failure": In(stream.Signature(failure)),
                 "success": In(stream.Signature(success)),
                 "tokens_valid": In(1),
-                "tokens": In(
-                    data.StructLayout({"slot": 8, "layer": 8, "entering": 16, "kept": 16})
-                ),
+                "tokens": In(data.StructLayout(tokens)),
                 "dropped_valid": In(1),
-                "dropped": In(data.StructLayout({"slot": 8, "layer": 8, "position": 16})),
+                "dropped": In(data.StructLayout(dropped)),
                 "logit_valid": In(1),
                 "logit": In(logit),
                 "verdict_valid": In(1),
                 "verdict": In(verdict),
-                "predicted": In(data.ArrayLayout(8, config.slots)),
-                "passes": In(32),
-                "base": In(32),
-                "size": In(32),
+                "predicted": In(data.ArrayLayout(LAYER, config.slots)),
+                "passes": In(PASSES),
+                "base": In(ADDRESS),
+                "size": In(SIZE),
                 "clear": In(1),
                 "o_request": Out(stream.Signature(request())),
-                "o_data": Out(stream.Signature(32)),
+                "o_data": Out(stream.Signature(WORD)),
                 "written": In(1),
-                "finished": Out(16),
+                "finished": Out(RESULTS),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.record = self.record
-        sentences = Array(Signal(32, name=f"sentence_{i}") for i in range(self.config.slots))
-        counts = Array(Signal(16, name=f"count_{i}") for i in range(self.config.slots))
-        self._words = RECORD.words(self.config)
+        slots = range(self.config.slots)
+        # The end needs them, and the queue's head has gone on by then.
+        sentences = Array(Signal(SENTENCE, name=f"sentence_{i}") for i in slots)
+        counts = Array(Signal(LENGTH, name=f"count_{i}") for i in slots)
         m.d.comb += [
             self.record.passes.eq(self.passes),
             self.o_data.valid.eq(self.record.o.valid),
@@ -96,7 +131,9 @@ class Results(wiring.Component):
         ]
 
     def _events(self, m):
-        """One write an event: only `begin` waits, the others come when the record takes a write a cycle."""
+        """A write for each event."""
+        # Only `begin` waits. The others come when the record takes a write a cycle, because an end,
+        # which has long writes, holds its engine, and no other one works meanwhile.
         tokens = fields_value(
             RECORD["TOKENS_PER_LAYER"], entering=self.tokens.entering, live=self.tokens.kept
         )
@@ -115,29 +152,16 @@ class Results(wiring.Component):
             m.d.comb += self.begin.ready.eq(self.record.i.ready)
 
     def _finish(self, m, sentences, counts):
-        failed = self.failure.valid
+        """The sentence that ends: its last fields, then its slot's record to memory."""
+        words = RECORD.words(self.config)
         failure = self.failure.payload
-        success = self.success.payload
-        slot = Mux(failed, failure.slot, success.slot)
-        ended = Signal(data.StructLayout({"label": CLASS, "layer": LAYER}))
-        m.d.comb += ended.eq(Mux(failed, 0, Cat(success.label, success.layer)))
-        verdict = fields_value(
-            RECORD["VERDICT"],
-            predicted_class=ended.label,
-            exit_layer=ended.layer,
-            tokens=counts[slot],
-        )
-        writes = (
-            (Field.WORD, RECORD.word("STATUS"), Mux(failed, failure.status, Error.NONE)),
-            (Field.WORD, RECORD.word("VERDICT"), verdict),
-            (Field.CYCLES, 0, 0),
-            (Field.WORD, RECORD.word("DETAIL"), Mux(failed, failure.detail, 0)),
-            (Field.PASSES, 0, 0),
-            (Field.WORD, RECORD.word("PREDICTED_EXIT"), Array(self.predicted)[slot]),
-        )
+        # Only one engine works, so who ends does not change before its end is taken.
+        failed = self.failure.valid
+        slot = Mux(failed, failure.slot, self.success.payload.slot)
+        verdict = self._verdict(m, counts[slot])
         m.d.comb += [
-            self.o_request.payload.address.eq(self.base + sentences[slot] * (4 * self._words)),
-            self.o_request.payload.words.eq(self._words),
+            self.o_request.payload.address.eq(self.base + sentences[slot] * (BYTES * words)),
+            self.o_request.payload.words.eq(words),
             self.o_request.payload.base.eq(self.base),
             self.o_request.payload.size.eq(self.size),
             self.record.i_read.payload.eq(slot),
@@ -145,27 +169,65 @@ class Results(wiring.Component):
         with m.If(self.clear):
             m.d.sync += self.finished.eq(0)
         with m.FSM():
+            # No sentence ends.
             with m.State("IDLE"):
-                with m.If(self.failure.valid | self.success.valid):
-                    m.next = "WRITE_0"
-            for step, (field, index, value) in enumerate(writes):
-                with m.State(f"WRITE_{step}"):
-                    self._put(m, slot, field, index, value)
-                    with m.If(self.record.i.ready):
-                        m.next = f"WRITE_{step + 1}"
-            with m.State(f"WRITE_{len(writes)}"):
+                with m.If(failed | self.success.valid):
+                    m.next = "STATUS"
+            # Each of the next six writes a field that is known only now: the error code.
+            with m.State("STATUS"):
+                status = Mux(failed, failure.status, Error.NONE)
+                self._write(m, slot, Field.WORD, "STATUS", status, "VERDICT")
+            # Class and layer.
+            with m.State("VERDICT"):
+                self._write(m, slot, Field.WORD, "VERDICT", verdict, "CYCLES")
+            # Time since BEGIN.
+            with m.State("CYCLES"):
+                self._write(m, slot, Field.CYCLES, None, 0, "DETAIL")
+            # The token that failed.
+            with m.State("DETAIL"):
+                detail = Mux(failed, failure.detail, 0)
+                self._write(m, slot, Field.WORD, "DETAIL", detail, "PASSES")
+            # Passes since BEGIN.
+            with m.State("PASSES"):
+                self._write(m, slot, Field.PASSES, None, 0, "PREDICTED_EXIT")
+            # What the DVFS table said.
+            with m.State("PREDICTED_EXIT"):
+                predicted = Array(self.predicted)[slot]
+                self._write(m, slot, Field.WORD, "PREDICTED_EXIT", predicted, "REQUEST")
+            # The writer is asked.
+            with m.State("REQUEST"):
                 m.d.comb += self.o_request.valid.eq(1)
                 with m.If(self.o_request.ready):
                     m.next = "READ"
+            # So is the record, whose words go to the writer as they come.
             with m.State("READ"):
                 m.d.comb += self.record.i_read.valid.eq(1)
                 with m.If(self.record.i_read.ready):
                     m.next = "WRITTEN"
+            # The slot stays taken until memory has acknowledged its record.
             with m.State("WRITTEN"):
                 with m.If(self.written):
                     m.d.comb += [
-                        self.failure.ready.eq(self.failure.valid),
-                        self.success.ready.eq(~self.failure.valid),
+                        self.failure.ready.eq(failed),
+                        self.success.ready.eq(~failed),
                     ]
                     m.d.sync += self.finished.eq(self.finished + 1)
                     m.next = "IDLE"
+
+    def _verdict(self, m, count):
+        """The record's word VERDICT; a sentence that failed has neither class nor layer."""
+        success = self.success.payload
+        ended = Signal(data.StructLayout({"label": CLASS, "layer": LAYER}))
+        m.d.comb += ended.eq(Mux(self.failure.valid, 0, Cat(success.label, success.layer)))
+        return fields_value(
+            RECORD["VERDICT"],
+            predicted_class=ended.label,
+            exit_layer=ended.layer,
+            tokens=count,
+        )
+
+    def _write(self, m, slot, field, word, value, following):
+        """One of the last fields, `word` of the record by its name; then the state `following`."""
+        self._put(m, slot, field, RECORD.word(word) if word else 0, value)
+        with m.If(self.record.i.ready):
+            m.next = following
