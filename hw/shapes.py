@@ -82,6 +82,7 @@ FUNCTION = field("function")  # firmware.isa.Function
 TILE = unsigned(16)  # a tile of the selected rows
 ROW = unsigned(16)  # a row, logical or physical; a key of a sentence
 EMBEDDING_ROW = unsigned(32)  # of the embedding image: of a word, a position or a segment
+ROWS = unsigned(16)  # live ones, of all slots
 POSITION = unsigned(16)  # of a token in its sentence
 LENGTH = unsigned(16)  # tokens of a sentence, or those of them that are left
 FEATURE = unsigned(16)  # of a row; `reduction` is as many

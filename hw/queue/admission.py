@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ADMIT: sentences that `Staging` has prepared into free slots; bad ones get their result at once."""
+"""ADMIT: sentences that `Staging` has prepared, into free slots; bad ones get a result at once."""
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
@@ -9,7 +9,18 @@ from firmware.error_codes import Error
 from hw.engine import engine_signature
 from hw.queue.staging import sentence_layout
 from hw.rows.layouts import RowCommand, row_command_layout
-from hw.shapes import index
+from hw.shapes import (
+    CYCLES,
+    DETAIL,
+    ERROR,
+    LENGTH,
+    ROWS,
+    SENTENCE,
+    SLOT,
+    TAG,
+    WIDE_COUNT,
+    index,
+)
 
 __all__ = ["Admission"]
 
@@ -23,60 +34,74 @@ def cycles(tokens):
 
 
 class Admission(wiring.Component):
-    """For each sentence while a slot and its whole length of rows are free: slot, staged rows; it waits for those that are not staged yet.
+    """The queue's next sentence, while a slot and rows for its whole length are free.
 
-    Who is admitted depends on the rows of resident sentences alone, not on what has been staged, so passes do not depend on the memories. A
-    staged sentence costs `cycles`. One that is empty, too long, or has a bad token is given back through `o_finish` with its
-    status and its rows freed, and the next one follows.
+    It gets a slot, and its staged rows join the row table; it waits for rows that are not staged
+    yet. One that is empty, too long, or has a bad token is given back through `o_finish`, its rows
+    freed, and the next one follows.
+
+    Latency: `cycles` for a staged sentence. Throughput: one sentence at a time, a row each cycle.
+    Stalled: waits for the stager, for each command of the row table, and until a bad sentence's
+    result is taken.
+
+    Parameters
+    ----------
+    config : HardwareConfig
 
     Members
     -------
-    start, slots : as `Linear`; done : pulse; `empty` with it: no slot is resident
-    restart : pulse, a new queue
-    count, slot_limit : sentences of the queue, slots that may be used
-    total : of the row table
-    i_sentence, i_row, i_staged : see `Staging`
-    o_rows, rows_done : commands to the row table
-    o_begin : stream {"slot", "sentence", "tag", "deadline", "count"}: a slot starts a sentence
-    o_finish : stream {"slot", "status", "detail"}: a sentence failed; its rows have been released
+    start, instruction, mask, slots, done : as `engine_signature`
+    restart : In(1), pulse: a new queue
+    empty : Out(1), with `done`: no slot is resident
+    count : In(WIDE_COUNT), sentences of the queue
+    slot_limit : In(SLOT), slots that may be used
+    total : In(ROWS), of the row table
+    i_sentence : In(stream of sentence_layout), the queue's next one, as soon as it is known
+    i_row : In(stream of physical row), of the sentences' tokens in their order
+    i_staged : In(stream of {status: ERROR, detail: DETAIL}), all rows of the next one are there
+    o_rows : Out(stream of row_command_layout)
+    rows_done : In(1), pulse: the row table has obeyed
+    o_begin : Out(stream of {slot: SLOT, sentence: SENTENCE, tag: TAG, deadline: CYCLES,
+        count: LENGTH}): a slot starts a sentence
+    o_finish : Out(stream of {slot: SLOT, status: ERROR, detail: DETAIL}): a sentence failed; its
+        rows have been released
     """
 
     def __init__(self, config):
         self.config = config
+        begin = {
+            "slot": SLOT,
+            "sentence": SENTENCE,
+            "tag": TAG,
+            "deadline": CYCLES,
+            "count": LENGTH,
+        }
+        staged = {"status": ERROR, "detail": DETAIL}
+        finish = {"slot": SLOT} | staged
         super().__init__(
             {
                 **engine_signature(config).members,
                 "restart": In(1),
                 "empty": Out(1),
-                "count": In(32),
-                "slot_limit": In(8),
-                "total": In(16),
+                "count": In(WIDE_COUNT),
+                "slot_limit": In(SLOT),
+                "total": In(ROWS),
                 "i_sentence": In(stream.Signature(sentence_layout(config))),
                 "i_row": In(stream.Signature(index(config.physical_rows))),
-                "i_staged": In(stream.Signature(data.StructLayout({"status": 8, "detail": 16}))),
+                "i_staged": In(stream.Signature(data.StructLayout(staged))),
                 "o_rows": Out(stream.Signature(row_command_layout(config))),
                 "rows_done": In(1),
-                "o_begin": Out(
-                    stream.Signature(
-                        data.StructLayout(
-                            {"slot": 8, "sentence": 32, "tag": 32, "deadline": 32, "count": 16}
-                        )
-                    )
-                ),
-                "o_finish": Out(
-                    stream.Signature(data.StructLayout({"slot": 8, "status": 8, "detail": 16}))
-                ),
+                "o_begin": Out(stream.Signature(data.StructLayout(begin))),
+                "o_finish": Out(stream.Signature(data.StructLayout(finish))),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        self._sentence, self._slot = (
-            Signal(32),
-            Signal(8),
-        )  # next of the queue; the slot that it gets
-        self._wanted = Signal(index(self.config.positions + 1))
-        self._appended = Signal(index(self.config.positions + 1))  # its rows
+        self._sentence = Signal(SENTENCE)  # next of the queue
+        self._slot = Signal(SLOT)  # that it gets
+        self._wanted = Signal(index(self.config.positions + 1))  # its rows
+        self._appended = Signal(index(self.config.positions + 1))  # those that it has
         begin = self.o_begin.payload
         finish = self.o_finish.payload
         head = self.i_sentence.payload
@@ -91,11 +116,13 @@ class Admission(wiring.Component):
         with m.If(self.restart):
             m.d.sync += self._sentence.eq(0)
         with m.FSM():
+            # Nothing to do. An ADMIT first tells the row table that no slot is fresh any more.
             with m.State("IDLE"):
                 with m.If(self.start):
                     m.next = "SETTLE"
                     self._rows(m, RowCommand.SETTLE, "SEEK")
-            with m.State("SETTLE"):  # the row table was busy when the operation started
+            # The row table was busy when the operation started.
+            with m.State("SETTLE"):
                 self._rows(m, RowCommand.SETTLE, "SEEK")
             self._seek(m)
             self._append(m)
@@ -103,9 +130,10 @@ class Admission(wiring.Component):
         return m
 
     def _seek(self, m):
-        """The next sentence of the queue, while a slot and its rows are free; a bad one begins too, so that its record has its tag."""
+        """Two states: the next sentence of the queue, if it may come, begins."""
         resident = Cat(slot.resident for slot in self._slots())
         head = self.i_sentence.payload
+        # Is there a sentence, a slot and room? The lowest free slot is taken.
         with m.State("SEEK"):
             for i, slot in reversed(list(enumerate(self._slots()))):
                 with m.If(~slot.resident):
@@ -114,6 +142,8 @@ class Admission(wiring.Component):
                 self._wanted.eq(head.rows),
                 self._appended.eq(0),
             ]
+            # What is staged does not count, only the rows of residents: so who shares a pass does
+            # not depend on the memories.
             none = (self._sentence == self.count) | (sum(resident) >= self.slot_limit)
             with m.If(none | (self.i_sentence.valid & (self.total + head.rows > self.config.rows))):
                 m.d.comb += [
@@ -123,6 +153,7 @@ class Admission(wiring.Component):
                 m.next = "IDLE"
             with m.Elif(self.i_sentence.valid):
                 m.next = "BEGIN"
+        # It begins, a bad one too, so that its record has its tag.
         with m.State("BEGIN"):
             m.d.comb += self.o_begin.valid.eq(1)
             with m.If(self.o_begin.ready):
@@ -131,13 +162,14 @@ class Admission(wiring.Component):
                 m.next = "STAGED"
 
     def _append(self, m):
-        """When it is staged, its slot and rows."""
-        status = Signal(8)
-        detail = Signal(16)
+        """Three states: when the sentence is staged, it gets its slot and rows."""
+        status = Signal(ERROR)
+        detail = Signal(DETAIL)
         m.d.comb += [
             self.o_finish.payload.status.eq(status),
             self.o_finish.payload.detail.eq(detail),
         ]
+        # Waits until its rows are there. A sentence whose length cannot be has none to place.
         with m.State("STAGED"):
             m.d.comb += self.i_staged.ready.eq(1)
             m.d.sync += [
@@ -148,8 +180,10 @@ class Admission(wiring.Component):
                 m.next = "PLACE"
                 with m.If(self._wanted == 0):
                     m.next = "FINISH"
+        # The slot is its own.
         with m.State("PLACE"):
             self._rows(m, RowCommand.ADMIT, "APPEND")
+        # Row after row; those of a bad one too, because only the row table can free them.
         with m.State("APPEND"):
             with m.If(self._appended != self._wanted):
                 with m.If(self.i_row.valid):
@@ -163,12 +197,15 @@ class Admission(wiring.Component):
                 m.next = "SEEK"
 
     def _end(self, m):
-        """A failed sentence leaves."""
+        """Three states: a failed sentence leaves."""
+        # Its rows go back.
         with m.State("RELEASE"):
             self._rows(m, RowCommand.COMPACT, "RELEASED")
+        # Waits until they are free, as SEEK counts them.
         with m.State("RELEASED"):
             with m.If(self.rows_done):
                 m.next = "FINISH"
+        # Its record is written.
         with m.State("FINISH"):
             m.d.comb += self.o_finish.valid.eq(1)
             with m.If(self.o_finish.ready):
@@ -178,6 +215,7 @@ class Admission(wiring.Component):
         return [self.slots[i] for i in range(self.config.slots)]
 
     def _rows(self, m, command, following):
+        """`command` to the row table; when it is taken, the state `following`."""
         m.d.comb += [
             self.o_rows.valid.eq(1),
             self.o_rows.payload.command.eq(command),
