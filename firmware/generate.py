@@ -75,6 +75,7 @@ _SVD_ACCESS = {"ro": "read-only", "rw": "read-write", "w1c": "read-write", "puls
 
 
 def _svd_register(register):
+    """Yield the lines of the register's SVD element: address, access, reset value and fields."""
     doc = register.doc.replace("&", "&amp;")
     yield f"<register><name>{register.name}</name><description>{doc}</description>"
     yield f"<addressOffset>{register.offset:#x}</addressOffset>"

@@ -31,6 +31,7 @@ def write_pass(asm, early_exit):
 
 
 def _embed(asm):
+    """Admit sentences, normalize their sums (n, E), project to (n, H) and move into STATE."""
     tables = asm.network.tables
     asm.emit(
         "ADMIT",
@@ -73,6 +74,7 @@ def _embed(asm):
 
 
 def _drop(asm):
+    """Score and drop rows, one group of slots in the same layer after the other."""
     group = asm.emit("GROUP", None, opcode=Opcode.GROUP)
     order, stored = asm.in_order("predictor.hidden")
     asm.linear(
@@ -110,6 +112,7 @@ def _drop(asm):
 
 
 def _attend(asm):
+    """Queries, keys, values and contexts of live heads, output projection, residual LayerNorm."""
     network = asm.network
     context = asm.area["context"]
     values, context_features = asm.heads_in_order()
@@ -159,6 +162,7 @@ def _attend(asm):
 
 
 def _feed_forward(asm):
+    """Up projection (n, H) -> (n, F) with GELU, down to (n, H), residual LayerNorm."""
     order, stored = asm.in_order("feed_forward.up")
     asm.linear(
         "feed_forward.up",
