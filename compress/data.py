@@ -95,6 +95,7 @@ def read_split(data_dir, task, split, labelled=True):
 
 
 def _rows(lines, task, path, labelled):
+    """Check header and fields of (line number, line) pairs; yields what `_row` makes of each."""
     header = lines[0][1].split("\t") if lines else []
     needed = task.columns if labelled else task.columns[:-1]
     missing = [name for name in needed if name not in header]

@@ -141,6 +141,7 @@ class Loop:
         return self.step >= self.total
 
     def _one(self):
+        """One step: batch, learning rates, loss, clipped gradients, averaged weights."""
         epoch, place = divmod(self.step, self.per_epoch)
         if place == 0 or not hasattr(self, "order"):
             self.order = self.examples.schedule(self.stage.batch, self.seed + 1000 * epoch)
