@@ -133,6 +133,7 @@ def _short(fmt):
 
 
 def _setting(text):
+    """Parse NAME=VALUE -> (HardwareConfig field, value); UserError when it is none."""
     name, equals, value = text.partition("=")
     name = SHORT.get(name, name)
     known = [field.name for field in dataclasses.fields(HardwareConfig)]

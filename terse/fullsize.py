@@ -142,6 +142,7 @@ def _peak():
 
 
 def main():
+    """Check the sizes of the command line -> exit status: 0 if none differs from golden."""
     parser = argparse.ArgumentParser(
         prog="python -m terse.fullsize", description=(__doc__ or "").partition("\n\n")[0]
     )

@@ -48,6 +48,7 @@ def run(model: str, hw: str, count: int) -> str:
 
 
 def main():
+    """Run a model's samples as the command line says, print the time -> exit status 0."""
     parser = argparse.ArgumentParser(
         prog="python -m terse.wheel", description=(__doc__ or "").partition("\n\n")[0]
     )

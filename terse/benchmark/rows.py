@@ -158,6 +158,7 @@ def _edgebert(case, measurement, layers, trip):
 
 
 def _row(case, measurement, name, scope, operations, theirs):
+    """The Row of `operations`: cycles, limit, shares; latencies of sentences and streams only."""
     hardware = case.hardware
     cycles, macs, weight_bytes, moved = (
         sum(getattr(one, field) for one in operations)

@@ -56,6 +56,7 @@ def network_key(case):
 
 @functools.lru_cache(maxsize=1)
 def _network(name, random, number_format):
+    """The catalog's model quantized, or a random one: `random` is (layers, zeros, fitted)."""
     if random is None:
         return quantize(_checkpoint(name), number_format)
     layers, zeros, fitted = random

@@ -55,6 +55,7 @@ def bench_table(result, operations):
 
 
 def _bench_row(table, row):
+    """Add `row` as a line of figures; those without a limit or an EdgeBERT figure stay empty."""
     limited = row.limit_cycles > 0
     table.add_row(
         f"  {row.name}",
@@ -197,6 +198,7 @@ def bench_progress(cases):
         state = {"done": 0.0, "case": None, "begin": 0.0}
 
         def watch(case, cycles):
+            """Move the bar to `cycles` of the case, None: the case is over."""
             if cycles is None:
                 state["done"] += case.seconds
                 progress.update(task, description=case.label, completed=state["done"])

@@ -141,6 +141,7 @@ def _dense(found):
 
 
 def _pruned(found):
+    """Yield the targets of pruned layers: weight operations near the limit, speed-up over dense."""
     for zeros, wanted in FASTER.items():
         for tokens, speed in ((128, 16), (32, 16), (16, 16), (128, 4)):
             figure = found.weights_to_limit(
@@ -179,6 +180,7 @@ def _edgebert(found):
 
 
 def _lengths(found):
+    """Yield the targets of short sentences: cycles fall with the length and stay near the limit."""
     for zeros in (0.0, 0.6):
         for tokens in (128, 64):
             cycles = [
@@ -213,6 +215,7 @@ def _streams(found):
 
 
 def _stream(found, one, eight):
+    """Yield the targets of a stream with 1 and 8 slots: throughput, weight bytes, live lanes."""
     lanes, scope = one.hardware.tokens, "stream"
     name = f"{one.sentences} sentences, {one.model}, {lanes}x{one.hardware.columns}"
     throughput = _ratio(found.get(one, "cycles", scope), found.get(eight, "cycles", scope))
