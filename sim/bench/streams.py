@@ -75,6 +75,7 @@ class Source(_Player):
             await self._changed.wait()
 
     async def _run(self):
+        """Offer the head of the queue, between pauses, until it is accepted; note the cycle."""
         valid = False
         cycle = 0
         while True:
@@ -114,6 +115,7 @@ class Sink(_Player):
         return [unpack(self._layout, self._queue.popleft()) for _ in range(count)]
 
     async def _run(self):
+        """Take what is offered, between pauses; an offer stays as it is until it is taken."""
         ready = False
         held = None
         cycle = 0

@@ -175,6 +175,7 @@ def memories(program, sentences, windows):
 
 
 async def prepare(host, program, windows):
+    """Write the windows, the queue, the interrupt enables and the watchdog into the registers."""
     assert await host.read("ID") == ID
     places = {
         "IMAGE": (IMAGE, len(program.image)),
@@ -196,6 +197,7 @@ async def prepare(host, program, windows):
 
 @cocotb.test()
 async def sentences(dut):
+    """A queue from LOAD to its records, which are the golden model's."""
     config, (quantized, queue) = harness.config(), work()
     program = compile_network(quantized, config)
     windows = Windows(config, len(program.image), len(queue))
@@ -239,6 +241,7 @@ async def sentences(dut):
 
 
 def test_accelerator(capsys):
+    """The whole accelerator; under Icarus Verilog no output may have undefined bits."""
     simulator = os.environ.get("SIM", harness.default_simulator())
     four_state = simulator == "icarus"
     config = harness.small()

@@ -40,6 +40,7 @@ async def write(dut, *arguments):
 @cocotb.test()
 @cocotb.parametrize(pause=harness.PAUSES)
 async def buffer(dut, pause):
+    """Runs of words give what was written last, one word a cycle, while lanes are written."""
     values, generator = harness.parameters(), random.Random(3)
     block = Buffer(SHAPE, values["lanes"], values["depth"])
     idle, stall = harness.pauses(pause)
@@ -121,6 +122,7 @@ class Held:
 @cocotb.test()
 @cocotb.parametrize(pause=harness.PAUSES)
 async def hold(dut, pause):
+    """No word is lost or read twice under `hold`, though the next one is written meanwhile."""
     values, generator = harness.parameters(), random.Random(5)
     block = Buffer(SHAPE, values["lanes"], values["depth"])
     idle, stall = harness.pauses(pause)
@@ -159,6 +161,7 @@ async def cut(dut, lengths, width):
 @cocotb.test()
 @cocotb.parametrize(pause=harness.PAUSES)
 async def turn(dut, pause):
+    """Blocks of `beats` words of `width` leave as columns, whole or cut short, one a cycle."""
     values, generator = harness.parameters(), random.Random(4)
     block = Turn(SHAPE, values["width"], values["beats"])
     idle, stall = harness.pauses(pause)

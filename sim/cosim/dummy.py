@@ -34,6 +34,7 @@ def layouts(config):
 
 
 def _lite():
+    """The ports of an AXI-Lite subordinate, by name: 8-bit addresses, 32-bit data."""
     request = {
         "awaddr": 8,
         "awvalid": 1,
@@ -61,6 +62,7 @@ def _lite():
 
 
 def _master():
+    """The ports of an AXI manager, by name: 32-bit addresses and data."""
     asks = {
         "araddr": 32,
         "arlen": 8,
@@ -112,6 +114,7 @@ class Copier(wiring.Component):
         return m
 
     def _registers(self, m):
+        """Four registers to read and write, then `status` to read; the rest reads SLVERR."""
         self.files = [Signal(32, name=f"file_{i}") for i in range(4)]
         self.status = Signal(2)
         both = self.s_axil_awvalid & self.s_axil_wvalid & ~self.s_axil_bvalid
@@ -144,6 +147,7 @@ class Copier(wiring.Component):
             m.d.sync += self.s_axil_rvalid.eq(0)
 
     def _copy(self, m):
+        """Copy `count` words, each plus 1, one at a time and each with a trace entry."""
         source, target, count, start = self.files
         index, word = Signal(16), Signal(32)
         m.d.comb += [

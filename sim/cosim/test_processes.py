@@ -72,6 +72,7 @@ def is_there(process):
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("kind", CHILDREN)
 def test_children_end(kind, end):
+    """Children end within SECONDS of their parent, whichever signal ended it."""
     code = CHILDREN[kind]
     parent = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT

@@ -74,6 +74,7 @@ class Meter:
         return sim.bytes_moved(0) + sim.bytes_moved(0, write=True) + sim.bytes_moved(1)
 
     def __call__(self, records):
+        """Note an `Ended` for the operations in the records; MeasureError if two need counters."""
         op = records["op"]
         worked = [
             (int(pc), int(cycle))

@@ -32,6 +32,7 @@ def multiplied(operations):
 
 @pytest.mark.parametrize("bytes_per_cycle", [1, 4])
 def test_sentence(bytes_per_cycle):
+    """One sentence: cycles, rows, MACs and bytes of its operations add up; JSON gives them back."""
     seen = []
     measurement = measure(
         network(eta=0.0),

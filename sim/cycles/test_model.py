@@ -83,6 +83,7 @@ def check_bytes(program, ended, sentences, records, slots):
 
 @pytest.mark.parametrize("case", CASES)
 def test_within_one_percent(case):
+    """Predicted cycles and bytes of a run are within ERROR of the simulated ones."""
     model, config, density, eta, threshold, lengths, slots, latency, rate = CASES[case]
     network = quantize(
         random_checkpoint(model, density=density, eta=eta, exit_threshold=threshold), config.format

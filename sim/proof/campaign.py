@@ -204,6 +204,7 @@ def _configuration(seed, number, models):
 
 
 def _model(rng, hardware, scenario, tally):
+    """Check one random model with sentences and a bus of its own; adds the outcome to `tally`."""
     from firmware.compiler import compile_network
     from sim.proof.check import check
 

@@ -155,6 +155,7 @@ def _key(lanes):
 
 
 def _run(hardware, watch):
+    """Build the machine and check every run on it -> Result; `watch` takes lines of progress."""
     watch("elaborates, compiles")
     build.build(hardware, traced)
     values = 0
@@ -175,6 +176,7 @@ def _run(hardware, watch):
 
 
 def main(arguments=None):
+    """Check the shapes and print a line for each -> exit status: 0 if all of them are exact."""
     parser = argparse.ArgumentParser(
         prog="python -m sim.proof.every_shape", description=__doc__.partition("\n\n")[0]
     )

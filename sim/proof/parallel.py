@@ -101,6 +101,7 @@ class _Job:
 
 
 def _work(pipe, network, config, sentences, slots):
+    """Check a queue in a child: places, then the outcome or the traceback, go into `pipe`."""
     follow_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent sees Ctrl-C and ends us
     torch.set_num_threads(1)

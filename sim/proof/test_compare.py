@@ -134,6 +134,7 @@ class Machine:
             self.staged += 1
 
     def _admit(self, values):
+        """Admit waiting sentences into free slots while rows last, with their slot and row taps."""
         self.fresh = []
         for slot, held in enumerate(self.slots):
             if held is None and self.waiting:
@@ -164,6 +165,7 @@ class Machine:
         return values["target"]
 
     def _linear(self, values):
+        """Tap a linear layer's columns over all rows or, with `cls`, over one lane a slot."""
         slots, table = self.selected(), self.symbol.features
         if values.get("cls"):
             for slot in slots:
@@ -223,6 +225,7 @@ class Machine:
             self.tap("row", row=row, slot=slot, position=position)
 
     def _attend(self, values):
+        """Tap scores, numerators, denominators and contexts, by slot, head and tile of T rows."""
         t = CONFIG.tokens
         for slot in self.selected():
             rows = self.mine(slot)
@@ -268,6 +271,7 @@ class Machine:
                         self.tap("store", feature=address, values=lanes, **where)
 
     def _exit(self, values):
+        """Tap entropies and verdicts; free the slots that exit and move the others on one layer."""
         keeps = [1] * len(self.table)
         for slot in self.selected():
             sentence, layer = self.slots[slot]

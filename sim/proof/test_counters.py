@@ -23,6 +23,7 @@ NANO = MODELS["nano"]
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_counters(seed):
+    """Counters of MACs, traffic and saturations are those that golden model and program give."""
     checkpoint = random_checkpoint(
         NANO, seed=seed, density=0.4, eta=0.9, exit_threshold=1.0, dead_heads=1
     )

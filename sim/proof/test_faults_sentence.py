@@ -102,6 +102,7 @@ def test_row_outside(machine, offset):
 
 
 def test_nothing_but_bad_sentences(machine):
+    """A queue of bad sentences alone gives each its status; a good queue then runs exactly."""
     bad = [sentence(), sentence(99), sentence(), sentence(1, 2, 99), sentence(*[1] * 40)]
     status = dict(
         enumerate(

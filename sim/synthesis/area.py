@@ -82,6 +82,7 @@ def for_each_mac(counts, config):
 
 
 def main(path):
+    """Print a Yosys report's areas -> whether they exceed the device; .v: cut out the array."""
     path = pathlib.Path(path)
     if path.suffix == ".v":
         return write_array(path)

@@ -179,6 +179,7 @@ class Bench:
         await self.spans.wait()
 
     async def run(self, mask):
+        """Run one ATTEND over the slots in `mask`; `done` comes once, behind the last context."""
         dut = self.dut
         word = instruction(
             reduction=self.dimension,
@@ -324,6 +325,7 @@ class Bench:
         item.softmax(scores)
 
     async def _context(self, item):
+        """Check the command, destinations and codes of each group of an item's value columns."""
         for group in range(self.groups):
             command, destinations, lanes = await self.array.group()
             last = int(group == self.groups - 1)

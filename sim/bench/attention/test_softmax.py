@@ -53,6 +53,7 @@ def tiles(lanes):
 @cocotb.test()
 @cocotb.parametrize(pause=["none", "both"])
 async def softmax(dut, pause):
+    """Numerators, `last` and denominators of tiles are the golden model's, at one key a cycle."""
     config = harness.config()
     block, t = Softmax(config), config.tokens
     idle, stall = harness.pauses(pause)

@@ -133,6 +133,7 @@ async def read_refused(dut):
 @cocotb.test()
 @cocotb.parametrize(response=[int(AxiResp.SLVERR), int(AxiResp.DECERR)], stall=STALLS)
 async def read_failing(dut, response, stall):
+    """Words before a failing beat arrive, the error shows, and an abort makes the reader whole."""
     step, source, sink, memory = await reader_bench(dut, stall=stall)
     code = Error.READ_SLVERR if response == AxiResp.SLVERR else Error.READ_DECERR
     asked = {"address": BASE + 4 * step, "words": 100, "base": BASE, "size": SIZE}
@@ -170,6 +171,7 @@ async def read_aborted(dut, stall):
 @cocotb.test()
 @cocotb.parametrize(pause=harness.PAUSES)
 async def split(dut, pause):
+    """Bus words leave as 32-bit words, lowest first; `last` is with the last part only."""
     config = harness.config()
     idle, stall = harness.pauses(pause)
     source, sink = (
@@ -266,6 +268,7 @@ async def feed(dut, words):
 @cocotb.test()
 @cocotb.parametrize(stall=STALLS)
 async def write_aborted(dut, stall):
+    """A write aborted after 3 to 29 cycles leaves every bus word old or new, none beside it."""
     step, source, _, memory = await writer_bench(dut, stall=stall, content=False)
     dut.i_data__valid.value = 0
     one = {"address": BASE + step, "words": 20 * step // 4, "base": BASE, "size": SIZE}

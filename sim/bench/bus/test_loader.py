@@ -225,6 +225,7 @@ async def good(dut, pause, stall):
 
 @cocotb.test()
 async def damaged(dut):
+    """Wrong header words, unknown units and flipped bits end with firmware/image.py's code."""
     tb = Bench(dut)
     await harness.start(dut)
     image, embedding = images(tb.config)
@@ -276,6 +277,7 @@ async def damaged(dut):
 
 @cocotb.test()
 async def damaged_embedding(dut):
+    """A wrong header word, hash or header bit is refused; a good pair still loads behind them."""
     tb = Bench(dut)
     await harness.start(dut)
     image, embedding = images(tb.config)

@@ -104,6 +104,7 @@ async def reads(dut, stall):
 @cocotb.test()
 @cocotb.parametrize(stall=[None, 3])
 async def writes(dut, stall):
+    """Writable registers keep the bits that they have; writing a read-only one answers SLVERR."""
     manager, config = await start(dut, stall), harness.config()
     generator = random.Random(9)
     values = {
@@ -142,6 +143,7 @@ async def refused(dut):
 
 @cocotb.test()
 async def pulses(dut):
+    """Each bit written to CONTROL is there for one cycle, and reads as 0."""
     manager = await start(dut)
     seen = []
 
@@ -161,6 +163,7 @@ async def pulses(dut):
 
 @cocotb.test()
 async def causes(dut):
+    """`irq` is cause and enable; writing 1 clears a cause, unless it is set in the same cycle."""
     manager = await start(dut)
     offset = BY_NAME["IRQ_CAUSE"].offset
 

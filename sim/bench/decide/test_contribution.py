@@ -38,6 +38,7 @@ def cases(config, seed=1):
 @cocotb.test()
 @cocotb.parametrize(pause=harness.PAUSES)
 async def contribution(dut, pause):
+    """Exponentials and their sum are the golden model's, at one value a cycle."""
     config = harness.config()
     block = Contribution(config)
     idle, stall = harness.pauses(pause)

@@ -68,6 +68,7 @@ def golden(logits, frac, threshold):
 @cocotb.test()
 @cocotb.parametrize(pause=harness.PAUSES)
 async def entropy(dut, pause):
+    """Entropy and verdict are the golden model's, after the cycles that `cycles` gives."""
     config = harness.config()
     block = Entropy(config)
     idle, stall = harness.pauses(pause)

@@ -41,6 +41,7 @@ def cases(config, seed=1):
 @cocotb.test()
 @cocotb.parametrize(pause=harness.PAUSES)
 async def token_drop(dut, pause):
+    """The rows to keep are the golden model's, at one row a cycle."""
     config = harness.config()
     block = TokenDrop(config)
     idle, stall = harness.pauses(pause)

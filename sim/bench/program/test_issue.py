@@ -234,6 +234,7 @@ class Bench:
 @cocotb.test()
 @cocotb.parametrize(pause=["none", "idle"])
 async def issue(dut, pause):
+    """Random operations before and after a restart, many overlapping, then a faulty one."""
     test = Bench(dut, pause)
     await harness.start(dut)
     await test.run()

@@ -86,6 +86,7 @@ class Bench:
 @cocotb.test()
 @cocotb.parametrize(pause=harness.PAUSES)
 async def in_order(dut, pause):
+    """Streams come back in the order asked for, each word with the fields of its stream."""
     test, want = Bench(dut, pause), streams(12)
     await harness.start(dut, cycles=5_000)
     test.asked.send(want)

@@ -215,6 +215,7 @@ class Bench:
             )
 
     async def _engines(self):
+        """Play the engines: check each start, and that operation and pc hold until it is done."""
         dut = self.dut
         while True:
             await RisingEdge(dut.clk)
@@ -306,6 +307,7 @@ class Bench:
 @cocotb.test()
 @cocotb.parametrize(pause=harness.PAUSES)
 async def programs(dut, pause):
+    """Every opcode, HALT alone and a bad opcode, over queues of none to four passes."""
     test = Bench(dut, pause)
     await harness.start(dut)
     last = test.config.slots - 1

@@ -131,6 +131,7 @@ class Bench:
         return self.queue
 
     async def _stage(self):
+        """Play the stager at random times: a sentence's entry, its physical rows, its status."""
         for one in self.queue:
             await ClockCycles(self.dut.clk, self.generator.choice([1, 1, 40]))
             self.sentences.send(

@@ -43,6 +43,7 @@ class Machine:
         self.codes = []
 
     async def start(self):
+        """Reset with quiet inputs, start clock and regulator, write the predictor's table."""
         for name in (
             "table_write_valid",
             "admit_valid",

@@ -68,6 +68,7 @@ class Bench:
         self.clamped = 0
 
     async def start(self, shifts="mixed"):
+        """Reset with the image's table and the tables' `shifts`; then count saturations."""
         dut, parsed = self.dut, parse_embedding(self.image)
         dut.abort.value = 0
         dut.loading.value = 0
@@ -196,6 +197,7 @@ async def bad_tokens(dut):
 @cocotb.test()
 @cocotb.parametrize(stall=[None, 7])
 async def damaged(dut, stall):
+    """Bad offsets, sizes and bytes of rows end with SENTENCE_CHECK; a good token passes then."""
     tb = Bench(dut, stall=stall)
     await tb.start()
     generator = random.Random(3)
@@ -302,6 +304,7 @@ async def bad_among_good(dut):
 
 @cocotb.test()
 async def aborted(dut):
+    """After an abort 1 to 154 cycles into a token, the next token comes out whole."""
     tb = Bench(dut)
     await tb.start()
     for cycles in range(1, 160, 9):

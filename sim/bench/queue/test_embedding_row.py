@@ -102,6 +102,7 @@ class Port:
             )
 
     async def _run(self):
+        """Take requests and offer the next word that is due, both with pauses, cycle by cycle."""
         dut, offered = self.dut, False
         while True:
             await RisingEdge(dut.clk)

@@ -129,6 +129,7 @@ class Written:
             cocotb.start_soon(task)
 
     async def _write(self):
+        """Write all tiles at random intervals, each shown in `progress`; then end `follow`."""
         test, t = self.test, self.test.config.tokens
         for tile, block in itertools.product(range(test.config.rows // t), range(test.blocks)):
             await ClockCycles(self.dut.clk, test.generator.choice([1, 4, 20]))
@@ -147,6 +148,7 @@ class Written:
         harness.drive(self.dut, "progress", self.shape, {})
 
     async def _watch(self):
+        """Count the words asked for while `follow` holds; each must have been written before."""
         while True:
             await RisingEdge(self.dut.clk)
             if self.dut.state_request__valid.value == 1 and self.dut.follow.value == 1:

@@ -85,6 +85,7 @@ class Bench:
         cocotb.start_soon(self._watch())
 
     async def _watch(self):
+        """Collect the events of `changed`, `slot_changed` and `dropped` in every cycle."""
         ports = Rows(self.config).signature.members
         changed, slot_changed, dropped = (
             ports[name].shape for name in ("changed", "slot_changed", "dropped")
