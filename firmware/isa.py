@@ -15,18 +15,26 @@ CAPACITY = 64  # instructions that the hardware holds
 STACKED_BITS = 16  # of `beats` where there is a weight stream for each layer
 
 
-class Opcode(enum.IntEnum):
-    HALT = 0  # queue done: interrupt
-    ADMIT = 1  # admit sentences while rows and slots are free; halts when nothing is left
-    GROUP = (
-        2  # select the slots of the next pending layer; when none is pending, continue at `target`
-    )
-    LINEAR = 3  # one weight operation over the selected rows
-    NORM = 4  # residual add and LayerNorm, or a plain move, over the selected rows
-    DROP = 5  # contribution softmax and token drop of the selected slots
-    ATTEND = 6  # scores, softmax, context of the selected slots
-    EXIT = 7  # entropy, exit decision, result of the selected slots; the others move on one layer
-    LOOP = 8  # continue at `target`
+class Coded(enum.IntEnum):
+    """A number of an instruction's field and, as `doc`, what it means."""
+
+    def __new__(cls, value, doc):
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.doc = doc
+        return member
+
+
+class Opcode(Coded):
+    HALT = 0, "The queue is done: interrupt."
+    ADMIT = 1, "Admit sentences while rows and slots are free; halt when none is left."
+    GROUP = 2, "Select the slots of the next pending layer; if none is pending, go to `target`."
+    LINEAR = 3, "One weight operation over the selected rows."
+    NORM = 4, "Residual add and LayerNorm, or a plain move, of the selected rows."
+    DROP = 5, "Contribution softmax and token drop of the selected slots."
+    ATTEND = 6, "Scores, softmax and context of the selected slots."
+    EXIT = 7, "Entropy, decision and result of the selected slots; those that stay move on a layer."
+    LOOP = 8, "Go to `target`."
 
 
 @dataclass(frozen=True)
@@ -54,104 +62,129 @@ ENGINES = (
 )
 
 
-class Select(enum.IntEnum):
+class Select(Coded):
     """Which slots' rows an operation works on. An operation with nothing selected is skipped."""
 
-    ALL = 0
-    NEW = 1  # admitted in this pass
-    GROUP = 2  # chosen by the last GROUP
-    NOT_LAST = 3  # below the model's last layer
-    LAST = 4  # at the model's last layer
+    ALL = 0, "All resident slots."
+    NEW = 1, "Those admitted in this pass."
+    GROUP = 2, "Those that the last GROUP chose."
+    NOT_LAST = 3, "Those below the model's last layer."
+    LAST = 4, "Those at the model's last layer."
 
 
-class Source(enum.IntEnum):
-    STATE = 0  # residual stream, gathered through the row table; ACT, encoded when loaded
-    CLS = 1  # the same, only the [CLS] row of each selected slot
-    NORMED = 2  # tile buffer of LayerNorm outputs; ACT, encoded when loaded
-    CODES = 3  # tile buffer of codes
+class Source(Coded):
+    STATE = 0, "The residual stream, gathered through the row table; encoded when loaded."
+    CLS = 1, "The same, only the [CLS] row of each selected slot."
+    NORMED = 2, "LayerNorm's results; encoded when loaded."
+    CODES = 3, "Codes, as they are."
 
 
-class Target(enum.IntEnum):
-    SUM = 0  # ACT tile buffer, input of NORM
-    CODES = 1  # code tile buffer (queries, context, hidden)
-    KEYS = 2  # code tile buffer of keys
-    VALUES = 3  # code buffer of values, one row a word
-    SCORES = 4  # ACT, one feature a row: predictor values; logits (one tile of [CLS] rows)
-    NORMED = 5  # NORM only
-    STATE = 6  # NORM only
+class Target(Coded):
+    SUM = 0, "ACT, what a NORM adds."
+    CODES = 1, "Codes: queries, context, hidden features, pooled rows."
+    KEYS = 2, "Codes of keys."
+    VALUES = 3, "Codes of values, P features of a row in a word."
+    SCORES = 4, "ACT: predictor values, or the logits of [CLS] rows."
+    NORMED = 5, "ACT; NORM only."
+    STATE = 6, "ACT, the residual stream; NORM only."
 
 
-class Function(enum.IntEnum):
-    NONE = 0
-    GELU_NEW = 1
-    GELU = 2
-    TANH = 3
+class Function(Coded):
+    NONE = 0, "None."
+    GELU_NEW = 1, "GELU by its tanh formula."
+    GELU = 2, "GELU by the error function."
+    TANH = 3, "tanh."
 
 
 @dataclass(frozen=True)
 class Field:
+    """Bits of an instruction; `doc` says what they mean, for every opcode that has them."""
+
     word: int
     low: int
     width: int
+    doc: str
     signed: bool = False
 
 
 FIELDS = {
-    "opcode": Field(0, 0, 8),
-    "select": Field(0, 8, 4),
-    "source": Field(0, 12, 4),
-    "target_buffer": Field(0, 16, 4),
-    "function": Field(0, 20, 4),
-    "residual": Field(0, 24, 1),  # NORM: add the residual (from STATE or NORMED, by `source`)
-    "normalize": Field(0, 25, 1),  # NORM: 0 only moves
-    "final": Field(0, 26, 1),  # EXIT: every selected slot ends here
+    "opcode": Field(0, 0, 8, "A number of `Opcode`."),
+    "select": Field(0, 8, 4, "Whose rows: a number of `Select`."),
+    "source": Field(0, 12, 4, "Buffer of the operands: a number of `Source`."),
+    "target_buffer": Field(0, 16, 4, "Buffer of the results: a number of `Target`."),
+    "function": Field(0, 20, 4, "Applied to the results: a number of `Function`."),
+    "residual": Field(0, 24, 1, "Add the residual, from STATE or NORMED by `source`."),
+    "normalize": Field(0, 25, 1, "1 LayerNorm, 0 only move."),
+    "final": Field(0, 26, 1, "Every selected slot ends here."),
     "cls": Field(
-        0, 27, 1
-    ),  # LINEAR: rows are [CLS] rows, one per selected slot (CODES made by a CLS operation)
-    "norm_set": Field(
-        0, 28, 2
-    ),  # NORM: which gamma/beta set (0 embedding, 1 attention, 2 feed forward)
-    "skip_sum": Field(0, 30, 1),  # NORM: the residual alone, nothing of SUM is read
+        0,
+        27,
+        1,
+        "The rows are [CLS] rows, one for each selected slot, in CODES by a CLS operation.",
+    ),
+    "norm_set": Field(0, 28, 2, "Set of gamma and beta: 0 embedding, 1 attention, 2 feed forward."),
+    "skip_sum": Field(0, 30, 1, "The residual alone; nothing of SUM is read."),
     "follow": Field(
-        0, 31, 1
-    ),  # LINEAR, NORM: may begin while the one before it ends, and waits for what that one makes
-    "address": Field(1, 0, 32),  # LINEAR: byte offset of the weight stream in the image
-    "beats": Field(2, 0, 32),  # LINEAR: length of the weight stream in bus words
+        0, 31, 1, "It may begin while the one before it ends, and waits for what that one makes."
+    ),
+    "address": Field(1, 0, 32, "Byte offset of the weight stream in the image."),
+    "beats": Field(
+        2, 0, 32, "Length of the weight stream (with `stacked` of one layer's) in bus words."
+    ),
     "reduction": Field(
-        3, 0, 16
-    ),  # LINEAR: K; NORM: features; ATTEND: head dimension; EXIT: classes
+        3, 0, 16, "LINEAR: K. ADMIT, NORM: features. ATTEND: a head's features. EXIT: classes."
+    ),
     "groups": Field(
-        3, 16, 16
-    ),  # LINEAR: groups of P columns; ATTEND: live heads; EXIT: 1 decide, 0 only move on
-    "block": Field(4, 0, 8),  # LINEAR: groups held in the weight buffer at once
+        3,
+        16,
+        16,
+        "LINEAR: groups of P columns. ATTEND: live heads. EXIT: 1 decide, 0 only move on.",
+    ),
+    "block": Field(4, 0, 8, "Groups held in the weight rings at once."),
     "shift": Field(
-        4, 8, 6
-    ),  # LINEAR: accumulator -> ACT; NORM: product with gamma -> ACT; ATTEND: accumulator -> score
+        4,
+        8,
+        6,
+        "Right shift: LINEAR accumulator to ACT, NORM product with gamma to "
+        "ACT, ATTEND accumulator to score.",
+    ),
     "align": Field(
-        4, 14, 6, True
-    ),  # LINEAR: ACT -> function input; NORM: residual -> sum (round_shift amount)
+        4,
+        14,
+        6,
+        "Amount of `round_shift`: LINEAR result to the function's input, NORM "
+        "residual to the sum's format.",
+        True,
+    ),
     "encode": Field(
-        4, 20, 8, True
-    ),  # offset given to the ACT encoder of the loaded operand, see `store_encode`
+        4, 20, 8, "Offset of the ACT encoder of the loaded operand, as in `store_encode`.", True
+    ),
     "stacked": Field(
-        4, 28, 1
-    ),  # LINEAR: a weight stream for each layer, one behind the other, each 32-byte aligned
+        4,
+        28,
+        1,
+        "A weight stream for each layer, one behind the other, each at a multiple of 32 bytes.",
+    ),
     "source_base": Field(
-        5, 0, 24
-    ),  # word offset in the source buffer; address = base + tile * stride + feature
-    "store_encode": Field(5, 24, 8, True),  # offset of the encoder before a code buffer
-    "target_base": Field(6, 0, 24),
-    "source_stride": Field(7, 0, 16),
-    "target_stride": Field(7, 16, 16),
+        5, 0, 24, "Word offset in the source buffer: address = base + tile * stride + feature."
+    ),
+    "store_encode": Field(5, 24, 8, "Offset of the encoder before a code buffer.", True),
+    "target_base": Field(6, 0, 24, "Word offset in the target buffer, likewise."),
+    "source_stride": Field(7, 0, 16, "Words from a tile to the next one in the source buffer."),
+    "target_stride": Field(7, 16, 16, "Words from a tile to the next one in the target buffer."),
     # Overlays, for opcodes that leave the LINEAR words unused.
-    "target": Field(1, 0, 16),  # GROUP, LOOP: instruction number
+    "target": Field(1, 0, 16, "Instruction number."),
     "score_align": Field(
-        1, 0, 6, True
-    ),  # ATTEND: ACT score -> exp input; DROP: predictor value; EXIT: logit
-    "context_shift": Field(1, 8, 8),  # ATTEND: accumulator * reciprocal -> ACT
-    "word_shift": Field(1, 0, 6, True),  # ADMIT: decoded word, position, segment -> embed_sum
-    "position_shift": Field(1, 6, 6, True),
-    "segment_shift": Field(1, 12, 6, True),
+        1,
+        0,
+        6,
+        "`round_shift` to the exponential's input: of ATTEND's score, DROP's value, EXIT's logit.",
+        True,
+    ),
+    "context_shift": Field(1, 8, 8, "Right shift of accumulator * reciprocal to ACT."),
+    "word_shift": Field(1, 0, 6, "`round_shift` of the decoded word row to embed_sum.", True),
+    "position_shift": Field(1, 6, 6, "The same of the position row.", True),
+    "segment_shift": Field(1, 12, 6, "The same of the segment row.", True),
 }
 
 

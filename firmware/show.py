@@ -26,6 +26,7 @@ SHOWN = {
     isa.Opcode.GROUP: ("target",),
     isa.Opcode.LINEAR: (
         *_LOAD,
+        "follow",
         "encode",
         "cls",
         "reduction",
@@ -42,6 +43,7 @@ SHOWN = {
     ),
     isa.Opcode.NORM: (
         *_LOAD,
+        "follow",
         "reduction",
         "skip_sum",
         "residual",
