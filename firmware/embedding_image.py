@@ -29,17 +29,18 @@ __all__ = [
 ]
 
 EMBEDDING_MAGIC = 0x4D535254
-EMBEDDING_HEADER = (
-    "magic",
-    "version",
-    "hash",
-    "length",
-    "rows",
-    "vocabulary",
-    "positions",
-    "width",
-    "table_offset",
-)
+# The words of its header, and what docs/design.md says of them; the last of all is its CRC.
+EMBEDDING_HEADER = {
+    "magic": 'Bytes "TRSM".',
+    "version": "As in the image.",
+    "hash": "CRC-32 of everything behind the header; the image names it.",
+    "length": "Bytes of the whole file.",
+    "rows": "Rows: words, positions, two segments.",
+    "vocabulary": "Word rows.",
+    "positions": "Position rows.",
+    "width": "E, the features of a row.",
+    "table_offset": "Byte offset of the row table.",
+}
 SEGMENTS = 2  # rows at the end, also for a model with one segment
 WIDEST = 4096  # features
 

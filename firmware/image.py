@@ -40,34 +40,45 @@ __all__ = [
 ALIGNMENT = 32
 MEMORY_SHIFT = 28  # address of a constant = memory << MEMORY_SHIFT | index
 HEADER_BYTES = 64
-HEADER: tuple[str, ...] = (
-    "magic",
-    "version",
-    "config_hash",
-    "embedding_hash",
-    "length",
-    "program_offset",
-    "instructions",
-    "constants_offset",
-    "constants",
-    "model",
-    "positions",
-    "vocabulary",
-    "exit_threshold",
-    "units",
-    "embedding_width",
-    "reserved",
-)
+# The header's words, and what docs/design.md says of them.
+HEADER: dict[str, str] = {
+    "magic": 'Bytes "TRSE".',
+    "version": "VERSION of the register table.",
+    "config_hash": "`HardwareConfig.config_hash` of the hardware that it is compiled for.",
+    "embedding_hash": "Hash of the embedding image that belongs to it.",
+    "length": "Bytes of the whole file, a multiple of 32.",
+    "program_offset": "Byte offset of the program.",
+    "instructions": "Instructions of the program.",
+    "constants_offset": "Byte offset of the constants.",
+    "constants": "Pairs of constants.",
+    "model": "Layers + 2^8 classes + 2^16 live heads.",
+    "positions": "Longest sentence of the model.",
+    "vocabulary": "Word rows of the embedding image.",
+    "exit_threshold": "Entropy below which a sentence stops, Q2.16 nats.",
+    "units": "Optional units that it needs, a bit each as in register UNITS.",
+    "embedding_width": "E.",
+    "reserved": "0.",
+}
 
 
 class Memory(enum.IntEnum):
-    """The memories that constants go to."""
+    """The memories that constants go to; `index` and `data` say what a constant's words are."""
 
-    NORM = 0  # index = set * max(hidden, embedding) + feature: gamma | beta << 16
-    SPAN = 1  # index = live head * positions + distance: Q0.8, 256 = 1
-    ETA = 2  # by layer, Q1.16
-    DVFS = 3  # by entropy bin: predicted exit layer
-    WORK = 4  # index = 2 * (0 useful, 1 zeros, 2 heads, 3 dense) + (0 row, 1 pair): `layer_work`
+    index: str
+    data: str
+
+    def __new__(cls, value: int, index: str, data: str) -> "Memory":
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.index = index
+        member.data = data
+        return member
+
+    NORM = 0, "set * `widest` + feature", "gamma + 2^16 beta, 16 bits signed each"
+    SPAN = 1, "live head * `positions` + distance", "Q0.8, 256 = 1"
+    ETA = 2, "layer", "Q1.16"
+    DVFS = 3, "entropy bin", "predicted exit layer"
+    WORK = 4, "2 * (0 useful, 1 zeros, 2 heads, 3 dense) + (0 a token, 1 a pair)", "multiplications"
 
 
 class ImageError(ValueError):

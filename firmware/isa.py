@@ -157,7 +157,7 @@ FIELDS = {
         True,
     ),
     "encode": Field(
-        4, 20, 8, "Offset of the ACT encoder of the loaded operand, as in `store_encode`.", True
+        4, 20, 8, "Encoder of the loaded operand: its binary point + bias b of the codes.", True
     ),
     "stacked": Field(
         4,
@@ -168,8 +168,12 @@ FIELDS = {
     "source_base": Field(
         5, 0, 24, "Word offset in the source buffer: address = base + tile * stride + feature."
     ),
-    "store_encode": Field(5, 24, 8, "Offset of the encoder before a code buffer.", True),
-    "target_base": Field(6, 0, 24, "Word offset in the target buffer, likewise."),
+    "store_encode": Field(
+        5, 24, 8, "Encoder before a code buffer: binary point + bias b of the codes.", True
+    ),
+    "target_base": Field(
+        6, 0, 24, "Word offset in the target buffer; address as in `source_base`."
+    ),
     "source_stride": Field(7, 0, 16, "Words from a tile to the next one in the source buffer."),
     "target_stride": Field(7, 16, 16, "Words from a tile to the next one in the target buffer."),
     # Overlays, for opcodes that leave the LINEAR words unused.

@@ -58,17 +58,25 @@ class HardwareConfig:
 
     Parameters
     ----------
-    tokens, columns : T token lanes and P column lanes of the MAC array, 2..64 each
-    bus_bits : width of `m_axi` and `m_axi_emb` data: 32, 64, 128 or 256
-    slots : sentences resident at once, 1..16
-    rows : live tokens resident at once, a multiple of T, at least `positions`
-    positions : longest sentence, 2..512
-    hidden, feed_forward, embedding, heads, layers, classes : the largest model that it holds
-    weight_depth : weight buffer entries per column lane; at least twice the longest reduction
-    format : number format of weights and array operands
-    multiplier : "dsp" or "fabric"
-    units : optional units that are present, names of `UNITS`
+    tokens : T, the token lanes of the MAC array
+    columns : P, the column lanes of the MAC array
+    bus_bits : width of `m_axi` and `m_axi_emb` data; 32, 64, 128 or 256
+    slots : sentences resident at once
+    rows : live tokens resident at once; a multiple of `tokens`, at least `positions`
+    positions : tokens of the longest sentence
+    hidden : widest hidden layer of a model
+    feed_forward : widest feed-forward layer of a model
+    embedding : widest embedding of a model
+    heads : most attention heads of a model
+    layers : most layers of a model
+    classes : most classes of a model
+    weight_depth : entries of a column lane's ring; a power of two, at least twice the longest
+        reduction
+    format : number format of weights and array operands; AdaptivFloat of 4 to 8 bits, or int8
+    multiplier : what the array multiplies with; "dsp" or "fabric"
+    units : optional units that are present; a subset of those listed here
 
+    Of a parameter in `SIZES` the range stands there; behind a semicolon is what else is allowed.
     Raises ValueError, naming the parameter, what is allowed and the nearest value that works.
     """
 
