@@ -18,7 +18,9 @@ STACKED_BITS = 16  # of `beats` where there is a weight stream for each layer
 class Coded(enum.IntEnum):
     """A number of an instruction's field and, as `doc`, what it means."""
 
-    def __new__(cls, value, doc):
+    doc: str
+
+    def __new__(cls, value: int, doc: str) -> "Coded":
         member = int.__new__(cls, value)
         member._value_ = value
         member.doc = doc

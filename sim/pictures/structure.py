@@ -58,7 +58,7 @@ def datapath():
     _buffers(page, path)
     page.box("gather", "rows/", 270, 62)
     page.box("operand", "array/: encoder", 270, 150, height=110)
-    page.box("feeder", "attention/", 270, 310, height=80)
+    page.box("feed", "attention/", 270, 310, height=80)
     page.box("norm", "array/: LayerNorm", 270, 470)
     page.box("drop, exit", "decide/", 270, 555)
     page.box("array", f"array/: {config.columns} lanes, each with", 500, 150, 160, 240)
@@ -86,8 +86,8 @@ def _reads(page, path):
         ("STATE", "gather", 0.5),
         ("NORMED", "operand", 0.2),
         ("CODES", "operand", 0.7),
-        ("KEYS", "feeder", 0.3),
-        ("VALUES", "feeder", 0.75),
+        ("KEYS", "feed", 0.3),
+        ("VALUES", "feed", 0.75),
         ("SUM", "norm", 0.5),
         ("SCORES", "drop, exit", 0.5),
     ):
@@ -116,7 +116,7 @@ def _work(page, path, config):
     )
     page.arrow(page.at("operand", "right", 0.4), (500, 194), f"{codes} (T x {config.format.bits})")
     page.arrow(
-        page.at("feeder", "right", 0.5),
+        page.at("feed", "right", 0.5),
         (500, 350),
         f"{_bits(array.i_dense.payload.codes.as_value())} (P x {config.format.bits})",
     )
@@ -173,16 +173,16 @@ def machine():
     for name, room, x, y in (
         ("registers", "bus/", 130, 60),
         ("loader", "bus/", 310, 60),
-        ("reader", "bus/dma.py", 130, 150),
+        ("dma: reader", "bus/", 130, 150),
         ("fetch", "bus/", 310, 150),
         ("sequencer", "program/", 490, 150),
         ("prefetch", "program/", 490, 230),
-        ("embedder", "queue/embedding.py", 130, 330),
+        ("embedding", "queue/", 130, 330),
         ("staging", "queue/", 310, 330),
         ("admission", "queue/", 490, 330),
-        ("row table", "rows/rows.py", 490, 410),
+        ("rows", "rows/: row table", 490, 410),
         ("results", "queue/: records", 310, 490),
-        ("writer", "bus/dma.py", 130, 490),
+        ("dma: writer", "bus/", 130, 490),
         ("dvfs", "queue/", 490, 490),
     ):
         page.box(name, room, x, y)
@@ -199,13 +199,13 @@ def machine():
 def _ports(page, bus):
     for text, width, name, both in (
         ("s_axil_*", 32, "registers", True),
-        ("m_axi_* read", bus, "reader", False),
-        ("m_axi_emb_*", bus, "embedder", False),
-        ("m_axi_* write", bus, "writer", True),
+        ("m_axi_* read", bus, "dma: reader", False),
+        ("m_axi_emb_*", bus, "embedding", False),
+        ("m_axi_* write", bus, "dma: writer", True),
     ):
         end = page.at(name, "left")
         start = (20, end[1])
-        if name == "writer":
+        if name == "dma: writer":
             start, end, both = end, start, False
         page.arrow(start, end, f"{text}", (20, page.at(name, "left")[1] - 6), both, anchor="start")
         page.drawing.text(20, page.at(name, "left")[1] + 15, width, "soft", size=11)
@@ -216,17 +216,17 @@ def _ports(page, bus):
 def _flows(page, bus):
     """(from, side, to, side, label) between the blocks."""
     for start, out, end, into, label in (
-        ("reader", "right", "fetch", "left", bus),
-        ("reader", "top", "loader", "left", ""),
+        ("dma: reader", "right", "fetch", "left", bus),
+        ("dma: reader", "top", "loader", "left", ""),
         ("fetch", "right", "sequencer", "left", 32),
         ("sequencer", "right", "issue", "left", ""),
         ("sequencer", "bottom", "prefetch", "top", ""),
         ("issue", "bottom", "datapath", "top", ""),
-        ("embedder", "right", "staging", "left", 16),
+        ("embedding", "right", "staging", "left", 16),
         ("staging", "right", "admission", "left", ""),
-        ("admission", "bottom", "row table", "top", ""),
-        ("drop, exit", "left", "row table", "right", ""),
-        ("results", "left", "writer", "right", 32),
+        ("admission", "bottom", "rows", "top", ""),
+        ("drop, exit", "left", "rows", "right", ""),
+        ("results", "left", "dma: writer", "right", 32),
     ):
         page.arrow(page.at(start, out), page.at(end, into), label)
     page.arrow(page.at("prefetch", "right"), (670, 253), bus)
@@ -234,15 +234,16 @@ def _flows(page, bus):
         page.at("fetch", "bottom"),
         page.at("staging", "top"),
         "descriptors, tokens",
-        (382, 310),
-        anchor="start",
+        (368, 310),
+        anchor="end",
     )
     page.arrow(
         page.at("staging", "top", 0.8),
         (670, 290),
         "embeddings into STATE",
-        (545, 304),
+        (530, 304),
         via=((414, 290),),
+        anchor="start",
     )
     corners = (645, 440), (645, 385), (700, 385)
     page.arrow((620, 440), (700, 360), "rows", (653, 380), via=corners, anchor="start")
