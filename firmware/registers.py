@@ -227,7 +227,7 @@ _COUNTERS = {
         f"BUSY_{engine.opcode.name}": f"Cycles in which {engine.opcode.name} was at work."
         for engine in ENGINES
     },
-    "BUSY_STAGING": "Cycles in which the embedder had a token.",
+    "BUSY_STAGING": "Cycles in which the block `embedding` had a token.",
     "TOKENS": "Live tokens, after DROP, summed over layers and sentences.",
     "USEFUL_MACS": "Multiplications of the encoder layers with a non-zero weight, "
     "and of their live heads' attention, for live tokens.",
