@@ -80,6 +80,7 @@ class Machine:
         self.passes = 0
 
     def run(self, sentences):
+        """Run the program on [(ids, segments)] -> the result of each sentence, in order."""
         self.sentences = sentences
         lengths = [len(tokens) for tokens, _ in sentences]
         hw = self.hardware
@@ -186,6 +187,7 @@ class Machine:
         return self.streams[self.pc, layer]
 
     def linear(self, op, slots):
+        """Rows times columns, requantized, through `function`, into the target buffer."""
         codes, bias, destinations, lanes = self.stream(op, slots)
         rows = [slot.slot for slot in slots] if op.cls else self.rows(slots)
         if op.source == Source.CODES:
@@ -238,6 +240,7 @@ class Machine:
             self.note(slot, part)
 
     def norm(self, op, slots):
+        """Sum, residual and LayerNorm of rows (n, reduction), each if asked for, to the target."""
         rows = self.rows(slots)
         x = 0 if op.skip_sum else self.read(Target.SUM, 0, op.reduction, rows, op.reduction)
         if op.residual:
@@ -264,6 +267,7 @@ class Machine:
             self.note(slot, part)
 
     def drop(self, op, slots):
+        """Drop rows with an exponential below eta times the mean, then close up the table."""
         kept_rows = []
         for slot in self.queue.residents:
             rows = self.rows([slot])
@@ -284,6 +288,7 @@ class Machine:
         self.settle()
 
     def attend(self, op, slots):
+        """Contexts (n, heads * d) of each slot from its own queries, keys and values, as codes."""
         h = op.groups
         d = op.reduction
         words = ceil_div(op.reduction, self.hardware.columns)
@@ -322,6 +327,7 @@ class Machine:
             self.note(slot, tensor)
 
     def span(self, heads, positions):
+        """(heads, n, n) factors of the attention span, by the distance of each two positions."""
         distance = (positions[:, None] - positions[None, :]).abs()
         return torch.stack(
             [
@@ -339,6 +345,7 @@ class Machine:
         )
 
     def exit(self, op, slots):
+        """Entropies of the slots' logits; who is sure, or in the last layer, leaves."""
         leaving = []
         for slot in slots:
             if op.groups:

@@ -165,6 +165,7 @@ def test_key_of_the_model_does_not_hang_on_the_rtl(monkeypatch):
 
 
 def test_command(measured, tmp_path, monkeypatch, capsys):
+    """`terse bench` prints its tables and writes JSON, CSV and plots of the same rows."""
     arguments = [
         "--quick",
         "--only",

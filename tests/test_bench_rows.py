@@ -12,6 +12,7 @@ from tests.toy import CASE, operation, toy
 
 
 def test_rows():
+    """Limits, bounds, shares and EdgeBERT's cycles of a toy measurement, counted by hand."""
     rows = {row.name: row for row in benching.rows(CASE, toy())}
     assert list(rows) == ["embed_sum", "q", "ffn", "entropy", "layer", "sentence"]
     q, ffn, layer, whole = (rows[name] for name in ("q", "ffn", "layer", "sentence"))

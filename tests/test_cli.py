@@ -279,6 +279,7 @@ def test_eval(terse, coarse, tmp_path):
 
 
 def test_table_names_the_labels():
+    """The table names both labels, and shows control characters escaped."""
     sentence = SentenceReport(
         "a \x1b film",
         0,
@@ -320,6 +321,7 @@ def test_pair_has_segments(model):
 
 
 def test_golden_and_compare(terse, model, tmp_path):
+    """`golden` saves tensors with formats; `compare` names a changed and a missing one."""
     first, second = tmp_path / "a.npz", tmp_path / "b.npz"
     status, out, err = terse("golden", "good 鯨", "--model", model, "-o", first)
     assert status == 0 and "taken as unknown" in err

@@ -36,6 +36,7 @@ def test_encode_columns_is_the_golden_bitmask():
     st.sampled_from([4, 16]),
 )
 def test_unpack_gives_back_every_column_once(seed, count, rows, columns, bus_bytes):
+    """Every column comes back with its bias and destination; padding is all zeros."""
     codes = sparse(seed, count, rows)
     bias = np.random.default_rng(seed).integers(-(2**39), 2**39, count)
     packed = pack_columns(codes, bias, range(100, 100 + count), columns, bus_bytes)

@@ -100,6 +100,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_image_computes_the_golden_model(case):
+    """The emulator computes the golden tensors from a compiled image; `ci` covers all paths."""
     hardware, fmt, options = CASES[case]
     net = network(fmt, **options)
     machine, results = compare(
@@ -175,6 +176,7 @@ def buffers(values):
 
 @pytest.mark.parametrize("case", ["ci", "odd_lanes", "no_units"])
 def test_followers(case):
+    """A follower reads only what the operation before writes in the order in which it is read."""
     hardware, fmt, options = CASES[case]
     program = compile_network(network(fmt, **options), hardware)
     names = set()

@@ -133,6 +133,7 @@ def test_tokenizer_pairs_and_truncation(tokenizer):
 # Formats.
 @pytest.mark.parametrize("fmt", FORMATS, ids=str)
 def test_fake_quantisation_is_the_golden_format(fmt):
+    """Fake quantization rounds as encode does, ties too, and passes the gradient on as it is."""
     x = torch.cat(
         [
             torch.randn(4000) * torch.exp2(torch.randn(4000) * 4),
@@ -257,6 +258,7 @@ def even_targets(examples):
 
 
 def test_drop_rate_falls_without_a_price():
+    """Eta ends lower where tokens have no price (phi = 0) than where they have one."""
     examples = sentences(48)
     targets = even_targets(examples)
     live = {}
@@ -298,6 +300,7 @@ def test_pruning_keeps_its_zeros_through_training():
 
 # Training.
 def test_training_learns_and_resumes_with_the_same_bits(tmp_path):
+    """Training lowers the loss, and a run stopped twice and resumed ends with the same bits."""
     examples = sentences(80)
 
     def loop(name):

@@ -44,6 +44,7 @@ class Interrupted(Exception):
 
 
 def test_recipe_end_to_end_and_after_an_interruption(folder, tmp_path, monkeypatch):
+    """The recipe reaches its sparsities; interrupted and resumed, it gives the same tensors."""
     recipe = train.Recipe(held=16, scale=1.0)
     log = []
 

@@ -49,6 +49,8 @@ def test_periods_are_never_optimistic():
 
 
 def test_request():
+    """The slowest frequency that meets every deadline: one decision by hand for each rule."""
+
     def ask(*slots, tiles=4):
         return request(
             [(time if time is None else time << PERIOD_FRAC, *rest) for time, *rest in slots],

@@ -22,6 +22,7 @@ CONSTANTS = [(Memory.NORM, 5, 0x0001_FFFF), (Memory.SPAN, 3, 256), (Memory.ETA, 
 
 
 def make(hardware=CI, units=0, embedding_hash=7, **sizes):
+    """(image, packed columns) of one LINEAR and HALT; `sizes` replaces header fields."""
     packed = pack_columns(CODES, [0] * 10, range(10), hardware.columns, hardware.bus_bytes)
     layout = Layout(2, len(CONSTANTS), (len(packed.data), 12))
     program = [
@@ -116,6 +117,7 @@ def test_wrong_version():
 
 @pytest.mark.parametrize("spare", [0, 1])
 def test_longest_program(spare):
+    """A program that fills the memory passes; one instruction more is refused."""
     count = isa.CAPACITY + spare
     data = build_image(
         Layout(count, 0, ()),

@@ -217,6 +217,7 @@ def call(monkeypatch, *arguments):
 
 
 def test_command(tmp_path, albert, vocab, monkeypatch, capsys):
+    """`import` of an ALBERT folder, then `golden` and `compile`; bad folders exit with 2."""
     out = tmp_path / "out"
     image = tmp_path / "a.img"
     tensors = tmp_path / "a.npz"

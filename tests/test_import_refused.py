@@ -86,6 +86,7 @@ def test_bad_config(tmp_path, albert, changes, message):
 
 
 def test_bad_files(tmp_path, albert):
+    """Damaged and missing files are refused, each with its own message."""
     weights, config = albert / "model.safetensors", albert / "config.json"
     whole, text = weights.read_bytes(), config.read_text()
     for size in (0, 100, len(whole) - 1000):
@@ -107,6 +108,7 @@ def test_bad_files(tmp_path, albert):
 
 
 def test_bad_tensors(tmp_path, albert):
+    """Tensors that are not finite floats, unknown or missing are refused."""
     path = albert / "model.safetensors"
     tensors = load_file(path)
     name = "albert.pooler.weight"
@@ -125,6 +127,7 @@ def test_bad_tensors(tmp_path, albert):
 
 
 def test_bad_options(tmp_path, albert, vocab):
+    """Options out of range and vocabularies that do not fit are refused."""
     refused(tmp_path, albert, "Share of zeros must be at least 0 and below 1, not 1", zeros=1.0)
     for positions in (3, 33):
         refused(

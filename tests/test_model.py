@@ -120,6 +120,7 @@ def test_close_to_the_float_twin(fmt):
 
 
 def test_names_and_shapes():
+    """Every tensor of a run has its name, shape and int64, with rows dropped layer by layer."""
     network = network_of(exit_threshold=0.0)
     tokens, segments = sentences(1)[0]
     result = run(network, tokens, segments)

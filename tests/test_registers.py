@@ -57,6 +57,7 @@ def test_svd_lists_every_register():
 
 
 def test_header_compiles(tmp_path):
+    """The generated C header compiles alone, as C99 without a warning."""
     if not shutil.which("gcc"):
         pytest.skip("gcc is not installed")
     (tmp_path / "terse_regs.h").write_text(generate.header())

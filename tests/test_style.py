@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The style of hw/, as far as a program sees it: widths, states, assignments, comments, lengths."""
+"""The style, as far as a program sees it: docstrings everywhere, and in hw/ the rest.
+
+Widths, states, assignments, comments, lengths.
+"""
 
 import ast
 import re
@@ -7,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-HW = Path(__file__).parents[1] / "hw"
+ROOT = Path(__file__).parents[1]
+HW = ROOT / "hw"
 ROOMS = {
     "hw" if folder == HW else folder.name: sorted(folder.glob("*.py"))
     for folder in (HW, *sorted(path for path in HW.iterdir() if (path / "__init__.py").exists()))
 }
+FOLDERS = ("golden_model", "firmware", "compress", "sim", "terse", "tests")  # beside hw/
 # Rooms that are not yet so.
 WAITING = {
     "queue",
@@ -99,7 +104,7 @@ def tuples_of_signals(tree, lines):
 def _functions(tree):
     """Every function with the number of its lines, the docstring's not among them."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             start = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
             yield node, node.end_lineno - start.lineno + 1
 
@@ -139,8 +144,7 @@ def places(rule, files):
             continue
         text = path.read_text(encoding="utf-8")
         found += [
-            f"{path.relative_to(HW.parent)}:{line}"
-            for line in rule(ast.parse(text), text.splitlines())
+            f"{path.relative_to(ROOT)}:{line}" for line in rule(ast.parse(text), text.splitlines())
         ]
     return found
 
@@ -163,6 +167,13 @@ def test_comments(room):
     assert comments(ROOMS[room]) >= COMMENTS
 
 
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_docstrings(folder):
+    files = sorted((ROOT / folder).rglob("*.py"))
+    assert files
+    assert places(missing_docstrings, files) == []
+
+
 @pytest.mark.parametrize(
     ("rule", "text"),
     [
@@ -175,6 +186,7 @@ def test_comments(room):
         (two_assignments, "m.d.comb += [a.eq(b), c.eq(d)]"),
         (tuples_of_signals, "a, b = Signal(), Signal()"),
         (missing_docstrings, "def f():\n" + "    x = 1\n" * 15),
+        (missing_docstrings, "async def f():\n" + "    x = 1\n" * 15),
         (long_functions, "def f():\n    'Doc.'\n" + "    x = 1\n" * 61),
     ],
 )

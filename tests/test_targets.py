@@ -23,6 +23,7 @@ EMPTY = dict.fromkeys(field.name for field in dataclasses.fields(Row))
 
 
 def row(name, scope, **values):
+    """A Row of a dense layer's settings with 128 tokens and `values`; other fields are None."""
     return Row(
         **EMPTY
         | {
@@ -85,6 +86,7 @@ def test_layer():
 
 
 def test_lengths():
+    """Targets of lengths are met and missed on each side of their bounds."""
     tables = [
         (
             Passage(tokens=tokens),
@@ -116,6 +118,7 @@ def test_sentence():
 
 
 def test_streams():
+    """Targets of streams by model and slots, met and missed, and a line for each stream."""
     (one, base), (eight, base8) = streams(1)[0], streams(8)[0]
     values = dict(
         limit_cycles=95, live_lanes=0.95, live_lanes_array=0.8, latency_mean=5, latency_max=6

@@ -302,6 +302,7 @@ def test_checkpoint_has_what_transformers_makes(tmp_path, albert):
 
 
 def test_load_refuses(tmp_path):
+    """Missing, damaged and unsuitable tokenizers are refused; BERT's special tokens are taken."""
     path = tmp_path / "tokenizer.json"
     with pytest.raises(FileNotFoundError, match="No tokenizer at"):
         load(tmp_path)
