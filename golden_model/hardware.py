@@ -98,7 +98,7 @@ class HardwareConfig:
     units: frozenset[str] = frozenset(UNITS)
 
     def __post_init__(self):
-        """Refuse sizes out of range or that do not fit each other, and unknown units: ValueError."""
+        """ValueError for sizes out of range or that do not fit each other, for unknown units."""
         object.__setattr__(self, "units", frozenset(self.units))
         for name, (low, high) in SIZES.items():
             _check_size(name, getattr(self, name), low, high)
