@@ -7,6 +7,7 @@ a golden file and its RTL publish is one thing too.
 
 import ast
 import pathlib
+import re
 from collections import defaultdict
 
 import pytest
@@ -120,6 +121,18 @@ def test_no_two_public_names_mean_two_things():
 
 def test_table_of_blocks_is_the_tree_s():
     assert (ROOT / "docs" / "blocks.md").read_text() == blocks_table(), "python -m sim.bench.blocks"
+
+
+def test_parts_name_the_bench_that_covers_them():
+    """docs/machine.md has each block without a bench, and only benches that there are."""
+    text = (ROOT / "docs" / "machine.md").read_text()
+    table = text[text.index("| part | covered by the bench of |") :].partition("\n\n")[0]
+    rows = [line.strip("|").split("|") for line in table.splitlines()[2:]]
+    parts, covering = (
+        set(re.findall(r"`(\w+)`", " ".join(cells))) for cells in zip(*rows, strict=True)
+    )
+    assert parts == {block for block, *_, bench in blocks() if bench is None}
+    assert all(find_bench(block) for block in covering)
 
 
 def test_benches_are_in_the_room_of_their_block():
