@@ -61,7 +61,7 @@ def datapath():
     page.box("feed", "attention/", 270, 310, height=80)
     page.box("norm", "array/: LayerNorm", 270, 470)
     page.box("drop, exit", "decide/", 270, 555)
-    page.box("array", f"array/: {config.columns} lanes, each with", 500, 150, 160, 240)
+    page.box("mac_array", f"array/: {config.columns} lanes, each with", 500, 150, 160, 240)
     for i, text in enumerate(("a ring of weights,", "two banks of a tile,", "T multipliers,")):
         page.drawing.text(580, 202 + 16 * i, text, "soft", "middle", size=11)
     page.drawing.text(580, 202 + 48, "T accumulators", "soft", "middle", size=11)
@@ -120,7 +120,7 @@ def _work(page, path, config):
         (500, 350),
         f"{_bits(array.i_dense.payload.codes.as_value())} (P x {config.format.bits})",
     )
-    page.arrow((580, 100), page.at("array", "top"), "", (0, 0))
+    page.arrow((580, 100), page.at("mac_array", "top"), "", (0, 0))
     page.drawing.text(580, 78, "weights", "ink", "middle", size=12)
     page.drawing.text(
         580, 93, f"{_bits(array.i_weights.payload.data)} (the bus)", "soft", "middle", size=11
