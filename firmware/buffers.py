@@ -63,7 +63,7 @@ BUFFERS = {
             "state",
             "residual stream, before it the sum of the embeddings; T features of a physical row",
             "physical_rows * row_words",
-            ("queue/staging", "array/norm"),
+            ("queue/staging", "array/norm_writer"),
             ("rows/gather",),
             address="row * row_words + feature // T",
         ),
@@ -78,7 +78,7 @@ BUFFERS = {
             "normed",
             "what the next LINEAR encodes, and the residual behind it",
             "tiles * widest",
-            ("array/norm",),
+            ("array/norm_writer",),
             ("array/operand", "array/norm"),
         ),
         BufferPlan(
