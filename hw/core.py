@@ -23,7 +23,7 @@ from hw.program.prefetch import Prefetch
 from hw.program.sequencer import Sequencer
 from hw.queue.admission import Admission
 from hw.queue.dvfs import Dvfs, dvfs_ports
-from hw.queue.embedding import feature_layout
+from hw.queue.embedding_sum import feature_layout
 from hw.queue.results import Results
 from hw.queue.sentences import connect_dvfs, connect_results, connect_staging
 from hw.queue.staging import Staging

@@ -12,7 +12,8 @@ from firmware.error_codes import Error
 from firmware.record import DESCRIPTOR
 from golden_model.hardware import ceil_div
 from hw.instruction import instruction_layout
-from hw.queue.embedding import feature_layout, token_layout
+from hw.queue.embedding import token_layout
+from hw.queue.embedding_sum import feature_layout
 from hw.shapes import (
     ACT,
     ADDRESS,

@@ -10,7 +10,7 @@ from firmware.embedding_image import EMBEDDING_HEADER
 from golden_model.bitmask import WORD_ROWS
 from golden_model.hardware import ceil_div
 from hw.array.bitmask import MASK_BYTES
-from hw.queue import embedding, embedding_row, embedding_table
+from hw.queue import embedding, embedding_row, embedding_sum, embedding_table
 from hw.queue.embedding_table import OFFSET_BYTES
 from sim.cycles.memory import WORD_BYTES
 
@@ -154,7 +154,7 @@ class EmbedderTimes:
         self._port.taken = ended
         self._ended.append(ended)
         self._resting = ended + embedding_row.NEXT
-        self._table = (self._table + 1) % embedding.TABLES
+        self._table = (self._table + 1) % embedding_sum.TABLES
         if not self._table:
             self._done.append(max(self._resting, checked + embedding.SUMMED))
             self._resting = self._done[-1] + embedding.REST

@@ -13,7 +13,7 @@ from cocotb.triggers import ClockCycles, RisingEdge
 
 from firmware.error_codes import Error
 from golden_model.hardware import ceil_div
-from hw.queue.embedding import feature_layout
+from hw.queue.embedding_sum import feature_layout
 from hw.queue.staging import Staging
 from hw.shapes import index
 from sim.bench import harness
