@@ -42,7 +42,6 @@ class SerialMultiplier(wiring.Component):
         check_count("Width of a", a_width)
         check_count("Width of b", b_width)
         self._a_width = a_width
-        self._b_width = b_width
         self._steps = ceil_div(b_width, BITS)
         self.latency = self._steps + 1
         # One register for both: the bits of b that are still to come are its low ones, and as they
