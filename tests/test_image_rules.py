@@ -168,7 +168,7 @@ def test_stream_that_ends_early(program):
 )
 def test_header(program, name, value, text):
     with pytest.raises(ImageError, match=f"^Image {text}$"):
-        describe(with_word(program.image, 4 * HEADER.index(name), value))
+        describe(with_word(program.image, 4 * list(HEADER).index(name), value))
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_constant(program, address, data, text):
     ],
 )
 def test_embedding_header(program, name, value, text):
-    at = 4 * EMBEDDING_HEADER.index(name)
+    at = 4 * list(EMBEDDING_HEADER).index(name)
     with pytest.raises(ImageError, match=f"^Embedding image .*{text}"):
         describe(with_word(program.embedding, at, value, sealed_embedding))
 

@@ -18,9 +18,7 @@ ROOMS = {
 }
 FOLDERS = ("golden_model", "firmware", "compress", "sim", "terse", "tests")  # beside hw/
 # Rooms that are not yet so.
-WAITING = {
-    "queue",
-}
+WAITING = set()
 COMMENTS = 4  # own-line ones in 100 lines, at least
 UNDOCUMENTED = 14  # lines of a function that needs no docstring, at most
 LONGEST = 60  # lines of a function, at most

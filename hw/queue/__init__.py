@@ -1,2 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sentences on their way in and out: staging, embedding, admission, result records, operating points."""
+"""Sentences on their way in and out: staging, embedding, admission, result records, operating
+points.
+"""
