@@ -21,6 +21,7 @@ from golden_model.hardware import ceil_div
 __all__ = [
     "EMBEDDING_HEADER",
     "EMBEDDING_MAGIC",
+    "EMBEDDING_OFFSET",
     "EmbeddingImage",
     "build_embedding",
     "crc8",
@@ -41,6 +42,7 @@ EMBEDDING_HEADER = {
     "width": "E, the features of a row.",
     "table_offset": "Byte offset of the row table.",
 }
+EMBEDDING_OFFSET = {name: 4 * word for word, name in enumerate(EMBEDDING_HEADER)}  # byte of a word
 SEGMENTS = 2  # rows at the end, also for a model with one segment
 WIDEST = 4096  # features
 

@@ -21,6 +21,7 @@ __all__ = [
     "ALIGNMENT",
     "HEADER",
     "HEADER_BYTES",
+    "HEADER_OFFSET",
     "Image",
     "ImageError",
     "Layout",
@@ -59,6 +60,7 @@ HEADER: dict[str, str] = {
     "embedding_width": "E.",
     "reserved": "0.",
 }
+HEADER_OFFSET = {name: 4 * word for word, name in enumerate(HEADER)}  # byte of a word
 
 
 class Memory(enum.IntEnum):

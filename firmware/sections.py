@@ -65,7 +65,7 @@ def number_table(kind):
 def parameter_table():
     """Those of `HardwareConfig`, as its docstring has them, with the shipped values."""
     rows = []
-    for name, text in PARAMETER.findall(inspect.getdoc(HardwareConfig)):
+    for name, text in PARAMETER.findall(inspect.getdoc(HardwareConfig) or ""):
         meaning, _, rest = " ".join(text.split()).partition("; ")
         span = "{}..{}".format(*SIZES[name]) if name in SIZES else ""
         allowed = ", ".join(filter(None, (span, rest)))
@@ -89,7 +89,7 @@ def size_table():
     """What follows from the parameters and stands in the formulas of the buffers."""
     rows = []
     for name in DERIVED:
-        meaning = " ".join(inspect.getdoc(getattr(HardwareConfig, name)).split())
+        meaning = " ".join((inspect.getdoc(getattr(HardwareConfig, name)) or "").split())
         values = (getattr(config, name) for config in HARDWARE.values())
         rows.append((f"`{name}`", meaning, *values))
     return _table(("size", "meaning", *HARDWARE), rows)

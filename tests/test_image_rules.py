@@ -9,8 +9,8 @@ import pytest
 
 from firmware import isa
 from firmware.compiler import compile_network
-from firmware.embedding_image import EMBEDDING_HEADER, parse_embedding
-from firmware.image import HEADER, HEADER_BYTES, ImageError, parse_image
+from firmware.embedding_image import EMBEDDING_OFFSET, parse_embedding
+from firmware.image import HEADER_BYTES, HEADER_OFFSET, ImageError, parse_image
 from firmware.isa import Opcode, Target
 from firmware.show import describe
 from golden_model.config import MODELS
@@ -168,7 +168,7 @@ def test_stream_that_ends_early(program):
 )
 def test_header(program, name, value, text):
     with pytest.raises(ImageError, match=f"^Image {text}$"):
-        describe(with_word(program.image, 4 * list(HEADER).index(name), value))
+        describe(with_word(program.image, HEADER_OFFSET[name], value))
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_constant(program, address, data, text):
     ],
 )
 def test_embedding_header(program, name, value, text):
-    at = 4 * list(EMBEDDING_HEADER).index(name)
+    at = EMBEDDING_OFFSET[name]
     with pytest.raises(ImageError, match=f"^Embedding image .*{text}"):
         describe(with_word(program.embedding, at, value, sealed_embedding))
 

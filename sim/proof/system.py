@@ -13,8 +13,8 @@ import torch
 
 from firmware import isa
 from firmware.compiler import compile_network
-from firmware.embedding_image import EMBEDDING_HEADER
-from firmware.image import HEADER, parse_image
+from firmware.embedding_image import EMBEDDING_OFFSET
+from firmware.image import HEADER_OFFSET, parse_image
 from firmware.registers import BY_NAME, REGISTERS, SPAN
 from golden_model.config import MODELS
 from golden_model.hardware import UNITS
@@ -63,20 +63,18 @@ def reseal(image):
 
 def header(image, **words):
     """The image with other header words, sealed."""
-    return reseal(_words(image, {4 * HEADER.index(name): value for name, value in words.items()}))
+    return reseal(_words(image, {HEADER_OFFSET[name]: value for name, value in words.items()}))
 
 
 def embedding_header(embedding, **words):
     """The embedding image with other header words, sealed."""
-    changed = _words(
-        embedding, {4 * EMBEDDING_HEADER.index(name): value for name, value in words.items()}
-    )
+    changed = _words(embedding, {EMBEDDING_OFFSET[name]: value for name, value in words.items()})
     return _words(changed, {60: zlib.crc32(changed[:60])})
 
 
 def instruction(image, pc, **fields):
     """The image with other fields in one instruction, sealed."""
-    start = struct.unpack_from("<I", image, 4 * HEADER.index("program_offset"))[0] + isa.BYTES * pc
+    start = struct.unpack_from("<I", image, HEADER_OFFSET["program_offset"])[0] + isa.BYTES * pc
     words = list(struct.unpack_from("<8I", image, start))
     for name, value in fields.items():
         field = isa.FIELDS[name]
