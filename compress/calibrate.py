@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from compress.network import HARD, Mode
 from golden_model.adaptivfloat import bias_for
 from golden_model.config import AF8
 from golden_model.dvfs import BINS, entropy_bin_float
@@ -19,7 +18,6 @@ __all__ = [
     "activation_biases",
     "choose_point",
     "choose_threshold",
-    "coded_mode",
     "learn_dvfs_table",
     "measure",
     "observe_ranges",
@@ -79,10 +77,10 @@ class Measured:
 
 
 @torch.no_grad()
-def measure(network, examples, mode):
-    """Run all rows; every padded batch is one of like lengths."""
+def measure(network, examples):
+    """Run all rows as the settled network does; every padded batch is one of like lengths."""
     network.eval()
-    network.mode = mode
+    network.mode = network.settled()
     count, layers = len(examples), network.config.layers
     logits = torch.zeros(layers, count, network.config.classes)
     live = torch.ones(layers, count)
@@ -96,10 +94,10 @@ def measure(network, examples, mode):
 
 
 @torch.no_grad()
-def observe_ranges(network, examples, biases=None, rows=8000):
+def observe_ranges(network, examples, rows=8000):
     """max |x| of every ACT tensor over sentences, all layers together: a checkpoint's `ranges`."""
     network.eval()
-    network.mode = Mode(sharpness=HARD, spans=True, biases=biases)
+    network.mode = network.settled()
     network.observed = {}
     for index in examples.schedule(64)[:: max(1, len(examples) // rows)]:
         network(*examples.batch(index).inputs)
@@ -111,11 +109,6 @@ def activation_biases(ranges, fmt=AF8):
     """Bias by the name of each activation that is encoded."""
     biases = {name: bias_for(ranges[name], fmt) for name in CODES}
     return {**biases, "numerator": numerator_bias(fmt)}
-
-
-def coded_mode(ranges, fmt=AF8):
-    """All that compression does, as the machine does it."""
-    return Mode(sharpness=HARD, spans=True, biases=activation_biases(ranges, fmt), format=fmt)
 
 
 def choose_threshold(measured, live, share):
@@ -135,7 +128,7 @@ def choose_threshold(measured, live, share):
     return best
 
 
-def choose_point(network, examples, mode, live=0.58, share=0.62):
+def choose_point(network, examples, live=0.58, share=0.62):
     """Scale eta and choose the exit threshold together, on held-out rows; returns the threshold.
 
     The least cross-entropy within both budgets wins. With none in them: the smallest eta factor
@@ -144,18 +137,18 @@ def choose_point(network, examples, mode, live=0.58, share=0.62):
     eta, points = network.eta.detach().clone(), []
     for factor in torch.arange(0.8, 1.7, 0.1).tolist():
         network.eta.data = (eta * factor).clamp(max=1.0)
-        found = choose_threshold(measure(network, examples, mode), live, share)
+        found = choose_threshold(measure(network, examples), live, share)
         points += [(*found, factor)] if found else []
     if not points:
         network.eta.data = eta
-        settle_eta(network, examples, mode, live)
+        settle_eta(network, examples, live)
         return 0.0
     _, threshold, factor = min(points)
     network.eta.data = (eta * factor).clamp(max=1.0)
     return threshold
 
 
-def settle_eta(network, examples, mode, live):
+def settle_eta(network, examples, live):
     """Scale eta so that at most a share of `live` tokens stay, mean over the layers.
 
     Training finds how the layers compare, this how much is dropped; the smallest of the factors.
@@ -163,7 +156,7 @@ def settle_eta(network, examples, mode, live):
     eta = network.eta.detach().clone()
     for factor in torch.arange(0.8, 4.0, 0.1).tolist():
         network.eta.data = (eta * factor).clamp(max=1.0)
-        if measure(network, examples, mode).live.mean() <= live:
+        if measure(network, examples).live.mean() <= live:
             break
     return network
 

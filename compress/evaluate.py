@@ -3,9 +3,8 @@
 
 import torch
 
-from compress.calibrate import coded_mode, measure
+from compress.calibrate import measure
 from compress.export import network_of
-from compress.network import HARD, Mode
 from compress.prune import EMBEDDING, ENCODER, PREDICTOR, sparsity
 from golden_model.config import AF8
 from golden_model.model import run
@@ -36,10 +35,9 @@ def golden_metrics(checkpoint, examples, fmt=AF8):
 
 def checkpoint_metrics(checkpoint, examples):
     """Accuracy, live share, exits, sparsity and spans, on the rows given (dev)."""
-    dense = measure(network_of(checkpoint, dense=True), examples, Mode())
-    network = network_of(checkpoint)
-    plain = measure(network, examples, Mode(sharpness=HARD, spans=True))
-    coded = measure(network, examples, coded_mode(checkpoint.ranges))
+    dense = measure(network_of(checkpoint, dense=True), examples)
+    plain = measure(network_of(checkpoint), examples)
+    coded = measure(network_of(checkpoint, codes=checkpoint.format), examples)
     exits = coded.exits(checkpoint.exit_threshold)
     spans, tensors = checkpoint["attention.span"], checkpoint.tensors
     dead = (spans == 0).all(1)
@@ -59,5 +57,5 @@ def checkpoint_metrics(checkpoint, examples):
         "dead_heads": int(dead.sum()),
         "partial_heads": int(partial.sum()),
     }
-    rounded |= golden_metrics(checkpoint, examples)
+    rounded |= golden_metrics(checkpoint, examples, checkpoint.format)
     return {name: round(value, 4) for name, value in rounded.items()}

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trained network to checkpoint and back, with what is chosen and measured on the way."""
+"""Trained network to checkpoint and back."""
 
 import random
 
 import torch
 
-from compress.network import RAMP, Network, span_table
+from compress.methods.adaptivfloat import AdaptivFloat
+from compress.network import HARD, RAMP, Mode, Network, span_table
 from golden_model.adaptivfloat import bias_for
-from golden_model.config import AF8
+from golden_model.checkpoint import tensor_shapes
 
 __all__ = ["network_of", "tensors_of", "write_samples"]
 
@@ -16,18 +17,23 @@ TABLES = ("embedding.word", "embedding.position", "embedding.segment")
 
 
 def tensors_of(network):
-    """The checkpoint's tensors of a network: masked, as AdaptivFloat values, spans as a table."""
-    tensors = {}
+    """The checkpoint's tensors of a network, weights as all methods leave them, spans as a table.
+
+    A network on which no tokens are dropped gets eta 0, one without spans full ones.
+    """
+    mode, tensors = network.settled(), {}
     with torch.no_grad():
-        for name in network.state_dict():
-            value = network.get_parameter(name)
-            if name == "attention.reach":
-                tensors["attention.span"] = span_table(value, network.config.positions)
+        for name in tensor_shapes(network.config):
+            if name == "attention.span":
+                spans = span_table(network.attention.reach, network.config.positions)
+                tensors[name] = spans if mode.spans else torch.ones_like(spans)
             elif name.endswith(".weight") or name in TABLES:
                 tensors[name] = _stored(network, name)
             else:
-                tensors[name] = value.detach().clone()
-    return tensors
+                tensors[name] = network.get_parameter(name).detach().clone()
+        if mode.sharpness is None:
+            tensors["eta"].zero_()
+    return {name: tensor.cpu() for name, tensor in tensors.items()}
 
 
 def _stored(network, name):
@@ -38,17 +44,23 @@ def _stored(network, name):
     weight = network.weight(name)
     factor = network.config.head**0.5 if name == "attention.query.weight" else 1.0
     stored = weight * factor
-    if network.mode.biases is None:
+    if "adaptivfloat" not in network.methods:
         return stored.clone()
+    fmt = network.methods["adaptivfloat"].settings.format
     back = stored.half().float() / factor
-    if bias_for(back.abs().max().item(), AF8) != bias_for(weight.abs().max().item(), AF8):
+    if bias_for(back.abs().max().item(), fmt) != bias_for(weight.abs().max().item(), fmt):
         stored = torch.where(weight.abs() == weight.abs().max(), stored * (1 + 2.0**-10), stored)
     return stored.clone()
 
 
-def network_of(checkpoint, dense=False):
-    """The training network with a checkpoint's weights; `dense` takes the uncompressed ones."""
+def network_of(checkpoint, dense=False, codes=None):
+    """The training network with a checkpoint's weights, which computes what the machine does.
+
+    dense : the uncompressed weights, no token dropped and full spans
+    codes : the NumberFormat of weights and activations; None leaves floats
+    """
     network = Network(checkpoint.model)
+    network.exit_threshold = checkpoint.exit_threshold
     tensors = checkpoint.dense().tensors if dense else checkpoint.tensors
     state = {
         name: value
@@ -57,6 +69,10 @@ def network_of(checkpoint, dense=False):
     }
     state["attention.reach"] = _reach(tensors["attention.span"])
     network.load_state_dict(state)
+    if not dense:
+        network.base = Mode(sharpness=HARD, spans=True)
+    if codes:
+        network.attach(AdaptivFloat(AdaptivFloat.Settings(codes), network, checkpoint.ranges))
     return network
 
 

@@ -1,47 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """One training stage: a resumable loop whose steps depend only on the seed and their number."""
 
+import json
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from compress.data import batches, pad
-
-__all__ = ["Average", "Batch", "Examples", "Loop", "one_cycle"]
+__all__ = ["Average", "Loop", "one_cycle"]
 
 SAVE_EVERY = 60.0  # seconds
-
-
-@dataclass
-class Batch:
-    inputs: tuple  # tokens, segments, live
-    labels: torch.Tensor
-    index: torch.Tensor
-
-
-class Examples:
-    """Encoded sentences with labels, cut into batches."""
-
-    def __init__(self, sequences, labels, positions):
-        self.sequences, self.positions = sequences, positions
-        self.labels = torch.as_tensor(labels)
-        self.lengths = [min(len(ids), positions) for ids, _ in sequences]
-
-    def __len__(self):
-        return len(self.sequences)
-
-    def batch(self, index):
-        index = torch.as_tensor(index)
-        inputs = pad([self.sequences[i] for i in index.tolist()], self.positions)
-        return Batch(inputs, self.labels[index], index)
-
-    def schedule(self, size, seed=None):
-        generator = None if seed is None else torch.Generator().manual_seed(seed)
-        return batches(self.lengths, size, generator)
+LOG_EVERY = 50  # steps
 
 
 class Average:
@@ -68,35 +39,38 @@ class Loop:
 
     Parameters
     ----------
-    stage : object with name, epochs, batch, network, optimisers, average, `loss(batch, progress)`,
+    stage : object with name, epochs, batch, network, optimiser, average, `loss(batch, progress)`,
         `before(progress, step)` (schedules) and `after(progress)` (masks, clamps)
     examples : the rows
     path : file of the state; an existing one is resumed
     seed : of the order of rows and of everything random in a step
+    log : file that gets a line of JSON every LOG_EVERY steps: step, loss and its terms
     """
 
-    def __init__(self, stage, examples, path, seed=0):
+    def __init__(self, stage, examples, path, seed=0, log=None):
         self.stage = stage
+        self.log = log
         self.examples = examples
         self.path = Path(path)
         self.seed = seed
-        self.step, self.recent, self.limit = 0, None, None
+        self.step, self.recent, self.lines = 0, None, []
         per_epoch = -(-len(examples) // stage.batch)
         self.per_epoch, self.total = per_epoch, max(1, round(per_epoch * stage.epochs))
-        self.rates = [[g["lr"] for g in o.param_groups] for o in stage.optimisers]
+        self.rates = [group["lr"] for group in stage.optimiser.param_groups]
 
     def state(self):
         s = self.stage
         return {
             "step": self.step,
             "recent": self.recent,
-            "masks": s.network.masks,
+            "lines": self.lines,
             "network": s.network.state_dict(),
-            "optimisers": [o.state_dict() for o in s.optimisers],
+            "optimiser": s.optimiser.state_dict(),
             "average": s.average and (s.average.count, s.average.weights),
         }
 
     def save(self):
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
         torch.save(self.state(), partial)
         os.replace(partial, self.path)
@@ -104,14 +78,13 @@ class Loop:
     def resume(self):
         if not self.path.exists():
             return
-        state = torch.load(self.path)
+        state = torch.load(self.path, weights_only=True)
         s = self.stage
         self.step = state["step"]
         self.recent = state["recent"]
-        s.network.masks = state["masks"]
+        self.lines = state["lines"]
         s.network.load_state_dict(state["network"])
-        for optimiser, saved in zip(s.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+        s.optimiser.load_state_dict(state["optimiser"])
         if s.average:
             s.average.count, s.average.weights = state["average"]
 
@@ -138,6 +111,8 @@ class Loop:
                         saved = time.monotonic()
         finally:
             self.save()
+        if self.log and self.step >= self.total:
+            Path(self.log).write_text("".join(f"{json.dumps(line)}\n" for line in self.lines))
         return self.step >= self.total
 
     def _one(self):
@@ -147,21 +122,21 @@ class Loop:
             self.order = self.examples.schedule(self.stage.batch, self.seed + 1000 * epoch)
         torch.manual_seed(self.seed + self.step)
         stage, progress = self.stage, self.step / self.total
-        for optimiser, rates in zip(stage.optimisers, self.rates, strict=True):
-            for group, rate in zip(optimiser.param_groups, rates, strict=True):
-                group["lr"] = rate * one_cycle(progress)
+        for group, rate in zip(stage.optimiser.param_groups, self.rates, strict=True):
+            group["lr"] = rate * one_cycle(progress)
         stage.before(progress, self.step)
         stage.network.train()
         loss = stage.loss(self.examples.batch(self.order[place]), progress)
-        for optimiser in stage.optimisers:
-            optimiser.zero_grad(set_to_none=True)
+        stage.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(stage.network.parameters(), 1.0)
-        for optimiser in stage.optimisers:
-            optimiser.step()
+        stage.optimiser.step()
         stage.after(progress)
         if stage.average:
             stage.average.update(stage.network)
         value = loss.item()
         self.recent = value if self.recent is None else 0.99 * self.recent + 0.01 * value
         self.step += 1
+        if self.step % LOG_EVERY == 0 or self.step == self.total:
+            terms = {name: round(float(term.detach()), 5) for name, term in stage.terms.items()}
+            self.lines.append({"step": self.step, "loss": round(self.recent, 5), **terms})

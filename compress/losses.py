@@ -15,9 +15,17 @@ def _layer_weights(count):
 
 
 def task_loss(logits, labels, smoothing=0.0):
-    """Cross-entropy of every layer's exit (a list of (B,C)), so that any layer can be the last."""
+    """Cross-entropy of every layer's exit (a list of (B,C)), so that any layer can be the last.
+
+    Rows without a label (-1) do not count.
+    """
+    known = labels >= 0
+    if not known.any():
+        return logits[-1].sum() * 0
     weights = _layer_weights(len(logits))
-    losses = [F.cross_entropy(one, labels, label_smoothing=smoothing) for one in logits]
+    losses = [
+        F.cross_entropy(one[known], labels[known], label_smoothing=smoothing) for one in logits
+    ]
     return sum(weight * loss for weight, loss in zip(weights, losses, strict=True))
 
 
@@ -33,14 +41,15 @@ def saliency(network, batch):
     """(logits (B,C), target of the predictors (B,n)) of the uncompressed network.
 
     AdapLeR's saliency: |gradient x input| of the true class at the first layer's input, summing to
-    one over a sentence.
+    one over a sentence. A row without a label (-1) takes the class that the network finds.
     """
     tokens, segments, live = batch.inputs
     with torch.no_grad():
         x = network.embed(tokens, segments)
     x.requires_grad_(True)
     logits = network(*batch.inputs, embedded=x).logits[-1]
-    (gradient,) = torch.autograd.grad(logits.gather(1, batch.labels[:, None]).sum(), x)
+    chosen = torch.where(batch.labels >= 0, batch.labels, logits.detach().argmax(1))
+    (gradient,) = torch.autograd.grad(logits.gather(1, chosen[:, None]).sum(), x)
     size = (gradient * x).detach().norm(dim=-1) * live
     return logits.detach(), size / size.sum(1, keepdim=True).clamp(min=1e-9)
 

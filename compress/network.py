@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network as it is trained: ALBERT with predictors, spans, pruning masks and fake quantisation.
+"""The network as it is trained: ALBERT with predictors, spans and exits, and the methods on it.
 
 Parameters have the names of the checkpoint (docs/design.md section 1), but a span is learned
 as one reach per head (`attention.reach`) from which the checkpoint's table follows.
 """
 
+import functools
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ __all__ = ["HARD", "RAMP", "Mode", "Network", "Output", "span_table"]
 RAMP = 4.0  # R: tokens over which a span falls from 1 to 0
 HARD = math.inf  # sharpness of hard token removal
 FLOOR = -10000.0
+MASK = 4  # the id of [MASK], the last of the special tokens
 SLOPE = 0.1  # beta of AdapLeR's soft removal: slope for tokens that are kept
 
 
@@ -34,7 +36,6 @@ class Mode:
     spans : attend within the heads' spans
     biases : bias by activation name, for fake quantisation; None leaves floats
     format : number format of the codes, where there are biases
-    depth : layers to run, None for all
     dropout, word_dropout : probabilities, in training only
     """
 
@@ -42,19 +43,20 @@ class Mode:
     spans: bool = False
     biases: dict | None = None
     format: NumberFormat = AF8
-    depth: int | None = None
     dropout: float = 0.0
     word_dropout: float = 0.0
 
 
 @dataclass
 class Output:
-    """Of every layer: logits (B,C), live tokens (B,n), the predictor's shares (B,n).
+    """Of every layer: logits (B,C), hidden states (B,n,H), live tokens and shares (B,n).
 
-    `length` is `live` as a function of eta alone.
+    `shares` are the predictor's, `length` is `live` as a function of eta alone; both are empty
+    where no token can go.
     """
 
     logits: list = field(default_factory=list)
+    hidden: list = field(default_factory=list)
     live: list = field(default_factory=list)
     shares: list = field(default_factory=list)
     length: list = field(default_factory=list)
@@ -101,6 +103,11 @@ def span_table(reach, positions):
 
 
 class Network(nn.Module):
+    """The sizes of `config` (ModelConfig) and the methods at work, in the order of the recipe.
+
+    `base` is the mode before any method has its say, `mode` that of the next forward pass.
+    """
+
     def __init__(self, config):
         super().__init__()
         self.config = config
@@ -133,8 +140,9 @@ class Network(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=0.7 / math.sqrt(module.in_features))
                 nn.init.zeros_(module.bias)
-        self.masks = {}
-        self.mode = Mode()
+        self.methods = nn.ModuleDict()
+        self.base = self.mode = Mode()
+        self.exit_threshold = 0.0  # nats
         self.observed = None  # a dict collects max |x| by tensor name
 
     def live_features(self):
@@ -143,17 +151,29 @@ class Network(nn.Module):
         size = self.config.head
         return (live[:, None] * size + torch.arange(size)).flatten()
 
+    def attach(self, method):
+        """Put a method to work; one of the same name is replaced and hands its state on."""
+        before = self.methods[method.name] if method.name in self.methods else None
+        if before is not None:
+            method.load_state_dict(before.state_dict())
+        self.methods[method.name] = method
+
+    def settled(self):
+        """The mode of evaluation: what every method switches on outside its own stages."""
+        return functools.reduce(lambda mode, one: one.mode(mode, None), self._methods(), self.base)
+
+    def _methods(self):
+        return self.methods.values()
+
     # Weights and activations as the machine will see them.
     def weight(self, name):
-        """A weight as the machine sees it: masked, and as codes where these are switched on."""
+        """A weight as the machine sees it, after all methods: the query's over sqrt(head)."""
         weight = self.get_parameter(name)
-        if name in self.masks:
-            weight = weight * self.masks[name]
-        if name == "attention.query.weight":  # as quantised: 1/sqrt(head) belongs to the weight
+        if name == "attention.query.weight":
             weight = weight / math.sqrt(self.config.head)
-        if self.mode.biases is None:
-            return weight
-        return fake_quantise(weight, fmt=self.mode.format)
+        for method in self._methods():
+            weight = method.weight(self, name, weight)
+        return weight
 
     def _see(self, name, x):
         """Note max |x| over live tokens; x is (B,n,...), (B,heads,n,n) or (B,...) of [CLS]."""
@@ -192,18 +212,18 @@ class Network(nn.Module):
         self._cache, self._live = {}, live
         x = self.embed(tokens, segments) if embedded is None else embedded
         edits = torch.zeros_like(live).masked_fill(live == 0, FLOOR)
-        positions = torch.arange(tokens.shape[1])
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
         distance = (positions[:, None] - positions[None, :]).abs()
         spans = span_table(self.attention.reach, self.config.positions) if mode.spans else None
         spans = None if spans is None else spans[:, distance]
-        depth = self.config.layers if mode.depth is None else mode.depth
-        for layer in range(depth):
+        for layer in range(self.config.layers):
             if mode.sharpness is not None:
                 live, edits = self._predict(layer, x, live, edits, out)
                 self._live = live
             out.live.append(live)
             x = self._attend(x, edits, spans)
             x = self._see("x", self._feed_forward(x))
+            out.hidden.append(x)
             last = layer == self.config.layers - 1
             out.logits.append(self._exit("" if last else "exit.", x[:, 0]))
         return out
@@ -212,8 +232,8 @@ class Network(nn.Module):
         """The first layer's input (B,n,H)."""
         self._cache = {}
         if self.training and self.mode.word_dropout:
-            lost = (torch.rand(tokens.shape) < self.mode.word_dropout) & (tokens > 4)
-            tokens = tokens.masked_fill(lost, 4)
+            lost = torch.rand(tokens.shape, device=tokens.device) < self.mode.word_dropout
+            tokens = tokens.masked_fill(lost & (tokens > MASK), MASK)
         e = self.embedding
         x = (
             F.embedding(tokens, self.weight("embedding.word"))

@@ -21,6 +21,7 @@ __all__ = [
     "SentenceTokenizer",
     "VocabularyError",
     "check_tokenizer",
+    "from_text",
     "load",
     "with_special",
 ]
@@ -93,6 +94,14 @@ class SentenceTokenizer:
         """The ids alone of many single sentences, quickly."""
         return [one.ids for one in self.tokenizer.encode_batch_fast([r.sentence for r in rows])]
 
+    def encode_whole(self, rows: list[Row]) -> list[list[int]]:
+        """The ids of many single sentences, however long."""
+        self.tokenizer.no_truncation()
+        try:
+            return self.encode_ids(rows)
+        finally:
+            self.tokenizer.enable_truncation(self.positions, strategy="longest_first")
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some ids, without special tokens."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=True)
@@ -120,6 +129,11 @@ def load(
         raise VocabularyError(f"{path} cannot be read: {one_line(error)}") from error
     check_tokenizer(tokenizer, path, model and model.vocabulary)
     return SentenceTokenizer(tokenizer, positions, model.segments if model else 2)
+
+
+def from_text(text: str, positions: int) -> SentenceTokenizer:
+    """The tokenizer of the text of a tokenizer.json that Terse wrote itself."""
+    return SentenceTokenizer(Tokenizer.from_str(text), positions)
 
 
 def check_tokenizer(tokenizer: Tokenizer, source: Path, vocabulary: int | None = None) -> None:

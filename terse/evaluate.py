@@ -18,11 +18,10 @@ from typing import Any
 
 import torch
 
-from compress.calibrate import coded_mode, measure
+from compress.calibrate import measure
 from compress.data import read_split
 from compress.export import network_of
-from compress.loop import Examples
-from compress.network import Mode
+from compress.rows import Examples
 from compress.prune import EMBEDDING, ENCODER, sparsity
 from golden_model.checkpoint import Checkpoint
 from golden_model.config import NumberFormat
@@ -72,9 +71,8 @@ def evaluate(
         running = pool.map_async(golden, examples.sequences, chunksize=8)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
-        dense = measure(network_of(checkpoint, dense=True), examples, Mode())
-        mode = coded_mode(checkpoint.ranges, network.fmt)
-        coded = measure(network_of(checkpoint), examples, mode)
+        dense = measure(network_of(checkpoint, dense=True), examples)
+        coded = measure(network_of(checkpoint, codes=network.fmt), examples)
         torch.set_num_threads(threads)
         found = running.get()
     exits = coded.exits(checkpoint.exit_threshold)

@@ -11,7 +11,7 @@ from compress.calibrate import Measured, choose_threshold, learn_dvfs_table
 from compress.data import DataError, Row, batches, hold_out, pad, read_split
 from compress.export import network_of, tensors_of, write_samples
 from compress.fakequant import fake_quantise, quantise
-from compress.loop import Examples, Loop
+from compress.rows import Examples, Loop
 from compress.losses import length_loss
 from compress.network import FLOOR, HARD, RAMP, Mode, Network, soft_edit, span_table
 from compress.pieces import train_tokenizer

@@ -7,7 +7,7 @@ import random
 import pytest
 import torch
 
-from compress import data, tokenizer, train
+from compress import data, tokenizer
 from compress.loop import Loop
 from golden_model.checkpoint import load
 from golden_model.config import AF8, MODELS

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Learn a teacher's hidden states, through a learned linear map where the widths differ."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from compress.checks import check_settings
+from compress.methods.base import Method
+
+__all__ = ["Hidden"]
+
+
+class Hidden(Method):
+    """Mean squared error of hidden states over live tokens, both divided by their RMS.
+
+    Layer k of the student learns layer map(k) of the teacher, spread evenly: with as many layers
+    each its own. The error is relative, so that no layer outweighs another.
+    """
+
+    name = "hidden"
+    kind = "knowledge"
+    source = "TinyBERT (Jiao et al., EMNLP 2020) equation 8"
+    stays = False
+    signals = ("hidden",)
+
+    @dataclass(frozen=True)
+    class Settings:
+        """share : weight of the term; every : each how many of the student's layers learn so"""
+
+        share: float = 1.0
+        every: int = 1
+
+        def __post_init__(self):
+            check_settings(self, share=(0, 100), every=(1, 48))
+
+    def __init__(self, settings, network):
+        super().__init__(settings, network)
+        self.register_parameter("map", None)
+
+    def begin(self, network, facts):
+        self._teacher = facts.teacher
+        width = network.config.hidden
+        wanted = self._teacher.width
+        if wanted != width and self.map is None:
+            self.map = nn.Parameter(torch.randn(wanted, width) / width**0.5)
+
+    def groups(self, network, rate):
+        return [] if self.map is None else [{"params": [self.map], "lr": rate}]
+
+    def losses(self, network, output, batch, progress):
+        theirs = self._teacher.ask("hidden", batch)  # embeddings first
+        ours, live = output.hidden, batch.inputs[2]
+        layers = len(ours)
+        chosen = range(self.settings.every, layers + 1, self.settings.every)
+        total = 0
+        for layer in chosen:
+            wanted = theirs[round(layer * (len(theirs) - 1) / layers)]
+            x = ours[layer - 1] if self.map is None else ours[layer - 1] @ self.map.T
+            scale = wanted.square().mean(-1, keepdim=True).clamp(min=1e-6)
+            error = ((x - wanted).square() / scale).mean(-1) * live
+            total = total + error.sum() / live.sum()
+        return {"hidden": self.settings.share * total / len(chosen)}

@@ -1,0 +1,393 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recipe: a TOML file that says how a model is made, checked whole before anything runs.
+
+docs/compress.md explains the keys. Every complaint names the file, the line and the rule; all of
+them are collected, so that one look finds them all.
+"""
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from compress.checks import check_number, check_settings
+from compress.data import DataError
+from compress.methods import METHODS
+from compress.toml_lines import Lines
+from golden_model.config import MODELS, ModelConfig, brief
+
+__all__ = ["Cut", "Recipe", "RecipeError", "Stage", "Start", "Teach", "Words", "read_recipe"]
+
+STARTS = ("scratch", "vectors", "checkpoint", "huggingface", "encoder")
+SPLITS = ("train", "dev", "test", "unsup")
+CUTS = ("whole", "pieces", "sentences")
+
+
+class RecipeError(DataError):
+    """What is wrong with a recipe, a line each: file, line, rule."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Rows of a split.
+
+    Parameters
+    ----------
+    task : whose rows; "" is the recipe's own task
+    split : train, dev, test or unsup (without labels)
+    cut : whole (the longest are cut off), pieces (all that fits behind each other, each with its
+        text's label) or sentences (of FEWEST to MOST words, without label)
+    most : rows at most, 0 for all
+    """
+
+    task: str = ""
+    split: str = "train"
+    cut: str = "whole"
+    most: int = 0
+
+    def __post_init__(self):
+        check_settings(self, split=SPLITS, cut=CUTS, most=(0, 1 << 40))
+
+
+@dataclass(frozen=True)
+class Words:
+    """The vocabulary: learned from the task's training rows, or taken over from where it starts.
+
+    Parameters
+    ----------
+    pieces : most pieces, 0 for the model's vocabulary
+    origin : learned (Unigram pieces of the rows) or encoder (those of the WordPiece vocabulary of
+        the pre-trained encoder that texts use most)
+    texts : further rows to learn from
+    """
+
+    pieces: int = 0
+    origin: str = "learned"
+    texts: tuple[Cut, ...] = ()
+
+    def __post_init__(self):
+        check_settings(self, pieces=(0, 1 << 20), origin=("learned", "encoder"))
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where the weights come from.
+
+    Parameters
+    ----------
+    origin : scratch, vectors (word vectors from co-occurrence), checkpoint (a folder of ours),
+        huggingface (an ALBERT classifier's folder) or encoder (the mean of a pre-trained encoder's
+        layers, embeddings by SVD)
+    path : the folder, for the two that need one; the run of a teacher, for the encoder
+    texts : rows that the word vectors see
+    """
+
+    origin: str = "scratch"
+    path: str = ""
+    texts: tuple[Cut, ...] = ()
+
+    def __post_init__(self):
+        check_settings(self, origin=STARTS)
+        if self.origin in ("checkpoint", "huggingface") and not self.path:
+            raise ValueError(f"path must name a folder for origin {self.origin}")
+
+
+@dataclass(frozen=True)
+class Teach:
+    """Who answers a stage's questions: an earlier stage (by name), or the end of another recipe."""
+
+    stage: str = ""
+    recipe: str = ""
+
+    def __post_init__(self):
+        if bool(self.stage) == bool(self.recipe):
+            raise ValueError("teacher must have one of the keys stage and recipe")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training stage; METHODS' tables stand beside its keys.
+
+    Parameters
+    ----------
+    name : of the stage, once in a recipe
+    parent : the stage whose weights it begins with; "" is the one before, or the start
+    rows : what it trains on
+    epochs, batch, rate, decay : passes over the rows, rows a step, learning rate, weight decay
+    average : decay of the running mean of weights that is the result; 0 takes the last step's
+    teacher : who answers
+    methods : {name: settings} of what is at work, in order
+    """
+
+    name: str
+    parent: str = ""
+    rows: tuple[Cut, ...] = (Cut(),)
+    epochs: float = 1.0
+    batch: int = 32
+    rate: float = 1e-3
+    decay: float = 0.01
+    average: float = 0.999
+    teacher: Teach | None = None
+    methods: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if not isinstance(self.name, str) or not self.name.replace("-", "").isalnum():
+            raise ValueError(f"name must be letters, digits and -, not {brief(self.name)}")
+        check_settings(
+            self,
+            epochs=(0.001, 1000),
+            batch=(1, 4096),
+            rate=(1e-9, 1),
+            decay=(0, 1),
+            average=(0, 0.99999),
+        )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole recipe.
+
+    Parameters
+    ----------
+    path : the file it was read from
+    task : name of a task in the data folder, or path of a folder or file of one's own
+    model : the sizes; vocabulary, classes and positions as asked for
+    seeds : runs, one each
+    held : rows kept from training for choosing thresholds
+    """
+
+    path: Path
+    task: str
+    model: ModelConfig
+    seeds: tuple[int, ...] = (0,)
+    held: int = 600
+    words: Words = Words()
+    start: Start = Start()
+    stages: tuple[Stage, ...] = ()
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """The recipe of a file; RecipeError tells all that is wrong with it."""
+    return _Reader(Path(path)).recipe()
+
+
+class _Reader:
+    """Reads a recipe and collects what is wrong with it."""
+
+    def __init__(self, path):
+        self.path = path
+        try:
+            text = path.read_text(encoding="utf-8")
+            self.values = tomllib.loads(text)
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"{path} must be TOML in UTF-8") from error
+        except tomllib.TOMLDecodeError as error:
+            raise RecipeError(f"{path}: {error}") from error
+        self.lines = Lines(text)
+        self.wrong = []
+
+    def complain(self, place, rule):
+        self.wrong.append((self.lines.of(place), rule))
+
+    def recipe(self):
+        known = {"task", "model", "seeds", "held", "words", "start", "stage"}
+        self.only((), self.values, known)
+        values = {
+            "task": self.task(),
+            "model": self.model(),
+            "seeds": self.seeds(),
+            "words": self.table(Words, ("words",), texts=self.cuts),
+            "start": self.table(Start, ("start",), texts=self.cuts),
+            "stages": self.stages(),
+        }
+        if "held" in self.values:
+            values["held"] = self.values["held"]
+            self.check(("held",), check_number, "held", values["held"], 8, 100000, True)
+        if self.wrong:
+            lines = (f"{self.path} line {line}: {rule}" for line, rule in sorted(self.wrong))
+            raise RecipeError("\n".join(dict.fromkeys(lines)))
+        return Recipe(self.path, **values)
+
+    def check(self, place, function, *arguments):
+        """What the function returns; its complaint at this place, and None, where it raises."""
+        try:
+            return function(*arguments)
+        except (TypeError, ValueError) as error:
+            self.complain(place, str(error))
+            return None
+
+    def only(self, place, values, known):
+        for name in values:
+            if name not in known:
+                self.complain(
+                    (*place, name),
+                    f"key must be one of {', '.join(sorted(known))}, not {brief(name)}",
+                )
+
+    def get(self, place):
+        values = self.values
+        for step in place:
+            values = values[step] if isinstance(step, int) else values.get(step, {})
+        return values
+
+    def table(self, kind, place, **special):
+        """The dataclass `kind` from the table at `place`; `special` keys have their own readers."""
+        values = self.get(place)
+        if not isinstance(values, dict):
+            self.complain(place, f"{place[-1]} must be a table, not {brief(values)}")
+            return None
+        names = {one.name for one in dataclasses.fields(kind)}
+        self.only(place, values, names)
+        found = {}
+        for name, value in values.items():
+            if name in special:
+                found[name] = special[name]((*place, name), value)
+            elif name in names:
+                found[name] = value
+        try:
+            return kind(**found)
+        except (TypeError, ValueError) as error:
+            word = str(error).split(" ")[0]
+            self.complain((*place, word) if word in values else place, str(error))
+            return None
+
+    def task(self):
+        task = self.values.get("task")
+        if not isinstance(task, str) or not task:
+            self.complain(("task",), f"task must name a task or a path, not {brief(task)}")
+        return task
+
+    def seeds(self):
+        seeds = self.values.get("seeds", [0])
+        if not isinstance(seeds, list) or not seeds:
+            self.complain(("seeds",), f"seeds must be a list of numbers, not {brief(seeds)}")
+            return ()
+        for seed in seeds:
+            self.check(("seeds",), check_number, "seeds", seed, 0, 1 << 31, True)
+        return tuple(seeds)
+
+    def model(self):
+        """A named model, or a table with sizes and maybe `like`, the model they differ from."""
+        model = self.values.get("model")
+        if isinstance(model, str):
+            self.known_model(("model",), model)
+            return MODELS.get(model)
+        if not isinstance(model, dict):
+            self.complain(("model",), f"model must be a name or a table, not {brief(model)}")
+            return None
+        model = dict(model)
+        like = model.pop("like", "tiny")
+        self.known_model(("model", "like"), like)
+        names = {one.name for one in dataclasses.fields(ModelConfig)}
+        self.only(("model",), model, names | {"like"})
+        if like not in MODELS or not model.keys() <= names:
+            return None
+        return self.check(("model",), lambda: dataclasses.replace(MODELS[like], **model))
+
+    def known_model(self, place, name):
+        if name not in MODELS:
+            self.complain(place, f"model must be one of {', '.join(MODELS)}, not {brief(name)}")
+
+    def cuts(self, place, values):
+        """Rows: a list of tables, or of names like "train" and "imdb/unsup"."""
+        if not isinstance(values, list) or not values:
+            self.complain(place, f"{place[-1]} must be a list of rows, not {brief(values)}")
+            return ()
+        return tuple(self.cut((*place, i), value) for i, value in enumerate(values))
+
+    def cut(self, place, value):
+        if isinstance(value, str):
+            task, _, split = value.rpartition("/")
+            return self.check(place, Cut, task, split)
+        return self.table(Cut, place)
+
+    # Stages.
+    def stages(self):
+        stages = self.values.get("stage")
+        if not isinstance(stages, list) or not stages:
+            self.complain(("stage",), "recipe must have a [[stage]]")
+            return ()
+        seen = {}
+        for i in range(len(stages)):
+            if isinstance(stages[i], dict):
+                self.stage(("stage", i), seen)
+            else:
+                self.complain(("stage",), "stage must be a table, [[stage]]")
+        return tuple(seen.values())
+
+    def stage(self, place, seen):
+        """Read one stage into `seen`, which has those before it."""
+        values = self.get(place)
+        names = {one.name for one in dataclasses.fields(Stage)} - {"methods"}
+        self.only(place, values, names | METHODS.keys())
+        found = {name: value for name, value in values.items() if name in names}
+        if "rows" in found:
+            found["rows"] = self.cuts((*place, "rows"), found["rows"])
+        if "teacher" in found:
+            found["teacher"] = self.table(Teach, (*place, "teacher"))
+        methods = {
+            name: self.table(METHODS[name].Settings, (*place, name))
+            for name in values
+            if name in METHODS
+        }
+        try:
+            stage = Stage(**found, methods=methods)
+        except (TypeError, ValueError) as error:
+            text = str(error)
+            if "missing" in text:
+                text = "stage must have a name"
+            word = text.split(" ")[0]
+            self.complain((*place, word) if word in values else place, text)
+            return
+        self.relations(place, stage, seen)
+        seen[stage.name] = stage
+
+    def relations(self, place, stage, seen):
+        """What a stage needs of those before it."""
+        if stage.name in seen:
+            self.complain((*place, "name"), f"name must be new, not {brief(stage.name)} again")
+        parent = seen.get(stage.parent) if stage.parent else None
+        if stage.parent and parent is None:
+            self.complain(
+                (*place, "parent"),
+                f"parent must be an earlier stage ({', '.join(seen) or 'there is none'}), "
+                f"not {brief(stage.parent)}",
+            )
+        if stage.teacher and stage.teacher.stage and stage.teacher.stage not in seen:
+            self.complain(
+                (*place, "teacher"),
+                f"teacher must be an earlier stage ({', '.join(seen) or 'there is none'}), "
+                f"not {brief(stage.teacher.stage)}",
+            )
+        if not stage.methods:
+            self.complain(place, "stage must have a method, such as [stage.labels]")
+        at_work = {name for one in _line(stage, seen) for name in one.methods}
+        for name in stage.methods:
+            method = METHODS[name]
+            if method.signals and stage.teacher is None:
+                self.complain((*place, name), f"{name} must have a teacher in its stage")
+            for other in method.conflicts:
+                if other in at_work:
+                    self.complain((*place, name), f"{name} must not be with {other}")
+            if method.needs and not at_work & set(method.needs):
+                self.complain(
+                    (*place, name),
+                    f"{name} must have {' or '.join(method.needs)} in its stage or before",
+                )
+
+
+def _line(stage, seen):
+    """The stage and those whose weights it goes on with."""
+    order = list(seen.values())
+    found = [stage]
+    while True:
+        first = found[0]
+        if first.parent:
+            parent = seen.get(first.parent)
+        else:
+            place = order.index(first) if first in order else len(order)
+            parent = order[place - 1] if place else None
+        if parent is None:
+            return found
+        found.insert(0, parent)

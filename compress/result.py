@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run's result: the checkpoint with settled thresholds, and the folder that holds it all."""
+
+import dataclasses
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from compress.calibrate import observe_ranges
+from compress.evaluate import checkpoint_metrics
+from compress.export import network_of, tensors_of, write_samples
+from compress.recipe import Recipe
+from compress.store import fingerprint
+from golden_model.checkpoint import Checkpoint, load
+
+__all__ = ["write_result"]
+
+LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
+
+
+def write_result(run, out: str | Path, command: str) -> Checkpoint:
+    """Train what is not yet trained and write the folder `out`; returns the checkpoint.
+
+    out : checkpoint (config.json, model.safetensors, tokenizer.json), samples.tsv, run.json (the
+        whole recipe, environment, fingerprints), metrics.jsonl (a line each LOG_EVERY steps)
+    """
+    out = Path(out)
+    checkpoint, network = _checkpoint(run, command)
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint.save(out, torch.float16)
+    checkpoint = _settle(run, network, load(out))  # on the weights as they are rounded
+    run.log("Measuring on dev")
+    checkpoint.metrics = checkpoint_metrics(checkpoint, run.dev)
+    checkpoint.metrics["held_out_rows"] = len(run.held)
+    checkpoint.save(out, torch.float16)
+    run.tokenizer.tokenizer.no_truncation()
+    run.tokenizer.tokenizer.save(str(out / "tokenizer.json"))
+    write_samples(run.corpus.dev, out / "samples.tsv", run.seed)
+    (out / "metrics.jsonl").write_text("".join(f"{line}\n" for line in run.logs()))
+    (out / "run.json").write_text(json.dumps(_account(run, command), indent=2, default=str) + "\n")
+    return checkpoint
+
+
+def _checkpoint(run, command):
+    """(checkpoint, network) before thresholds are settled."""
+    network = run.result()
+    tensors = tensors_of(network)
+    if (plain := run.uncompressed()) is not None:
+        dense = tensors_of(plain)
+        tensors |= {
+            f"dense.{name}": value
+            for name, value in dense.items()
+            if not name.startswith("predictor.") and name not in ("eta", "attention.span")
+        }
+    stages = run.lineage(run.recipe.stages[-1])
+    ranges = observe_ranges(network, run.corpus.encode(stages[-1].rows, run.tokenizer, run.device))
+    checkpoint = Checkpoint(run.config, tensors, ranges, command=command)
+    checkpoint.labels = run.corpus.task.labels
+    if "adaptivfloat" in network.methods:
+        checkpoint.format = network.methods["adaptivfloat"].settings.format
+    return checkpoint, network
+
+
+def _settle(run, trained, checkpoint):
+    """The checkpoint with what the methods choose on held-out rows."""
+    network = network_of(checkpoint, codes=checkpoint.format).to(run.device)
+    facts = run.facts(run.held)
+    found = {}
+    for method in trained.methods.values():
+        found |= method.settle(network, facts)
+        network.exit_threshold = found.get("exit_threshold", 0.0)
+    tensors = {**checkpoint.tensors, "eta": network.eta.detach().cpu().half().float()}
+    return dataclasses.replace(checkpoint, tensors=tensors, **found)
+
+
+def _account(run, command):
+    """What the run was: recipe, environment, the fingerprints of its stages."""
+    recipe: Recipe = run.recipe
+    return {
+        "command": command,
+        "recipe": {**dataclasses.asdict(recipe), "path": recipe.path.name},
+        "seed": run.seed,
+        "device": str(run.device),
+        "stages": {
+            stage.name: fingerprint(run.inputs(stage)) for stage in run.lineage(recipe.stages[-1])
+        },
+        "environment": {
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            **{name: version(name) for name in LIBRARIES},
+        },
+    }

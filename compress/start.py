@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a recipe's vocabulary and first weights come from."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import torch
+
+from compress.network import Network
+from compress.pieces import train_tokenizer
+from compress.vectors import word_vectors
+from golden_model.checkpoint import load
+
+__all__ = ["begin", "network", "start_inputs", "token_inputs", "vocabulary"]
+
+
+def token_inputs(run):
+    """What the tokenizer follows from, for a fingerprint."""
+    words = run.recipe.words
+    return {
+        "words": dataclasses.replace(words, texts=()),
+        "vocabulary": run.recipe.model.vocabulary,
+        "texts": run.corpus.inputs(words.texts),
+        "rows": run.corpus.own_inputs,
+        "folder": _folder_digest(run.recipe.start),
+    }
+
+
+def vocabulary(run) -> str:
+    """The tokenizer.json of a run."""
+    recipe = run.recipe
+    if recipe.start.origin == "checkpoint":
+        return (Path(recipe.start.path) / "tokenizer.json").read_text(encoding="utf-8")
+    run.log("Learning the vocabulary")
+    rows = run.corpus.split[0] + run.corpus.rows(recipe.words.texts)
+    texts = [text for row in rows for text in (row.sentence, row.pair) if text]
+    return train_tokenizer(texts, recipe.words.pieces or recipe.model.vocabulary).to_str()
+
+
+def start_inputs(run):
+    """What the first weights follow from, for a fingerprint."""
+    origin = run.recipe.start
+    return {
+        "start": dataclasses.replace(origin, texts=(), path=""),
+        "folder": _folder_digest(origin),
+        "texts": run.corpus.inputs(origin.texts),
+        "tokens": run.token_inputs,
+        "model": run.config.to_json(),
+        "seed": run.seed,
+    }
+
+
+def network(run):
+    """A network of the run's sizes with random weights."""
+    return Network(run.config)
+
+
+def begin(run):
+    """The network with its first weights."""
+    found = run.empty()
+    if run.recipe.start.origin == "vectors":
+        _vectors(run, found)
+    elif run.recipe.start.origin == "checkpoint":
+        _checkpoint(run, found)
+    return found
+
+
+@torch.no_grad()
+def _vectors(run, network):
+    run.log("Learning word vectors")
+    rows = run.corpus.split[0] + run.corpus.rows(run.recipe.start.texts)
+    texts = run.tokenizer.encode_whole(rows)
+    size = run.config.embedding
+    network.embedding.word.copy_(word_vectors(texts, run.config.vocabulary, size, run.seed))
+
+
+@torch.no_grad()
+def _checkpoint(run, network):
+    """The uncompressed weights of a checkpoint; what the task needs otherwise stays as it is."""
+    tensors = load(run.recipe.start.path).dense().tensors
+    state = network.state_dict()
+    for name, value in tensors.items():
+        if name in state and state[name].shape == value.shape and name != "eta":
+            state[name].copy_(value)
+
+
+def _folder_digest(origin):
+    """sha256 over a folder's files, "" without one."""
+    if not origin.path:
+        return ""
+    digest = hashlib.sha256()
+    for path in sorted(Path(origin.path).iterdir()):
+        if path.is_file():
+            digest.update(path.name.encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

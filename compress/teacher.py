@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who answers a stage's questions about its rows: logits, saliency, hidden states, attention.
+
+Logits and saliency are computed once for all rows and kept under a fingerprint; hidden states and
+attention maps are too large to keep, so the teacher computes them beside the student.
+"""
+
+import torch
+from rich.progress import track
+
+from compress.losses import saliency
+
+__all__ = ["Teacher", "aligned"]
+
+KEPT = ("logits", "saliency")
+LIVE = ("hidden", "attention")
+ROWS = 64  # a batch of questions
+
+
+def aligned(ours, theirs):
+    """(V,) the teacher's id of each piece of ours, None where it lacks one and cuts otherwise.
+
+    ours, theirs : compress.tokenizer.SentenceTokenizer
+    """
+    table = theirs.tokenizer.get_vocab()
+    pieces = sorted(ours.tokenizer.get_vocab().items(), key=lambda item: item[1])
+    ids = [table.get(piece) for piece, _ in pieces]
+    return None if None in ids else torch.tensor(ids)
+
+
+class Teacher:
+    """A network with the rows of a stage as it encodes them.
+
+    Parameters
+    ----------
+    network : compress.network.Network, or an encoder of the same call
+    examples : the stage's rows in the teacher's own tokens, in the stage's order
+    aligned : ids of the teacher by ids of the student, (V,), where both cut texts alike; needed
+        for what is asked token by token
+    """
+
+    def __init__(self, network, examples, aligned=None):
+        self.network, self.examples, self.aligned = network.eval(), examples, aligned
+        self._kept = {}
+
+    @property
+    def width(self):
+        """Features of its hidden states."""
+        return self.network.config.hidden
+
+    def prepare(self, signals, store, inputs):
+        """Have the answers that are kept: taken from the store, or computed with a bar."""
+        for signal in KEPT:
+            if signal in signals:
+                make = getattr(self, f"_{signal}")
+                self._kept[signal] = store.kept(signal, {**inputs, "signal": signal}, make)
+
+    def ask(self, signal, batch):
+        """logits (B,C), saliency (B,n), or a list of hidden states (B,n,H), for a batch of rows."""
+        if signal in LIVE:
+            return self._live(batch)
+        kept = self._kept[signal]
+        if signal == "logits":
+            return kept[batch.index].to(batch.labels.device, torch.float32)
+        marks = torch.zeros(batch.inputs[2].shape)
+        ends = kept["ends"]
+        for row, index in enumerate(batch.index.tolist()):
+            values = kept["values"][ends[index] : ends[index + 1]]
+            marks[row, : len(values)] = values[: marks.shape[1]]
+        return marks.to(batch.labels.device)
+
+    def _ready(self):
+        self.network.mode = self.network.settled()
+
+    @torch.no_grad()
+    def _live(self, batch):
+        tokens, segments, live = batch.inputs
+        self._ready()
+        return self.network(self.aligned.to(tokens.device)[tokens], segments, live).hidden
+
+    @torch.no_grad()
+    def _logits(self):
+        self._ready()
+        found = torch.zeros(len(self.examples), self.network.config.classes)
+        for index in self._batches("logits"):
+            output = self.network(*self.examples.batch(index).inputs)
+            found[index] = output.logits[-1].float().cpu()
+        return found
+
+    def _saliency(self):
+        """Marks of all rows behind each other as float16, and where each row's end."""
+        self._ready()
+        marks = [None] * len(self.examples)
+        for index in self._batches("saliency"):
+            _, shares = saliency(self.network, self.examples.batch(index))
+            for row, values in zip(index.tolist(), shares.cpu(), strict=True):
+                marks[row] = values[: self.examples.lengths[row]].half()
+        ends = torch.tensor([0, *(len(one) for one in marks)]).cumsum(0)
+        return {"values": torch.cat(marks), "ends": ends}
+
+    def _batches(self, signal):
+        return track(self.examples.schedule(ROWS), f"asking the teacher: {signal}", transient=True)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One stage at work: its methods, their optimiser groups, and what a step minimises."""
+
+import torch
+
+from compress.loop import Average
+from compress.methods import METHODS
+
+__all__ = ["Training"]
+
+
+class Training:
+    """What `Loop` runs for a stage of a recipe.
+
+    Parameters
+    ----------
+    stage : compress.recipe.Stage
+    network : with the weights of the stage's parent and the methods at work on it; it is changed
+    facts : compress.methods.base.Facts
+    """
+
+    def __init__(self, stage, network, facts):
+        self.name, self.epochs, self.batch = stage.name, stage.epochs, stage.batch
+        self.network, self.facts = network, facts
+        self.methods = []
+        for name, settings in stage.methods.items():
+            method = METHODS[name](settings, network).to(facts.examples.device)
+            network.attach(method)
+            method.begin(network, facts)
+            self.methods.append(method)
+        self.optimiser = torch.optim.AdamW(
+            [{"params": self.rest()}, *self.groups(stage.rate)],
+            lr=stage.rate,
+            weight_decay=stage.decay,
+        )
+        self.average = Average(network, stage.average) if stage.average else None
+        self.terms = {}  # of the last step
+
+    def rest(self):
+        """What no method has to itself: it learns at the stage's rate."""
+        owned = tuple(start for method in METHODS.values() for start in method.owns)
+        return [
+            p
+            for name, p in self.network.named_parameters()
+            if not name.startswith((*owned, "methods."))
+        ]
+
+    def groups(self, rate):
+        return [group for method in self.methods for group in method.groups(self.network, rate)]
+
+    def before(self, progress, step):
+        for method in self.methods:
+            method.before(self.network, progress, step)
+        mode = self.network.base
+        for method in self.network.methods.values():
+            mode = method.mode(mode, progress if method in self.methods else None)
+        self.network.mode = mode
+
+    def loss(self, batch, progress):
+        output = self.network(*batch.inputs)
+        self.terms = {}
+        for method in self.methods:
+            self.terms |= method.losses(self.network, output, batch, progress)
+        return sum(self.terms.values())
+
+    def after(self, progress):
+        for method in self.methods:
+            method.after(self.network, progress)
+
+    def finish(self):
+        """Take the averaged weights, let the methods end, and send those away that only taught."""
+        if self.average:
+            self.network.load_state_dict(self.average.weights, strict=False)
+        for method in self.methods:
+            method.finish(self.network, self.facts)
+        for method in self.methods:
+            if not method.stays:
+                del self.network.methods[method.name]
