@@ -81,15 +81,15 @@ def measure(network, examples):
     """Run all rows as the settled network does; every padded batch is one of like lengths."""
     network.eval()
     network.mode = network.settled()
-    count, layers = len(examples), network.config.layers
-    logits = torch.zeros(layers, count, network.config.classes)
-    live = torch.ones(layers, count)
+    order, logits, live = [], [], []
     for index in examples.schedule(64):
         batch = examples.batch(index)
         out = network(*batch.inputs)
-        for layer in range(layers):
-            logits[layer, index] = out.logits[layer]
-            live[layer, index] = out.live[layer].sum(1) / batch.inputs[2].sum(1)
+        order.append(index)
+        logits.append(torch.stack(out.logits))
+        live.append(torch.stack([one.sum(1) for one in out.live]) / batch.inputs[2].sum(1))
+    back = torch.cat(order).argsort()
+    logits, live = (torch.cat(parts, 1).cpu()[:, back] for parts in (logits, live))
     return Measured(logits, live, torch.tensor(examples.lengths).float(), examples.labels)
 
 

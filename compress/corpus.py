@@ -4,9 +4,10 @@
 from dataclasses import asdict
 from functools import cached_property
 
-from compress.data import Row, find_task, hold_out
+from compress.holdout import hold_out
 from compress.rows import Examples
 from compress.sentences import sentences
+from compress.tasks import Row, find_task
 
 __all__ = ["Corpus"]
 

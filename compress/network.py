@@ -17,7 +17,7 @@ from torch import nn
 from compress.fakequant import fake_quantise
 from golden_model.config import AF8, NumberFormat
 
-__all__ = ["HARD", "RAMP", "Mode", "Network", "Output", "span_table"]
+__all__ = ["HARD", "RAMP", "Mode", "Network", "Output", "Trained", "span_table"]
 
 RAMP = 4.0  # R: tokens over which a span falls from 1 to 0
 HARD = math.inf  # sharpness of hard token removal
@@ -102,15 +102,38 @@ def span_table(reach, positions):
     return ((RAMP + reach[:, None] - distance) / RAMP).clamp(0, 1)
 
 
-class Network(nn.Module):
-    """The sizes of `config` (ModelConfig) and the methods at work, in the order of the recipe.
+class Trained(nn.Module):
+    """What a stage trains: a network of the sizes `config`, with methods at work on it.
 
-    `base` is the mode before any method has its say, `mode` that of the next forward pass.
+    `methods` stand in the order of the recipe, `base` is the mode before any of them has its say,
+    `mode` that of the next forward pass.
     """
 
     def __init__(self, config):
         super().__init__()
         self.config = config
+        self.methods = nn.ModuleDict()
+        self.base = self.mode = Mode()
+
+    def attach(self, method):
+        """Put a method to work; one of the same name is replaced and hands its state on."""
+        before = self.methods[method.name] if method.name in self.methods else None
+        if before is not None:
+            method.load_state_dict(before.state_dict())
+        self.methods[method.name] = method
+
+    def settled(self):
+        """The mode of evaluation: what every method switches on outside its own stages."""
+        return functools.reduce(
+            lambda mode, one: one.mode(mode, None), self.methods.values(), self.base
+        )
+
+
+class Network(Trained):
+    """The machine's ALBERT."""
+
+    def __init__(self, config):
+        super().__init__(config)
         c, h = config, config.hidden
         self.embedding = _group(
             word=_table(c.vocabulary, c.embedding),
@@ -140,8 +163,6 @@ class Network(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=0.7 / math.sqrt(module.in_features))
                 nn.init.zeros_(module.bias)
-        self.methods = nn.ModuleDict()
-        self.base = self.mode = Mode()
         self.exit_threshold = 0.0  # nats
         self.observed = None  # a dict collects max |x| by tensor name
 
@@ -151,27 +172,13 @@ class Network(nn.Module):
         size = self.config.head
         return (live[:, None] * size + torch.arange(size)).flatten()
 
-    def attach(self, method):
-        """Put a method to work; one of the same name is replaced and hands its state on."""
-        before = self.methods[method.name] if method.name in self.methods else None
-        if before is not None:
-            method.load_state_dict(before.state_dict())
-        self.methods[method.name] = method
-
-    def settled(self):
-        """The mode of evaluation: what every method switches on outside its own stages."""
-        return functools.reduce(lambda mode, one: one.mode(mode, None), self._methods(), self.base)
-
-    def _methods(self):
-        return self.methods.values()
-
     # Weights and activations as the machine will see them.
     def weight(self, name):
         """A weight as the machine sees it, after all methods: the query's over sqrt(head)."""
         weight = self.get_parameter(name)
         if name == "attention.query.weight":
             weight = weight / math.sqrt(self.config.head)
-        for method in self._methods():
+        for method in self.methods.values():
             weight = method.weight(self, name, weight)
         return weight
 
@@ -253,7 +260,7 @@ class Network(nn.Module):
         )
         hidden = self._activation(hidden)
         logits = self._code("predict_hidden", hidden) @ self._stacked("predictor.score")[layer]
-        logits = self._see("predict", logits + p.score.bias[layer])
+        logits = self._see("predict", logits.float() + p.score.bias[layer])
         logits = logits.masked_fill(edits <= FLOOR, FLOOR)
         raw = torch.exp(logits - logits.amax(1, keepdim=True).detach())
         out.shares.append(_share(raw, live.detach()))
@@ -288,7 +295,7 @@ class Network(nn.Module):
         if spans is None and self.mode.biases is None and self.observed is None:
             context = F.scaled_dot_product_attention(q, k, v, edits[:, None, None], scale=1)
         else:
-            score = self._see("score", q @ k.transpose(2, 3)) + edits[:, None, None]
+            score = self._see("score", (q @ k.transpose(2, 3)).float()) + edits[:, None, None]
             score = torch.exp(score - score.amax(3, keepdim=True).detach())
             score = score if spans is None else score * spans
             score = self._code("numerator", score)
@@ -306,7 +313,7 @@ class Network(nn.Module):
     def _exit(self, ramp, cls):
         pooled = self._linear(f"{ramp}pooler", self._code("x", cls))
         pooled = self._code("pooled", self._dropout(torch.tanh(pooled)))
-        return self._see("logits", self._linear(f"{ramp}classifier", pooled))
+        return self._see("logits", self._linear(f"{ramp}classifier", pooled).float())
 
 
 def _share(raw, live):

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from compress.checks import check_number, check_settings
-from compress.data import DataError
 from compress.methods import METHODS
+from compress.pretrained import ENCODERS
+from compress.tasks import find_task
+from compress.text_files import DataError
 from compress.toml_lines import Lines
 from golden_model.config import MODELS, ModelConfig, brief
 
@@ -115,7 +117,11 @@ class Stage:
     parent : the stage whose weights it begins with; "" is the one before, or the start
     rows : what it trains on
     epochs, batch, rate, decay : passes over the rows, rows a step, learning rate, weight decay
+    head_rate : learning rate of classifiers and poolers; 0 is that of everything else
+    frozen : beginnings of names of parameters that stay as they are
     average : decay of the running mean of weights that is the result; 0 takes the last step's
+    precision : of a forward pass without codes, float32 or bfloat16; auto is bfloat16 where the
+        device is made for it
     teacher : who answers
     methods : {name: settings} of what is at work, in order
     """
@@ -128,6 +134,9 @@ class Stage:
     rate: float = 1e-3
     decay: float = 0.01
     average: float = 0.999
+    head_rate: float = 0.0
+    frozen: tuple[str, ...] = ()
+    precision: str = "float32"
     teacher: Teach | None = None
     methods: dict[str, Any] = field(default_factory=dict)
 
@@ -141,6 +150,8 @@ class Stage:
             rate=(1e-9, 1),
             decay=(0, 1),
             average=(0, 0.99999),
+            head_rate=(0, 1),
+            precision=("float32", "bfloat16", "auto"),
         )
 
 
@@ -153,6 +164,7 @@ class Recipe:
     path : the file it was read from
     task : name of a task in the data folder, or path of a folder or file of one's own
     model : the sizes; vocabulary, classes and positions as asked for
+    encoder : the pre-trained encoder that the network is, "" for an ALBERT of the machine's
     seeds : runs, one each
     held : rows kept from training for choosing thresholds
     """
@@ -160,6 +172,7 @@ class Recipe:
     path: Path
     task: str
     model: ModelConfig
+    encoder: str = ""
     seeds: tuple[int, ...] = (0,)
     held: int = 600
     words: Words = Words()
@@ -167,15 +180,23 @@ class Recipe:
     stages: tuple[Stage, ...] = ()
 
 
-def read_recipe(path: str | Path) -> Recipe:
-    """The recipe of a file; RecipeError tells all that is wrong with it."""
-    return _Reader(Path(path)).recipe()
+def read_recipe(path: str | Path, data_dir: str | Path | None = None, task: str = "") -> Recipe:
+    """The recipe of a file; RecipeError tells all that is wrong with it.
+
+    data_dir : folder of tasks, where the recipe is to be held against the data
+    task : instead of the recipe's own
+    """
+    reader = _Reader(Path(path), task)
+    recipe = reader.recipe()
+    if data_dir is not None:
+        reader.hold_against(recipe, data_dir)
+    return recipe
 
 
 class _Reader:
     """Reads a recipe and collects what is wrong with it."""
 
-    def __init__(self, path):
+    def __init__(self, path, task):
         self.path = path
         try:
             text = path.read_text(encoding="utf-8")
@@ -184,6 +205,8 @@ class _Reader:
             raise RecipeError(f"{path} must be TOML in UTF-8") from error
         except tomllib.TOMLDecodeError as error:
             raise RecipeError(f"{path}: {error}") from error
+        if task:
+            self.values["task"] = task
         self.lines = Lines(text)
         self.wrong = []
 
@@ -196,6 +219,7 @@ class _Reader:
         values = {
             "task": self.task(),
             "model": self.model(),
+            "encoder": self.encoder(),
             "seeds": self.seeds(),
             "words": self.table(Words, ("words",), texts=self.cuts),
             "start": self.table(Start, ("start",), texts=self.cuts),
@@ -204,10 +228,45 @@ class _Reader:
         if "held" in self.values:
             values["held"] = self.values["held"]
             self.check(("held",), check_number, "held", values["held"], 8, 100000, True)
+        self.end()
+        return Recipe(self.path, **values)
+
+    def end(self):
+        """Raise RecipeError where there was something to complain of."""
         if self.wrong:
             lines = (f"{self.path} line {line}: {rule}" for line, rule in sorted(self.wrong))
             raise RecipeError("\n".join(dict.fromkeys(lines)))
-        return Recipe(self.path, **values)
+
+    def hold_against(self, recipe, data_dir):
+        """Complain of what does not go together with the data and with the teachers."""
+        task = self.check(("task",), find_task, recipe.task, data_dir)
+        model = self.values["model"]
+        asked = model.get("classes") if isinstance(model, dict) else None
+        if task and asked not in (None, task.classes):
+            self.complain(
+                ("model", "classes"),
+                f"classes must be {task.classes}, the labels of {task.name}, not {asked}",
+            )
+        cuts = [(("words", "texts"), recipe.words.texts), (("start", "texts"), recipe.start.texts)]
+        for i, stage in enumerate(recipe.stages):
+            cuts.append((("stage", i, "rows"), stage.rows))
+            if stage.teacher and stage.teacher.recipe:
+                self.check(("stage", i, "teacher"), self.teacher, stage, recipe, data_dir)
+        for place, several in cuts:
+            for cut in several:
+                self.check(place, lambda cut=cut: _find(cut, recipe, data_dir))
+        if recipe.start.path and not Path(recipe.start.path).is_dir():
+            self.complain(("start", "path"), f"path must be a folder, not {recipe.start.path}")
+        self.end()
+
+    def teacher(self, stage, recipe, data_dir):
+        """Raise ValueError unless the teacher's recipe can teach this stage."""
+        path = self.path.parent / stage.teacher.recipe
+        if not path.is_file():
+            raise ValueError(f"teacher must be a recipe beside this one, {path} is missing")
+        other = read_recipe(path, data_dir)
+        if other.task != recipe.task:
+            raise ValueError(f"teacher must be of the task {recipe.task}, not {other.task}")
 
     def check(self, place, function, *arguments):
         """What the function returns; its complaint at this place, and None, where it raises."""
@@ -272,7 +331,7 @@ class _Reader:
         model = self.values.get("model")
         if isinstance(model, str):
             self.known_model(("model",), model)
-            return MODELS.get(model)
+            return (MODELS | ENCODERS).get(model)
         if not isinstance(model, dict):
             self.complain(("model",), f"model must be a name or a table, not {brief(model)}")
             return None
@@ -281,13 +340,20 @@ class _Reader:
         self.known_model(("model", "like"), like)
         names = {one.name for one in dataclasses.fields(ModelConfig)}
         self.only(("model",), model, names | {"like"})
-        if like not in MODELS or not model.keys() <= names:
+        sizes = (MODELS | ENCODERS).get(like)
+        if sizes is None or not model.keys() <= names:
             return None
-        return self.check(("model",), lambda: dataclasses.replace(MODELS[like], **model))
+        return self.check(("model",), lambda: dataclasses.replace(sizes, **model))
+
+    def encoder(self):
+        model = self.values.get("model")
+        like = model.get("like") if isinstance(model, dict) else model
+        return like if isinstance(like, str) and like in ENCODERS else ""
 
     def known_model(self, place, name):
-        if name not in MODELS:
-            self.complain(place, f"model must be one of {', '.join(MODELS)}, not {brief(name)}")
+        known = (*MODELS, *ENCODERS)
+        if name not in known:
+            self.complain(place, f"model must be one of {', '.join(known)}, not {brief(name)}")
 
     def cuts(self, place, values):
         """Rows: a list of tables, or of names like "train" and "imdb/unsup"."""
@@ -326,6 +392,8 @@ class _Reader:
             found["rows"] = self.cuts((*place, "rows"), found["rows"])
         if "teacher" in found:
             found["teacher"] = self.table(Teach, (*place, "teacher"))
+        if isinstance(found.get("frozen"), list):
+            found["frozen"] = tuple(found["frozen"])
         methods = {
             name: self.table(METHODS[name].Settings, (*place, name))
             for name in values
@@ -375,6 +443,12 @@ class _Reader:
                     (*place, name),
                     f"{name} must have {' or '.join(method.needs)} in its stage or before",
                 )
+
+
+def _find(cut, recipe, data_dir):
+    """The file of a cut's split; a dev split may be cut from train."""
+    task = find_task(cut.task or recipe.task, data_dir)
+    return task.file(cut.split if cut.split in task.files or cut.split != "dev" else "train")
 
 
 def _line(stage, seen):

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import torch
 
-from compress.calibrate import observe_ranges
+from compress.calibrate import measure, observe_ranges
 from compress.evaluate import checkpoint_metrics
 from compress.export import network_of, tensors_of, write_samples
 from compress.recipe import Recipe
 from compress.store import fingerprint
 from golden_model.checkpoint import Checkpoint, load
 
-__all__ = ["write_result"]
+__all__ = ["write_result", "write_teacher"]
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
 
@@ -39,9 +39,26 @@ def write_result(run, out: str | Path, command: str) -> Checkpoint:
     run.tokenizer.tokenizer.no_truncation()
     run.tokenizer.tokenizer.save(str(out / "tokenizer.json"))
     write_samples(run.corpus.dev, out / "samples.tsv", run.seed)
-    (out / "metrics.jsonl").write_text("".join(f"{line}\n" for line in run.logs()))
-    (out / "run.json").write_text(json.dumps(_account(run, command), indent=2, default=str) + "\n")
+    _write_account(run, out, command)
     return checkpoint
+
+
+def write_teacher(run, out: str | Path, command: str) -> dict:
+    """Train a pre-trained encoder and write what it is worth to `out`; its weights are kept.
+
+    out : run.json, metrics.jsonl, result.json with the accuracies in percent
+    """
+    network = run.result()
+    found = {
+        "dev_accuracy": round(measure(network, run.dev).accuracy(), 2),
+        "held_out_accuracy": round(measure(network, run.held).accuracy(), 2),
+        "dev_rows": len(run.dev),
+    }
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    _write_account(run, out, command)
+    (out / "result.json").write_text(json.dumps(found, indent=2) + "\n")
+    return found
 
 
 def _checkpoint(run, command):
@@ -74,6 +91,11 @@ def _settle(run, trained, checkpoint):
         network.exit_threshold = found.get("exit_threshold", 0.0)
     tensors = {**checkpoint.tensors, "eta": network.eta.detach().cpu().half().float()}
     return dataclasses.replace(checkpoint, tensors=tensors, **found)
+
+
+def _write_account(run, out, command):
+    (out / "metrics.jsonl").write_text("".join(f"{line}\n" for line in run.logs()))
+    (out / "run.json").write_text(json.dumps(_account(run, command), indent=2, default=str) + "\n")
 
 
 def _account(run, command):

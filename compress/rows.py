@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from compress.data import batches, pad
-
-__all__ = ["Batch", "Examples"]
+__all__ = ["Batch", "Examples", "batches", "pad"]
 
 
 @dataclass
@@ -44,3 +42,34 @@ class Examples:
         """Lists of row numbers: shuffled by the seed, or all rows by length without one."""
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         return batches(self.lengths, size, generator)
+
+
+def batches(lengths, size, generator=None, pool=64):
+    """Lists of row numbers, `size` or fewer each, of like length.
+
+    With a generator the rows are shuffled first and only `pool` batches are sorted together, so
+    that batches differ between epochs; without, all rows are sorted (for evaluation).
+    """
+    count = len(lengths)
+    lengths = torch.as_tensor(lengths)
+    if generator is None:
+        return list(torch.argsort(lengths, stable=True).split(size))
+    order = torch.randperm(count, generator=generator)
+    groups = []
+    for part in order.split(size * pool):
+        groups += part[torch.argsort(lengths[part], stable=True)].split(size)
+    return [groups[i] for i in torch.randperm(len(groups), generator=generator).tolist()]
+
+
+def pad(sequences, positions):
+    """(tokens, segments, live): right-padded tensors of a list of (ids, segments)."""
+    length = min(positions, max(len(ids) for ids, _ in sequences))
+    tokens = torch.zeros(len(sequences), length, dtype=torch.long)
+    segments = torch.zeros_like(tokens)
+    live = torch.zeros(len(sequences), length)
+    for i, (ids, segment) in enumerate(sequences):
+        count = min(len(ids), length)
+        tokens[i, :count] = torch.as_tensor(ids[:count])
+        segments[i, :count] = torch.as_tensor(segment[:count])
+        live[i, :count] = 1
+    return tokens, segments, live

@@ -6,9 +6,12 @@ import hashlib
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
+from compress.encoder import Encoder
 from compress.network import Network
 from compress.pieces import train_tokenizer
+from compress.pretrained import fetch
 from compress.vectors import word_vectors
 from golden_model.checkpoint import load
 
@@ -24,12 +27,15 @@ def token_inputs(run):
         "texts": run.corpus.inputs(words.texts),
         "rows": run.corpus.own_inputs,
         "folder": _folder_digest(run.recipe.start),
+        "encoder": run.recipe.encoder,
     }
 
 
 def vocabulary(run) -> str:
     """The tokenizer.json of a run."""
     recipe = run.recipe
+    if recipe.encoder:
+        return (fetch(recipe.encoder, say=run.log) / "tokenizer.json").read_text(encoding="utf-8")
     if recipe.start.origin == "checkpoint":
         return (Path(recipe.start.path) / "tokenizer.json").read_text(encoding="utf-8")
     run.log("Learning the vocabulary")
@@ -53,13 +59,16 @@ def start_inputs(run):
 
 def network(run):
     """A network of the run's sizes with random weights."""
-    return Network(run.config)
+    return Encoder(run.config) if run.recipe.encoder else Network(run.config)
 
 
 def begin(run):
     """The network with its first weights."""
     found = run.empty()
-    if run.recipe.start.origin == "vectors":
+    if run.recipe.encoder:
+        path = fetch(run.recipe.encoder, say=run.log) / "model.safetensors"
+        found.bert.load_state_dict(_bert(load_file(path)))
+    elif run.recipe.start.origin == "vectors":
         _vectors(run, found)
     elif run.recipe.start.origin == "checkpoint":
         _checkpoint(run, found)
@@ -83,6 +92,15 @@ def _checkpoint(run, network):
     for name, value in tensors.items():
         if name in state and state[name].shape == value.shape and name != "eta":
             state[name].copy_(value)
+
+
+def _bert(tensors):
+    """The tensors of BertModel without what a classifier does not use."""
+    return {
+        name: value
+        for name, value in tensors.items()
+        if not name.startswith("pooler.") and not name.endswith("position_ids")
+    }
 
 
 def _folder_digest(origin):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, processors
 
-from compress.data import DataError, Row
+from compress.tasks import Row
+from compress.text_files import DataError
 from golden_model.config import ModelConfig, brief
 from golden_model.files import one_line
 

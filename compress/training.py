@@ -6,7 +6,21 @@ import torch
 from compress.loop import Average
 from compress.methods import METHODS
 
-__all__ = ["Training"]
+__all__ = ["Training", "half_precision"]
+
+HEAD = ("classifier.", "pooler.", "exit.")
+
+
+def half_precision(precision, device):
+    """Whether a forward pass is in bfloat16: as a stage says, or where the device is made for it.
+
+    precision : float32, bfloat16 or auto
+    """
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cpu":
+        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.cuda.is_bf16_supported()
 
 
 class Training:
@@ -20,8 +34,13 @@ class Training:
     """
 
     def __init__(self, stage, network, facts):
+        self.stage = stage
         self.name, self.epochs, self.batch = stage.name, stage.epochs, stage.batch
+        for name, p in network.named_parameters():
+            p.requires_grad_(not name.startswith(tuple(stage.frozen)) if stage.frozen else True)
         self.network, self.facts = network, facts
+        self.device = facts.examples.device
+        self.half = half_precision(stage.precision, self.device)
         self.methods = []
         for name, settings in stage.methods.items():
             method = METHODS[name](settings, network).to(facts.examples.device)
@@ -29,7 +48,7 @@ class Training:
             method.begin(network, facts)
             self.methods.append(method)
         self.optimiser = torch.optim.AdamW(
-            [{"params": self.rest()}, *self.groups(stage.rate)],
+            [*self.own_groups(), *self.groups(stage.rate)],
             lr=stage.rate,
             weight_decay=stage.decay,
         )
@@ -39,11 +58,20 @@ class Training:
     def rest(self):
         """What no method has to itself: it learns at the stage's rate."""
         owned = tuple(start for method in METHODS.values() for start in method.owns)
-        return [
-            p
+        return {
+            name: p
             for name, p in self.network.named_parameters()
-            if not name.startswith((*owned, "methods."))
-        ]
+            if not name.startswith((*owned, *self.stage.frozen, "methods."))
+        }
+
+    def own_groups(self):
+        """The rest in two groups: classifiers and poolers, everything else."""
+        rest = self.rest()
+        head = {name for name in rest if name.startswith(HEAD)} if self.stage.head_rate else set()
+        groups = [{"params": [p for name, p in rest.items() if name not in head]}]
+        if head:
+            groups.append({"params": [rest[name] for name in head], "lr": self.stage.head_rate})
+        return groups
 
     def groups(self, rate):
         return [group for method in self.methods for group in method.groups(self.network, rate)]
@@ -57,7 +85,10 @@ class Training:
         self.network.mode = mode
 
     def loss(self, batch, progress):
-        output = self.network(*batch.inputs)
+        # Codes are made from the bits of a float32.
+        half = self.half and self.network.mode.biases is None
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            output = self.network(*batch.inputs)
         self.terms = {}
         for method in self.methods:
             self.terms |= method.losses(self.network, output, batch, progress)

@@ -15,6 +15,7 @@ from rich.console import Console
 from typer.exceptions import TyperException
 
 from compress.data_folder import VARIABLE, data_folder
+from terse.compression import add_commands
 from terse.errors import UserError, explain, visible
 
 __all__ = ["app", "main"]
@@ -28,6 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+add_commands(app)
 image_app = typer.Typer(help="Look into images.", no_args_is_help=True)
 app.add_typer(image_app, name="image")
 

@@ -19,10 +19,10 @@ from typing import Any
 import torch
 
 from compress.calibrate import measure
-from compress.data import read_split
 from compress.export import network_of
-from compress.rows import Examples
 from compress.prune import EMBEDDING, ENCODER, sparsity
+from compress.rows import Examples
+from compress.tasks import find_task
 from golden_model.checkpoint import Checkpoint
 from golden_model.config import NumberFormat
 from golden_model.model import Ids, run
@@ -58,7 +58,7 @@ def evaluate(
     begin = time.perf_counter()
     checkpoint = catalog.checkpoint(model)
     network = catalog.network(model, checkpoint, fmt)
-    rows = read_split(data, task, split)
+    rows = find_task(task, data).rows(split)
     if max(row.label for row in rows) >= checkpoint.model.classes:
         raise UserError(f"Model {model} has {checkpoint.model.classes} classes, {task} has more")
     encodings = catalog.tokenizer(model, checkpoint.model.positions).encode_many(rows)

@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compress.data import find_split
+from compress.tasks import find_task
 from golden_model.config import MODELS
 from golden_model.hardware import HARDWARE, HardwareConfig, ceil_div
 from sim.cosim import build
@@ -184,7 +184,7 @@ class Stream(Case):
     def files(self):
         folder = catalog.model_folder(self.model)
         files = [folder / name for name in ("model.safetensors", "config.json", "samples.tsv")]
-        return [*files, find_split(DATA, "sst2", "dev")] if has_data() else files
+        return [*files, find_task("sst2", DATA).file("dev")] if has_data() else files
 
     @property
     def turns(self):

@@ -3,8 +3,9 @@
 
 import functools
 
-from compress.data import DataError, find_split
 from compress.data_folder import data_folder
+from compress.tasks import find_task
+from compress.text_files import DataError
 
 __all__ = ["DATA", "has_data"]
 
@@ -16,6 +17,6 @@ DATA = data_folder()
 def has_data():
     """Whether SST-2's dev split is there."""
     try:
-        return find_split(DATA, "sst2", "dev").is_file()
+        return find_task("sst2", DATA).file("dev").is_file()
     except DataError:
         return False

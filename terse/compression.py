@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands that make models: compress, methods, table."""
+
+import json
+import os
+import pathlib
+import shlex
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from compress.data_folder import VARIABLE, data_folder
+
+__all__ = ["add_commands"]
+
+STORE = "TERSE_STORE"
+Data = Annotated[
+    pathlib.Path | None,
+    typer.Option("--data", envvar=VARIABLE, help="Folder of tasks; by default data/."),
+]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Give the application the commands of this file."""
+    for command in (compress, methods, table):
+        app.command()(command)
+
+
+def compress(
+    recipe: Annotated[pathlib.Path, typer.Argument(help="A recipe (docs/compress.md).")],
+    out: Annotated[
+        pathlib.Path | None, typer.Option("--out", "-o", help="Folder for the result.")
+    ] = None,
+    data: Data = None,
+    task: Annotated[str | None, typer.Option(help="Instead of the recipe's task.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Instead of the recipe's seeds.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    store: Annotated[
+        pathlib.Path,
+        typer.Option(envvar=STORE, help="Folder of stages that recipes share."),
+    ] = pathlib.Path("build/compress"),
+    check: Annotated[bool, typer.Option("--check", help="Only look whether it can run.")] = False,
+):
+    """Train and compress a model by a recipe; what is done already is not done again."""
+    from compress.recipe import read_recipe
+    from compress.result import write_result, write_teacher
+    from compress.run import Run
+    from compress.store import Store
+    from terse.errors import UserError
+
+    data = data or data_folder()
+    read = read_recipe(recipe, data, task)
+    if check:
+        print(f"{recipe}: {len(read.stages)} stages can run")
+        return
+    if out is None:
+        raise UserError("--out must name the folder for the result")
+    seeds = read.seeds if seed is None else (seed,)
+    command = shlex.join(["terse", *sys.argv[1:]])
+    for one in seeds:
+        run = Run(read, data, Store(store), one, _device(device))
+        folder = out if len(seeds) == 1 else out / f"seed-{one}"
+        if read.encoder:
+            Console().print(write_teacher(run, folder, command))
+        else:
+            write_result(run, folder, command)
+            _result(folder, read.task, data)
+
+
+def _device(name):
+    """The device of a name; auto is the GPU where there is one."""
+    import torch
+
+    from terse.errors import UserError
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"--device must be auto, cpu or cuda, not {name!r}")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device must be cpu, this machine has no GPU that PyTorch can use")
+    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _result(folder, task, data):
+    """Measure a checkpoint as `terse eval` does, into result.json, and print it."""
+    from terse import report
+    from terse.evaluate import evaluate
+
+    found = evaluate(str(folder), task, "dev", data)
+    found["bytes"] = sum(
+        path.stat().st_size for path in folder.iterdir() if path.suffix == ".safetensors"
+    )
+    partial = folder / ".result.json"
+    partial.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, folder / "result.json")
+    Console().print(report.evaluation(found))
+
+
+def methods():
+    """List the methods that a recipe's stages may name."""
+    from compress.methods import METHODS
+
+    rows = Table("name", "kind", "machine", "source")
+    for name, method in METHODS.items():
+        rows.add_row(name, method.kind, "exact" if method.exact else "float only", method.source)
+    Console().print(rows)
+
+
+def table():
+    """Compare runs."""
