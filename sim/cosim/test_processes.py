@@ -31,7 +31,7 @@ import os, time
 from types import SimpleNamespace
 from sim.proof import parallel
 def sleep(*arguments, **keywords):
-    os.write(1, b"%d\n" % os.getpid())
+    os.write(1, b"%d\\n" % os.getpid())
     time.sleep(60)
 parallel.compile_network = parallel.build = lambda *arguments: None
 parallel.alone.check = sleep
@@ -42,7 +42,7 @@ parallel.check(None, None, ["a", "b"], 2)
 import os, time
 from terse import evaluate
 def sleep(number):
-    os.write(1, b"%d\n" % os.getpid())
+    os.write(1, b"%d\\n" % os.getpid())
     time.sleep(60)
 with evaluate.golden_pool(None) as pool:
     pool.map(sleep, [1, 2], chunksize=1)
@@ -52,7 +52,7 @@ with evaluate.golden_pool(None) as pool:
 import multiprocessing, os, time
 from terse.benchmark import kept
 def sleep(number):
-    os.write(1, b"%d\n" % os.getpid())
+    os.write(1, b"%d\\n" % os.getpid())
     time.sleep(60)
 with multiprocessing.get_context("fork").Pool(2, kept._alone) as pool:
     pool.map(sleep, [1, 2], chunksize=1)
