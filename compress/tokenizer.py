@@ -21,7 +21,7 @@ __all__ = [
     "SentenceTokenizer",
     "VocabularyError",
     "check_tokenizer",
-    "load",
+    "load_tokenizer",
     "with_special",
 ]
 
@@ -102,7 +102,7 @@ def _encoding(one):
     return Encoding(one.ids, one.type_ids, one.tokens, bool(one.overflowing))
 
 
-def load(
+def load_tokenizer(
     path: str | Path, positions: int = 64, model: ModelConfig | None = None
 ) -> SentenceTokenizer:
     """The tokenizer of a checkpoint folder, or of a `tokenizer.json` itself.

@@ -111,7 +111,7 @@ class Training:
             texts = [text for row in rows for text in (row.sentence, row.pair) if text]
             texts += [row.sentence for row in self.related("train")]
             train_tokenizer(texts, config.vocabulary).save(str(path))
-        return tokenizer.load(path, config.positions)
+        return tokenizer.load_tokenizer(path, config.positions)
 
     def encode(self, rows):
         encoded = self.tokenizer.encode_many(rows)
@@ -136,7 +136,7 @@ class Training:
         def make():
             self.log("Reading the related task")
             rows = self.related("train", "test")
-            whole = tokenizer.load(self.out_dir, WHOLE).encode_ids(rows)
+            whole = tokenizer.load_tokenizer(self.out_dir, WHOLE).encode_ids(rows)
             return [ids[1:-1] for ids in whole], [row.label for row in rows]
 
         return self.kept("related", make)
@@ -148,7 +148,7 @@ class Training:
             rows = data.read_split(self.data_dir, other, "unsup", labelled=False)
         except data.DataError:
             return []
-        whole = tokenizer.load(self.out_dir, WHOLE)
+        whole = tokenizer.load_tokenizer(self.out_dir, WHOLE)
         return whole.encode_ids(rows[: self.recipe.first_pass_rows])
 
     def pieces(self):

@@ -28,7 +28,7 @@ __all__ = [
     "Memory",
     "aligned",
     "build_image",
-    "check",
+    "check_image",
     "config_name",
     "named",
     "pack_words",
@@ -282,7 +282,7 @@ def parse_image(data):
     return Image(data, header, program, pairs)
 
 
-def check(image, hardware, embedding=None):
+def check_image(image, hardware, embedding=None):
     """Raise `ImageError` when this hardware would refuse the image.
 
     embedding : an `EmbeddingImage` that must be the one that the image names

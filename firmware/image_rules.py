@@ -12,7 +12,7 @@ import numpy as np
 
 from firmware import isa
 from firmware.buffers import buffer_words
-from firmware.columns import HEADER_BYTES as COLUMN_HEADER
+from firmware.columns import COLUMN_HEADER_BYTES as COLUMN_HEADER
 from firmware.columns import HEADERS
 from firmware.embedding_image import crc8_of_rows
 from firmware.error_codes import Error

@@ -11,8 +11,8 @@ from hw.bus.constants import write_constants
 from hw.bus.fetch import Fetch
 from hw.bus.headers import constant_layout, image_layout
 from hw.bus.reads import Reads
-from hw.bus.transfer import bus_word, request
-from hw.counters.counting import count, counters_layout
+from hw.bus.transfer import bus_word, transfer_layout
+from hw.counters.counting import counters_layout, drive_counters
 from hw.counters.tally import Tally
 from hw.datapath import DATAPATH_ENGINES, Datapath
 from hw.decide.drop import Drop
@@ -129,14 +129,14 @@ class Core(wiring.Component):
                 "queue": In(queue_layout()),
                 "constant_valid": In(1),
                 "constant": In(constant_layout()),
-                "o_request": Out(stream.Signature(request())),
+                "o_request": Out(stream.Signature(transfer_layout())),
                 "words": In(stream.Signature(bus_word(config))),
                 "o_token": Out(self.staging.o_token.signature),
                 "feature_valid": In(1),
                 "feature": In(feature_layout()),
                 "token_done": In(self.staging.token_done.signature.flip()),
                 "shifts": Out(self.staging.shifts.shape()),
-                "o_result": Out(stream.Signature(request())),
+                "o_result": Out(stream.Signature(transfer_layout())),
                 "result_data": Out(stream.Signature(WORD)),
                 "result_done": In(1),
                 "fault": Out(ERROR),
@@ -168,7 +168,7 @@ class Core(wiring.Component):
         if self.dvfs is not None:
             connect_dvfs(m, self)
         if self.tally is not None:
-            count(m, self)
+            drive_counters(m, self)
         observe(m, self)
         return m
 

@@ -121,10 +121,10 @@ def run(
 ):
     """Take sentences through golden model and RTL and compare every tensor."""
     from terse import report
-    from terse.run import run as run_sentences
+    from terse.run import run_texts
 
     with report.run_progress() as watch:
-        result = run_sentences(
+        result = run_texts(
             texts or (),
             model,
             hw,
@@ -311,8 +311,8 @@ def config(
     console = Console()
     rows, problems, notes = fits(hw, model, settings or ())
     _say(*notes)
-    console.print(report.fits(rows, f"{model} on {hw}"))
-    console.print(report.buffers(buffers(hw, settings or ())))
+    console.print(report.fit_table(rows, f"{model} on {hw}"))
+    console.print(report.buffer_table(buffers(hw, settings or ())))
     for line in problems:
         print(line)
     print("does not fit" if problems or not all(good is not False for *_, good in rows) else "fits")

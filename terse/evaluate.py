@@ -23,7 +23,7 @@ from compress.data import read_split
 from compress.export import network_of
 from compress.loop import Examples
 from compress.network import Mode
-from compress.prune import EMBEDDING, ENCODER, sparsity
+from compress.prune import EMBEDDING, ENCODER_WEIGHTS, sparsity
 from golden_model.checkpoint import Checkpoint
 from golden_model.config import NumberFormat
 from golden_model.model import Ids, run
@@ -141,7 +141,7 @@ def _cost(checkpoint, golden):
         for kind in ("dense", "nnz")
     }
     return figures | {
-        "encoder_sparsity": sparsity(checkpoint.tensors, ENCODER),
+        "encoder_sparsity": sparsity(checkpoint.tensors, ENCODER_WEIGHTS),
         "embedding_sparsity": sparsity(checkpoint.tensors, EMBEDDING),
         "dead_heads": int((spans == 0).all(1).sum()),
     }

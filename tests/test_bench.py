@@ -75,7 +75,7 @@ def measured(monkeypatch, tmp_path):
             "model",
         )
 
-    monkeypatch.setattr(kept, "simulate", fake)
+    monkeypatch.setattr(kept, "simulate_case", fake)
     monkeypatch.setattr(kept, "model", predicted)
     monkeypatch.setattr(kept, "STORE", tmp_path / "store")
     return done

@@ -13,7 +13,7 @@ import numpy as np
 from firmware.isa import Opcode
 from sim.proof.mirror import Mirror
 
-__all__ = ["Comparison", "Difference", "DifferenceError", "visible"]
+__all__ = ["Comparison", "Difference", "DifferenceError", "traced_tensors"]
 
 LAYER = "layer{l}."
 DROP_TENSORS = ("predict_hidden", "predict", "predict_exp", "keep", "rows")
@@ -48,7 +48,7 @@ class DifferenceError(AssertionError):
         self.difference = difference
 
 
-def visible(result, program):
+def traced_tensors(result, program):
     """A golden Result's tensors as int64 arrays: those that the program has an operation for.
 
     A program without DROP (eta is 0 everywhere) has no predictor, one without early exit no
