@@ -28,6 +28,7 @@ STEMS = {
 NAMES = {
     "Linear": "y = W x + b: of the network, and its engine",
     "Norm": "LayerNorm with its residual: of the network, and its engine",
+    "app": "commands: of a file, and all of them",
     "main": "a command's entry",
     "normalize": "shift until the leading one stands at a fixed place",
 }
