@@ -14,7 +14,8 @@ from firmware import isa
 from firmware.buffers import buffer_words
 from firmware.columns import PADDING, unpack_columns
 from firmware.embedding_image import parse_embedding
-from firmware.image import Memory, check_image, parse_image
+from firmware.image import Memory, parse_image
+from firmware.image_match import check_image
 from firmware.isa import Function, Opcode, Select, Source, Target
 from golden_model import softmax
 from golden_model.adaptivfloat import decode_integer, encode_fixed

@@ -14,7 +14,8 @@ from firmware.columns import PADDING, PORTION, unpack_columns
 from firmware.compiler import CompileError, compile_network
 from firmware.embedding_image import parse_embedding
 from firmware.fit import problems
-from firmware.image import check_image, parse_image
+from firmware.image import parse_image
+from firmware.image_match import check_image
 from firmware.isa import Opcode, Select, Source, Target
 from firmware.limit import limit
 from firmware.show import show

@@ -10,7 +10,8 @@ from firmware import isa
 from firmware.columns import pack_columns
 from firmware.embedding_image import build_embedding, crc8, parse_embedding
 from firmware.error_codes import Error
-from firmware.image import ImageError, Layout, Memory, build_image, check_image, parse_image
+from firmware.image import ImageError, Layout, Memory, build_image, parse_image
+from firmware.image_match import check_image
 from firmware.show import show
 from golden_model.hardware import HARDWARE, UNITS
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from terse.commands.options import Format, Hw, Model, Output, format_of, parent_made, say
+from terse.commands.options import Format, Hw, Model, OutFile, format_of, parent_made, say
 
 __all__ = ["app"]
 
@@ -18,7 +18,7 @@ app.add_typer(image_app, name="image")
 
 @app.command()
 def verilog(
-    out: Output,
+    out: OutFile,
     hw: Hw = "ci",
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a parameter, as T=8.")
@@ -53,7 +53,7 @@ def config(
 
 
 @app.command("compile")
-def compile_model(out: Output, model: Model = "tiny", hw: Hw = "ci", number_format: Format = None):
+def compile_model(out: OutFile, model: Model = "tiny", hw: Hw = "ci", number_format: Format = None):
     """Write the image of a model for some hardware, and beside it the embedding image (.emb)."""
     from terse.artefacts import compile_images
 

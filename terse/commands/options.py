@@ -18,7 +18,7 @@ __all__ = [
     "Hw",
     "Json",
     "Model",
-    "Output",
+    "OutFile",
     "Pair",
     "Texts",
     "Truncate",
@@ -55,7 +55,7 @@ Format = Annotated[
         help="Number format: int8, or bits,exponent as 8,3. By default the model's own.",
     ),
 ]
-Output = Annotated[pathlib.Path, typer.Option("--out", "-o", help="File to write.")]
+OutFile = Annotated[pathlib.Path, typer.Option("--out", "-o", help="File to write.")]
 Data = Annotated[
     pathlib.Path | None,
     typer.Option(

@@ -16,7 +16,7 @@ from terse.commands.options import (
     Hw,
     Json,
     Model,
-    Output,
+    OutFile,
     Pair,
     Texts,
     Truncate,
@@ -85,7 +85,7 @@ def run(
 
 @app.command()
 def golden(
-    out: Output,
+    out: OutFile,
     texts: Texts = None,
     model: Model = "tiny",
     pair: Pair = False,

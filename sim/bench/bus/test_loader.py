@@ -17,7 +17,8 @@ from cocotb.triggers import ClockCycles, RisingEdge
 
 from firmware.embedding_image import EMBEDDING_OFFSET, build_embedding, parse_embedding
 from firmware.error_codes import Error
-from firmware.image import HEADER, ImageError, Layout, build_image, check_image, parse_image
+from firmware.image import HEADER, ImageError, Layout, build_image, parse_image
+from firmware.image_match import check_image
 from firmware.isa import CAPACITY
 from firmware.registers import VERSION
 from hw.bus import axi
