@@ -14,7 +14,8 @@ from hw.accelerator import Accelerator
 from hw.trace import taps
 from sim.cosim.build import build
 from sim.cosim.session import Session, SessionError
-from sim.proof.compare import Comparison, DifferenceError, traced_tensors
+from sim.proof.compare import Comparison
+from sim.proof.difference import DifferenceError, traced_tensors
 
 __all__ = ["Outcome", "check", "differences", "judge", "traced", "untraced"]
 

@@ -132,9 +132,10 @@ def shape(text):
 def measure(lanes, watch=lambda text: None):
     """`Result` of a shape, kept where it is bit-exact; `watch` is told what happens."""
     path = STORE / f"{'{}x{}'.format(*lanes)}_{_key(lanes)}.json"
-    kept = read_entry(path)
-    if kept is not None:
-        return Result(**kept)
+    try:
+        return Result(**read_entry(path))
+    except TypeError:  # there is none, or not one of ours
+        pass
     try:
         result = _run(config(*lanes), watch)
     except (CompileError, build.BuildError) as error:

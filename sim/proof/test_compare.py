@@ -17,7 +17,8 @@ from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
 from hw.trace import taps
 from sim.bench.harness import small
-from sim.proof.compare import Comparison, DifferenceError, traced_tensors
+from sim.proof.compare import Comparison
+from sim.proof.difference import DifferenceError, traced_tensors
 
 CONFIG = small()
 TAPS = tuple(taps(CONFIG))

@@ -51,11 +51,19 @@ def measure_kept(cases, watch=None):
 
 
 def _load(path):
-    """What a file holds: a `Measurement`, a refusal, or None where nothing is kept."""
+    """What a file holds: a `Measurement`, a refusal, or None where nothing is kept.
+
+    A file that holds something else is as good as none and goes.
+    """
     value = read_entry(path)
     if value is None:
         return None
-    return value["refused"] if "refused" in value else Measurement.from_json(value["measurement"])
+    try:
+        refused = value.get("refused")
+        return str(refused) if refused else Measurement.from_json(value["measurement"])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        path.unlink(missing_ok=True)
+        return None
 
 
 def _keep(case, path, measured):
@@ -76,9 +84,11 @@ def _model(paths, watch):
         min(os.cpu_count() or 1, len(groups)), _alone
     ) as pool:  # leaving it ends them
         running, left = pool.map_async(_model_group, groups, chunksize=1), list(paths)
-        while left:
+        ended = False
+        while not ended:
             running.wait(POLL)
-            if running.ready():
+            ended = running.ready()
+            if ended:
                 running.get()  # what went wrong there is raised here
             for case in [case for case in left if _load(paths[case]) is not None]:
                 left.remove(case)
