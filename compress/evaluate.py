@@ -5,7 +5,7 @@ import torch
 
 from compress.calibrate import measure
 from compress.export import network_of
-from compress.prune import EMBEDDING, ENCODER, PREDICTOR, sparsity
+from compress.prune import EMBEDDING, ENCODER_WEIGHTS, PREDICTOR, sparsity
 from golden_model.config import AF8
 from golden_model.model import run
 from golden_model.quantize import quantize
@@ -51,7 +51,7 @@ def checkpoint_metrics(checkpoint, examples):
         "live_share": coded.live_share(exits),
         "live_share_all_layers": coded.live_share(torch.full_like(exits, len(coded.logits))),
         "mean_exit_layer": exits.float().mean().item(),
-        "encoder_sparsity": sparsity(tensors, ENCODER),
+        "encoder_sparsity": sparsity(tensors, ENCODER_WEIGHTS),
         "embedding_sparsity": sparsity(tensors, EMBEDDING),
         "predictor_sparsity": sparsity(tensors, PREDICTOR),
         "dead_heads": int(dead.sum()),

@@ -21,7 +21,16 @@ from golden_model.config import ModelConfig, brief
 from golden_model.files import one_line, read_json
 from golden_model.hardware import HardwareConfig, ceil_div
 
-__all__ = ["NAMES", "POSITIONS", "Albert", "AlbertError", "eager", "hardware_for", "quiet", "read"]
+__all__ = [
+    "NAMES",
+    "POSITIONS",
+    "Albert",
+    "AlbertError",
+    "eager",
+    "hardware_for_albert",
+    "quiet_transformers",
+    "read_albert",
+]
 
 POSITIONS = 128  # kept when nobody says how many
 POSITIONS_MIN = 4  # a pair needs [CLS] a [SEP] b
@@ -91,7 +100,7 @@ class Albert:
         return tensors
 
 
-def read(folder: str | Path, positions: int | None = None) -> Albert:
+def read_albert(folder: str | Path, positions: int | None = None) -> Albert:
     """Albert of a folder; `positions` tokens are kept (default 128, or all where there are fewer).
 
     Raises AlbertError: a missing or damaged file, another architecture, several layer groups, an
@@ -210,13 +219,13 @@ def _sizes(path, config, positions):
             segments=config.type_vocab_size,
             activation=ACTIVATIONS[config.hidden_act],
         )
-        hardware_for(model)
+        hardware_for_albert(model)
     except (TypeError, ValueError) as error:
         raise AlbertError(f"No hardware holds this model: {error}") from error
     return model
 
 
-def hardware_for(model: ModelConfig, **changes: Any) -> HardwareConfig:
+def hardware_for_albert(model: ModelConfig, **changes: Any) -> HardwareConfig:
     """A HardwareConfig of just the model's sizes, 4 x 4 lanes or `changes`.
 
     Raises ValueError where there is none. A large model with long sentences needs more token lanes:
@@ -283,7 +292,7 @@ def _tensor(path, tensors, name, shape):
 
 
 @contextmanager
-def quiet():
+def quiet_transformers():
     """No warnings of transformers: what matters here of a config is refused in one line."""
     before = logging.get_verbosity()
     logging.set_verbosity_error()

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from compress.huggingface import AlbertError, eager, quiet, read
-from compress.prune import EMBEDDING, ENCODER, magnitude_mask, sparsity
+from compress.huggingface import AlbertError, eager, quiet_transformers, read_albert
+from compress.prune import EMBEDDING, ENCODER_WEIGHTS, magnitude_mask, sparsity
 from compress.text_files import read_sentences
 from compress.tokenizer import SentenceTokenizer
 from compress.vocabulary import find_tokenizer
@@ -51,7 +51,7 @@ class Imported:
     notes: list[str]
 
 
-@quiet()
+@quiet_transformers()
 def import_albert(
     folder: str | Path,
     out: str | Path,
@@ -83,7 +83,7 @@ def import_albert(
     if not 0 <= zeros < 1:
         raise AlbertError(f"Share of zeros must be at least 0 and below 1, not {zeros}")
     _check_out(out)
-    albert = read(folder, positions)
+    albert = read_albert(folder, positions)
     tokenizer, notes = find_tokenizer(folder, vocab, albert.model)
     inputs = _inputs(albert.model, tokenizer, sentences, notes)
     tensors = _complete(albert.tensors(), albert.model)
@@ -98,7 +98,7 @@ def import_albert(
     float_twin = Reference(dataclasses.replace(whole, tensors=pruned))
     metrics |= _compare_golden(checkpoint, float_twin, inputs, notes)
     metrics |= {
-        "encoder_sparsity": sparsity(checkpoint.tensors, ENCODER),
+        "encoder_sparsity": sparsity(checkpoint.tensors, ENCODER_WEIGHTS),
         "embedding_sparsity": sparsity(checkpoint.tensors, EMBEDDING),
     }
     checkpoint.metrics = metrics
@@ -139,7 +139,8 @@ def _complete(tensors, model):
 def prune(tensors: dict[str, torch.Tensor], zeros: float) -> dict[str, torch.Tensor]:
     """Tensors with the smallest `zeros` of each encoder, pooler and embedding matrix set to 0."""
     return tensors | {
-        name: tensors[name] * magnitude_mask(tensors[name], zeros) for name in ENCODER + EMBEDDING
+        name: tensors[name] * magnitude_mask(tensors[name], zeros)
+        for name in ENCODER_WEIGHTS + EMBEDDING
     }
 
 

@@ -5,7 +5,7 @@ import torch
 
 __all__ = [
     "EMBEDDING",
-    "ENCODER",
+    "ENCODER_WEIGHTS",
     "PREDICTOR",
     "PRUNED",
     "cubic",
@@ -14,7 +14,7 @@ __all__ = [
     "update_masks",
 ]
 
-ENCODER = (
+ENCODER_WEIGHTS = (
     "attention.query.weight",
     "attention.key.weight",
     "attention.value.weight",
@@ -32,7 +32,7 @@ HEADS = {
     "attention.output.weight": 1,
 }  # axis along which the heads lie
 PREDICTOR = ("predictor.hidden.weight",)
-PRUNED = ENCODER + EMBEDDING + PREDICTOR
+PRUNED = ENCODER_WEIGHTS + EMBEDDING + PREDICTOR
 
 
 def cubic(progress, final, start=0.1, end=0.7):

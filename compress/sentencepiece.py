@@ -10,14 +10,14 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["read"]
+__all__ = ["read_pieces"]
 
 UNIGRAM, NORMAL, UNKNOWN = 1, 1, 2  # the model types and piece types that are told apart here
 VARINT, LENGTH = 0, 2  # wire types
 FIXED = {1: 8, 5: 4}  # bytes of the other wire types
 
 
-def read(data: bytes) -> tuple[list[tuple[str, float]], bytes]:
+def read_pieces(data: bytes) -> tuple[list[tuple[str, float]], bytes]:
     """([(piece, score)] by id, character map or b"") of a Unigram model.
 
     Raises ValueError where the bytes are no such model.

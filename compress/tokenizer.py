@@ -23,7 +23,7 @@ __all__ = [
     "VocabularyError",
     "check_tokenizer",
     "from_text",
-    "load",
+    "load_tokenizer",
     "with_special",
 ]
 
@@ -112,7 +112,7 @@ def _encoding(one):
     return Encoding(one.ids, one.type_ids, one.tokens, bool(one.overflowing))
 
 
-def load(
+def load_tokenizer(
     path: str | Path, positions: int = 64, model: ModelConfig | None = None
 ) -> SentenceTokenizer:
     """The tokenizer of a checkpoint folder, or of a `tokenizer.json` itself.

@@ -145,7 +145,7 @@ def albert_tokenizer(
 
 def _binary_pieces(path, data):
     try:
-        return sentencepiece.read(data)
+        return sentencepiece.read_pieces(data)
     except ValueError as error:
         raise VocabularyError(
             f"{path} must be a SentencePiece model (spiece.model), or text with a piece, a tab and "

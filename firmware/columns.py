@@ -17,7 +17,7 @@ from golden_model.hardware import ceil_div
 
 __all__ = [
     "BIAS_BITS",
-    "HEADER_BYTES",
+    "COLUMN_HEADER_BYTES",
     "PADDING",
     "PORTION",
     "Column",
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 BIAS_BITS = 40
-HEADER_BYTES = BIAS_BITS // 8 + 2
+COLUMN_HEADER_BYTES = BIAS_BITS // 8 + 2
 PADDING = 0xFFFF  # destination of a column that is not stored
 # Groups of columns of SUM that are sorted together. With one the lanes end less evenly, with more
 # NORM waits longer.
@@ -112,7 +112,7 @@ class Columns:
     @cached_property
     def _bytes(self):
         """(groups + 1, P) bytes of each lane's string before each group."""
-        size = self.nonzeros + HEADER_BYTES + 2 * ceil_div(self.rows, WORD_ROWS)
+        size = self.nonzeros + COLUMN_HEADER_BYTES + 2 * ceil_div(self.rows, WORD_ROWS)
         return np.cumsum(np.vstack([np.zeros_like(self.nonzeros[:1]), size]), axis=0)
 
     def _cost(self, size, bus_bytes, tiles):
@@ -143,7 +143,7 @@ class Columns:
             whole = (
                 int(np.searchsorted(sizes[:, lane], received, side="right")) - 1
             )  # groups that are complete
-            rest = max(0, received - int(sizes[whole, lane]) - HEADER_BYTES - 2)
+            rest = max(0, received - int(sizes[whole, lane]) - COLUMN_HEADER_BYTES - 2)
             rest = (
                 min(rest, int(ends[whole + 1, lane] - ends[whole, lane]))
                 if whole < self.groups
@@ -256,12 +256,12 @@ def unpack_columns(data, columns, bus_bytes, groups, rows):
     for lane, string in enumerate(lane_strings(data, columns, bus_bytes)):
         at = 0
         for group in range(groups):
-            header = string[at : at + HEADER_BYTES]
+            header = string[at : at + COLUMN_HEADER_BYTES]
             try:
-                codes, used = decode_column(string[at + HEADER_BYTES :], rows)
+                codes, used = decode_column(string[at + COLUMN_HEADER_BYTES :], rows)
             except IndexError:
                 used = len(string)
-            if at + HEADER_BYTES + used > len(string):
+            if at + COLUMN_HEADER_BYTES + used > len(string):
                 raise ValueError(
                     f"Weight stream must have {groups} groups, lane {lane} ends in group {group}"
                 )
@@ -269,7 +269,7 @@ def unpack_columns(data, columns, bus_bytes, groups, rows):
             result[group][lane] = Column(
                 bias, int.from_bytes(header[BIAS_BITS // 8 :], "little"), tuple(codes)
             )
-            at += HEADER_BYTES + used
+            at += COLUMN_HEADER_BYTES + used
         if any(string[at:]):
             raise ValueError(f"Weight stream must have {groups} groups, lane {lane} has more")
     return result
@@ -285,7 +285,7 @@ def count_nonzeros(data, columns, bus_bytes, groups, rows):
     for lane, string in enumerate(lane_strings(data, columns, bus_bytes)):
         at = 0
         for group in range(groups):
-            at += HEADER_BYTES
+            at += COLUMN_HEADER_BYTES
             for _ in range(words):
                 if at + 2 > len(string):
                     raise ValueError(

@@ -17,11 +17,11 @@ from firmware.passes import write_pass
 from golden_model.counters import layer_work
 from golden_model.hardware import UNITS, HardwareConfig
 
-__all__ = ["CompileError", "Program", "Symbol", "compile_network"]
+__all__ = ["CompileError", "CompiledModel", "Symbol", "compile_network"]
 
 
 @dataclass(frozen=True)
-class Program:
+class CompiledModel:
     """A compiled network.
 
     instructions, symbols : field values and `Symbol` (or None) by pc
@@ -59,7 +59,7 @@ def compile_network(network, hardware, early_exit=None):
     write_pass(asm, early_exit)
     embedding = _embedding_image(network)
     words, image = _image(asm, early_exit, parse_embedding(embedding).hash)
-    return Program(
+    return CompiledModel(
         hardware,
         image,
         embedding,

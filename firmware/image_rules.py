@@ -12,11 +12,12 @@ import numpy as np
 
 from firmware import isa
 from firmware.buffers import buffer_words
-from firmware.columns import HEADER_BYTES as COLUMN_HEADER
+from firmware.columns import COLUMN_HEADER_BYTES as COLUMN_HEADER
 from firmware.columns import HEADERS
 from firmware.embedding_image import crc8_of_rows
 from firmware.error_codes import Error
-from firmware.image import ALIGNMENT, HEADER_BYTES, Memory, named, require, stream_stride
+from firmware.image import ALIGNMENT, HEADER_BYTES, Memory, require, stream_stride
+from firmware.image_match import named
 from firmware.isa import Function, Opcode, Select, Source, Target
 from golden_model import dvfs
 from golden_model.bitmask import WORD_ROWS

@@ -7,7 +7,7 @@ import re
 from firmware import isa, sections
 from firmware.buffers import AREAS, BUFFERS
 from firmware.error_codes import Error
-from firmware.record import DESCRIPTOR, RECORD, TOKEN, Table
+from firmware.record import DESCRIPTOR, RECORD, TOKEN, FieldTable
 from firmware.registers import REGISTERS
 from golden_model.fixed import ACT_BITS
 from golden_model.hardware import HARDWARE
@@ -88,7 +88,7 @@ def records():
         "",
         "One word for each token, at the descriptor's ADDRESS.",
         "",
-        *_table(Table((TOKEN,))),
+        *_table(FieldTable((TOKEN,))),
         "",
         "## Result record",
         "",

@@ -20,7 +20,7 @@ __all__ = [
     "TOKEN",
     "Entry",
     "Record",
-    "Table",
+    "FieldTable",
     "descriptor_bytes",
     "token_bytes",
 ]
@@ -51,7 +51,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Table:
+class FieldTable:
     """Entries one behind the other; the whole is filled with zeros to a multiple of `unit` words.
 
     An array of elements below 32 bits begins a word and may only be the last entry.
@@ -87,7 +87,7 @@ TOKEN = Entry(
     fields=(Bits("ID", 0, 31, "row of the vocabulary"), Bits("SEGMENT", 31, 1, "0 or 1")),
 )
 
-DESCRIPTOR = Table(
+DESCRIPTOR = FieldTable(
     (
         Entry(
             "ADDRESS",
@@ -99,7 +99,7 @@ DESCRIPTOR = Table(
     )
 )
 
-RECORD = Table(
+RECORD = FieldTable(
     (
         Entry(
             "STATUS",

@@ -5,7 +5,8 @@ from firmware import isa
 from firmware.columns import count_nonzeros
 from firmware.embedding_image import EMBEDDING_MAGIC, parse_embedding
 from firmware.error_codes import Error
-from firmware.image import HEADER, ImageError, Memory, config_name, parse_image, require, unit_names
+from firmware.image import HEADER, ImageError, Memory, parse_image, require
+from firmware.image_match import config_name, unit_names
 from firmware.image_rules import check_content, check_rows, hardware_of
 from firmware.registers import ID
 

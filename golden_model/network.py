@@ -13,7 +13,7 @@ from golden_model.layernorm import layernorm
 from golden_model.mac_array import mac_array
 from golden_model.requantize import requantize
 
-__all__ = ["LINEARS", "Linear", "Network", "Norm", "Table"]
+__all__ = ["LINEARS", "Linear", "Network", "Norm", "EmbeddingTable"]
 
 # Linear operation: (input tensor, output tensor). x also is the output of feed_forward.norm.
 LINEARS = {
@@ -85,7 +85,7 @@ class Norm:
 
 
 @dataclass
-class Table:
+class EmbeddingTable:
     """An embedding: codes (rows, E), worth d * 2^(bias - m); `shift` brings d to embed_sum."""
 
     codes: torch.Tensor
@@ -106,7 +106,7 @@ class Network:
     fmt: NumberFormat
     frac: dict[str, int]
     code_bias: dict[str, int]
-    tables: dict[str, Table]  # word, position, segment: Table
+    tables: dict[str, EmbeddingTable]  # word, position, segment: Table
     linears: dict[str, Linear]  # by the names of LINEARS
     norms: dict[str, Norm]  # embedding.norm, attention.norm, feed_forward.norm
     residual_shift: dict[str, int]  # attention, ffn

@@ -25,7 +25,7 @@ from golden_model.formats import (
     THRESHOLD_BITS,
     THRESHOLD_FRAC,
 )
-from golden_model.network import LINEARS, Linear, Network, Norm, Table
+from golden_model.network import LINEARS, EmbeddingTable, Linear, Network, Norm
 from golden_model.softmax import context_shift, numerator_bias
 
 __all__ = ["HEADROOM", "act_frac", "quantize"]
@@ -187,7 +187,7 @@ class _Quantizer:
         weight = self.weights[f"embedding.{name}"]
         bias = bias_for(weight.abs().max(), self.fmt)
         shift = self.fmt.mantissa - bias - self.frac["embed_sum"]
-        return Table(encode(weight, bias, self.fmt), bias, min(shift, TABLE_SHIFT_MAX))
+        return EmbeddingTable(encode(weight, bias, self.fmt), bias, min(shift, TABLE_SHIFT_MAX))
 
     def _linear(self, name):
         """Codes, the bias in accumulator units, and the shifts to the output's format."""

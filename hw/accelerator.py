@@ -58,7 +58,7 @@ class Accelerator(wiring.Component):
         members = axi.flat("s_axil", axi.lite(ADDRESS_BITS).flip()) | axi.flat(
             "m_axi", axi.master(config.bus_bits)
         )
-        members |= axi.flat("m_axi_emb", axi.read(config.bus_bits)) | {"irq": Out(1)}
+        members |= axi.flat("m_axi_emb", axi.read_signature(config.bus_bits)) | {"irq": Out(1)}
         if "dvfs" in config.units:
             members |= dvfs_ports()
         if trace:

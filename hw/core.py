@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything between the buses and the registers: program, engines, datapath, rows, sentences."""
 
-from amaranth import Module, Mux, ResetInserter, Signal
+from amaranth import Module, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from firmware.isa import ENGINES, Opcode
 from firmware.registers import BY_NAME
 from hw.bus.constants import write_constants
+from hw.bus.core_reads import connect_fetch, connect_port
 from hw.bus.fetch import Fetch
 from hw.bus.headers import constant_layout, image_layout
 from hw.bus.reads import Reads
-from hw.bus.transfer import bus_word, request
-from hw.counters.counting import count, counters_layout
+from hw.bus.transfer import bus_word, transfer_layout
+from hw.counters.counting import counters_layout, drive_counters
 from hw.counters.tally import Tally
 from hw.datapath import DATAPATH_ENGINES, Datapath
 from hw.decide.drop import Drop
@@ -129,14 +130,14 @@ class Core(wiring.Component):
                 "queue": In(queue_layout()),
                 "constant_valid": In(1),
                 "constant": In(constant_layout()),
-                "o_request": Out(stream.Signature(request())),
+                "o_request": Out(stream.Signature(transfer_layout())),
                 "words": In(stream.Signature(bus_word(config))),
                 "o_token": Out(self.staging.o_token.signature),
                 "feature_valid": In(1),
                 "feature": In(feature_layout()),
                 "token_done": In(self.staging.token_done.signature.flip()),
                 "shifts": Out(self.staging.shifts.shape()),
-                "o_result": Out(stream.Signature(request())),
+                "o_result": Out(stream.Signature(transfer_layout())),
                 "result_data": Out(stream.Signature(WORD)),
                 "result_done": In(1),
                 "fault": Out(ERROR),
@@ -159,16 +160,17 @@ class Core(wiring.Component):
         self._scores(m)
         self._row_commands(m)
         self._row_reads(m)
-        self._reads(m)
-        self._fetch(m)
         self._end(m)
+        # What belongs to a room alone is connected there: this file would be twice as long.
+        connect_port(m, self)
+        connect_fetch(m, self)
         connect_staging(m, self)
         connect_results(m, self)
         write_constants(m, self)
         if self.dvfs is not None:
             connect_dvfs(m, self)
         if self.tally is not None:
-            count(m, self)
+            drive_counters(m, self)
         observe(m, self)
         return m
 
@@ -309,6 +311,7 @@ class Core(wiring.Component):
             datapath.row_physical.eq(rows.read_data.physical),
             datapath.row_position.eq(rows.read_data.position),
         ]
+        # Rows stay unless a verdict falls, so a machine without DROP has nothing to write here.
         if self.drop is not None:
             verdict = self.drop.verdict
             m.d.comb += [
@@ -316,61 +319,6 @@ class Core(wiring.Component):
                 rows.keep_write.row.eq(verdict.row),
                 rows.keep_write.keep.eq(verdict.keep),
             ]
-
-    def _reads(self, m):
-        """The memory port's reads: runs of 32-bit words, and weights."""
-        fetch = self.fetch
-        prefetch = self.prefetch
-        reads = self.reads
-        for source, target in (
-            (fetch.o_request, reads.i_short),
-            (prefetch.o_request, reads.i_stream),
-            (reads.o_request, wiring.flipped(self.o_request)),
-            (wiring.flipped(self.words), reads.words),
-            (reads.o_short, fetch.data),
-            (reads.o_stream, prefetch.words),
-        ):
-            wiring.connect(m, source, target)
-        # An error of the port belongs to the instruction whose words it was to bring; weights are
-        # read ahead, so that may be a later one than the instruction at work.
-        m.d.comb += [
-            self.read_pc.eq(Mux(reads.streaming, prefetch.pc, self.issue.pc)),
-            prefetch.base.eq(self.queue.image_base),
-            prefetch.size.eq(self.queue.image_size),
-        ]
-
-    def _fetch(self, m):
-        """Runs of 32-bit words: the program, then descriptors and tokens."""
-        sequencer = self.sequencer
-        fetch = self.fetch
-        staging = self.staging
-        queue = self.queue
-        run = fetch.i.payload
-        filling = sequencer.o_fetch.valid
-        reading = staging.o_read.valid & self.working
-        # Words go to the one whose run it is: the program first, since the stager waits for an
-        # ADMIT.
-        program = Signal()
-        with m.If(fetch.i.valid & fetch.i.ready):
-            m.d.sync += program.eq(filling)
-        m.d.comb += [
-            fetch.i.valid.eq(filling | reading),
-            run.address.eq(
-                Mux(filling, sequencer.o_fetch.payload.address, staging.o_read.payload.address)
-            ),
-            run.words.eq(
-                Mux(filling, sequencer.o_fetch.payload.words, staging.o_read.payload.words)
-            ),
-            run.base.eq(Mux(filling, queue.image_base, queue.input_base)),
-            run.size.eq(Mux(filling, queue.image_size, queue.input_size)),
-            sequencer.o_fetch.ready.eq(fetch.i.ready),
-            staging.o_read.ready.eq(fetch.i.ready & ~filling & self.working),
-            sequencer.words.valid.eq(fetch.o.valid & program),
-            sequencer.words.payload.eq(fetch.o.payload),
-            staging.words.valid.eq(fetch.o.valid & ~program),
-            staging.words.payload.eq(fetch.o.payload),
-            fetch.o.ready.eq(Mux(program, sequencer.words.ready, staging.words.ready)),
-        ]
 
     def _end(self, m):
         """When the run is over, and what counts as progress for the watchdog."""

@@ -19,7 +19,7 @@ from hw.buffer import Buffer, request_layout
 from hw.buffer_ports import connect_reads, connect_writes
 from hw.engine import connect_engine
 from hw.program.issue import operation_layout
-from hw.queue.staging import word_layout
+from hw.queue.staging import residual_layout
 from hw.rows.gather import Gather
 from hw.rows.layouts import slot_layout
 from hw.shapes import ACT, FEATURE, GROUPS, POSITION, ROW, code
@@ -105,7 +105,7 @@ class Datapath(wiring.Component):
                 "weights": In(stream.Signature(string_layout(config))),
                 "reduction": In(FEATURE),
                 "groups": In(GROUPS),
-                "staged": In(stream.Signature(word_layout(config))),
+                "staged": In(stream.Signature(residual_layout(config))),
                 "scores_request": In(stream.Signature(request_layout())),
                 "scores_words": Out(self.scores.o.signature),
                 "param_write": In(self.norm.param_write.signature.flip()),

@@ -20,7 +20,7 @@ import torch
 
 from compress.calibrate import measure
 from compress.export import network_of
-from compress.prune import EMBEDDING, ENCODER, sparsity
+from compress.prune import EMBEDDING, ENCODER_WEIGHTS, sparsity
 from compress.rows import Examples
 from compress.tasks import find_task
 from golden_model.checkpoint import Checkpoint
@@ -139,7 +139,7 @@ def _cost(checkpoint, golden):
         for kind in ("dense", "nnz")
     }
     return figures | {
-        "encoder_sparsity": sparsity(checkpoint.tensors, ENCODER),
+        "encoder_sparsity": sparsity(checkpoint.tensors, ENCODER_WEIGHTS),
         "embedding_sparsity": sparsity(checkpoint.tensors, EMBEDDING),
         "dead_heads": int((spans == 0).all(1).sum()),
     }

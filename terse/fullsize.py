@@ -92,9 +92,9 @@ def imported(name, size, vocab):
 def sentences(folder, positions, count):
     """Those of the shipped samples that have nearest to `TOKENS` tokens in this vocabulary."""
     from terse import catalog
-    from terse.text import encode, gather
+    from terse.text import encode_texts, gather
 
-    found = encode(
+    found = encode_texts(
         catalog.tokenizer(str(folder), positions), gather("tiny", ()), positions, truncate=True
     )
     return sorted(found, key=lambda one: abs(len(one.ids) - TOKENS))[:count]
@@ -105,7 +105,7 @@ def check(name, vocab, count, jobs):
     from golden_model.quantize import quantize
     from sim.cosim.build import build
     from sim.proof.check import traced
-    from sim.proof.parallel import check as compare
+    from sim.proof.parallel import check_parallel as compare
     from terse import catalog
 
     size, begin = SIZES[name], time.perf_counter()

@@ -13,9 +13,9 @@ from golden_model.counters import MACS
 from terse.errors import visible
 
 __all__ = [
-    "buffers",
+    "buffer_table",
     "evaluation",
-    "fits",
+    "fit_table",
     "imported",
     "run_progress",
     "run_table",
@@ -157,7 +157,7 @@ def evaluation(result):
     return table
 
 
-def fits(rows, title):
+def fit_table(rows, title):
     """(item, needs, has, fits) of `terse config`."""
     table = Table(title=title)
     for name in ("", "model", "hardware", ""):
@@ -166,7 +166,7 @@ def fits(rows, title):
         mark = (
             Text("")
             if good is None
-            else Text("fits", style="green")
+            else Text("fit_table", style="green")
             if good
             else Text("too small", style="bold red")
         )
@@ -174,7 +174,7 @@ def fits(rows, title):
     return table
 
 
-def buffers(rows):
+def buffer_table(rows):
     """(buffer, words, bits of a word, bytes) of `terse config`."""
     table = Table(title="buffers")
     for name in ("", "words", "bits", "bytes"):
@@ -190,7 +190,7 @@ def buffers(rows):
 def run_progress():
     """A bar on standard error in layers of sentences, with cycles a second and the time left.
 
-    Gives the `watch` of `terse.run.run`.
+    Gives the `watch` of `terse.run.run_texts`.
     """
     columns = (
         BarColumn(bar_width=40),

@@ -16,9 +16,9 @@ from golden_model.model import NEVER
 from golden_model.model import run as run_golden
 from terse import catalog
 from terse.errors import UserError
-from terse.text import Sentence, encode, gather
+from terse.text import Sentence, encode_texts, gather
 
-__all__ = ["Report", "SentenceReport", "golden_tensors", "prepare", "run"]
+__all__ = ["Report", "SentenceReport", "golden_tensors", "prepare", "run_texts"]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def prepare(
     checkpoint = catalog.checkpoint(model)
     longest = min(checkpoint.model.positions, positions or checkpoint.model.positions)
     inputs = gather(model, texts, pair, count)
-    sentences = encode(catalog.tokenizer(model, longest), inputs, longest, truncate)
+    sentences = encode_texts(catalog.tokenizer(model, longest), inputs, longest, truncate)
     notes = [
         f"Text {number}: {remark}"
         for number, sentence in enumerate(sentences, 1)
@@ -101,7 +101,7 @@ def prepare(
     return checkpoint, sentences, notes
 
 
-def run(
+def run_texts(
     texts: Sequence[str] = (),
     model: str = "tiny",
     hw: str = "ci",
@@ -136,11 +136,11 @@ def run(
     if trace is not None:
         wave = pathlib.Path(trace) / f"{pathlib.Path(model).name}_{hw}.vcd.gz"
         remarks.append(f"Waveform: {wave}")
-    from sim.proof.parallel import check
+    from sim.proof.parallel import check_parallel
 
     words = [(sentence.ids, sentence.segments) for sentence in sentences]
     try:
-        outcome = check(network, config, words, jobs, slots, wave, watch)
+        outcome = check_parallel(network, config, words, jobs, slots, wave, watch)
     except CompileError as error:
         raise UserError(f"Model {model}, hardware {hw}: {error}") from error
     rows = [

@@ -8,7 +8,7 @@ from compress.tokenizer import SentenceTokenizer
 from terse import catalog
 from terse.errors import UserError
 
-__all__ = ["Sentence", "encode", "gather"]
+__all__ = ["Sentence", "encode_texts", "gather"]
 
 Input = tuple[tuple[str, ...], int | None]  # (text,) or (text, second), and its label if known
 
@@ -70,7 +70,7 @@ def gather(
     return inputs[:count]
 
 
-def encode(
+def encode_texts(
     tokenizer: SentenceTokenizer,
     inputs: Sequence[Input],
     positions: int,

@@ -15,25 +15,25 @@ from hw.accelerator import Accelerator
 from sim.bench import harness
 from terse import catalog
 from terse.errors import UserError
-from terse.text import encode, gather
+from terse.text import encode_texts, gather
 
-__all__ = ["main", "run"]
+__all__ = ["main", "run_wheel"]
 
 CYCLES = 2_000_000  # at most, for each sentence
 
 
-def run(model: str, hw: str, count: int) -> str:
+def run_wheel(model: str, hw: str, count: int) -> str:
     """Run the model's first `count` samples; the line of the log that says the cycles.
 
     Raises AssertionError at a difference.
     """
     config = HARDWARE[hw]
-    sentences = encode(
+    sentences = encode_texts(
         catalog.tokenizer(model, config.positions), gather(model, (), count=count), config.positions
     )
     words = [[list(map(int, part)) for part in (one.ids, one.segments)] for one in sentences]
     os.environ["SIM"] = "verilator"
-    harness.run(
+    harness.run_bench(
         Accelerator(config),
         "sim.bench.test_accelerator",
         "wheel",
@@ -59,7 +59,7 @@ def main():
     )
     arguments, begin = parser.parse_args(), time.perf_counter()
     try:
-        print(run(arguments.model, arguments.hw, arguments.sentences))
+        print(run_wheel(arguments.model, arguments.hw, arguments.sentences))
     except UserError as error:
         parser.error(str(error))
     seconds = time.perf_counter() - begin

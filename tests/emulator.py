@@ -14,7 +14,8 @@ from firmware import isa
 from firmware.buffers import buffer_words
 from firmware.columns import PADDING, unpack_columns
 from firmware.embedding_image import parse_embedding
-from firmware.image import Memory, check, parse_image
+from firmware.image import Memory, parse_image
+from firmware.image_match import check_image
 from firmware.isa import Function, Opcode, Select, Source, Target
 from golden_model import softmax
 from golden_model.adaptivfloat import decode_integer, encode_fixed
@@ -60,7 +61,7 @@ class Machine:
     def __init__(self, program, threshold=None):
         self.hardware, self.symbols = program.hardware, program.symbols
         self.image, self.embedding = parse_image(program.image), parse_embedding(program.embedding)
-        check(self.image, self.hardware, self.embedding)
+        check_image(self.image, self.hardware, self.embedding)
         self.threshold = self.image.exit_threshold if threshold is None else threshold
         hw = self.hardware
         t = self.hardware.tokens

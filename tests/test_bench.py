@@ -75,7 +75,7 @@ def measured(monkeypatch, tmp_path):
             "model",
         )
 
-    monkeypatch.setattr(kept, "simulate", fake)
+    monkeypatch.setattr(kept, "simulate_case", fake)
     monkeypatch.setattr(kept, "model", predicted)
     monkeypatch.setattr(kept, "STORE", tmp_path / "store")
     return done
@@ -261,3 +261,11 @@ def test_select():
     ]
     with pytest.raises(UserError):
         sweep.select(sweep.quick_cases(), ["100 tokens"])
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"measurement": 5}', '{"measurement": {"a": 1}}'])
+def test_kept_file_of_another_kind(tmp_path, text):
+    """It is as good as none."""
+    path = tmp_path / "case.json"
+    path.write_text(text)
+    assert kept._load(path) is None and not path.exists()

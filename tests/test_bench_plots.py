@@ -13,7 +13,7 @@ def test_plots_of_a_stream(tmp_path):
     assert [
         path.name
         for path in write_plots(
-            tmp_path, benching.Result([(stream, toy())], [benching.rows(stream, toy())])
+            tmp_path, benching.CaseResult([(stream, toy())], [benching.rows(stream, toy())])
         )
     ] == []
 
@@ -32,7 +32,7 @@ def test_plots_of_zeros_and_tokens(tmp_path):
         Passage(tokens=count, sparsity=share) for share in (0.0, 0.8) for count in (128, 16, 1)
     ]
     runs = [(case, toy()) for case in zeros + tokens]
-    paths = write_plots(tmp_path, benching.Result(runs, [benching.rows(*run) for run in runs]))
+    paths = write_plots(tmp_path, benching.CaseResult(runs, [benching.rows(*run) for run in runs]))
     assert {"zeros.png", "zeros_dark.png", "tokens.png", "tokens_dark.png"} <= {
         path.name for path in paths
     }
@@ -45,10 +45,12 @@ def test_few_layers_are_shown():
         for count in (128, 16)
         for source in ("model", "simulated")
     ]
-    some, note = plots.chosen(benching.Result([(case, toy()) for case in cases], [[]] * 4))
+    some, note = plots.chosen(benching.CaseResult([(case, toy()) for case in cases], [[]] * 4))
     assert [case.source for case, *_ in some] == ["simulated"] * 2 and not note
     cases = [case for case in sweep.full_cases() if case.is_layer]
-    some, note = plots.chosen(benching.Result([(case, toy()) for case in cases], [[]] * len(cases)))
+    some, note = plots.chosen(
+        benching.CaseResult([(case, toy()) for case in cases], [[]] * len(cases))
+    )
     assert [(case.tokens, case.sparsity) for case, *_ in some] == [
         (128, 0.0),
         (128, 0.6),
@@ -59,6 +61,6 @@ def test_few_layers_are_shown():
 
 def test_plot_of_deadlines(tmp_path):
     runs = [(case, toy()) for case in sweep.deadline_streams(1)]
-    paths = write_plots(tmp_path, benching.Result(runs, [benching.rows(*run) for run in runs]))
+    paths = write_plots(tmp_path, benching.CaseResult(runs, [benching.rows(*run) for run in runs]))
     assert [path.name for path in paths] == ["deadlines.png", "deadlines_dark.png"]
     assert all(path.stat().st_size > 5000 for path in paths)

@@ -58,7 +58,7 @@ def test_long_streams_need_data(monkeypatch):
     queue = running.queue(long)
     assert len(queue) == 70 and queue[64:] == queue[:6] and queue[0] != queue[1]
     monkeypatch.setattr(benching, "has_data", lambda: False)
-    monkeypatch.setattr(kept, "measure", lambda some, watch: dict.fromkeys(some, toy()))
+    monkeypatch.setattr(kept, "measure_kept", lambda some, watch: dict.fromkeys(some, toy()))
     assert (
         "repeat the samples" in benching.bench([long]).notes[0] and not benching.bench([CASE]).notes
     )
@@ -70,7 +70,9 @@ def test_fitted_profile(monkeypatch):
     What is simulated is what the golden model keeps, and so is what the cycle model runs.
     """
     case = Fitted("nano", HARDWARE["ci"], sparsity=0.6, slots=2, sentences=4, profile=FALLING)
-    live = [run(running.network(case), *words).tokens_per_layer for words in running.queue(case)]
+    live = [
+        run(running.case_network(case), *words).tokens_per_layer for words in running.queue(case)
+    ]
     staying = [sum(counts) for counts in zip(*live, strict=True)]
     assert (
         staying == pytest.approx([4 * tokens for tokens in FALLING], abs=1)
@@ -79,12 +81,12 @@ def test_fitted_profile(monkeypatch):
     assert running.model(dataclasses.replace(case, source="model")).live == live
     monkeypatch.setattr(
         running.measuring,
-        "measure",
+        "measure_cycles",
         lambda network, config, sentences, *_: (network, len(sentences)),
     )
-    network, sentences = running.simulate(case)
+    network, sentences = running.simulate_case(case)
     assert (
-        network is running.network(case)
+        network is running.case_network(case)
         and sentences == 4
         and "tokens about 12 9 4, 60% zeros" in case.label
     )
@@ -96,7 +98,7 @@ def test_fit_keeps_what_the_rule_allows():
     A profile that rises is none.
     """
     case = dataclasses.replace(CASE, layers=3)
-    network, words = running.network(case), running.queue(case)
+    network, words = running.case_network(case), running.queue(case)
     eta = fit(network, words, (6, 6, 1))
     first, second, third = run(dataclasses.replace(network, eta=eta), *words[0]).tokens_per_layer
     assert first == second == 6 > third > 1 and 0 < eta[0] < eta[2] == 1 << ETA_FRAC
@@ -112,4 +114,4 @@ def test_profile_is_not_simulated():
         match="not what a profile says: base 16x16, 256 sentences, 8 slots, "
         "tokens 25 16 10 6, 60% zeros",
     ):
-        running.simulate(case)
+        running.simulate_case(case)

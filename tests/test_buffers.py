@@ -5,7 +5,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from firmware.buffers import AREAS, BUFFERS, areas, beyond, buffer_words
@@ -13,6 +13,7 @@ from firmware.columns import PADDING, unpack_columns
 from firmware.compiler import CompileError, compile_network
 from firmware.fit import problems
 from firmware.isa import Opcode, Source, Target
+from golden_model.checkpoint import CheckpointError
 from golden_model.config import ModelConfig
 from golden_model.hardware import HARDWARE, HardwareConfig, ceil_div
 from golden_model.quantize import quantize
@@ -102,11 +103,15 @@ def destinations(streams, config):
             yield from (lane.destination for lane in lanes if lane.destination != PADDING)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(pairs())
 def test_no_program_leaves_a_buffer(pair):
     model, config = pair
-    network = quantize(random_checkpoint(model, seed=1, eta=0.5, exit_threshold=0.5), config.format)
+    checkpoint = random_checkpoint(model, seed=1, eta=0.5, exit_threshold=0.5)
+    try:
+        network = quantize(checkpoint, config.format)
+    except CheckpointError:  # a predictor wider than all else may overflow the accumulator
+        reject()
     if problems(network, config):
         with pytest.raises(CompileError):
             compile_network(network, config)

@@ -26,7 +26,7 @@ from terse.errors import UserError, explain, visible
 from terse.npz import compare
 from terse.report import run_table
 from terse.run import Report, SentenceReport
-from terse.text import encode, gather
+from terse.text import encode_texts, gather
 
 TEXT = "a film that is as good as a film can be , and no better ."
 
@@ -177,10 +177,12 @@ def test_text_behind_a_dash(terse, model, tmp_path):
 
 def test_special_tokens_in_a_text(model):
     """They are taken as transformers takes them, and it is said."""
-    (one,) = encode(catalog.tokenizer(model, 16), gather(model, ["good [SEP] film [CLS]"]), 16)
+    (one,) = encode_texts(
+        catalog.tokenizer(model, 16), gather(model, ["good [SEP] film [CLS]"]), 16
+    )
     assert one.pieces.count("[SEP]") == 2 and one.special == ("[SEP]", "[CLS]")
     assert one.remarks[-1] == "taken as special tokens, as transformers does: [SEP] [CLS]"
-    (plain,) = encode(catalog.tokenizer(model, 16), gather(model, ["good film"]), 16)
+    (plain,) = encode_texts(catalog.tokenizer(model, 16), gather(model, ["good film"]), 16)
     assert plain.special == () and plain.remarks == []
 
 
@@ -307,14 +309,14 @@ def test_table_names_the_labels():
 
 def test_unknown_characters_and_truncation(model):
     tokenizer = catalog.tokenizer(model, 16)
-    (one,) = encode(tokenizer, gather(model, ["good 鯨 film"]), 16)
+    (one,) = encode_texts(tokenizer, gather(model, ["good 鯨 film"]), 16)
     assert any("鯨" in piece for piece in one.unknown) and not one.truncated
-    (cut,) = encode(tokenizer, gather(model, ["good " * 40]), 16, truncate=True)
+    (cut,) = encode_texts(tokenizer, gather(model, ["good " * 40]), 16, truncate=True)
     assert len(cut.ids) == 16 and cut.truncated
 
 
 def test_pair_has_segments(model):
-    (pair,) = encode(
+    (pair,) = encode_texts(
         catalog.tokenizer(model, 16), gather(model, ["good film", "no"], pair=True), 16
     )
     assert set(pair.segments) == {0, 1} and list(pair.segments) == sorted(pair.segments)

@@ -27,7 +27,7 @@ def test_encode_columns_is_the_golden_bitmask():
     assert encode_columns(codes) == [encode_column(column) for column in codes]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(0, 1000),
     st.integers(1, 30),

@@ -14,7 +14,8 @@ from firmware.columns import PADDING, PORTION, unpack_columns
 from firmware.compiler import CompileError, compile_network
 from firmware.embedding_image import parse_embedding
 from firmware.fit import problems
-from firmware.image import check, parse_image
+from firmware.image import parse_image
+from firmware.image_match import check_image
 from firmware.isa import Opcode, Select, Source, Target
 from firmware.limit import limit
 from firmware.show import show
@@ -237,7 +238,7 @@ def test_followers(case):
 def test_images_pass_their_checks(tmp_path):
     program = compile_network(network(), CI)
     image = parse_image(program.image)
-    check(image, CI, parse_embedding(program.embedding))
+    check_image(image, CI, parse_embedding(program.embedding))
     assert [name for i, name in enumerate(UNITS) if image.units >> i & 1] == [
         "span",
         "drop",

@@ -17,7 +17,7 @@ from compress.network import FLOOR, HARD, RAMP, Mode, Network, soft_edit, span_t
 from compress.pieces import train_tokenizer
 from compress.prune import PRUNED, cubic, magnitude_mask, sparsity, update_masks
 from compress.stages import Finetune, Prune, Reduce
-from compress.tokenizer import SPECIAL, SentenceTokenizer, load
+from compress.tokenizer import SPECIAL, SentenceTokenizer, load_tokenizer
 from golden_model.adaptivfloat import decode, encode
 from golden_model.checkpoint import Checkpoint, tensor_shapes
 from golden_model.config import FORMATS, MODELS
@@ -107,7 +107,7 @@ def test_pad_keeps_real_lengths():
 def tokenizer(tmp_path_factory):
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
     train_tokenizer(TEXTS, 120).save(str(path))
-    return load(path.parent, 16)
+    return load_tokenizer(path.parent, 16)
 
 
 def test_tokenizer_round_trip_and_template(tokenizer):
@@ -127,7 +127,7 @@ def test_tokenizer_pairs_and_truncation(tokenizer):
     with pytest.raises(ValueError, match="Positions must be at least 4, not 3"):
         SentenceTokenizer(tokenizer.tokenizer, 3)
     with pytest.raises(FileNotFoundError, match="No tokenizer at"):
-        load("nowhere/tokenizer.json")
+        load_tokenizer("nowhere/tokenizer.json")
 
 
 # Formats.

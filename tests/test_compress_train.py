@@ -72,6 +72,8 @@ def test_recipe_end_to_end_and_after_an_interruption(folder, tmp_path, monkeypat
     config = json.loads((tmp_path / "whole" / "config.json").read_text())
     out = tmp_path / "whole"
     assert config["command"] == f"terse train --task sst2 --data {folder} --out {out}"
-    encoding = tokenizer.load(tmp_path / "whole", MODELS["nano"].positions).encode("a warm film")
+    encoding = tokenizer.load_tokenizer(tmp_path / "whole", MODELS["nano"].positions).encode(
+        "a warm film"
+    )
     assert run(quantize(whole, AF8), encoding.ids, encoding.segments).predicted_class in (0, 1)
     assert len(data.read_split(tmp_path / "whole", "sst2", "samples")) <= 64

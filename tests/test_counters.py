@@ -22,7 +22,7 @@ from hw.counters.tally import longest
 from sim.bench.harness import small
 from sim.cycles.modelled import Modelled
 from sim.cycles.operations import Ledger
-from sim.cycles.work import Sentence, executed, of_golden, schedule
+from sim.cycles.work import SentenceWork, executed, of_golden, schedule
 
 NANO = MODELS["nano"]  # hidden 32, 2 heads of 16, feed forward 64
 WIDE = dataclasses.replace(HARDWARE["edgebert"], slots=16, rows=512, positions=512, layers=48)
@@ -112,7 +112,7 @@ def test_shortest_pass_outlasts_the_tally(config):
     """The tally's queue cannot overflow: smallest model, a token in each slot, no memory waits."""
     model = dataclasses.replace(NANO, layers=3, hidden=16, heads=1, feed_forward=16, classes=2)
     net = quantize(random_checkpoint(model, density=0.05, eta=0.0), AF8)
-    queue = [Sentence((1,), (0,), (1,) * 3, (1,) * 3)] * (2 * config.slots)
+    queue = [SentenceWork((1,), (0,), (1,) * 3, (1,) * 3)] * (2 * config.slots)
     passes = Counter()
     for one in (
         Modelled(compile_network(net, config))

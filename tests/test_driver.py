@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not inst
 
 
 def compile_c(folder, *arguments):
-    (folder / "terse_regs.h").write_text(generate.header())
+    (folder / "terse_regs.h").write_text(generate.c_header())
     subprocess.run(["gcc", *FLAGS, *map(str, arguments), f"-I{folder}", f"-I{DRIVER}"], check=True)
 
 

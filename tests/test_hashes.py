@@ -40,7 +40,7 @@ def hashes(case):
 def _tiny():
     """The shipped model, and three of its sample sentences of different lengths."""
     lines = (TINY / "samples.tsv").read_text().splitlines()[1:]
-    encode = tokenizer.load(TINY / "tokenizer.json").encode
+    encode = tokenizer.load_tokenizer(TINY / "tokenizer.json").encode
     texts = sorted((line.split("\t")[0] for line in lines), key=len)[::24]
     encoded = [encode(text) for text in texts]
     return quantize(load(TINY), AF8), [(one.ids, one.segments) for one in encoded]

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from compress import import_hf
-from compress.huggingface import eager, hardware_for, read
+from compress.huggingface import eager, hardware_for_albert, read_albert
 from compress.import_hf import import_albert, round_weights
-from compress.prune import EMBEDDING, ENCODER
+from compress.prune import EMBEDDING, ENCODER_WEIGHTS
 from firmware.compiler import compile_network
 from golden_model.checkpoint import load
 from golden_model.config import AF8, INT8, NumberFormat
@@ -45,7 +45,7 @@ def test_float_twin_is_eager(tmp_path, activation):
     checkpoint = load(tmp_path / "out")
     ours = "gelu" if activation == "gelu" else "gelu_new"
     assert checkpoint.model.activation == ours and imported.metrics["twin_difference"] < 1e-9
-    theirs, reference = eager(read(folder)), Reference(checkpoint)
+    theirs, reference = eager(read_albert(folder)), Reference(checkpoint)
     for tokens, segments in random_sentences(checkpoint.model, 5, seed=3):
         ours = torch.tensor(reference.run(tokens, segments).logits)
         assert float((ours - theirs(tokens, segments)).abs().max()) < 1e-5
@@ -60,7 +60,7 @@ def test_golden_is_near(tmp_path, albert, fmt):
     checkpoint = load(tmp_path / "out")
     network = quantize(checkpoint, fmt)
     reference = Reference(checkpoint)
-    theirs = eager(read(albert))
+    theirs = eager(read_albert(albert))
     for tokens, segments in random_sentences(checkpoint.model, 4, seed=4):
         result = run(network, tokens, segments)
         logits = torch.tensor(result.logits) * 2.0 ** -network.frac["logits"]
@@ -77,7 +77,7 @@ def test_compiles_for_hardware_without_optional_units(tmp_path, albert):
     checkpoint = load(tmp_path / "out")
     assert checkpoint.model.positions == 20
     program = compile_network(
-        quantize(checkpoint, AF8), hardware_for(checkpoint.model, units=frozenset())
+        quantize(checkpoint, AF8), hardware_for_albert(checkpoint.model, units=frozenset())
     )
     names = {symbol.tensor for symbol in program.symbols if symbol}
     assert "layer{l}.keep" not in names and not program.early_exit
@@ -86,13 +86,13 @@ def test_compiles_for_hardware_without_optional_units(tmp_path, albert):
 def test_pruned_and_rounded(tmp_path, albert):
     metrics = import_albert(albert, tmp_path / "out", zeros=0.6, fmt=AF8).metrics
     checkpoint = load(tmp_path / "out")
-    for name in ENCODER + EMBEDDING:
+    for name in ENCODER_WEIGHTS + EMBEDDING:
         assert float((checkpoint[name] == 0).float().mean()) == pytest.approx(0.6, abs=0.01)
     assert metrics["encoder_sparsity"] == pytest.approx(0.6, abs=0.01)
     again = round_weights(checkpoint.tensors, checkpoint.model, AF8)
     assert all(torch.equal(again[name], checkpoint[name]) for name in again)
     dense, tokens = Reference(checkpoint.dense()), torch.arange(9)
-    want = eager(read(albert))(tokens, 0 * tokens)
+    want = eager(read_albert(albert))(tokens, 0 * tokens)
     assert float((torch.tensor(dense.run(tokens).logits) - want).abs().max()) < 1e-5
 
 
@@ -102,7 +102,7 @@ def test_rounding_keeps_codes_and_biases(albert, fmt):
 
     sqrt(24) and sqrt(48) are not exact in float32.
     """
-    albert = read(albert)
+    albert = read_albert(albert)
     for heads in (1, 2, 3):
         model = dataclasses.replace(albert.model, heads=heads)
         tensors = import_hf._complete(albert.tensors(), model)
@@ -140,7 +140,7 @@ def test_one_segment(tmp_path):
     import_albert(save_albert(tmp_path / "albert", type_vocab_size=1), tmp_path / "out")
     checkpoint = load(tmp_path / "out")
     assert checkpoint.model.segments == 1
-    compile_network(quantize(checkpoint, AF8), hardware_for(checkpoint.model))
+    compile_network(quantize(checkpoint, AF8), hardware_for_albert(checkpoint.model))
 
 
 def test_base(tmp_path):

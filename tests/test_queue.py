@@ -15,7 +15,7 @@ from golden_model.quantize import quantize
 from golden_model.queue import Queue
 from golden_model.random_model import random_checkpoint
 from sim.cosim.session import by_deadline
-from sim.cycles.work import Sentence, schedule
+from sim.cycles.work import SentenceWork, schedule
 
 MODEL = MODELS["nano"]
 HARDWARE = HardwareConfig(
@@ -46,10 +46,10 @@ def sentences(draw):
             lambda found: sorted(found, reverse=True)
         )
     )
-    return Sentence((0,) * live[0], (0,) * live[0], tuple(live[:-1]), tuple(live[1:]))
+    return SentenceWork((0,) * live[0], (0,) * live[0], tuple(live[:-1]), tuple(live[1:]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(sentences(), min_size=1, max_size=12),
     st.sampled_from([1, 2, 3]),
@@ -78,7 +78,7 @@ def test_nobody_starves(queue, slots, rows):
 
 def test_more_slots_begin_sooner():
     """With room for all, sentence k waits for at most k // slots times the layers."""
-    queue = [Sentence((0,) * 8, (0,) * 8, (8,) * MODEL.layers, (8,) * MODEL.layers)] * 7
+    queue = [SentenceWork((0,) * 8, (0,) * 8, (8,) * MODEL.layers, (8,) * MODEL.layers)] * 7
     waits = []
     for slots in (1, 2, 3):
         passes, begun = -1, []

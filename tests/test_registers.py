@@ -60,7 +60,7 @@ def test_header_compiles(tmp_path):
     """The generated C header compiles alone, as C99 without a warning."""
     if not shutil.which("gcc"):
         pytest.skip("gcc is not installed")
-    (tmp_path / "terse_regs.h").write_text(generate.header())
+    (tmp_path / "terse_regs.h").write_text(generate.c_header())
     source = (
         '#include "terse_regs.h"\n'
         "int x = TERSE_SHAPE_TOKENS(TERSE_WATCHDOG) + TERSE_ERROR_WATCHDOG;\n"

@@ -4,7 +4,7 @@
 import dataclasses
 
 from terse.benchmark.cases import Passage
-from terse.benchmark.rows import Result, Row
+from terse.benchmark.rows import CaseResult, ResultRow
 from terse.benchmark.sweep import deadline_streams, fitted_streams, streams
 from terse.benchmark.tables import streams_table, targets_table
 from terse.benchmark.targets import (
@@ -19,12 +19,12 @@ from terse.benchmark.targets import (
     targets,
 )
 
-EMPTY = dict.fromkeys(field.name for field in dataclasses.fields(Row))
+EMPTY = dict.fromkeys(field.name for field in dataclasses.fields(ResultRow))
 
 
 def row(name, scope, **values):
     """A Row of a dense layer's settings with 128 tokens and `values`; other fields are None."""
-    return Row(
+    return ResultRow(
         **EMPTY
         | {
             "name": name,
@@ -43,12 +43,12 @@ def row(name, scope, **values):
 
 def found(*tables):
     """{text: target} of (case, rows) pairs, those with a figure."""
-    result = Result([(case, None) for case, _ in tables], [rows for _, rows in tables])
+    result = CaseResult([(case, None) for case, _ in tables], [rows for _, rows in tables])
     return {target.what: target for target in targets(result) if target.figure is not None}
 
 
 def test_nothing_measured():
-    asked = targets(Result([], []))
+    asked = targets(CaseResult([], []))
     topics = {DENSE, PRUNED, EDGEBERT, LENGTHS, STREAMS, BUS, MODELS_AGREE}
     assert {target.topic for target in asked} == topics
     assert all(target.met is None for target in asked)
@@ -143,7 +143,7 @@ def test_streams():
     assert (
         len(
             streams_table(
-                Result([(case, None) for case, _ in tables], [rows for _, rows in tables])
+                CaseResult([(case, None) for case, _ in tables], [rows for _, rows in tables])
             ).rows
         )
         == 4

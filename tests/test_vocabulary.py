@@ -11,7 +11,7 @@ from transformers import AlbertTokenizer, BertTokenizer
 from compress import sentencepiece
 from compress.huggingface import AlbertError
 from compress.import_hf import import_albert
-from compress.tokenizer import SentenceTokenizer, VocabularyError, load
+from compress.tokenizer import SentenceTokenizer, VocabularyError, load_tokenizer
 from compress.vocabulary import albert_tokenizer, find_tokenizer, wordpiece_tokenizer
 from golden_model.config import ModelConfig
 from tests.albert import SMALL, scored, write_vocabulary
@@ -150,7 +150,7 @@ def test_spiece_model(tmp_path):
     given.write_bytes(spiece(pieces))
     same(find_tokenizer(tmp_path, given, MODEL)[0], AlbertTokenizer(vocab=pieces))
     assert notes == []
-    assert sentencepiece.read(spiece(pieces, charsmap=b"\x01\x02"))[1] == b"\x01\x02"
+    assert sentencepiece.read_pieces(spiece(pieces, charsmap=b"\x01\x02"))[1] == b"\x01\x02"
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_checkpoint_has_what_transformers_makes(tmp_path, albert):
     AlbertTokenizer(vocab=scored(), model_max_length=8).save_pretrained(albert)
     change(albert, lambda values: values.update(post_processor=None, padding=None))
     import_albert(albert, tmp_path / "out")
-    ours = load(tmp_path / "out", 32, MODEL)
+    ours = load_tokenizer(tmp_path / "out", 32, MODEL)
     same(ours.tokenizer, AlbertTokenizer(vocab=scored()))
     kept = json.loads((tmp_path / "out" / "tokenizer.json").read_text(encoding="utf-8"))
     assert kept["truncation"] is None and kept["padding"] is None
@@ -305,22 +305,22 @@ def test_load_refuses(tmp_path):
     """Missing, damaged and unsuitable tokenizers are refused; BERT's special tokens are taken."""
     path = tmp_path / "tokenizer.json"
     with pytest.raises(FileNotFoundError, match="No tokenizer at"):
-        load(tmp_path)
+        load_tokenizer(tmp_path)
     path.write_text("{}")
     with pytest.raises(VocabularyError, match="tokenizer.json cannot be read"):
-        load(tmp_path)
+        load_tokenizer(tmp_path)
     words = Tokenizer(models.WordLevel({"[CLS]": 0, "[SEP]": 1, "<unk>": 99}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     words.save(str(path))
     with pytest.raises(VocabularyError, match=r"must make \[CLS\] A \[SEP\].*, not A"):
-        load(tmp_path)
+        load_tokenizer(tmp_path)
     words.post_processor = processors.BertProcessing(("[SEP]", 1), ("[CLS]", 0))
     words.save(str(path))
-    assert load(tmp_path).unknown == 99
+    assert load_tokenizer(tmp_path).unknown == 99
     with pytest.raises(VocabularyError, match="at most the 64 pieces of the word embedding, not 1"):
-        load(tmp_path, model=MODEL)
+        load_tokenizer(tmp_path, model=MODEL)
     with pytest.raises(VocabularyError, match="Positions must be at least 4, not 3"):
-        load(tmp_path, 3)
+        load_tokenizer(tmp_path, 3)
 
 
 def test_model_of_one_segment_takes_no_pairs(vocab):

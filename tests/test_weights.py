@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from compress.huggingface import AlbertError, read
+from compress.huggingface import AlbertError, read_albert
 
 INDEX = "model.safetensors.index.json"
 
@@ -23,12 +23,12 @@ def tensors(albert):
 
 def refused(folder, message):
     with pytest.raises(AlbertError, match=message) as caught:
-        read(folder)
+        read_albert(folder)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 
 
 def equal(folder, tensors):
-    found = read(folder).state
+    found = read_albert(folder).state
     assert all(torch.equal(found[name], tensors[name]) for name in tensors)
 
 

@@ -6,7 +6,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from firmware.columns import BIAS_BITS, HEADER_BYTES
+from firmware.columns import BIAS_BITS, COLUMN_HEADER_BYTES
 from golden_model.bitmask import WORD_ROWS
 from golden_model.hardware import ceil_div
 from hw.shapes import BYTE, COLUMN, GROUPS, accumulator, code, index
@@ -160,7 +160,7 @@ class ColumnDecoder(wiring.Component):
 
     def _header(self, m):
         """A column's header, in three parts of `TAKEN` bytes; returns what makes the states."""
-        content = Signal(BYTE.width * HEADER_BYTES)
+        content = Signal(BYTE.width * COLUMN_HEADER_BYTES)
         pending = Signal()  # the header before has not been taken
         payload = self.o_header.payload
         past = self._columns == 0
@@ -173,7 +173,7 @@ class ColumnDecoder(wiring.Component):
             m.d.sync += pending.eq(0)
 
         def take(begin):
-            size = min(TAKEN, HEADER_BYTES - begin)
+            size = min(TAKEN, COLUMN_HEADER_BYTES - begin)
             end = begin + size
             m.d.comb += self._take.eq(size)
             m.d.sync += content[BYTE.width * begin : BYTE.width * end].eq(self._bytes)

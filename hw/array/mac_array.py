@@ -9,7 +9,7 @@ from amaranth.utils import ceil_log2
 from hw.array.bitmask import string_layout
 from hw.array.drain import Drain, column_layout, group_meta
 from hw.array.mac_lane import WINDOW, MacLane, group_layout, loading_layout, write_layout
-from hw.array.product import unpack
+from hw.array.product import unpack_products
 from hw.checks import check_shape
 from hw.shapes import BANKS, BLOCK, COLUMN, GROUPS, code, tile_codes
 from hw.stream import Fifo
@@ -221,7 +221,7 @@ class MacArray(wiring.Component):
             last.eq(self.i_load.payload.last),
         ]
         m.d.sync += [
-            write.operands[token].eq(unpack(self.config, value))
+            write.operands[token].eq(unpack_products(self.config, value))
             for token, value in enumerate(self.i_load.payload.codes)
         ]
         with m.If(write_row):

@@ -9,7 +9,7 @@ from amaranth.utils import ceil_log2
 
 from firmware.columns import HEADERS
 from hw.array.bitmask import ColumnDecoder, header_layout, string_layout, weight_layout
-from hw.array.product import operand_layout, product, shifted_product, shifts, unpack
+from hw.array.product import operand_layout, product, shifted_product, shifts, unpack_products
 from hw.array.ring import NO_COLLISIONS, Ring
 from hw.shapes import GROUPS, accumulator, code
 from hw.stream import connect
@@ -226,7 +226,7 @@ class MacLane(wiring.Component):
                 valid.eq(Cat(self.multiplies, valid)),
                 last.eq(Cat(entry.last, last)),
                 weight_code.eq(entry.code),
-                weight.eq(unpack(config, weight_code)),
+                weight.eq(unpack_products(config, weight_code)),
                 operands.eq(activations),
             ]
         self._valid = valid[-1]
@@ -235,7 +235,7 @@ class MacLane(wiring.Component):
                 product(m, config, self._enable, index, operand, weight)
                 for index, operand in enumerate(operands)
             ]
-        mantissa = unpack(config, weight_code)[: len(weight.mantissa)]
+        mantissa = unpack_products(config, weight_code)[: len(weight.mantissa)]
         triple = Signal(len(mantissa) + 2, reset_less=True)  # 3 * weight.mantissa, for all tokens
         with m.If(self._enable):
             m.d.sync += triple.eq(mantissa + (mantissa << 1))

@@ -6,7 +6,7 @@ from amaranth.lib import data
 
 from hw.shapes import decoded
 
-__all__ = ["operand_layout", "product", "shifted_product", "shifts", "unpack"]
+__all__ = ["operand_layout", "product", "shifted_product", "shifts", "unpack_products"]
 
 WIDEST_FACTOR = 18  # signed bits that every FPGA's multiplier block takes
 
@@ -30,7 +30,7 @@ def operand_layout(config):
     return data.StructLayout({"mantissa": mantissa, "exponent": fmt.exponent, "negative": 1})
 
 
-def unpack(config, value):
+def unpack_products(config, value):
     """A code's operand, combinational; as golden_model.adaptivfloat.decode_integer."""
     fmt = config.format
     negative = value[-1]

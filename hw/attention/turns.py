@@ -120,8 +120,8 @@ class Items(wiring.Component):
             end.eq(item.head + 1 == op.groups),
             self.o.payload.eq(item),
             self.o.payload.slot.eq(held.number),
-            self.o.payload.start.eq(held.slot.start),
-            self.o.payload.count.eq(held.slot.count),
+            self.o.payload.start.eq(held.start),
+            self.o.payload.count.eq(held.count),
             self.o.payload.last.eq(end & final & held.last),
         ]
         # The slot's next query tile.

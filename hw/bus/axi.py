@@ -24,7 +24,7 @@ from hw.shapes import (
     WORD,
 )
 
-__all__ = ["INCR", "Resp", "attach", "flat", "lite", "master", "read", "size", "write"]
+__all__ = ["INCR", "Resp", "attach", "flat", "lite", "master", "read_signature", "size", "write"]
 
 # Every run of words is contiguous, so no other kind of burst is ever asked for.
 INCR = 1
@@ -88,7 +88,7 @@ def _write_members(bits):
     }
 
 
-def read(bits):
+def read_signature(bits):
     """The read half of AXI4 with `bits` of data."""
     return wiring.Signature(_read_members(bits))
 

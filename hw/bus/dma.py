@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 
 from firmware.error_codes import Error
 from hw.bus import axi
-from hw.bus.transfer import BURST, Run, bus_word, check_burst, request
+from hw.bus.transfer import BURST, Run, bus_word, check_burst, transfer_layout
 from hw.checks import check_count
 from hw.shapes import BYTE, ERROR, WORD
 
@@ -61,12 +61,12 @@ class Reader(wiring.Component):
         self._depth = burst * outstanding
         super().__init__(
             {
-                "i_request": In(stream.Signature(request())),
+                "i_request": In(stream.Signature(transfer_layout())),
                 "o": Out(stream.Signature(bus_word(config))),
                 "abort": In(1),
                 "error": Out(ERROR),
                 "idle": Out(1),
-                "bus": Out(axi.read(config.bus_bits)),
+                "bus": Out(axi.read_signature(config.bus_bits)),
             }
         )
 
@@ -201,7 +201,7 @@ class Writer(wiring.Component):
         self._burst = burst
         super().__init__(
             {
-                "i_request": In(stream.Signature(request())),
+                "i_request": In(stream.Signature(transfer_layout())),
                 "i_data": In(stream.Signature(WORD)),
                 "abort": In(1),
                 "done": Out(1),

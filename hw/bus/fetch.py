@@ -6,7 +6,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from hw.bus.transfer import bus_word, request
+from hw.bus.transfer import bus_word, transfer_layout
 from hw.bus.words import Words
 from hw.shapes import ADDRESS, BYTE, SIZE, WORD, WORDS
 
@@ -49,7 +49,7 @@ class Fetch(wiring.Component):
             {
                 "i": In(stream.Signature(words_layout())),
                 "o": Out(stream.Signature(WORD)),
-                "o_request": Out(stream.Signature(request())),
+                "o_request": Out(stream.Signature(transfer_layout())),
                 "data": In(stream.Signature(bus_word(config))),
             }
         )

@@ -18,7 +18,7 @@ from hw.bus.headers import (
     image_layout,
     image_rules,
 )
-from hw.bus.transfer import bus_word, request
+from hw.bus.transfer import bus_word, transfer_layout
 from hw.bus.words import Words
 from hw.shapes import ADDRESS, BYTE, ERROR, SIZE, WIDE_COUNT, WORD
 
@@ -64,7 +64,7 @@ class Loader(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        asks = stream.Signature(request())
+        asks = stream.Signature(transfer_layout())
         words = stream.Signature(bus_word(config))
         super().__init__(
             {

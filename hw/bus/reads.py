@@ -5,7 +5,7 @@ from amaranth import Module, Mux
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.bus.transfer import bus_word, request
+from hw.bus.transfer import bus_word, transfer_layout
 from hw.stream import Fifo
 
 __all__ = ["Reads"]
@@ -37,7 +37,7 @@ class Reads(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        requests = stream.Signature(request())
+        requests = stream.Signature(transfer_layout())
         words = stream.Signature(bus_word(config))
         super().__init__(
             {

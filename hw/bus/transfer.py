@@ -7,7 +7,7 @@ from amaranth.utils import ceil_log2
 
 from hw.shapes import ADDRESS, SIZE, WIDE_COUNT, WORD
 
-__all__ = ["Run", "bus_word", "check_burst", "request", "word"]
+__all__ = ["Run", "bus_word", "check_burst", "transfer_layout", "word"]
 
 BURST = 16  # beats of a burst, unless a port is given another length
 BURSTS = (16, 32, 64)  # lengths that a port may be given
@@ -16,7 +16,7 @@ ADDRESS_CYCLES = 3  # from a request to its first address
 NEXT = 2  # cycles from a burst's address to the next one's, at least
 
 
-def request():
+def transfer_layout():
     """A transfer inside a window.
 
     address : in bytes, a multiple of the bus word

@@ -9,7 +9,7 @@ from firmware.registers import COUNTERS
 from hw.counters.tally import tally_layout
 from hw.shapes import COUNTER, SATURATIONS
 
-__all__ = ["accumulate", "count", "counters_layout"]
+__all__ = ["accumulate", "drive_counters", "counters_layout"]
 
 
 def _busy(engine):
@@ -35,7 +35,7 @@ def counters_layout(config):
     )
 
 
-def count(m, core):
+def drive_counters(m, core):
     """Gives `core.counters` its fields. Combinational; `accumulate` adds them up.
 
     An engine is at work from its operation's start to its end.

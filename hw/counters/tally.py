@@ -214,7 +214,7 @@ class Tally(wiring.Component):
         # tokens, then all dropped ones.
         dropped = Signal()  # the second time
         number = walk.o.payload.number
-        count = walk.o.payload.slot.count
+        count = walk.o.payload.count
         again = walk.o.valid & walk.o.ready & walk.o.payload.last & ~dropped
         m.d.comb += [
             walk.start.eq(self.attend | again),

@@ -108,7 +108,7 @@ class Drop(wiring.Component):
         m.submodules.tiles = tiles = TileIterator(self.config)
         m.submodules.walk = walk = SlotWalk(self.config)
         kept = Signal(LENGTH)
-        self._rule(m, contribution, rule, walk.held.slot)
+        self._rule(m, contribution, rule, walk.held.count)
         judged = self._verdict(m, rule, walk.held, kept)
         m.d.comb += [
             walk.start.eq(self.start),
@@ -117,7 +117,7 @@ class Drop(wiring.Component):
             tiles.slots.eq(self.slots),
             tiles.i.payload.eq(walk.held.selected),
             self.tally.slot.eq(walk.held.number),
-            self.tally.count.eq(walk.held.slot.count),
+            self.tally.count.eq(walk.held.count),
             self.tally.kept.eq(kept),
         ]
         with m.FSM():
@@ -155,8 +155,8 @@ class Drop(wiring.Component):
                 m.next = "SLOT"
         return m
 
-    def _rule(self, m, contribution, rule, slot):
-        """The exponentials of the slot into the drop rule, with the layer's eta."""
+    def _rule(self, m, contribution, rule, count):
+        """The exponentials of the slot's `count` rows into the drop rule, with the layer's eta."""
         m.submodules.eta = eta = Memory(shape=ETA, depth=self.config.layers, init=[])
         eta_read = eta.read_port()
         eta_write = eta.write_port()
@@ -167,8 +167,8 @@ class Drop(wiring.Component):
             # An address that nobody drives would spoil the memory of a simulator with four states.
             eta_write.addr.eq(Mux(self.eta_write_valid, self.eta_write.address, 0)),
             eta_write.data.eq(self.eta_write.data),
-            contribution.count.eq(slot.count),
-            rule.count.eq(slot.count),
+            contribution.count.eq(count),
+            rule.count.eq(count),
             contribution.align.eq(self.instruction.score_align),
             rule.sum.eq(contribution.sum),
             rule.i.payload.exponential.eq(contribution.o.payload.exponential),
@@ -244,7 +244,7 @@ class Drop(wiring.Component):
             self.verdict_valid.eq(rule.o.valid),
             first.eq(result.index == 0),
             last.eq(result.last),
-            self.verdict.row.eq(held.slot.start + result.index),
+            self.verdict.row.eq(held.start + result.index),
             self.verdict.exponential.eq(result.exponential),
             self.verdict.keep.eq(result.keep),
             waiting.eq(command.valid & ~command.ready),

@@ -206,11 +206,11 @@ class Exit(wiring.Component):
         decides = "exit" in self.config.units
         m.d.comb += [
             self.verdict.slot.eq(held.number),
-            self.verdict.layer.eq(held.slot.layer),
+            self.verdict.layer.eq(held.layer),
             self.verdict.entropy.eq(result.entropy),
             self.verdict.exits.eq((result.exits & decides) | self.instruction.final),
             self.o_finish.payload.slot.eq(held.number),
-            self.o_finish.payload.layer.eq(held.slot.layer + 1),
+            self.o_finish.payload.layer.eq(held.layer + 1),
             self.o_finish.payload.label.eq(result["class"]),
             *(rows[name].eq(0) for name in ("position", "physical", "sentence", "mask")),
             rows.slot.eq(held.number),

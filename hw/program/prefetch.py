@@ -6,7 +6,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.array.bitmask import string_layout
-from hw.bus.transfer import bus_word, request
+from hw.bus.transfer import bus_word, transfer_layout
 from hw.shapes import ADDRESS, FEATURE, GROUPS, PC, SIZE, WIDE_COUNT, WORD
 from hw.stream import Fifo
 
@@ -63,7 +63,7 @@ class Prefetch(wiring.Component):
                 "i": In(stream.Signature(stream_layout())),
                 "base": In(ADDRESS),
                 "size": In(SIZE),
-                "o_request": Out(stream.Signature(request())),
+                "o_request": Out(stream.Signature(transfer_layout())),
                 "words": In(stream.Signature(bus_word(config))),
                 "o": Out(stream.Signature(string_layout(config))),
                 "reduction": Out(FEATURE),

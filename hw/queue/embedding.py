@@ -13,7 +13,7 @@ from firmware.record import TOKEN
 from hw.bus import axi
 from hw.bus.dma import Reader
 from hw.bus.headers import embedding_layout
-from hw.bus.transfer import bus_word, request
+from hw.bus.transfer import bus_word, transfer_layout
 from hw.queue.embedding_row import RowDecoder
 from hw.queue.embedding_sum import TABLES, EmbeddingSum, feature_layout
 from hw.queue.embedding_table import RowFetcher
@@ -103,14 +103,14 @@ class Embedder(wiring.Component):
                 "position_shift": shift,
                 "segment_shift": shift,
                 "loading": In(1),
-                "i_request": In(stream.Signature(request())),
+                "i_request": In(stream.Signature(transfer_layout())),
                 "o_data": Out(stream.Signature(bus_word(config))),
                 "error": Out(ERROR),
                 "abort": In(1),
                 "idle": Out(1),
                 "saturated": Out(1),
                 "failed": Out(1),
-                "bus": Out(axi.read(config.bus_bits)),
+                "bus": Out(axi.read_signature(config.bus_bits)),
             }
         )
 

@@ -13,7 +13,7 @@ from golden_model.bitmask import WORD_ROWS
 from golden_model.hardware import ceil_div
 from hw.array.bitmask import MASK_BYTES
 from hw.bus.headers import embedding_layout
-from hw.bus.transfer import bus_word, request, word
+from hw.bus.transfer import bus_word, transfer_layout, word
 from hw.bus.words import Words
 from hw.shapes import ADDRESS, EMBEDDING_ROW, SIZE, WIDE_COUNT, WORD
 from hw.stream import Fifo
@@ -85,7 +85,7 @@ class RowFetcher(wiring.Component):
                 "size": In(SIZE),
                 "table": In(embedding_layout()),
                 "i": In(stream.Signature(EMBEDDING_ROW)),
-                "o_request": Out(stream.Signature(request())),
+                "o_request": Out(stream.Signature(transfer_layout())),
                 "i_data": In(stream.Signature(bus_word(config))),
                 "o_row": Out(stream.Signature(row_layout(config))),
                 "o": Out(stream.Signature(word())),

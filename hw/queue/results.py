@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from firmware.error_codes import Error
 from firmware.record import RECORD
-from hw.bus.transfer import request
+from hw.bus.transfer import transfer_layout
 from hw.queue.record import BYTES, Field, RecordMemory
 from hw.shapes import (
     ADDRESS,
@@ -91,7 +91,7 @@ class Results(wiring.Component):
                 "base": In(ADDRESS),
                 "size": In(SIZE),
                 "clear": In(1),
-                "o_request": Out(stream.Signature(request())),
+                "o_request": Out(stream.Signature(transfer_layout())),
                 "o_data": Out(stream.Signature(WORD)),
                 "written": In(1),
                 "finished": Out(RESULTS),

@@ -38,7 +38,7 @@ from hw.shapes import (
 )
 from hw.stream import Fifo
 
-__all__ = ["Staging", "sentence_layout", "shift_layout", "word_layout"]
+__all__ = ["Staging", "sentence_layout", "shift_layout", "residual_layout"]
 
 READ = 1  # cycles from a state that reads to the request at the port
 CHECK = 1  # from a descriptor's last word to its check
@@ -56,7 +56,7 @@ def sentence_layout(config):
     )
 
 
-def word_layout(config):
+def residual_layout(config):
     """A word of the residual stream: its address there, and T features of a physical row."""
     return data.StructLayout({"address": POINTER, "values": tile_values(config)})
 
@@ -133,7 +133,7 @@ class Staging(wiring.Component):
                     stream.Signature(data.StructLayout({"row": ROW, "status": ERROR}))
                 ),
                 "shifts": Out(shift_layout()),
-                "o_word": Out(stream.Signature(word_layout(config))),
+                "o_word": Out(stream.Signature(residual_layout(config))),
                 "o_sentence": Out(stream.Signature(sentence_layout(config))),
                 "o_row": Out(stream.Signature(row)),
                 "o_staged": Out(stream.Signature(staged)),

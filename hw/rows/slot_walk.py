@@ -15,21 +15,23 @@ def walk_layout(config):
     """One slot of a walk.
 
     number, selected : the slot, as a number and as its bit of a mask
-    slot : its entry of the slot table
+    layer, start, count : what the slot table has of it
     last : no slot of the mask comes behind it
     """
+    entry = slot_layout(config).members
     return data.StructLayout(
         {
             "number": index(config.slots),
             "selected": slot_mask(config),
-            "slot": slot_layout(config),
+            # An engine asks for no more, and each bit is held in every walk.
+            **{name: entry[name] for name in ("layer", "start", "count")},
             "last": 1,
         }
     )
 
 
 class SlotWalk(wiring.Component):
-    """The slots of a mask, the lowest number first, each with its entry of the slot table.
+    """The slots of a mask, the lowest number first, each with its layer and rows.
 
     The first one is on `o` in the cycle after `start`, then one a cycle. Stalled: it waits on `o`.
     A mask without slots gives nothing.
@@ -75,7 +77,9 @@ class SlotWalk(wiring.Component):
             with m.If(walk.selected[number]):
                 m.d.comb += [
                     walk.number.eq(number),
-                    walk.slot.eq(slot),
+                    walk.layer.eq(slot.layer),
+                    walk.start.eq(slot.start),
+                    walk.count.eq(slot.count),
                 ]
         # Held, because the table moves on while an engine works on the slot: a compaction counts
         # its rows anew.

@@ -18,7 +18,7 @@ them:
 
     def test_requantize():
         module = "sim.bench.arith.test_requantize"
-        harness.run(Requantize(config, meta=4), module, "requantize", config=config)
+        harness.run_bench(Requantize(config, meta=4), module, "requantize", config=config)
 """
 
 import dataclasses
@@ -54,8 +54,8 @@ __all__ = [
     "pack",
     "parameters",
     "pauses",
-    "read",
-    "run",
+    "read_port",
+    "run_bench",
     "small",
     "start",
     "unpack",
@@ -83,7 +83,7 @@ def small(tokens=4, format=AF8, **changes):
     return HardwareConfig(format=format, **{**sizes, **changes})
 
 
-def run(component, module, name, config=None, only=None, seed=1, **values):
+def run_bench(component, module, name, config=None, only=None, seed=1, **values):
     """Build `component` as `name` and run the cocotb tests of `module` on it; raise when one fails.
 
     Verilog, simulator and results go to build/sim/`name`. Icarus where it is installed, else
@@ -103,6 +103,9 @@ def run(component, module, name, config=None, only=None, seed=1, **values):
     environment = {
         "BENCH": json.dumps(values),
         "OMP_NUM_THREADS": "1",
+        # By default cocotb has pytest rewrite the asserts of every module, PyTorch's among them,
+        # which takes three times as long as all else that a simulation begins with.
+        "COCOTB_REWRITE_ASSERTION_FILES": "test_*.py *_bench.py",
         "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
     }
     if config is not None:
@@ -195,12 +198,12 @@ def _prepare_verilator():
 
 
 def parameters():
-    """The `values` that were given to `run`."""
+    """The `values` that were given to `run_bench`."""
     return json.loads(os.environ["BENCH"])
 
 
 def config():
-    """The `config` that was given to `run`."""
+    """The `config` that was given to `run_bench`."""
     fields = json.loads(os.environ["BENCH_CONFIG"])
     return HardwareConfig(**{**fields, "format": NumberFormat(**fields["format"])})
 
@@ -210,7 +213,7 @@ def drive(dut, name, shape, value):
     getattr(dut, name).value = pack(shape, value)
 
 
-def read(dut, name, shape):
+def read_port(dut, name, shape):
     """The value of port `name`; raises ValueError when a bit of it is undefined."""
     return unpack(shape, getattr(dut, name).value.to_unsigned())
 

@@ -16,11 +16,11 @@ from sim.bench import harness
 __all__ = [
     "RowPositions",
     "SlotRecord",
-    "Words",
-    "instruction",
+    "WordPlayer",
+    "instruction_bits",
     "pulse",
     "pulses",
-    "quiet",
+    "silence",
     "rows_of",
     "slot_table",
     "tiles_of",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-def instruction(**values):
+def instruction_bits(**values):
     """The 256 bits of an instruction."""
     return sum(word << 32 * i for i, word in enumerate(isa.pack(**values)))
 
@@ -66,7 +66,7 @@ def tiles_of(config, rows):
     return list(lanes.items())
 
 
-def quiet(dut, component):
+def silence(dut, component):
     """Drive every input of the component to 0, so that nothing is undefined."""
     for path, member, _ in component.signature.flatten(component):
         if (
@@ -99,7 +99,7 @@ def pulses(dut, valid, name=None, shape=None):
         while True:
             await RisingEdge(dut.clk)
             if dut.rst.value == 0 and getattr(dut, valid).value == 1:
-                found.append(harness.read(dut, name, shape) if name else 1)
+                found.append(harness.read_port(dut, name, shape) if name else 1)
 
     cocotb.start_soon(watch())
     return found
@@ -145,7 +145,7 @@ class SlotRecord:
         return self.words[:first] + dropped + self.words[first + len(dropped) :]
 
 
-class Words:
+class WordPlayer:
     """Plays a buffer: answers requests {"address", "count"} with the words `read(address)`.
 
     asked : (address, count) of the requests so far

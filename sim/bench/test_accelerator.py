@@ -29,7 +29,7 @@ from sim.bench import harness
 from sim.bench.memory import BenchMemory
 from sim.cosim.session import CAUSES, LOAD, START
 from sim.proof.check import differences
-from sim.proof.system import MODEL, network
+from sim.proof.system import SMALL_MODEL, random_network
 
 warnings.filterwarnings(
     "ignore", category=DeprecationWarning, module=r"cocotbext\..*|cocotb_bus\..*"
@@ -153,8 +153,9 @@ def work():
         return quantize(load(given["checkpoint"]), harness.config().format), [
             tuple(map(np.array, words)) for words in given["sentences"]
         ]
-    return network(), [
-        random_sentences(MODEL, 1, seed=length, low=length, high=length)[0] for length in LENGTHS
+    return random_network(), [
+        random_sentences(SMALL_MODEL, 1, seed=length, low=length, high=length)[0]
+        for length in LENGTHS
     ]
 
 
@@ -245,7 +246,7 @@ def test_accelerator(capsys):
     simulator = os.environ.get("SIM", harness.default_simulator())
     four_state = simulator == "icarus"
     config = harness.small()
-    harness.run(
+    harness.run_bench(
         Accelerator(config),
         "sim.bench.test_accelerator",
         "accelerator",

@@ -10,7 +10,7 @@ from cocotb.triggers import RisingEdge
 
 from hw.buffer import LATENCY, Buffer, Turn
 from sim.bench import harness
-from sim.bench.players import quiet
+from sim.bench.players import silence
 
 SHAPE = signed(5)
 
@@ -46,7 +46,7 @@ async def buffer(dut, pause):
     idle, stall = harness.pauses(pause)
     source = harness.Source(dut, "i", block.i.payload.shape(), idle)
     sink = harness.Sink(dut, "o", block.o.payload.shape(), stall)
-    quiet(dut, block)
+    silence(dut, block)
     await harness.start(dut)
     contents = [[0] * block.lanes for _ in range(block.depth)]
     for step in range(3 * block.depth):
@@ -128,7 +128,7 @@ async def hold(dut, pause):
     idle, stall = harness.pauses(pause)
     source = harness.Source(dut, "i", block.i.payload.shape(), idle)
     sink = harness.Sink(dut, "o", block.o.payload.shape(), stall)
-    quiet(dut, block)
+    silence(dut, block)
     await harness.start(dut)
     contents = [[0] * block.lanes for _ in range(block.depth)]
     for address in range(block.depth):
@@ -191,7 +191,7 @@ async def turn(dut, pause):
 
 @pytest.mark.parametrize(("lanes", "depth"), [(4, 16), (3, 11)])
 def test_buffer(lanes, depth):
-    harness.run(
+    harness.run_bench(
         Buffer(SHAPE, lanes, depth),
         "sim.bench.test_buffer",
         f"buffer_{lanes}",
@@ -203,7 +203,7 @@ def test_buffer(lanes, depth):
 
 @pytest.mark.parametrize(("width", "beats"), [(4, 4), (3, 5), (5, 3)])
 def test_turn(width, beats):
-    harness.run(
+    harness.run_bench(
         Turn(SHAPE, width, beats),
         "sim.bench.test_buffer",
         f"turn_{width}_{beats}",

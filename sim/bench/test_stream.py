@@ -76,12 +76,12 @@ async def queue(dut, pause):
 
 
 def test_pipeline():
-    harness.run(Negate(), "sim.bench.test_stream", "pipeline", only="negate")
+    harness.run_bench(Negate(), "sim.bench.test_stream", "pipeline", only="negate")
 
 
 @pytest.mark.parametrize("depth", [2, 40])
 def test_fifo(depth):
-    harness.run(
+    harness.run_bench(
         Fifo(WORD, depth), "sim.bench.test_stream", f"fifo_{depth}", only="queue", depth=depth
     )
 
@@ -96,4 +96,4 @@ def test_failure_shows_the_first_difference():
     with pytest.raises(
         AssertionError, match=r"(?s)negate\[0\]\['values'\]\[0\]: got .*waves: .*fst"
     ):
-        harness.run(Fifo(WORD, 2), "sim.bench.test_stream", "failing", only="negate")
+        harness.run_bench(Fifo(WORD, 2), "sim.bench.test_stream", "failing", only="negate")

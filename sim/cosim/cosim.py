@@ -17,7 +17,7 @@ import numpy as np
 from amaranth.hdl import Shape
 
 from sim.bench.waveform import Compressor
-from sim.cosim.taps import decode
+from sim.cosim.taps import decode_tap
 
 __all__ = ["EMBEDDING", "IRQ", "LIMIT", "MAIN", "OP", "Cosim", "CosimError"]
 
@@ -207,7 +207,7 @@ class Cosim:
                 self._lib.sim_tap_records(self._sim, index), count * words, np.uint32
             ).reshape(count, words)
             cycles = _array(self._lib.sim_tap_cycles(self._sim, index), count, np.uint64)
-            taken[name] = decode(self._layouts[name], raw) | {"cycle": cycles.astype(np.int64)}
+            taken[name] = decode_tap(self._layouts[name], raw) | {"cycle": cycles.astype(np.int64)}
         self._lib.sim_tap_clear(self._sim)
         return taken
 

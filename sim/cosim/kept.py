@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["put", "read_json", "read_text", "write_text"]
+__all__ = ["put", "read_entry", "read_text", "write_text"]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -35,7 +35,7 @@ def read_text(path: Path) -> str | None:
         return None
 
 
-def read_json(path: Path) -> Any:
+def read_entry(path: Path) -> Any:
     """The value of a JSON file, None where there is none."""
     text = read_text(path)
     try:

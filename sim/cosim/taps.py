@@ -5,7 +5,7 @@ import numpy as np
 from amaranth.hdl import Shape
 from amaranth.lib import data
 
-__all__ = ["decode", "fields"]
+__all__ = ["decode_tap", "fields"]
 
 
 def fields(layout):
@@ -28,7 +28,7 @@ def fields(layout):
     return found
 
 
-def decode(layout, words):
+def decode_tap(layout, words):
     """Fields of many records by name: int64 arrays of shape (records,) or (records, lanes).
 
     Unsigned ones of 64 bits come as their bits do. `words` holds one record a row, as little-endian

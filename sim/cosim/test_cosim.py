@@ -14,7 +14,7 @@ from amaranth.lib import data
 from sim.cosim import dummy
 from sim.cosim.build import BuildError, build, library
 from sim.cosim.cosim import DECERR, IRQ, LIMIT, OP, SLVERR, Cosim, CosimError
-from sim.cosim.taps import decode
+from sim.cosim.taps import decode_tap
 
 CONFIG = dummy.CopierConfig()
 WORDS = np.array([0x00FF7F80, 0x12345678, 0xFFFFFFFF, 0], np.uint32)
@@ -199,6 +199,6 @@ def test_decode(seed):
         bits = layout.const(row).as_value().value
         rows.append([bits >> 32 * i & 0xFFFFFFFF for i in range(-(-layout.size // 32))])
         wanted.append(row)
-    found = decode(layout, np.array(rows, np.uint32))
+    found = decode_tap(layout, np.array(rows, np.uint32))
     for name in wanted[0]:
         assert found[name].tolist() == [row[name] for row in wanted]

@@ -4,7 +4,7 @@
 import pytest
 
 from sim.cosim import build as building
-from sim.cosim.kept import read_json, read_text, write_text
+from sim.cosim.kept import read_entry, read_text, write_text
 
 
 class Config:
@@ -63,13 +63,13 @@ def test_empty_library(builds, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"\0\0", b"{", b'{"a": ', b"\xff"])
 def test_damaged_json(tmp_path, content):
     path = tmp_path / "new" / "value.json"
-    assert read_json(path) is None and read_text(path) is None
+    assert read_entry(path) is None and read_text(path) is None
     write_text(path, '{"a": 1}')
-    assert read_json(path) == {"a": 1} and [one.name for one in path.parent.iterdir()] == [
+    assert read_entry(path) == {"a": 1} and [one.name for one in path.parent.iterdir()] == [
         path.name
     ]
     path.write_bytes(content)
-    assert read_json(path) is None
+    assert read_entry(path) is None
 
 
 def test_nothing_is_replaced_by_half_a_file(tmp_path, monkeypatch):
@@ -83,4 +83,4 @@ def test_nothing_is_replaced_by_half_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr("sim.cosim.kept.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_text(path, "2")
-    assert read_json(path) == 1
+    assert read_entry(path) == 1

@@ -22,7 +22,15 @@ from sim.cycles.operations import Ledger, Measurement
 from sim.cycles.work import executed, of_record, schedule
 from sim.proof.check import differences, traced
 
-__all__ = ["METERED", "FIRST_BEAT", "Ended", "MeasureError", "Meter", "measure", "run"]
+__all__ = [
+    "METERED",
+    "FIRST_BEAT",
+    "Ended",
+    "MeasureError",
+    "Meter",
+    "measure_cycles",
+    "run_cycles",
+]
 
 METERED = ("ARRAY_BUSY", "MACS", "STALL_WEIGHTS", "STALL_LOAD", "STALL_DRAIN")
 FIRST_BEAT = 100  # cycles to a memory's first beat
@@ -112,7 +120,9 @@ class Meter:
             self.watch(cycle)
 
 
-def run(network, config, sentences, slots=None, metered=False, watch=None, program=None, **behave):
+def run_cycles(
+    network, config, sentences, slots=None, metered=False, watch=None, program=None, **behave
+):
     """Run a queue -> (program, Meter or None, session after it, cycles).
 
     watch : called with the cycle after every operation
@@ -139,7 +149,7 @@ def run(network, config, sentences, slots=None, metered=False, watch=None, progr
     return program, meter, session, cycles
 
 
-def measure(
+def measure_cycles(
     network, config, sentences, slots=None, latency=FIRST_BEAT, bytes_per_cycle=None, watch=None
 ):
     """Run a queue of (ids, segments) on `config` and account for every cycle -> Measurement.
@@ -151,7 +161,7 @@ def measure(
     program = compile_network(network, config)
     build(config, traced)  # before the clock starts
     begin = time.perf_counter()
-    _, meter, session, _ = run(
+    _, meter, session, _ = run_cycles(
         network,
         config,
         sentences,

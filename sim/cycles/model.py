@@ -31,9 +31,9 @@ from sim.cycles.linear import Linears, Written
 from sim.cycles.memory import WORD_BYTES, BusTimes, RunReader
 from sim.cycles.staging import Stager
 from sim.cycles.weights import LaneCode, Streams
-from sim.cycles.work import Work, of_golden, of_record, schedule
+from sim.cycles.work import CycleWork, of_golden, of_record, schedule
 
-__all__ = ["Predicted", "Work", "of_golden", "of_record", "predict", "schedule"]
+__all__ = ["CycleWork", "Predicted", "of_golden", "of_record", "predict", "schedule"]
 
 # They change which slots are resident, and at which layer.
 BARRIERS = {engine.opcode for engine in ENGINES if engine.barrier}
@@ -48,7 +48,7 @@ class Predicted:
 
     pc: int
     cycles: int
-    work: Work
+    work: CycleWork
 
 
 def predict(program, config, work, latency, bytes_per_cycle, codes=None):

@@ -15,9 +15,9 @@ from sim.cycles.operations import Ledger, Measurement
 from sim.cycles.staging import DESCRIPTOR_BYTES
 from sim.cycles.work import executed, schedule
 
-__all__ = ["MODEL", "Modelled"]
+__all__ = ["BY_MODEL", "Modelled"]
 
-MODEL = "model"
+BY_MODEL = "model"
 PERIOD = 16  # passes after which a stream may repeat
 
 
@@ -60,7 +60,7 @@ class Modelled:
             [len(sentence.ids) for sentence in sentences],
             [list(sentence.live) for sentence in sentences],
             *self._times(runs, cycles),
-            MODEL,
+            BY_MODEL,
         )
 
     def _opcode(self, work):

@@ -14,7 +14,7 @@ from golden_model.model import run as run_golden
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
 from sim.bench.harness import small
-from sim.cycles.measure import run
+from sim.cycles.measure import run_cycles
 
 CI = HARDWARE["ci"]
 # Exit threshold in nats that no sentence of a random model reaches: every layer has its off-ramp.
@@ -83,7 +83,7 @@ def test_zero_weights_cost_no_cycles(geometry, sparsity):
     network = random_network(model, 1 - sparsity, eta=0.2)
     words = sentence(model, length)
     golden = run_golden(network, *words)
-    program, meter, _, cycles = run(network, config, [words], metered=True)
+    program, meter, _, cycles = run_cycles(network, config, [words], metered=True)
     limits, multiplied = [], 0
     for ended in meter.ended:
         values = program.instructions[ended.pc]
@@ -128,7 +128,7 @@ def test_cycles_fall_with_live_tokens(geometry):
     for eta in (0.0, 0.8, 1.0):
         network = random_network(model, 0.4, eta)
         live = sum(run_golden(network, *words).tokens_per_layer)
-        found.append((live, run(network, config, [words])[3]))
+        found.append((live, run_cycles(network, config, [words])[3]))
         print(f"{geometry}, eta {eta}: {live} live token-layers, {found[-1][1]} cycles")
     assert [live for live, _ in found] == sorted({live for live, _ in found}, reverse=True)
     assert [cycles for _, cycles in found] == sorted({cycles for _, cycles in found}, reverse=True)
@@ -143,7 +143,7 @@ def test_two_slots_share_weights(geometry, eta):
     sentences = random_sentences(model, 4, 3, length // 2 - 2, length // 2)
     counts = {}
     for slots in (1, 2):
-        _, _, session, cycles = run(network, config, sentences, slots)
+        _, _, session, cycles = run_cycles(network, config, sentences, slots)
         counts[slots] = session.read("BYTES_READ_LO"), cycles
         print(
             f"{geometry}, eta {eta}, {slots} slots: {counts[slots][0] / 4:.0f} bytes "
@@ -163,7 +163,7 @@ def test_sentences_are_embedded_beside_the_passes():
     """
     model, config = MODELS["nano"], small(rows=32)
     sentences = random_sentences(model, 4, 3, 16, 16)
-    program, meter, _, _ = run(
+    program, meter, _, _ = run_cycles(
         random_network(model, 0.4), config, sentences, 1, metered=True, latency=20
     )
     admits = [

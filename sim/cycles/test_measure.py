@@ -13,7 +13,7 @@ from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
 from sim.bench.harness import small
 from sim.cycles import measure as measuring
-from sim.cycles.measure import MeasureError, measure, run
+from sim.cycles.measure import MeasureError, measure_cycles, run_cycles
 from sim.cycles.operations import Measurement
 
 CONFIG = dataclasses.replace(small(), slots=2, rows=32)
@@ -34,7 +34,7 @@ def multiplied(operations):
 def test_sentence(bytes_per_cycle):
     """One sentence: cycles, rows, MACs and bytes of its operations add up; JSON gives them back."""
     seen = []
-    measurement = measure(
+    measurement = measure_cycles(
         network(eta=0.0),
         CONFIG,
         random_sentences(NANO, 1, 1, 16, 16),
@@ -80,7 +80,7 @@ def test_queue():
 
     K and V begin in the time of Q.
     """
-    measurement = measure(
+    measurement = measure_cycles(
         network(eta=0.9, exit_threshold=1.0), CONFIG, random_sentences(NANO, 6, 3), slots=2
     )
     assert len(set(measurement.exit_layers)) > 1
@@ -105,7 +105,7 @@ def test_queue():
 
 def test_latency_costs_cycles():
     cycles = [
-        measure(
+        measure_cycles(
             network(eta=0.0), CONFIG, random_sentences(NANO, 1, 1, 4, 4), latency=latency
         ).cycles
         for latency in (20, 400)
@@ -122,9 +122,9 @@ def test_wrong_result_is_no_measurement(monkeypatch):
         measuring, "run_golden", lambda network, *words: golden(network, *sentences[0])
     )
     with pytest.raises(MeasureError, match="in the result of sentence 1 must be"):
-        measure(network(eta=0.0), CONFIG, sentences)
+        measure_cycles(network(eta=0.0), CONFIG, sentences)
 
 
 def test_failed_sentence_is_no_measurement():
     with pytest.raises(MeasureError, match="SENTENCE_LENGTH"):
-        run(network(eta=0.0), CONFIG, [([1] * 17, [0] * 17)])
+        run_cycles(network(eta=0.0), CONFIG, [([1] * 17, [0] * 17)])

@@ -13,7 +13,7 @@ from golden_model.model import run as run_golden
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
 from sim.bench.harness import small
-from sim.cycles.measure import run
+from sim.cycles.measure import run_cycles
 from sim.cycles.memory import BusTimes
 from sim.cycles.model import of_golden, of_record, predict, schedule
 from sim.cycles.modelled import Modelled
@@ -89,7 +89,7 @@ def test_within_one_percent(case):
         random_checkpoint(model, density=density, eta=eta, exit_threshold=threshold), config.format
     )
     sentences = random_sentences(model, lengths[0], 1, *lengths[1:])
-    program, meter, session, _ = run(
+    program, meter, session, _ = run_cycles(
         network, config, sentences, slots, True, latency=latency, bytes_per_cycle=rate
     )
     work = schedule(

@@ -11,10 +11,10 @@ from golden_model.model import run as run_golden
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
 from sim.bench.harness import small
-from sim.cycles.measure import measure
+from sim.cycles.measure import measure_cycles
 from sim.cycles.model import of_golden, predict, schedule
 from sim.cycles.modelled import Modelled, _key, _passes, _repeated, _runs
-from sim.cycles.work import Sentence
+from sim.cycles.work import SentenceWork
 
 CONFIG = dataclasses.replace(small(), slots=2, rows=32)
 NANO = MODELS["nano"]
@@ -54,7 +54,7 @@ def test_few_of_equal_sentences(network, slots):
     """The sum is that of the whole schedule; what is predicted is much shorter."""
     program = compile_network(network, CONFIG)
     queue = [
-        Sentence(tuple(ids.tolist()), tuple(segments.tolist()), (12, 12), (12, 5))
+        SentenceWork(tuple(ids.tolist()), tuple(segments.tolist()), (12, 12), (12, 5))
         for ids, segments in random_sentences(NANO, 20, 1, 12, 12)
     ]
     check_whole(program, queue, slots, SAME)
@@ -66,7 +66,7 @@ def test_few_of_equal_sentences(network, slots):
 def test_as_simulated(network, queue):
     """The same figures as a measurement in the co-simulation, where short operations are joined."""
     sentences = random_sentences(NANO, 8, 3)
-    simulated = measure(network, CONFIG, sentences, slots=2)
+    simulated = measure_cycles(network, CONFIG, sentences, slots=2)
     found = Modelled(compile_network(network, CONFIG)).measure(queue, 2, 100, 4)
     assert (
         found.source == "model"
@@ -115,7 +115,7 @@ def test_profile(network):
     """Sentences of which only the live tokens of each layer are known."""
     words = random_sentences(NANO, 4, 1, 12, 12)
     queue = [
-        Sentence(tuple(ids.tolist()), tuple(segments.tolist()), (12, 12), (12, 5))
+        SentenceWork(tuple(ids.tolist()), tuple(segments.tolist()), (12, 12), (12, 5))
         for ids, segments in words
     ]
     found = Modelled(compile_network(network, CONFIG)).measure(queue, 2, 100, 4)

@@ -9,7 +9,7 @@ from bisect import bisect_left
 
 import numpy as np
 
-from firmware.columns import HEADER_BYTES, HEADERS, lane_strings
+from firmware.columns import COLUMN_HEADER_BYTES, HEADERS, lane_strings
 from golden_model.bitmask import WORD_ROWS
 from golden_model.hardware import ceil_div
 from hw.accelerator import BURST, OUTSTANDING
@@ -103,10 +103,10 @@ def _byte_cycles(string, groups, masks):
     at = 0
     for _ in range(groups):
         # A header is taken in parts of `TAKEN` bytes.
-        for byte in range(HEADER_BYTES):
-            cycles[at + byte] = byte % TAKEN == TAKEN - 1 or byte == HEADER_BYTES - 1
-        entries[at : at + HEADER_BYTES] = 0
-        at += HEADER_BYTES
+        for byte in range(COLUMN_HEADER_BYTES):
+            cycles[at + byte] = byte % TAKEN == TAKEN - 1 or byte == COLUMN_HEADER_BYTES - 1
+        entries[at : at + COLUMN_HEADER_BYTES] = 0
+        at += COLUMN_HEADER_BYTES
         alone = True  # the mask is not taken together with the weight before it
         some = 0  # weights of the column
         for _ in range(masks):

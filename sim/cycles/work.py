@@ -7,13 +7,13 @@ from firmware.image import parse_image
 from firmware.isa import Opcode, Select
 from golden_model.queue import Queue
 
-__all__ = ["Sentence", "Work", "executed", "of_golden", "of_record", "schedule"]
+__all__ = ["SentenceWork", "CycleWork", "executed", "of_golden", "of_record", "schedule"]
 
 CONTROL = (Opcode.ADMIT, Opcode.GROUP, Opcode.LOOP)  # they work on no rows
 
 
 @dataclass(frozen=True)
-class Sentence:
+class SentenceWork:
     """Token ids and segment ids; for each layer until its exit, what enters it and what stays."""
 
     ids: tuple
@@ -23,7 +23,7 @@ class Sentence:
 
 
 @dataclass(frozen=True)
-class Work:
+class CycleWork:
     """One instruction as it runs.
 
     rows, slots : (first logical row, rows) of each selected slot, and the slots; empty where the
@@ -64,12 +64,12 @@ class Work:
 def of_golden(words, result):
     """`Sentence` of (ids, segments) and their golden `Result`."""
     live = tuple(map(int, result.tokens_per_layer))
-    return Sentence(tuple(words[0]), tuple(words[1]), (len(words[0]), *live[:-1]), live)
+    return SentenceWork(tuple(words[0]), tuple(words[1]), (len(words[0]), *live[:-1]), live)
 
 
 def of_record(words, record):
     """`Sentence` of (ids, segments) and their result record."""
-    return Sentence(tuple(words[0]), tuple(words[1]), record.entering, record.live)
+    return SentenceWork(tuple(words[0]), tuple(words[1]), record.entering, record.live)
 
 
 def schedule(program, sentences, slots=None):
@@ -124,7 +124,7 @@ class _Machine:
                 one.rows = self.sentences[one.number].live[one.layer]
         elif opcode == Opcode.EXIT:
             results = self._exit(chosen)
-        self.done.append(Work(pc, rows, slots, queue.group_layer, total, **results))
+        self.done.append(CycleWork(pc, rows, slots, queue.group_layer, total, **results))
         return following
 
     def _exit(self, chosen):

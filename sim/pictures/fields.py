@@ -5,7 +5,7 @@ from firmware import isa
 from firmware.record import DESCRIPTOR, RECORD
 from sim.pictures.svg import Drawing
 
-__all__ = ["descriptor", "instruction", "record"]
+__all__ = ["descriptor", "instruction_picture", "record"]
 
 SOURCE = "drawn by `python -m sim.pictures` from the tables of firmware/"
 BITS = 32
@@ -55,7 +55,7 @@ def _narrow(fields):
     )
 
 
-def instruction():
+def instruction_picture():
     """The eight words; fields that share bits, for different opcodes, are in rows of their own."""
     rows = []
     for word in range(isa.WORDS):

@@ -21,7 +21,7 @@ from sim.cosim.session import Session
 from sim.cycles.operations import operation_name
 from sim.pictures.probe import Watched, points
 
-__all__ = ["TOKENS", "Operation", "Run", "Turn", "simulate"]
+__all__ = ["TOKENS", "PicturedOperation", "PicturedRun", "PicturedTurn", "simulate_picture"]
 
 MODEL, CONFIG = "nano", "ci"
 TOKENS = 8  # of the only sentence: two tiles
@@ -31,7 +31,7 @@ COMMAND = ("free", "groups", "lanes", "kind")
 
 
 @dataclass(frozen=True)
-class Operation:
+class PicturedOperation:
     """One operation of a run: its name (as in sim/cycles/operations.py), opcode and three cycles.
 
     taken : it has sent all its work and is the older one; None if it ended without
@@ -45,7 +45,7 @@ class Operation:
     end: int
 
 
-class Turn(NamedTuple):
+class PicturedTurn(NamedTuple):
     """What a command is about: a `tile`, or the scores (S) or the context (C) of an item."""
 
     kind: str
@@ -60,7 +60,7 @@ class Command(NamedTuple):
     """
 
     operation: int
-    turn: Turn
+    turn: PicturedTurn
     entries: list
     free: int
 
@@ -70,7 +70,7 @@ class Command(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
+class PicturedRun:
     """A run of one sentence.
 
     program : the compiled network; operations : in their order
@@ -118,7 +118,7 @@ class Run:
         for begin in range(0, len(entries), values["block"]):
             each = entries[begin : begin + values["block"]].sum(axis=0).tolist()
             for tile, (free, *_) in zip(range(tiles), found, strict=False):
-                yield Command(number, Turn("tile", tile), each, free)
+                yield Command(number, PicturedTurn("tile", tile), each, free)
 
     def _attend_commands(self, number, operation, found):
         """Of each item's turns: each chosen lane takes the head's features, or the keys."""
@@ -134,7 +134,9 @@ class Run:
             each = (head if score else TOKENS) * groups
             chosen = range(self.program.hardware.columns)
             entries = [each * (lanes >> lane & 1) for lane in chosen]
-            yield Command(number, Turn("S" if score else "C", items.index(item)), entries, free)
+            yield Command(
+                number, PicturedTurn("S" if score else "C", items.index(item)), entries, free
+            )
             left -= free
 
     def lanes(self):
@@ -176,7 +178,9 @@ class Run:
         items = {}
         for _, number, item in found:
             items.setdefault(number, {}).setdefault(item, len(items[number]))
-        return [(cycle, number, Turn("S", items[number][item])) for cycle, number, item in found]
+        return [
+            (cycle, number, PicturedTurn("S", items[number][item])) for cycle, number, item in found
+        ]
 
 
 def _joined(cycles, labels):
@@ -186,7 +190,7 @@ def _joined(cycles, labels):
     return [(cycle, *label) for cycle, label in zip(cycles, labels, strict=True)]
 
 
-def simulate():
+def simulate_picture():
     """A sentence of TOKENS tokens through a random nano on `ci`, nobody dropped -> Run."""
     config = HARDWARE[CONFIG]
     model = MODELS[MODEL]
@@ -200,7 +204,7 @@ def simulate():
     session.queue(random_sentences(model, 1, 1, TOKENS, TOKENS))
     session.run()
     events = session.sim.take()
-    return Run(program, _operations(program, events), events)
+    return PicturedRun(program, _operations(program, events), events)
 
 
 def _operations(program, events):
@@ -220,7 +224,7 @@ def _operations(program, events):
         if sent is not None and number + 1 < len(starts) and sent > starts[number + 1]:
             sent = None
         operations.append(
-            Operation(
+            PicturedOperation(
                 operation_name(program, pc),
                 pc,
                 Opcode(program.instructions[pc]["opcode"]),

@@ -4,12 +4,12 @@
 import pytest
 
 from sim.pictures.__main__ import DOCS, TIMED
-from sim.pictures.runs import simulate
+from sim.pictures.runs import simulate_picture
 
 
 @pytest.fixture(scope="module")
 def run():
-    return simulate()
+    return simulate_picture()
 
 
 @pytest.mark.slow

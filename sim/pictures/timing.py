@@ -4,7 +4,7 @@
 from sim.pictures.runs import CONFIG, MODEL, TOKENS
 from sim.pictures.svg import Drawing
 
-__all__ = ["attention", "linear", "overlap"]
+__all__ = ["attention_picture", "linear", "overlap"]
 
 WIDTH = 960
 LEFT, RIGHT = 170, 20  # beside the time axis
@@ -127,7 +127,7 @@ def linear(run):
     return str(chart.drawing)
 
 
-def attention(run):
+def attention_picture(run):
     """The turns S0 S1 C0 S2 C1 .. of an ATTEND."""
     number = run.number("context", LAYER)
     operation = run.operations[number]

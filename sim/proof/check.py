@@ -14,7 +14,8 @@ from hw.accelerator import Accelerator
 from hw.trace import taps
 from sim.cosim.build import build
 from sim.cosim.session import Session, SessionError
-from sim.proof.compare import Comparison, DifferenceError, visible
+from sim.proof.compare import Comparison
+from sim.proof.difference import DifferenceError, traced_tensors
 
 __all__ = ["Outcome", "check", "differences", "judge", "traced", "untraced"]
 
@@ -117,7 +118,7 @@ def judge(session, program, goldens, sentences, slots=None, expect=None, watch=N
     comparison = Comparison(
         session.config,
         program,
-        [None if golden is None else visible(golden, program) for golden in goldens],
+        [None if golden is None else traced_tensors(golden, program) for golden in goldens],
     )
     _run(
         session,

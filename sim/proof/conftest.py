@@ -6,13 +6,13 @@ import pytest
 from sim.cosim import session as host
 from sim.cosim.build import build
 from sim.proof.check import traced
-from sim.proof.system import CONFIG, Machine, network
+from sim.proof.system import CONFIG, Machine, random_network
 
 
 @pytest.fixture(scope="session")
 def parts():
     """Its library and its network."""
-    return build(CONFIG, traced), network()
+    return build(CONFIG, traced), random_network()
 
 
 @pytest.fixture

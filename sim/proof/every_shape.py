@@ -25,7 +25,7 @@ from golden_model.hardware import HARDWARE
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
 from sim.cosim import build
-from sim.cosim.kept import read_json, write_text
+from sim.cosim.kept import read_entry, write_text
 from sim.proof.check import check, traced
 
 __all__ = ["RUNS", "SHAPES"]
@@ -132,9 +132,10 @@ def shape(text):
 def measure(lanes, watch=lambda text: None):
     """`Result` of a shape, kept where it is bit-exact; `watch` is told what happens."""
     path = STORE / f"{'{}x{}'.format(*lanes)}_{_key(lanes)}.json"
-    kept = read_json(path)
-    if kept is not None:
-        return Result(**kept)
+    try:
+        return Result(**read_entry(path))
+    except TypeError:  # there is none, or not one of ours
+        pass
     try:
         result = _run(config(*lanes), watch)
     except (CompileError, build.BuildError) as error:

@@ -26,14 +26,14 @@ from sim.cosim.processes import follow_parent
 from sim.proof import check as alone
 from sim.proof.check import Outcome, traced
 
-__all__ = ["JobError", "check"]
+__all__ = ["JobError", "check_parallel"]
 
 
 class JobError(RuntimeError):
     """A process of the co-simulation ended without an outcome."""
 
 
-def check(network, config, sentences, jobs=1, slots=None, trace=None, watch=None):
+def check_parallel(network, config, sentences, jobs=1, slots=None, trace=None, watch=None):
     """Run (ids, segments) pairs as `jobs` queues -> Outcome.
 
     Cycles are the sum of all queues, seconds those of the longest.

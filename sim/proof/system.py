@@ -28,16 +28,16 @@ from sim.proof.check import judge
 
 __all__ = [
     "CONFIG",
-    "MODEL",
+    "SMALL_MODEL",
     "WATCHDOG",
     "Machine",
     "embedding_header",
     "find",
     "flipped",
     "free_offsets",
-    "header",
-    "instruction",
-    "network",
+    "with_header",
+    "with_instruction",
+    "random_network",
     "reseal",
     "sentence",
 ]
@@ -45,15 +45,15 @@ __all__ = [
 CONFIG = harness.small(
     units=frozenset(UNITS) - {"dvfs"}
 )  # so that an image can need a unit that is absent
-MODEL = MODELS["nano"]
+SMALL_MODEL = MODELS["nano"]
 QUEUE = 8  # sentences there is room for
 WATCHDOG = 3000  # cycles: enough for every pause of a good run
 ERROR_BIT, BUSY_BIT = 4, 1
 
 
-def network(seed=5):
+def random_network(seed=5):
     """A random nano that drops tokens and leaves early."""
-    return quantize(random_checkpoint(MODEL, seed=seed, exit_threshold=0.9), CONFIG.format)
+    return quantize(random_checkpoint(SMALL_MODEL, seed=seed, exit_threshold=0.9), CONFIG.format)
 
 
 def reseal(image):
@@ -61,7 +61,7 @@ def reseal(image):
     return bytes(image[:-4]) + struct.pack("<I", zlib.crc32(image[:-4]))
 
 
-def header(image, **words):
+def with_header(image, **words):
     """The image with other header words, sealed."""
     return reseal(_words(image, {HEADER_OFFSET[name]: value for name, value in words.items()}))
 
@@ -72,7 +72,7 @@ def embedding_header(embedding, **words):
     return _words(changed, {60: zlib.crc32(changed[:60])})
 
 
-def instruction(image, pc, **fields):
+def with_instruction(image, pc, **fields):
     """The image with other fields in one instruction, sealed."""
     start = struct.unpack_from("<I", image, HEADER_OFFSET["program_offset"])[0] + isa.BYTES * pc
     words = list(struct.unpack_from("<8I", image, start))
@@ -124,7 +124,7 @@ class Machine:
             library, CONFIG, taps(CONFIG), self.program.image, self.program.embedding, QUEUE
         )
         self.sim = self.session.sim
-        self.sentences = random_sentences(MODEL, 2, seed=3, low=3, high=9)
+        self.sentences = random_sentences(SMALL_MODEL, 2, seed=3, low=3, high=9)
         self.restore()
 
     def golden(self, sentence):

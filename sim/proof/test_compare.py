@@ -17,7 +17,8 @@ from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
 from hw.trace import taps
 from sim.bench.harness import small
-from sim.proof.compare import Comparison, DifferenceError, visible
+from sim.proof.compare import Comparison
+from sim.proof.difference import DifferenceError, traced_tensors
 
 CONFIG = small()
 TAPS = tuple(taps(CONFIG))
@@ -304,7 +305,7 @@ def setup():
 def compare(setup, damage=lambda records: None):
     """A Comparison after all operations, with `damage` done to the records of each."""
     comparison = Comparison(
-        CONFIG, setup.program, [visible(golden, setup.program) for golden in setup.goldens]
+        CONFIG, setup.program, [traced_tensors(golden, setup.program) for golden in setup.goldens]
     )
     for records in Machine(setup.program, setup.goldens).records():
         damage(records)

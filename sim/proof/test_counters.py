@@ -13,7 +13,7 @@ from golden_model.model import run as run_golden
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
 from sim.bench.harness import small
-from sim.cycles.measure import run
+from sim.cycles.measure import run_cycles
 from sim.cycles.modelled import Modelled
 from sim.cycles.work import executed, of_golden, schedule
 
@@ -33,7 +33,7 @@ def test_counters(seed):
     network = quantize(checkpoint, CONFIG.format)
     sentences = random_sentences(NANO, 8, seed)
     goldens = [run_golden(network, *words) for words in sentences]
-    program, meter, session, _ = run(network, CONFIG, sentences, metered=True)
+    program, meter, session, _ = run_cycles(network, CONFIG, sentences, metered=True)
     counters = session.counters()
     lengths = [(len(golden.dropped_at_layer), golden.tokens_per_layer) for golden in goldens]
     wanted = count_macs(layer_work(network), NANO.layers, lengths) | moved(

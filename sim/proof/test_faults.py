@@ -21,14 +21,14 @@ from sim.cosim.cosim import DECERR
 from sim.cosim.session import PAGE
 from sim.proof.system import (
     CONFIG,
-    MODEL,
+    SMALL_MODEL,
     embedding_header,
     find,
     flipped,
     free_offsets,
-    header,
-    instruction,
     sentence,
+    with_header,
+    with_instruction,
 )
 
 
@@ -76,7 +76,7 @@ HEADERS = {
     "an unknown unit": ({"units": 1 << 31}, Error.IMAGE_UNITS),
     "too many layers": ({"model": CONFIG.layers + 1 | 3 << 8 | 2 << 16}, Error.IMAGE_MODEL),
     "too many positions": ({"positions": CONFIG.positions + 1}, Error.IMAGE_MODEL),
-    "another vocabulary": ({"vocabulary": MODEL.vocabulary + 1}, Error.EMBEDDING_HEADER),
+    "another vocabulary": ({"vocabulary": SMALL_MODEL.vocabulary + 1}, Error.EMBEDDING_HEADER),
     "program outside": ({"program_offset": 0x10000}, Error.IMAGE_LENGTH),
     "too many instructions": ({"instructions": 0x8000}, Error.IMAGE_LENGTH),
     "constants outside": ({"constants_offset": 0x10000}, Error.IMAGE_LENGTH),
@@ -87,7 +87,7 @@ HEADERS = {
 @pytest.mark.parametrize("case", HEADERS)
 def test_header(machine, case):
     words, error = HEADERS[case]
-    machine.image(header(machine.program.image, **words))
+    machine.image(with_header(machine.program.image, **words))
     machine.refuses(machine.session.load, error)
 
 
@@ -96,7 +96,7 @@ EMBEDDING_HEADERS = {
     "magic": ({"magic": 0}, Error.EMBEDDING_HEADER),
     "version": ({"version": VERSION - 1}, Error.EMBEDDING_HEADER),
     "length": ({"length": 64}, Error.EMBEDDING_HEADER),
-    "width": ({"width": MODEL.embedding + 16}, Error.EMBEDDING_HEADER),
+    "width": ({"width": SMALL_MODEL.embedding + 16}, Error.EMBEDDING_HEADER),
 }
 
 
@@ -131,14 +131,17 @@ def run_patched(machine, image, error, pc):
 def test_illegal_opcode(machine, where, opcode):
     pc = find(machine.program.image, where)
     run_patched(
-        machine, instruction(machine.program.image, pc, opcode=opcode), Error.ILLEGAL_OPCODE, pc
+        machine,
+        with_instruction(machine.program.image, pc, opcode=opcode),
+        Error.ILLEGAL_OPCODE,
+        pc,
     )
 
 
 def test_program_without_an_end(machine):
     image = machine.program.image
     loop = find(image, Opcode.LOOP)
-    run_patched(machine, header(image, instructions=loop), Error.ILLEGAL_OPCODE, loop)
+    run_patched(machine, with_header(image, instructions=loop), Error.ILLEGAL_OPCODE, loop)
 
 
 @pytest.mark.parametrize("sentences", [2, 6])
@@ -148,9 +151,9 @@ def test_program_that_ends_early(machine, sentences):
     The next run knows nothing of them.
     """
     image = machine.program.image
-    machine.image(instruction(image, find(image, Opcode.LOOP), opcode=Opcode.HALT))
+    machine.image(with_instruction(image, find(image, Opcode.LOOP), opcode=Opcode.HALT))
     machine.session.load()
-    machine.session.queue(random_sentences(MODEL, sentences, seed=4))
+    machine.session.queue(random_sentences(SMALL_MODEL, sentences, seed=4))
     machine.session.run()
     assert machine.session.read("STATUS") == 0b1010  # loaded, done
     machine.image(image)
@@ -162,7 +165,7 @@ def test_jump_beyond_the_program(machine):
     beyond = parse_image(image).instructions + 3
     run_patched(
         machine,
-        instruction(image, find(image, Opcode.LOOP), target=beyond),
+        with_instruction(image, find(image, Opcode.LOOP), target=beyond),
         Error.ILLEGAL_OPCODE,
         beyond,
     )
@@ -175,7 +178,7 @@ def test_program_in_a_circle(machine, opcode):
     target = pc if opcode == Opcode.LOOP else 0
     run_patched(
         machine,
-        instruction(machine.program.image, pc, opcode=Opcode.LOOP, target=target),
+        with_instruction(machine.program.image, pc, opcode=Opcode.LOOP, target=target),
         Error.WATCHDOG,
         None,
     )
@@ -198,7 +201,7 @@ def test_weights(machine, case):
     image = machine.program.image
     pc = find(image, Opcode.LINEAR)
     beats = isa.unpack(parse_image(image).program[pc], "beats")
-    run_patched(machine, instruction(image, pc, **change(len(image), beats)), error, pc)
+    run_patched(machine, with_instruction(image, pc, **change(len(image), beats)), error, pc)
 
 
 @pytest.mark.parametrize("surplus", [1, 64, 1000])
@@ -207,7 +210,7 @@ def test_surplus_weights(machine, surplus):
     image = machine.program.image
     pc = find(image, Opcode.LINEAR)
     beats = isa.unpack(parse_image(image).program[pc], "beats")
-    machine.image(instruction(image, pc, beats=beats + surplus))
+    machine.image(with_instruction(image, pc, beats=beats + surplus))
     machine.exact(machine.sentences)
 
 

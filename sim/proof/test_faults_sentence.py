@@ -13,9 +13,12 @@ import torch
 from firmware.embedding_image import parse_embedding
 from firmware.error_codes import Error
 from firmware.image import HEADER_BYTES
-from sim.proof.system import MODEL, flipped, sentence
+from sim.proof.system import SMALL_MODEL, flipped, sentence
 
-BAD, BEFORE = MODEL.vocabulary - 1, MODEL.vocabulary - 2  # words that good sentences do not use
+BAD, BEFORE = (
+    SMALL_MODEL.vocabulary - 1,
+    SMALL_MODEL.vocabulary - 2,
+)  # words that good sentences do not use
 
 
 def good(*lengths):
@@ -45,7 +48,7 @@ def test_empty_sentence(machine, at):
 
 
 @pytest.mark.parametrize("at", [0, 4])
-@pytest.mark.parametrize("length", [MODEL.positions + 1, 65535])
+@pytest.mark.parametrize("length", [SMALL_MODEL.positions + 1, 65535])
 def test_long_sentence(machine, length, at):
     fails_alone(machine, sentence(*[1] * length), Error.SENTENCE_LENGTH, 0, at)
 
@@ -59,7 +62,7 @@ def test_length_of_more_than_16_bits(machine):
     assert machine.session.results(1)[0].status == Error.SENTENCE_LENGTH
 
 
-@pytest.mark.parametrize("token", [MODEL.vocabulary, 0x7FFFFFFF])
+@pytest.mark.parametrize("token", [SMALL_MODEL.vocabulary, 0x7FFFFFFF])
 @pytest.mark.parametrize("place", [0, 3, 6])
 def test_token(machine, token, place):
     tokens = [1, 2, 3, 4, 5, 6, 7]

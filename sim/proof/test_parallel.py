@@ -35,7 +35,9 @@ def test_as_one_queue(network, sentences):
     seen = []
     one, two = (
         checks.check(network, CONFIG, sentences),
-        parallel.check(network, CONFIG, sentences, 2, watch=lambda *where: seen.append(where)),
+        parallel.check_parallel(
+            network, CONFIG, sentences, 2, watch=lambda *where: seen.append(where)
+        ),
     )
     assert one.failures == two.failures == []
     assert (one.tensors, one.elements, one.names) == (two.tensors, two.elements, two.names)
@@ -78,7 +80,7 @@ def test_difference_names_its_sentence(network, sentences, monkeypatch):
         result.tensors["layer0.hidden"][0, 7] += 1
 
     tampering(monkeypatch, sentences, 3, tamper)
-    outcome = parallel.check(network, CONFIG, sentences, 2)
+    outcome = parallel.check_parallel(network, CONFIG, sentences, 2)
     assert len(outcome.failures) == 1 and outcome.failures[0].startswith(
         "layer0.hidden[0, 7] of sentence 3 must be "
     )
@@ -104,7 +106,7 @@ def test_difference_names_its_sentence(network, sentences, monkeypatch):
 def test_broken_process(network, sentences, monkeypatch, end, text):
     tampering(monkeypatch, sentences, 4, end)
     with pytest.raises(parallel.JobError, match=text):
-        parallel.check(network, CONFIG, sentences, 2)
+        parallel.check_parallel(network, CONFIG, sentences, 2)
     assert not multiprocessing.active_children()
 
 
@@ -113,7 +115,7 @@ def test_interrupt_ends_all(network, sentences):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        parallel.check(network, CONFIG, sentences, 3, watch=interrupt)
+        parallel.check_parallel(network, CONFIG, sentences, 3, watch=interrupt)
     assert not multiprocessing.active_children()
 
 
@@ -122,9 +124,9 @@ def test_bad_jobs(network, sentences, jobs):
     with pytest.raises(
         ValueError, match=f"Jobs must be in 1..5, the number of sentences, not {jobs}"
     ):
-        parallel.check(network, CONFIG, sentences, jobs)
+        parallel.check_parallel(network, CONFIG, sentences, jobs)
 
 
 def test_waveform_of_one_queue(network, sentences):
     with pytest.raises(ValueError, match="A waveform must be of 1 job, not of 2"):
-        parallel.check(network, CONFIG, sentences, 2, trace="x.vcd")
+        parallel.check_parallel(network, CONFIG, sentences, 2, trace="x.vcd")

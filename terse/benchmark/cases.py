@@ -14,7 +14,7 @@ from golden_model.hardware import HARDWARE, HardwareConfig, ceil_div
 from sim.cosim import build
 from sim.cosim.session import by_deadline
 from sim.cycles import measure as measuring
-from sim.cycles.modelled import MODEL
+from sim.cycles.modelled import BY_MODEL
 from sim.cycles.operations import SIMULATED
 from terse import catalog
 from terse.benchmark.data import DATA, has_data
@@ -35,7 +35,7 @@ DEPENDS = {  # sources besides those that elaboration depends on, or all sources
         "sim/cosim/cosim.cpp",
         "sim/cosim/axi.h",
     ),
-    MODEL: ("firmware/*.py", "golden_model/*.py", "sim/cycles/*.py"),
+    BY_MODEL: ("firmware/*.py", "golden_model/*.py", "sim/cycles/*.py"),
 }
 ORDERS = ("first come", "deadline first")
 LEAST = 200_000  # cycles to the nearest deadline: what a sentence of tiny takes among eight
@@ -262,7 +262,7 @@ class Emulated(Case):
     sentences: int = 1
     profile: tuple = ()
     layers: int = MODELS["base"].layers
-    source: str = MODEL
+    source: str = BY_MODEL
 
     @property
     def what(self):

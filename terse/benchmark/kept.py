@@ -12,20 +12,20 @@ import torch
 
 from firmware.compiler import CompileError
 from sim.cosim import build
-from sim.cosim.kept import read_json, write_text
+from sim.cosim.kept import read_entry, write_text
 from sim.cosim.processes import follow_parent
-from sim.cycles.modelled import MODEL
+from sim.cycles.modelled import BY_MODEL
 from sim.cycles.operations import Measurement
-from terse.benchmark.running import model, network_key, simulate
+from terse.benchmark.running import model, network_key, simulate_case
 
-__all__ = ["STORE", "measure"]
+__all__ = ["STORE", "measure_kept"]
 
 STORE = build.ROOT / "build" / "bench"
 GROUP = 8  # seconds of cases of one network that a process takes at once, roughly
 POLL = 0.2  # seconds between two looks at what other processes have done
 
 
-def measure(cases, watch=None):
+def measure_kept(cases, watch=None):
     """{case: `Measurement`, or why the compiler refused it}.
 
     The model's cases go first, to as many processes as there are cores.
@@ -38,22 +38,32 @@ def measure(cases, watch=None):
     for case in cases:
         if case not in new:
             watch(case, None)
-    _model({case: paths[case] for case in new if case.source == MODEL}, watch)
+    _model({case: paths[case] for case in new if case.source == BY_MODEL}, watch)
     for case in new:
-        if case.source != MODEL:
+        if case.source != BY_MODEL:
             _keep(
-                case, paths[case], functools.partial(simulate, watch=functools.partial(watch, case))
+                case,
+                paths[case],
+                functools.partial(simulate_case, watch=functools.partial(watch, case)),
             )
             watch(case, None)
     return {case: _load(path) for case, path in paths.items()}
 
 
 def _load(path):
-    """What a file holds: a `Measurement`, a refusal, or None where nothing is kept."""
-    value = read_json(path)
+    """What a file holds: a `Measurement`, a refusal, or None where nothing is kept.
+
+    A file that holds something else is as good as none and goes.
+    """
+    value = read_entry(path)
     if value is None:
         return None
-    return value["refused"] if "refused" in value else Measurement.from_json(value["measurement"])
+    try:
+        refused = value.get("refused")
+        return str(refused) if refused else Measurement.from_json(value["measurement"])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        path.unlink(missing_ok=True)
+        return None
 
 
 def _keep(case, path, measured):
@@ -74,9 +84,11 @@ def _model(paths, watch):
         min(os.cpu_count() or 1, len(groups)), _alone
     ) as pool:  # leaving it ends them
         running, left = pool.map_async(_model_group, groups, chunksize=1), list(paths)
-        while left:
+        ended = False
+        while not ended:
             running.wait(POLL)
-            if running.ready():
+            ended = running.ready()
+            if ended:
                 running.get()  # what went wrong there is raised here
             for case in [case for case in left if _load(paths[case]) is not None]:
                 left.remove(case)

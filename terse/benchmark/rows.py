@@ -23,11 +23,11 @@ from terse.benchmark.data import has_data
 from terse.benchmark.running import sparsity_of
 from terse.errors import UserError
 
-__all__ = ["Result", "Row", "bench", "deadlines_met", "rows", "write_csv"]
+__all__ = ["CaseResult", "ResultRow", "bench", "deadlines_met", "rows", "write_csv"]
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """Figures of an operation, a layer without its embedding, a sentence or a stream.
 
     A row of the JSON file; `scope` says of which.
@@ -88,7 +88,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Result:
+class CaseResult:
     """What a bench found.
 
     runs : [(case, measurement)]; tables : their rows, a list for each
@@ -170,7 +170,7 @@ def _row(case, measurement, name, scope, operations, theirs):
     ]
     latencies = measurement.latencies if scope in ("sentence", "stream") else ()
     live_lanes, live_lanes_array = _live_lanes(operations, scope == "stream")
-    return Row(
+    return ResultRow(
         name,
         scope,
         case.model,
@@ -281,7 +281,7 @@ def bench(cases, watch=None, trip=0):
     """
     if trip < 0:
         raise UserError(f"--trip must be at least 0, not {trip}")
-    measured = kept.measure(cases, watch)
+    measured = kept.measure_kept(cases, watch)
     runs = [(case, measured[case]) for case in cases if not isinstance(measured[case], str)]
     notes = [
         f"{case.label}: left out. {measured[case]}"
@@ -296,12 +296,12 @@ def bench(cases, watch=None, trip=0):
             "SST-2's dev split is not there: long streams repeat the samples of the model "
             "(docs/data.md says where it is looked for)"
         )
-    return Result(runs, [rows(case, measurement, trip) for case, measurement in runs], notes)
+    return CaseResult(runs, [rows(case, measurement, trip) for case, measurement in runs], notes)
 
 
 def write_csv(path, result):
     """The rows, one a line."""
     with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Row)])
+        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(ResultRow)])
         writer.writeheader()
         writer.writerows(vars(row) for row in result.rows)

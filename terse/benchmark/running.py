@@ -5,7 +5,7 @@ import dataclasses
 import functools
 
 from compress.import_hf import prune
-from compress.prune import ENCODER, sparsity
+from compress.prune import ENCODER_WEIGHTS, sparsity
 from compress.tasks import find_task
 from firmware.compiler import compile_network
 from golden_model.calibrate import calibrate
@@ -16,15 +16,15 @@ from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
 from sim.cycles import measure as measuring
 from sim.cycles.modelled import Modelled
-from sim.cycles.work import Sentence, of_golden
+from sim.cycles.work import SentenceWork, of_golden
 from terse import catalog
 from terse.benchmark.cases import Emulated, Fitted
 from terse.benchmark.data import DATA, has_data
 from terse.benchmark.profile import fit
 from terse.errors import UserError
-from terse.text import encode, gather
+from terse.text import encode_texts, gather
 
-__all__ = ["model", "network", "network_key", "queue", "simulate", "sparsity_of"]
+__all__ = ["model", "case_network", "network_key", "queue", "simulate_case", "sparsity_of"]
 
 # Exit threshold in nats that no sentence of a random model reaches: it goes through all layers.
 NEVER = 0.001
@@ -37,7 +37,7 @@ def sparsity_of(case):
     """Share of zeros of the encoder's weights."""
     if case.sparsity is not None:
         return case.sparsity
-    return round(sparsity(_checkpoint(case.model).tensors, ENCODER), 3)
+    return round(sparsity(_checkpoint(case.model).tensors, ENCODER_WEIGHTS), 3)
 
 
 @functools.cache
@@ -78,7 +78,7 @@ def _network(name, random, number_format):
     return dataclasses.replace(quantized, eta=eta)
 
 
-def network(case):
+def case_network(case):
     """The `Network` of a case."""
     return _network(*network_key(case))
 
@@ -98,7 +98,9 @@ def queue(case):
         inputs = [((row.sentence,), row.label) for row in find_task("sst2", DATA).rows("dev")]
     inputs = (inputs * ceil_div(case.sentences, len(inputs)))[: case.sentences]
     tokenizer = catalog.tokenizer(case.model, longest)
-    words = [(one.ids, one.segments) for one in encode(tokenizer, inputs, longest, truncate=True)]
+    words = [
+        (one.ids, one.segments) for one in encode_texts(tokenizer, inputs, longest, truncate=True)
+    ]
     return [words[number] for number in case.turns]
 
 
@@ -112,14 +114,14 @@ def _golden(key, words):
     return of_golden(words, run(_network(*key), *words))
 
 
-def simulate(case, watch=None):
+def simulate_case(case, watch=None):
     """The co-simulation's `Measurement` of a case."""
     if isinstance(case, Emulated):
         raise UserError(
             "The machine drops what its predictor says, not what a profile says: " + case.label
         )
-    return measuring.measure(
-        network(case),
+    return measuring.measure_cycles(
+        case_network(case),
         case.hardware,
         queue(case),
         case.slots,
@@ -134,7 +136,7 @@ def model(case):
     words = [(tuple(map(int, ids)), tuple(map(int, segments))) for ids, segments in queue(case)]
     if case.live:
         entering = (case.live[0], *case.live[:-1])
-        sentences = [Sentence(*one, entering, case.live) for one in words]
+        sentences = [SentenceWork(*one, entering, case.live) for one in words]
     else:
         sentences = [_golden(network_key(case), one) for one in words]
     return _modelled(network_key(case), case.hardware).measure(

@@ -5,7 +5,7 @@ import dataclasses
 
 from golden_model.config import MODELS
 from golden_model.hardware import HARDWARE
-from sim.cycles.modelled import MODEL
+from sim.cycles.modelled import BY_MODEL
 from sim.cycles.operations import SIMULATED
 from sim.proof.every_shape import SHAPES
 from terse.benchmark.cases import ORDERS, Deadlines, Emulated, Fitted, Passage, Stream, twin
@@ -111,12 +111,12 @@ def quick_cases():
     A layer on 32 tokens is simulated too.
     """
     shortest = [Passage(tokens=32, sparsity=zeros) for zeros in SPARSITIES]
-    return _twice([case if case in shortest else twin(case, MODEL) for case in _all()])
+    return _twice([case if case in shortest else twin(case, BY_MODEL) for case in _all()])
 
 
 def _twice(cases):
     """Each with its twin by the cycle model behind it."""
-    return list(dict.fromkeys(each for case in cases for each in (case, twin(case, MODEL))))
+    return list(dict.fromkeys(each for case in cases for each in (case, twin(case, BY_MODEL))))
 
 
 def _all():
@@ -148,8 +148,8 @@ def _all():
 
 def with_source(cases, source):
     """All by one source, as far as that can take them."""
-    if source not in (MODEL, SIMULATED):
-        raise UserError(f"--source must be {MODEL} or {SIMULATED}, not {source!r}")
+    if source not in (BY_MODEL, SIMULATED):
+        raise UserError(f"--source must be {BY_MODEL} or {SIMULATED}, not {source!r}")
     return list(dict.fromkeys(twin(case, source) for case in cases))
 
 

@@ -8,7 +8,7 @@ import itertools
 from dataclasses import dataclass
 
 from golden_model.config import MODELS
-from sim.cycles.modelled import MODEL
+from sim.cycles.modelled import BY_MODEL
 from sim.cycles.operations import SIMULATED
 from terse.benchmark.cases import Passage, twin
 from terse.benchmark.sweep import (
@@ -78,7 +78,7 @@ class _Found:
 
     def rows(self, case):
         """Of the case, whoever measured it; None where nobody did."""
-        twins = [twin(case, source) for source in (SIMULATED, MODEL)]
+        twins = [twin(case, source) for source in (SIMULATED, BY_MODEL)]
         return next((self.tables[one] for one in twins if one in self.tables), None)
 
     def row(self, case, scope=LAYER):
@@ -106,7 +106,7 @@ def _agreement(found):
     pairs = [
         (rows[-1].cycles, modelled[-1].cycles)
         for case, rows in found.tables.items()
-        if case.source == SIMULATED and (modelled := found.tables.get(twin(case, MODEL)))
+        if case.source == SIMULATED and (modelled := found.tables.get(twin(case, BY_MODEL)))
     ]
     figure = max((abs(model / simulated - 1) for simulated, model in pairs), default=None)
     return Target(

@@ -7,7 +7,7 @@ from golden_model.model import run
 from terse import catalog
 from terse.benchmark.cases import Passage, Stream
 from terse.benchmark.data import has_data
-from terse.benchmark.running import network, queue
+from terse.benchmark.running import case_network, queue
 from terse.evaluate import WORKERS, golden, golden_pool
 
 __all__ = ["golden_times"]
@@ -19,7 +19,7 @@ BASE_SECONDS, DEV_SECONDS = 10, 30  # wanted
 
 def golden_times():
     """Yields a line for a sentence of albert-base, and one for SST-2's dev split through tiny."""
-    quantized, words = network(BASE), queue(BASE)[0]
+    quantized, words = case_network(BASE), queue(BASE)[0]
     begin = time.perf_counter()
     run(quantized, *words)
     yield _line(

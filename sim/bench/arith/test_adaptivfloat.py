@@ -66,7 +66,7 @@ async def sampled(dut, offset, pause="both"):
 )
 def test_encoder_exhaustive(bits, exponent, offset):
     config = harness.small(tokens=64, format=NumberFormat(bits, exponent), positions=16, rows=64)
-    harness.run(
+    harness.run_bench(
         Encoder(config, meta=3),
         "sim.bench.arith.test_adaptivfloat",
         f"encoder_{bits}_{exponent}",
@@ -81,7 +81,7 @@ def test_encoder_exhaustive(bits, exponent, offset):
 )
 def test_encoder(bits, exponent, lanes):
     config = harness.small(tokens=lanes, format=NumberFormat(bits, exponent))
-    harness.run(
+    harness.run_bench(
         Encoder(config, meta=3),
         "sim.bench.arith.test_adaptivfloat",
         f"encoder_{bits}_{exponent}_{lanes}",

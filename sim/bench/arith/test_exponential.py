@@ -46,4 +46,4 @@ async def exponential(dut, pause):
 
 
 def test_exponential():
-    harness.run(Exponential(), "sim.bench.arith.test_exponential", "exponential")
+    harness.run_bench(Exponential(), "sim.bench.arith.test_exponential", "exponential")

@@ -50,7 +50,7 @@ async def values(dut, pause):
     ("name", "width"), [("reciprocal", 18), ("reciprocal", 28), ("rsqrt", 43), ("rsqrt", 40)]
 )
 def test_function(name, width):
-    harness.run(
+    harness.run_bench(
         BLOCKS[name][0](width, meta=4),
         "sim.bench.arith.test_functions",
         f"{name}_{width}",

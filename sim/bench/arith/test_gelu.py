@@ -94,7 +94,7 @@ async def aligned(dut, function, shift, pause):
 @pytest.mark.parametrize(("lanes", "only"), [(64, "every_input"), (4, "aligned"), (3, "aligned")])
 def test_activation(lanes, only):
     config = harness.small(tokens=lanes, rows=3 * 64 if lanes == 3 else 64)
-    harness.run(
+    harness.run_bench(
         Activation(config, meta=3),
         "sim.bench.arith.test_gelu",
         f"gelu_{lanes}",

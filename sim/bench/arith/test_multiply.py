@@ -15,7 +15,7 @@ from cocotb.triggers import RisingEdge
 
 from hw.arith.multiply import SerialMultiplier
 from sim.bench import harness
-from sim.bench.players import pulse, quiet
+from sim.bench.players import pulse, silence
 
 
 def pairs(a_width, b_width):
@@ -40,7 +40,7 @@ async def multiply(dut, early):
     """`early`: another start while a product is in progress, which is ignored."""
     a_width, b_width = harness.parameters()["widths"]
     block = SerialMultiplier(a_width, b_width)
-    quiet(dut, block)
+    silence(dut, block)
     await harness.start(dut, 20_000)
     whole = b_width // 2 + b_width % 2
     harness.drive(dut, "steps", block.steps.shape(), whole)
@@ -59,7 +59,7 @@ async def multiply(dut, early):
                 dut.start.value = 0
         for _ in range(3):
             harness.assert_same(
-                f"{a} * {b}", harness.read(dut, "product", block.product.shape()), a * b
+                f"{a} * {b}", harness.read_port(dut, "product", block.product.shape()), a * b
             )
             await RisingEdge(dut.clk)
             assert dut.done.value == 0
@@ -73,7 +73,7 @@ async def narrow(dut):
     """
     a_width, b_width = harness.parameters()["widths"]
     block = SerialMultiplier(a_width, b_width)
-    quiet(dut, block)
+    silence(dut, block)
     await harness.start(dut, 20_000)
     if b_width % 2:  # the port `product` lacks the last bit of `narrow`
         return
@@ -91,7 +91,7 @@ async def narrow(dut):
                 if cycle == 0 and before:
                     harness.assert_same(
                         "product",
-                        harness.read(dut, "product", block.product.shape()) >> before[1],
+                        harness.read_port(dut, "product", block.product.shape()) >> before[1],
                         before[0],
                     )
                 dut.start.value = 0
@@ -100,7 +100,7 @@ async def narrow(dut):
 
 @pytest.mark.parametrize("widths", [(3, 3), (21, 18), (5, 11), (1, 2)], ids=str)
 def test_multiply(widths):
-    harness.run(
+    harness.run_bench(
         SerialMultiplier(*widths),
         "sim.bench.arith.test_multiply",
         f"multiply_{widths[0]}",

@@ -77,7 +77,7 @@ async def values(dut, pause, shift):
 @pytest.mark.parametrize(("lanes", "fmt"), [(4, AF8), (3, INT8)], ids=str)
 def test_requantize(lanes, fmt):
     config = harness.small(tokens=lanes, format=fmt)
-    harness.run(
+    harness.run_bench(
         Requantize(config, meta=4),
         "sim.bench.arith.test_requantize",
         f"requantize_{lanes}",

@@ -11,7 +11,7 @@ from golden_model.hardware import ceil_div
 from golden_model.layernorm import layernorm
 from sim.bench import harness
 from sim.bench.array.norm_sources import Sources
-from sim.bench.players import instruction, pulse, pulses, rows_of, tiles_of, until
+from sim.bench.players import instruction_bits, pulse, pulses, rows_of, tiles_of, until
 
 SET, SHIFT, ALIGN = 1, 13, 2
 
@@ -70,7 +70,7 @@ class Bench(Sources):
         shape = self.block.progress.shape()
         most = 0
         while self.dut.done.value == 0:
-            claim = harness.read(self.dut, "progress", shape)
+            claim = harness.read_port(self.dut, "progress", shape)
             tile, words = claim["tile"], claim["words"]
             if target == Target.NORMED:
                 wanted, written = {70 + tile * 29 + i for i in range(words)}, self.normed
@@ -112,7 +112,7 @@ class Bench(Sources):
         source : where the residual is, or None; skip : without SUM; follow : SUM is being written
         """
         dut, self.features = self.dut, features
-        word = instruction(
+        word = instruction_bits(
             source=source or 0,
             residual=int(source is not None),
             normalize=normalize,

@@ -18,7 +18,7 @@ from hw.buffer import Buffer
 from hw.rows.gather import Gather
 from hw.shapes import ACT
 from sim.bench import harness
-from sim.bench.players import Words, pulse, quiet, slot_table
+from sim.bench.players import WordPlayer, pulse, silence, slot_table
 
 CASES = [  # residual from (or None), normalize, target, features, slots, without SUM
     (Source.STATE, 1, Target.NORMED, 8, 0b101),
@@ -126,8 +126,8 @@ class Sources:
             harness.pauses(pause, 5)[0],
         )
         self.parameters = harness.Source(dut, "param_write", parameter_layout())
-        quiet(dut, self.block)
-        Words(
+        silence(dut, self.block)
+        WordPlayer(
             dut,
             self.block,
             "normed",

@@ -17,7 +17,7 @@ from hw.array.column import Kind
 from hw.array.drain import NOWHERE
 from hw.array.store import Store
 from sim.bench import harness
-from sim.bench.players import pulses, quiet
+from sim.bench.players import pulses, silence
 
 SHIFT, ALIGN, ENCODE, CONTEXT_SHIFT = 3, 1, 5, 24
 
@@ -34,7 +34,7 @@ class Bench:
         self.columns = harness.Source(dut, "columns", self.block.columns.payload.shape(), idle)
         self.totals = harness.Source(dut, "denominators", self.block.denominators.payload.shape())
         self.scores = harness.Sink(dut, "scores", self.block.scores.payload.shape(), stall)
-        quiet(dut, self.block)
+        silence(dut, self.block)
         self.writes, self.rows, self.stored = (
             pulses(dut, f"{name}_valid", name, getattr(self.block, name).shape())
             for name in ("write", "value_write", "stored")
@@ -256,12 +256,14 @@ class Behind(Bench):
         while True:
             await RisingEdge(dut.clk)
             harness.assert_same(
-                "progress", harness.read(dut, "progress", self.block.progress.shape()), progress
+                "progress",
+                harness.read_port(dut, "progress", self.block.progress.shape()),
+                progress,
             )
             rows += dut.value_write_valid.value == 1
             if (
                 dut.write_valid.value == 1
-                and harness.read(dut, "write", self.block.write.shape())["lanes"]
+                and harness.read_port(dut, "write", self.block.write.shape())["lanes"]
             ):
                 column, meta = left[0], left.pop(0)["meta"]
                 words = (

@@ -126,7 +126,7 @@ async def columns(dut, pause):
 )
 def test_bitmask(rows, bus_bits, fmt):
     config = harness.small(format=type(AF8)(*fmt), bus_bits=bus_bits)
-    harness.run(
+    harness.run_bench(
         ColumnDecoder(config),
         "sim.bench.array.test_bitmask",
         f"bitmask_{rows}_{bus_bits}_{fmt[0]}_{fmt[1]}",
@@ -137,7 +137,7 @@ def test_bitmask(rows, bus_bits, fmt):
 
 def test_longest_reduction_is_not_a_power_of_two():
     config = HardwareConfig(feed_forward=200, hidden=64, heads=2, weight_depth=512)
-    harness.run(
+    harness.run_bench(
         ColumnDecoder(config),
         "sim.bench.array.test_bitmask",
         "bitmask_200",

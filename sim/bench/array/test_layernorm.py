@@ -102,6 +102,6 @@ async def values(dut, pause, length, shift, bypass):
 @pytest.mark.parametrize(("lanes", "hidden"), [(4, 32), (3, 48)])
 def test_layernorm(lanes, hidden):
     config = harness.small(tokens=lanes, hidden=hidden)
-    harness.run(
+    harness.run_bench(
         LayerNorm(config), "sim.bench.array.test_layernorm", f"layernorm_{lanes}", config=config
     )

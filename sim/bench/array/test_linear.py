@@ -10,7 +10,7 @@ from firmware.isa import Target
 from hw.array.column import Kind
 from hw.array.linear import Linear
 from sim.bench import harness
-from sim.bench.players import instruction, pulse, quiet, rows_of, slot_table, tiles_of
+from sim.bench.players import instruction_bits, pulse, rows_of, silence, slot_table, tiles_of
 
 BASES = {"source_base": 100, "source_stride": 37, "target_base": 50, "target_stride": 64}
 
@@ -76,7 +76,7 @@ async def linear(dut, pause):
     stalls = [harness.pauses(pause, seed)[1] for seed in (1, 5)]
     loads = harness.Sink(dut, "o_load", block.o_load.payload.shape(), stalls[0])
     commands = harness.Sink(dut, "o_command", block.o_command.payload.shape(), stalls[1])
-    quiet(dut, block)
+    silence(dut, block)
     await harness.start(dut)
     table = slot_table(config, 6, 3, {"count": 1}, *[2] * (config.slots - 3))
     harness.drive(dut, "slots", block.slots.shape(), table)
@@ -86,7 +86,7 @@ async def linear(dut, pause):
             dut,
             "instruction",
             unsigned(256),
-            instruction(groups=groups, block=size, cls=cls, target_buffer=target, **BASES),
+            instruction_bits(groups=groups, block=size, cls=cls, target_buffer=target, **BASES),
         )
         turn = number % 2
         dut.turn.value = turn
@@ -110,4 +110,6 @@ async def linear(dut, pause):
 @pytest.mark.parametrize(("tokens", "slots"), [(4, 5), (3, 7)])
 def test_linear(tokens, slots):
     config = harness.small(tokens=tokens, slots=slots, rows=36)
-    harness.run(Linear(config), "sim.bench.array.test_linear", f"linear_{tokens}", config=config)
+    harness.run_bench(
+        Linear(config), "sim.bench.array.test_linear", f"linear_{tokens}", config=config
+    )

@@ -205,7 +205,7 @@ def test_mac_array(tokens, columns, fmt, multiplier):
         tokens=tokens, columns=columns, format=NumberFormat(*FORMATS[fmt]), multiplier=multiplier
     )
     name = f"mac_array_{tokens}_{columns}_{fmt}_{multiplier}"
-    harness.run(
+    harness.run_bench(
         MacArray(config, meta=META),
         "sim.bench.array.test_mac_array",
         name,
@@ -217,7 +217,7 @@ def test_mac_array(tokens, columns, fmt, multiplier):
 @pytest.mark.parametrize("columns", [4, 8])
 def test_cycles(columns):
     config = HardwareConfig(tokens=2, columns=columns, feed_forward=128, weight_depth=1024)
-    harness.run(
+    harness.run_bench(
         MacArray(config, meta=META),
         "sim.bench.array.test_mac_array",
         f"mac_array_cycles_{columns}",

@@ -48,4 +48,4 @@ def test_norm(tokens):
         rows=max(2 * tokens, 16 + -16 % tokens),
         positions=max(2 * tokens, 16),
     )
-    harness.run(Front(config), "sim.bench.array.test_norm", f"norm_{tokens}", config=config)
+    harness.run_bench(Front(config), "sim.bench.array.test_norm", f"norm_{tokens}", config=config)

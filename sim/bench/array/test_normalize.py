@@ -103,7 +103,7 @@ CONFIGS = {
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_normalize(name):
-    harness.run(
+    harness.run_bench(
         Normalize(CONFIGS[name], meta=3),
         "sim.bench.array.test_normalize",
         f"normalize_{name}",

@@ -20,7 +20,7 @@ from hw.buffer import Buffer
 from hw.rows.gather import Gather
 from hw.shapes import ACT, code
 from sim.bench import harness
-from sim.bench.players import Words, pulse, quiet
+from sim.bench.players import WordPlayer, pulse, silence
 
 FEATURES = (1, 11)
 TILES = 4
@@ -84,7 +84,7 @@ async def watch_idle(dut, block):
             assert dut.idle.value == (tiles == 0), f"idle with {tiles} tiles"
             tiles += dut.i__valid.value == 1 and dut.i__ready.value == 1
             if dut.o__valid.value == 1 and dut.o__ready.value == 1:
-                tiles -= harness.read(dut, "o__payload", block.o.payload.shape())["last"]
+                tiles -= harness.read_port(dut, "o__payload", block.o.payload.shape())["last"]
 
 
 class Bench:
@@ -104,9 +104,9 @@ class Bench:
         self.gathered = harness.Source(
             dut, "gather_words", self.block.gather_words.payload.shape(), idle
         )
-        quiet(dut, self.block)
+        silence(dut, self.block)
         self.buffers = {
-            source: Words(dut, self.block, name, self.word, pause)
+            source: WordPlayer(dut, self.block, name, self.word, pause)
             for source, name in ((Source.NORMED, "normed"), (Source.CODES, "codes"))
         }
         self.words = {}
@@ -185,7 +185,7 @@ async def follow(dut, name):
     block = Operand(harness.config(), Gather(harness.config()).request)
     generator = random.Random(16)
     shape = block.progress.shape()
-    quiet(dut, block)
+    silence(dut, block)
     await harness.start(dut)
     harness.drive(dut, "source", unsigned(4), Source[name.upper()])
     ready, index, hold = (
@@ -256,7 +256,7 @@ async def joined(dut, pause, name, count):
     idle, stall = harness.pauses(pause)
     source = harness.Source(dut, "i", tile_request_layout(), idle)
     sink = harness.Sink(dut, "o", block.o.payload.shape(), stall)
-    quiet(dut, block)
+    silence(dut, block)
     cocotb.start_soon(watch_idle(dut, block))
     await harness.start(dut, 20_000)
     low, high = (0, 2**config.format.bits) if coded else (-32768, 32768)
@@ -291,7 +291,7 @@ CONFIGS = {"af8": harness.small(), "int8": harness.small(tokens=3, format=INT8)}
 @pytest.mark.parametrize("name", CONFIGS)
 def test_operand(name):
     config = CONFIGS[name]
-    harness.run(
+    harness.run_bench(
         Operand(config, Gather(config).request),
         "sim.bench.array.test_operand",
         f"operand_{name}",
@@ -302,7 +302,7 @@ def test_operand(name):
 
 def test_joined():
     config = harness.small(tokens=2, format=INT8)
-    harness.run(
+    harness.run_bench(
         Front(config, TILES * max(FEATURES)),
         "sim.bench.array.test_operand",
         "operand_joined",

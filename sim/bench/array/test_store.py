@@ -78,6 +78,6 @@ async def behind(dut, pause):
 @pytest.mark.parametrize(("tokens", "columns"), [(4, 4), (3, 5)])
 def test_store(tokens, columns):
     config = harness.small(tokens=tokens, columns=columns)
-    harness.run(
+    harness.run_bench(
         Store(config), "sim.bench.array.test_store", f"store_{tokens}_{columns}", config=config
     )

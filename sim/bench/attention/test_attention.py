@@ -27,12 +27,12 @@ from hw.attention.attention import Attention
 from sim.bench import harness
 from sim.bench.players import (
     RowPositions,
-    Words,
-    instruction,
+    WordPlayer,
+    instruction_bits,
     pulse,
     pulses,
-    quiet,
     rows_of,
+    silence,
     slot_table,
     tiles_of,
 )
@@ -143,9 +143,9 @@ class Bench:
         )
         self.scores = harness.Source(dut, "scores", self.block.scores.payload.shape(), idle)
         self.spans = harness.Source(dut, "span_write", self.block.span_write.payload.shape())
-        quiet(dut, self.block)
-        self.keys = Words(dut, self.block, "key", self._keys, pause)
-        self.values = Words(dut, self.block, "value", self._values, pause)
+        silence(dut, self.block)
+        self.keys = WordPlayer(dut, self.block, "key", self._keys, pause)
+        self.values = WordPlayer(dut, self.block, "value", self._values, pause)
         RowPositions(dut, row_position=self.positions)
         self.done, self.t = pulses(dut, "done"), t
 
@@ -181,7 +181,7 @@ class Bench:
     async def run(self, mask):
         """Run one ATTEND over the slots in `mask`; `done` comes once, behind the last context."""
         dut = self.dut
-        word = instruction(
+        word = instruction_bits(
             reduction=self.dimension,
             groups=self.heads,
             source_base=self.source,
@@ -444,7 +444,7 @@ async def throughput(dut):
 )
 def test_attention(tokens, columns):
     config = harness.small(tokens=tokens, columns=columns, slots=4, heads=3)
-    harness.run(
+    harness.run_bench(
         block_of(config),
         "sim.bench.attention.test_attention",
         f"attention_{tokens}_{columns}",

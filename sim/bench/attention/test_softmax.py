@@ -117,7 +117,7 @@ CONFIGS = {
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_softmax(name):
-    harness.run(
+    harness.run_bench(
         Softmax(CONFIGS[name]),
         "sim.bench.attention.test_softmax",
         f"softmax_{name}",

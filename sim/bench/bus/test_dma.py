@@ -13,7 +13,7 @@ from cocotb.triggers import ClockCycles, RisingEdge
 
 from firmware.error_codes import Error
 from hw.bus.dma import Reader, Writer
-from hw.bus.transfer import bus_word, request, word
+from hw.bus.transfer import bus_word, transfer_layout, word
 from hw.bus.words import Words
 from sim.bench import harness
 from sim.bench.memory import AxiResp, BenchMemory
@@ -95,7 +95,7 @@ async def reader_bench(dut, pause="none", stall=None):
     config = harness.config()
     dut.abort.value = 0
     idle, hold = harness.pauses(pause)
-    source, memory = harness.Source(dut, "i_request", request(), pause=idle), filled()
+    source, memory = harness.Source(dut, "i_request", transfer_layout(), pause=idle), filled()
     sink = harness.Sink(dut, "o", bus_word(config), pause=hold)
     memory.serve_read(dut, "bus_", pause=stall)
     await harness.start(dut)
@@ -198,7 +198,7 @@ async def writer_bench(dut, pause="none", stall=None, content=True):
     config = harness.config()
     dut.abort.value = 0
     idle, late = harness.pauses(pause)
-    source, memory = harness.Source(dut, "i_request", request(), pause=idle), filled()
+    source, memory = harness.Source(dut, "i_request", transfer_layout(), pause=idle), filled()
     content = harness.Source(dut, "i_data", unsigned(32), pause=late) if content else None
     memory.serve_write(dut, "bus_", pause=stall)
     await harness.start(dut)
@@ -304,7 +304,7 @@ BUSES = [32, 128]
 def test_reader(bits):
     config = harness.small(bus_bits=bits)
     for only in ("read_runs", "read_refused", "read_failing", "read_aborted"):
-        harness.run(
+        harness.run_bench(
             Reader(config), "sim.bench.bus.test_dma", f"reader_{bits}", config=config, only=only
         )
 
@@ -312,7 +312,7 @@ def test_reader(bits):
 @pytest.mark.parametrize("bits", BUSES)
 def test_words(bits):
     config = harness.small(bus_bits=bits)
-    harness.run(
+    harness.run_bench(
         Words(config), "sim.bench.bus.test_dma", f"words_{bits}", config=config, only="split"
     )
 
@@ -321,7 +321,7 @@ def test_words(bits):
 def test_writer(bits):
     config = harness.small(bus_bits=bits)
     for only in ("write_runs", "write_refused", "write_failing", "write_aborted"):
-        harness.run(
+        harness.run_bench(
             Writer(config), "sim.bench.bus.test_dma", f"writer_{bits}", config=config, only=only
         )
 

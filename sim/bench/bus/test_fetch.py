@@ -11,7 +11,7 @@ import pytest
 from cocotb.triggers import ClockCycles
 
 from hw.bus.fetch import Fetch, words_layout
-from hw.bus.transfer import bus_word, request
+from hw.bus.transfer import bus_word, transfer_layout
 from sim.bench import harness
 
 BASE, SIZE = 0x2000, 0x800
@@ -55,7 +55,7 @@ class Bench:
         self.source = harness.Source(dut, "i", words_layout(), idle)
         self.sink = harness.Sink(dut, "o", Fetch(harness.config()).o.payload.shape(), stall)
         idle, stall = harness.pauses(pause, seed=5)
-        self.requests = harness.Sink(dut, "o_request", request(), stall)
+        self.requests = harness.Sink(dut, "o_request", transfer_layout(), stall)
         self.data = harness.Source(dut, "data", bus_word(harness.config()), idle)
 
     def send(self, address, words):
@@ -134,4 +134,4 @@ async def abandoned(dut):
 @pytest.mark.parametrize("bits", [32, 64, 256])
 def test_fetch(bits):
     config = harness.small(bus_bits=bits)
-    harness.run(Fetch(config), "sim.bench.bus.test_fetch", f"fetch_{bits}", config=config)
+    harness.run_bench(Fetch(config), "sim.bench.bus.test_fetch", f"fetch_{bits}", config=config)

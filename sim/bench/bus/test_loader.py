@@ -17,7 +17,8 @@ from cocotb.triggers import ClockCycles, RisingEdge
 
 from firmware.embedding_image import EMBEDDING_OFFSET, build_embedding, parse_embedding
 from firmware.error_codes import Error
-from firmware.image import HEADER, ImageError, Layout, build_image, check, parse_image
+from firmware.image import HEADER, ImageError, Layout, build_image, parse_image
+from firmware.image_match import check_image
 from firmware.isa import CAPACITY
 from firmware.registers import VERSION
 from hw.bus import axi
@@ -43,7 +44,7 @@ class Harness(wiring.Component):
             if not name.startswith(("i_", "o_")) or name == "o_constant"
         }
         self._direct = [*ports]
-        bus = axi.read(config.bus_bits)
+        bus = axi.read_signature(config.bus_bits)
         super().__init__(
             {**ports, **axi.flat("m_axi", bus), **axi.flat("m_axi_emb", bus), "idle": Out(1)}
         )
@@ -136,7 +137,7 @@ def flipped(image, bit):
 def software(config, image, embedding):
     """The code that firmware/image.py gives."""
     try:
-        check(parse_image(image), config, parse_embedding(embedding))
+        check_image(parse_image(image), config, parse_embedding(embedding))
     except ImageError as error:
         return error.error
     return Error.NONE
@@ -201,7 +202,7 @@ class Bench:
         harness.assert_same("constants", await self.sink.receive(len(pairs)), pairs)
         assert self.sink.empty()
         fields = {name: getattr(want, name) for name in image_layout().members}
-        harness.assert_same("image", harness.read(self.dut, "image", image_layout()), fields)
+        harness.assert_same("image", harness.read_port(self.dut, "image", image_layout()), fields)
         fields = {
             "vocabulary": parsed.vocabulary,
             "positions": parsed.positions,
@@ -209,7 +210,7 @@ class Bench:
             "table_offset": 64,
         }
         harness.assert_same(
-            "embedding", harness.read(self.dut, "embedding", embedding_layout()), fields
+            "embedding", harness.read_port(self.dut, "embedding", embedding_layout()), fields
         )
 
 
@@ -375,11 +376,11 @@ async def aborted(dut):
 @pytest.mark.parametrize("bits", [32, 128])
 def test_loader(bits):
     config = harness.small(bus_bits=bits)
-    harness.run(Harness(config), "sim.bench.bus.test_loader", f"loader_{bits}", config=config)
+    harness.run_bench(Harness(config), "sim.bench.bus.test_loader", f"loader_{bits}", config=config)
 
 
 def test_loader_without_units():
     config = harness.small(units=frozenset({"exit"}))
-    harness.run(
+    harness.run_bench(
         Harness(config), "sim.bench.bus.test_loader", "loader_units", config=config, only="units"
     )

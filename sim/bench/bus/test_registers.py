@@ -215,6 +215,6 @@ async def latched(dut):
     ],
 )
 def test_registers(name, config):
-    harness.run(
+    harness.run_bench(
         Registers(config), "sim.bench.bus.test_registers", f"registers_{name}", config=config
     )

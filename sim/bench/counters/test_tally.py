@@ -15,7 +15,7 @@ from golden_model.counters import Work, count_macs
 from golden_model.hardware import HARDWARE
 from hw.counters.tally import Tally, longest, tally_layout
 from sim.bench import harness
-from sim.bench.players import pulse, quiet, slot_table
+from sim.bench.players import pulse, silence, slot_table
 
 MOST = (1 << 32) - 1
 WORK = {
@@ -34,7 +34,7 @@ class Bench:
         self.config = harness.config()
         self.block = Tally(harness.config())
         self.found = dict.fromkeys(tally_layout(self.config).members, 0)
-        quiet(dut, self.block)
+        silence(dut, self.block)
 
     async def start(self):
         await harness.start(self.dut, 400_000)
@@ -46,7 +46,7 @@ class Bench:
     async def _watch(self):
         while True:
             await RisingEdge(self.dut.clk)
-            for name, step in harness.read(self.dut, "o", tally_layout(self.config)).items():
+            for name, step in harness.read_port(self.dut, "o", tally_layout(self.config)).items():
                 self.found[name] += step
 
     async def give(self, name, value):
@@ -152,4 +152,6 @@ async def at_once(dut):
     ],
 )
 def test_tally(name, config):
-    harness.run(Tally(config), "sim.bench.counters.test_tally", f"tally_{name}", config=config)
+    harness.run_bench(
+        Tally(config), "sim.bench.counters.test_tally", f"tally_{name}", config=config
+    )

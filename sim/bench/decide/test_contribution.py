@@ -69,7 +69,7 @@ async def contribution(dut, pause):
     ids=lambda config: str(config.positions),
 )
 def test_contribution(config):
-    harness.run(
+    harness.run_bench(
         Contribution(config),
         "sim.bench.decide.test_contribution",
         f"contribution_{config.positions}",

@@ -19,7 +19,15 @@ from hw.decide.drop import Drop, cycles
 from hw.rows.layouts import RowCommand, row_command_layout
 from hw.shapes import index
 from sim.bench import harness
-from sim.bench.players import Words, instruction, pulse, pulses, quiet, slot_table, tiles_of
+from sim.bench.players import (
+    WordPlayer,
+    instruction_bits,
+    pulse,
+    pulses,
+    silence,
+    slot_table,
+    tiles_of,
+)
 
 BASE = 33
 STRIDE = 3
@@ -33,8 +41,8 @@ class Bench:
         self.config = harness.config()
         self.generator = random.Random(13)
         config, self.block = self.config, Drop(self.config)
-        quiet(dut, self.block)
-        self.words = Words(dut, self.block, "scores", self._word, pause)
+        silence(dut, self.block)
+        self.words = WordPlayer(dut, self.block, "scores", self._word, pause)
         self.stall = harness.pauses(pause, 7)[1]
         self.commands = []
         self.total = 0
@@ -60,7 +68,7 @@ class Bench:
             dut.o_rows__ready.value = ready
             await RisingEdge(dut.clk)
             if dut.rst.value == 0 and ready and dut.o_rows__valid.value == 1:
-                command = harness.read(dut, "o_rows__payload", layout)
+                command = harness.read_port(dut, "o_rows__payload", layout)
                 self.commands.append(
                     (RowCommand(command["command"]), command["mask"], command["release"])
                 )
@@ -97,7 +105,9 @@ class Bench:
         harness.drive(dut, "mask", unsigned(config.slots), mask)
         harness.drive(dut, "layer", index(config.layers + 1), layer)
         self.total = max(slot["start"] + slot["count"] for slot in table)
-        word = instruction(source_base=BASE, source_stride=STRIDE, score_align=frac - EXP_IN_FRAC)
+        word = instruction_bits(
+            source_base=BASE, source_stride=STRIDE, score_align=frac - EXP_IN_FRAC
+        )
         harness.drive(dut, "instruction", unsigned(256), word)
         for found in (self.verdicts, self.tallies, self.done, self.words.asked, self.commands):
             found.clear()
@@ -221,6 +231,6 @@ CONFIGS = {
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_drop(name):
-    harness.run(
+    harness.run_bench(
         Drop(CONFIGS[name]), "sim.bench.decide.test_drop", f"drop_{name}", config=CONFIGS[name]
     )

@@ -94,6 +94,6 @@ async def entropy(dut, pause):
 @pytest.mark.parametrize("classes", [2, 3, 16])
 def test_entropy(classes):
     config = harness.small(classes=classes)
-    harness.run(
+    harness.run_bench(
         Entropy(config), "sim.bench.decide.test_entropy", f"entropy_{classes}", config=config
     )

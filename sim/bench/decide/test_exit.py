@@ -19,7 +19,7 @@ from golden_model.formats import EXP_IN_FRAC
 from hw.decide.exit import Exit, cycles
 from hw.rows.layouts import RowCommand, row_command_layout
 from sim.bench import harness
-from sim.bench.players import Words, instruction, pulse, pulses, quiet, slot_table
+from sim.bench.players import WordPlayer, instruction_bits, pulse, pulses, silence, slot_table
 
 BASE, STRIDE, FRAC = 70, 24, 9
 
@@ -30,8 +30,8 @@ class Bench:
         self.config = harness.config()
         self.generator = random.Random(12)
         self.block, self.stall = Exit(self.config), harness.pauses(pause, 7)[1]
-        quiet(dut, self.block)
-        self.words = Words(dut, self.block, "scores", self._word, pause)
+        silence(dut, self.block)
+        self.words = WordPlayer(dut, self.block, "scores", self._word, pause)
         self.finished = harness.Sink(
             dut, "o_finish", self.block.o_finish.payload.shape(), harness.pauses(pause, 3)[1]
         )
@@ -106,7 +106,7 @@ class Bench:
             "score_align": FRAC - EXP_IN_FRAC,
             **values,
         }
-        harness.drive(dut, "instruction", unsigned(256), instruction(**values))
+        harness.drive(dut, "instruction", unsigned(256), instruction_bits(**values))
         for found in (self.verdicts, self.logits, self.done, self.commands, self.words.asked):
             found.clear()
         await pulse(dut, "start")
@@ -249,6 +249,6 @@ CONFIGS = {
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_exit(name):
-    harness.run(
+    harness.run_bench(
         Exit(CONFIGS[name]), "sim.bench.decide.test_exit", f"exit_{name}", config=CONFIGS[name]
     )

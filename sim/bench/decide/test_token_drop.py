@@ -70,7 +70,7 @@ async def token_drop(dut, pause):
     ids=lambda config: str(config.positions),
 )
 def test_token_drop(config):
-    harness.run(
+    harness.run_bench(
         TokenDrop(config),
         "sim.bench.decide.test_token_drop",
         f"token_drop_{config.positions}",

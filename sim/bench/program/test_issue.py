@@ -14,7 +14,7 @@ from firmware.error_codes import Error
 from firmware.isa import ENGINES, Opcode
 from hw.program.issue import AHEAD, Issue, operation_layout
 from sim.bench import harness
-from sim.bench.players import instruction, pulse, quiet
+from sim.bench.players import instruction_bits, pulse, silence
 from sim.bench.values import pack
 
 OPCODES = [engine.opcode for engine in ENGINES]
@@ -53,7 +53,7 @@ class Operation:
 
 def operation(config, generator, pc, opcode, follow, skipped=0, fault=0):
     values = {
-        "instruction": instruction(
+        "instruction": instruction_bits(
             opcode=opcode, follow=follow, address=generator.randrange(2**32)
         ),
         "pc": pc,
@@ -92,7 +92,7 @@ class Bench:
         self.source = harness.Source(
             dut, "i", self.block.i.payload.shape(), harness.pauses(pause)[0]
         )
-        quiet(dut, self.block)
+        silence(dut, self.block)
         self.program, self.last = [], Operation({}, None, ended=0)  # `last` of the program before
         self.accepted = self.begun = self.finished = 0
         self.sent, self.done = set(), set()  # operations whose engines say so
@@ -254,4 +254,4 @@ async def issue(dut, pause):
 
 def test_issue():
     config = harness.small(slots=2)
-    harness.run(Issue(config), "sim.bench.program.test_issue", "issue", config=config)
+    harness.run_bench(Issue(config), "sim.bench.program.test_issue", "issue", config=config)

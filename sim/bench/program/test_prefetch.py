@@ -13,7 +13,7 @@ from cocotb.triggers import RisingEdge
 
 from hw.program.prefetch import STREAMS, Prefetch
 from sim.bench import harness
-from sim.bench.players import quiet
+from sim.bench.players import silence
 
 BASE, SIZE = 0x4000, 0x8000
 
@@ -38,7 +38,7 @@ class Bench:
     def __init__(self, dut, pause):
         block = Prefetch(harness.config())
         self.dut, (idle, stall) = dut, harness.pauses(pause)
-        quiet(dut, block)
+        silence(dut, block)
         dut.base.value, dut.size.value = BASE, SIZE
         self.asked = harness.Source(dut, "i", block.i.payload.shape(), idle)
         self.words = harness.Source(
@@ -125,6 +125,6 @@ async def ahead(dut):
 @pytest.mark.parametrize("bus_bits", [32, 128])
 def test_prefetch(bus_bits):
     config = harness.small(bus_bits=bus_bits)
-    harness.run(
+    harness.run_bench(
         Prefetch(config), "sim.bench.program.test_prefetch", f"prefetch_{bus_bits}", config=config
     )

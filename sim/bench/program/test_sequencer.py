@@ -20,7 +20,7 @@ from firmware.isa import ENGINES, Opcode, Select
 from hw.program.issue import AHEAD, Issue, operation_layout
 from hw.program.sequencer import Sequencer
 from sim.bench import harness
-from sim.bench.players import pulse, pulses, quiet, slot_table, until
+from sim.bench.players import pulse, pulses, silence, slot_table, until
 
 PROGRAM = 0x1240
 LAYERS = 3
@@ -189,7 +189,7 @@ class Bench:
         self.requests = harness.Sink(dut, "o_fetch", self.block.o_fetch.payload.shape(), stall)
         self.words = harness.Source(dut, "words", unsigned(32), idle)
         self.streams = harness.Sink(dut, "o_stream", self.block.o_stream.payload.shape(), stall)
-        quiet(dut, self.block)
+        silence(dut, self.block)
         self.done, self.ended, self.skipped = (
             pulses(dut, name) for name in ("done", "issue_ended", "issue_skipped")
         )
@@ -225,7 +225,7 @@ class Bench:
             assert started & started - 1 == 0, "two engines at once"
             opcode = OPCODES[started.bit_length() - 1]
             operation = dut.issue_younger.value
-            younger = harness.read(dut, "issue_younger", self.operation)
+            younger = harness.read_port(dut, "issue_younger", self.operation)
             pc = younger["pc"]
             assert younger["instruction"] & 255 == opcode, "the wrong engine"
             values = self.program[pc][1]
@@ -390,6 +390,6 @@ async def faults(dut, kind):
 @pytest.mark.parametrize("slots", [2, 5])
 def test_sequencer(slots):
     config = harness.small(slots=slots)
-    harness.run(
+    harness.run_bench(
         Front(config), "sim.bench.program.test_sequencer", f"sequencer_{slots}", config=config
     )

@@ -14,7 +14,7 @@ from firmware.error_codes import Error
 from hw.queue.admission import Admission
 from hw.rows.layouts import RowCommand, row_command_layout
 from sim.bench import harness
-from sim.bench.players import pulse, pulses, quiet
+from sim.bench.players import pulse, pulses, silence
 
 POSITIONS = 9
 
@@ -76,7 +76,7 @@ class Bench:
         self.generator = random.Random(14)
         config, self.block = self.config, Admission(self.config)
         self.pause = harness.pauses(pause, 9)[1]
-        quiet(dut, self.block)
+        silence(dut, self.block)
         self.begins, self.finishes = (
             harness.Sink(
                 dut, name, getattr(self.block, name).payload.shape(), harness.pauses(pause, i)[1]
@@ -287,7 +287,7 @@ CONFIGS = {
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_admission(name):
-    harness.run(
+    harness.run_bench(
         Admission(CONFIGS[name]),
         "sim.bench.queue.test_admission",
         f"admission_{name}",

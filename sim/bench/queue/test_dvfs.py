@@ -87,7 +87,7 @@ class Machine:
             if begun:
                 self.at = self.time
             if dut.admit_valid.value == 1:
-                admit = harness.read(dut, "admit", self.members["admit"].shape)
+                admit = harness.read_port(dut, "admit", self.members["admit"].shape)
                 deadline = admit["deadline"]
                 self.deadlines[admit["slot"]] = (
                     self.time + (deadline << PERIOD_FRAC) if deadline else None
@@ -131,7 +131,8 @@ class Machine:
         await ClockCycles(self.dut.clk, 2)
         await FallingEdge(self.dut.clk)
         assert (
-            harness.read(self.dut, "predicted", self.members["predicted"].shape) == self.predicted
+            harness.read_port(self.dut, "predicted", self.members["predicted"].shape)
+            == self.predicted
         )
 
     def want(self, total):
@@ -284,7 +285,7 @@ CONFIGS = [
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.tokens}_{config.slots}")
 def test_dvfs(config):
-    harness.run(
+    harness.run_bench(
         Dvfs(config),
         "sim.bench.queue.test_dvfs",
         f"dvfs_{config.tokens}_{config.slots}",

@@ -19,7 +19,7 @@ from golden_model.config import INT8, NumberFormat
 from golden_model.embedding import embedding_sum
 from golden_model.fixed import Saturations
 from hw.bus.headers import embedding_layout
-from hw.bus.transfer import bus_word, request
+from hw.bus.transfer import bus_word, transfer_layout
 from hw.queue.embedding import Embedder
 from sim.bench import harness
 from sim.bench.memory import AxiResp, BenchMemory
@@ -60,7 +60,7 @@ class Bench:
         self.source = harness.Source(dut, "i", block.i.payload.shape(), pause=idle)
         self.features = pulses(dut, "feature_valid", "feature", block.feature.shape())
         self.done = harness.Sink(dut, "o_done", block.o_done.payload.shape(), pause=hold)
-        self.requests = harness.Source(dut, "i_request", request())
+        self.requests = harness.Source(dut, "i_request", transfer_layout())
         self.loaded = harness.Sink(dut, "o_data", bus_word(self.config))
         self.memory = BenchMemory(len(self.image), BASE)
         self.memory.load(BASE, self.image)
@@ -357,7 +357,7 @@ def test_embedding(name):
         "wide": "every_row",
         "unchecked": "damaged",
     }.get(name)
-    harness.run(
+    harness.run_bench(
         Embedder(config),
         "sim.bench.queue.test_embedding",
         f"embedding_{name}",

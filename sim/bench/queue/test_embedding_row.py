@@ -19,11 +19,11 @@ from firmware.embedding_image import build_embedding, parse_embedding
 from firmware.error_codes import Error
 from firmware.image import HEADER_BYTES
 from hw.bus.headers import embedding_layout
-from hw.bus.transfer import bus_word, request
+from hw.bus.transfer import bus_word, transfer_layout
 from hw.queue.embedding_row import RowDecoder
 from hw.queue.embedding_table import RowFetcher
 from sim.bench import harness
-from sim.bench.players import pulses, quiet
+from sim.bench.players import pulses, silence
 
 BASE, WORDS, POSITIONS = 0x60, 9, 3
 
@@ -86,7 +86,7 @@ class Port:
         cocotb.start_soon(self._run())
 
     def _take(self):
-        one = harness.read(self.dut, "o_request__payload", request())
+        one = harness.read_port(self.dut, "o_request__payload", transfer_layout())
         self.requests.append(one)
         step = self.config.bus_bytes
         for i in range(one["words"]):
@@ -142,7 +142,7 @@ class Bench:
         ]
         self.codes, self.image = sum(tables, []), build_embedding(*tables)
         self.parsed = parse_embedding(self.image)
-        quiet(dut, block)
+        silence(dut, block)
         self.port = Port(dut, self.config, pause, latency)
         self.source = harness.Source(dut, "i", 32, harness.pauses(pause, 5)[0])
         self.features = pulses(dut, "code_valid", "feature", block.feature.shape())
@@ -266,7 +266,7 @@ CONFIGS = {
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_embedding_row(name):
-    harness.run(
+    harness.run_bench(
         Rows(CONFIGS[name]),
         "sim.bench.queue.test_embedding_row",
         f"embedding_row_{name}",

@@ -116,7 +116,7 @@ CONFIGS = [
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.tokens}_{config.slots}")
 def test_exit(config):
-    harness.run(
+    harness.run_bench(
         RecordMemory(config),
         "sim.bench.queue.test_record",
         f"record_{config.tokens}_{config.slots}",

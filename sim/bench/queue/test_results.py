@@ -13,13 +13,13 @@ from cocotb.triggers import ClockCycles, RisingEdge
 
 from firmware.error_codes import Error
 from firmware.record import RECORD
-from hw.bus.transfer import request
+from hw.bus.transfer import transfer_layout
 from hw.decide.exit import Exit
 from hw.queue.admission import Admission
 from hw.queue.record import Field
 from hw.queue.results import Results
 from sim.bench import harness
-from sim.bench.players import SlotRecord, pulse, quiet
+from sim.bench.players import SlotRecord, pulse, silence
 
 BASE, SIZE = 0x4000, 0x1000
 VERDICT, SHAPE = RECORD["VERDICT"], RECORD["TOKENS_PER_LAYER"]
@@ -48,13 +48,13 @@ class Bench:
         self.generator = random.Random(11)
         self.block = block_of(self.config)
         (_, stall), (idle, hold) = harness.pauses(pause), harness.pauses(pause, seed=5)
-        quiet(dut, self.block)
+        silence(dut, self.block)
         self.begins = harness.Source(dut, "begin", self.block.begin.payload.shape(), idle)
         self.ends = {
             name: harness.Source(dut, name, getattr(self.block, name).payload.shape())
             for name in ("failure", "success")
         }
-        self.requests = harness.Sink(dut, "o_request", request(), stall)
+        self.requests = harness.Sink(dut, "o_request", transfer_layout(), stall)
         self.words = harness.Sink(dut, "o_data", unsigned(32), hold)
         self.records = {}
         self.sentences = {}
@@ -250,4 +250,6 @@ async def time(dut):
 @pytest.mark.parametrize("slots", [1, 3])
 def test_results(slots):
     config = harness.small(slots=slots)
-    harness.run(block_of(config), "sim.bench.queue.test_results", f"results_{slots}", config=config)
+    harness.run_bench(
+        block_of(config), "sim.bench.queue.test_results", f"results_{slots}", config=config
+    )

@@ -17,7 +17,7 @@ from hw.queue.embedding_sum import feature_layout
 from hw.queue.staging import Staging
 from hw.shapes import index
 from sim.bench import harness
-from sim.bench.players import instruction, pulse, pulses, quiet
+from sim.bench.players import instruction_bits, pulse, pulses, silence
 
 QUEUE, TOKENS, FEATURES, POSITIONS = 0x800, 0x2000, 7, 9
 UNKNOWN, BROKEN, LATE = (
@@ -53,7 +53,7 @@ class Bench:
         self.config = harness.config()
         self.generator = random.Random(14)
         config, self.block = self.config, Staging(self.config)
-        quiet(dut, self.block)
+        silence(dut, self.block)
         sink = {
             name: harness.Sink(
                 dut, name, getattr(self.block, name).payload.shape(), harness.pauses(pause, i)[1]
@@ -78,7 +78,7 @@ class Bench:
         self.fetched = []
         self.outside = []
         dut.queue.value, dut.positions.value = QUEUE, POSITIONS
-        dut.instruction.value = instruction(word_shift=3, position_shift=-2, segment_shift=1)
+        dut.instruction.value = instruction_bits(word_shift=3, position_shift=-2, segment_shift=1)
         for task in (self._memory(), self._embedder(), self._write()):
             cocotb.start_soon(task)
 
@@ -233,7 +233,7 @@ class Bench:
         )
         harness.assert_same(
             "shifts",
-            harness.read(dut, "shifts", self.block.shifts.shape()),
+            harness.read_port(dut, "shifts", self.block.shifts.shape()),
             {"word": 3, "position": -2, "segment": 1},
         )
 
@@ -311,7 +311,7 @@ CONFIGS = {
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_staging(name):
-    harness.run(
+    harness.run_bench(
         Staging(CONFIGS[name]),
         "sim.bench.queue.test_staging",
         f"staging_{name}",

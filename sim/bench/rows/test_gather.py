@@ -15,7 +15,7 @@ from cocotb.triggers import ClockCycles, RisingEdge
 from golden_model.hardware import ceil_div
 from hw.rows.gather import Gather
 from sim.bench import harness
-from sim.bench.players import RowPositions, Words, quiet, until
+from sim.bench.players import RowPositions, WordPlayer, silence, until
 
 
 def cases(config, generator):
@@ -52,9 +52,9 @@ class Bench:
             harness.Source(dut, "i", self.block.request, idle),
             harness.Sink(dut, "o", self.block.o.payload.shape(), stall),
         )
-        quiet(dut, self.block)
+        silence(dut, self.block)
         RowPositions(dut, row_physical=self.physical, row_position=self.position)
-        Words(dut, self.block, "state", lambda address: self.state[address], pause)
+        WordPlayer(dut, self.block, "state", lambda address: self.state[address], pause)
         harness.drive(dut, "starts", data.ArrayLayout(16, config.slots), self.starts)
 
     async def run(self, tile, cls, read, features):
@@ -70,7 +70,7 @@ class Bench:
             else list(lanes)
         )  # lanes without a slot: anything
         pointers, positions = (
-            harness.read(dut, name, getattr(self.block, name).shape())
+            harness.read_port(dut, name, getattr(self.block, name).shape())
             for name in ("pointers", "positions")
         )
         harness.assert_same(
@@ -93,7 +93,7 @@ class Bench:
             )
             harness.assert_same(
                 "pointers hold",
-                harness.read(dut, "pointers", self.block.pointers.shape()),
+                harness.read_port(dut, "pointers", self.block.pointers.shape()),
                 pointers,
             )
 
@@ -152,13 +152,13 @@ class Written:
         while True:
             await RisingEdge(self.dut.clk)
             if self.dut.state_request__valid.value == 1 and self.dut.follow.value == 1:
-                request = harness.read(
+                request = harness.read_port(
                     self.dut,
                     "state_request__payload",
                     self.test.block.state_request.payload.shape(),
                 )
                 progress, (tile, word) = (
-                    harness.read(self.dut, "progress", self.shape),
+                    harness.read_port(self.dut, "progress", self.shape),
                     self.places[request["address"]],
                 )
                 assert tile < progress["tile"] or (
@@ -189,4 +189,6 @@ async def follow(dut, pause, cls):
 @pytest.mark.parametrize(("tokens", "slots"), [(4, 2), (3, 5)])
 def test_gather(tokens, slots):
     config = harness.small(tokens=tokens, slots=slots)
-    harness.run(Gather(config), "sim.bench.rows.test_gather", f"gather_{tokens}", config=config)
+    harness.run_bench(
+        Gather(config), "sim.bench.rows.test_gather", f"gather_{tokens}", config=config
+    )

@@ -95,16 +95,16 @@ class Bench:
             self.cycle += 1
             if (
                 self.dut.rst.value == 0
-                and (event := harness.read(self.dut, "changed", changed))["valid"]
+                and (event := harness.read_port(self.dut, "changed", changed))["valid"]
             ):
                 self.events.append((event["row"], event["slot"], event["position"]))
             if (
                 self.dut.rst.value == 0
-                and (event := harness.read(self.dut, "slot_changed", slot_changed))["valid"]
+                and (event := harness.read_port(self.dut, "slot_changed", slot_changed))["valid"]
             ):
                 self.slot_events.append((event["slot"], event["sentence"], event["layer"]))
             if self.dut.rst.value == 0 and self.dut.dropped.value[0] == 1:
-                event = harness.read(self.dut, "dropped", dropped)
+                event = harness.read_port(self.dut, "dropped", dropped)
                 self.dropped.append((event["slot"], event["position"]))
 
     async def _take(self):
@@ -179,9 +179,9 @@ class Bench:
             harness.drive(self.dut, "read_row", index(self.config.rows), row)
             await RisingEdge(self.dut.clk)
             await FallingEdge(self.dut.clk)
-            rows.append(harness.read(self.dut, "read_data", row_entry_layout(self.config)))
+            rows.append(harness.read_port(self.dut, "read_data", row_entry_layout(self.config)))
         harness.assert_same("rows", [tuple(row.values()) for row in rows], model.rows)
-        slots = harness.read(self.dut, "slots", self.slots)
+        slots = harness.read_port(self.dut, "slots", self.slots)
         for number, slot in enumerate(slots):
             mine = [i for i, row in enumerate(model.rows) if row[1] == number]
             start, count = slot.pop("start"), slot.pop("count")
@@ -306,7 +306,7 @@ CONFIGS = [harness.small(), harness.small(tokens=3, slots=1), harness.small(slot
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.tokens}_{config.slots}")
 def test_rows(config):
-    harness.run(
+    harness.run_bench(
         Rows(config),
         "sim.bench.rows.test_rows",
         f"rows_{config.tokens}_{config.slots}",

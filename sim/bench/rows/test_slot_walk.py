@@ -9,7 +9,7 @@ from cocotb.triggers import FallingEdge, RisingEdge
 
 from hw.rows.slot_walk import SlotWalk
 from sim.bench import harness
-from sim.bench.players import pulse, quiet
+from sim.bench.players import pulse, silence
 
 
 def walk(table, mask):
@@ -19,7 +19,7 @@ def walk(table, mask):
         {
             "number": number,
             "selected": 1 << number,
-            "slot": table[number],
+            **{name: table[number][name] for name in ("layer", "start", "count")},
             "last": int(number == chosen[-1]),
         }
         for number in chosen
@@ -34,7 +34,7 @@ class Bench:
         self.config = harness.config()
         self.block = SlotWalk(self.config)
         self.generator = random.Random(self.config.slots)
-        quiet(dut, self.block)
+        silence(dut, self.block)
         _, stall = harness.pauses(pause)
         self.sink = harness.Sink(dut, "o", self.block.o.payload.shape(), stall)
         self.table = []
@@ -65,7 +65,7 @@ class Bench:
             await RisingEdge(self.dut.clk)
         assert self.sink.empty(), "a slot behind the last one"
         if want:
-            held = harness.read(self.dut, "held", self.block.held.shape())
+            held = harness.read_port(self.dut, "held", self.block.held.shape())
             harness.assert_same("held", held, want[-1])
 
 
@@ -120,6 +120,6 @@ async def again(dut):
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_slot_walk(count):
     config = harness.small(slots=count)
-    harness.run(
+    harness.run_bench(
         SlotWalk(config), "sim.bench.rows.test_slot_walk", f"slot_walk_{count}", config=config
     )

@@ -107,7 +107,7 @@ CONFIGS = [harness.small(), harness.small(tokens=3, slots=1), harness.small(slot
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.tokens}_{config.slots}")
 def test_tiles(config):
-    harness.run(
+    harness.run_bench(
         TileIterator(config),
         "sim.bench.rows.test_tiles",
         f"tiles_{config.tokens}_{config.slots}",

@@ -12,23 +12,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from compress.data_folder import VARIABLE, data_folder
+from compress.data_folder import data_folder
+from terse.commands.options import Data
 
-__all__ = ["add_commands"]
+__all__ = ["app"]
+
+app = typer.Typer()
 
 STORE = "TERSE_STORE"
-Data = Annotated[
-    pathlib.Path | None,
-    typer.Option("--data", envvar=VARIABLE, help="Folder of tasks; by default data/."),
-]
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Give the application the commands of this file."""
-    for command in (compress, methods, table):
-        app.command()(command)
-
-
+@app.command()
 def compress(
     recipe: Annotated[pathlib.Path, typer.Argument(help="A recipe (docs/compress.md).")],
     out: Annotated[
@@ -98,6 +92,7 @@ def _result(folder, task, data):
     Console().print(report.evaluation(found))
 
 
+@app.command()
 def methods():
     """List the methods that a recipe's stages may name."""
     from compress.methods import METHODS
@@ -108,5 +103,6 @@ def methods():
     Console().print(rows)
 
 
+@app.command()
 def table():
     """Compare runs."""

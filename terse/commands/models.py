@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands that make models: train, import."""
+
+import pathlib
+import sys
+from typing import Annotated
+
+import typer
+
+from terse.commands.options import format_of, say
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+@app.command("import")
+def import_model(
+    folder: Annotated[
+        pathlib.Path,
+        typer.Argument(metavar="DIR", help="config.json, model.safetensors, maybe tokenizer.json."),
+    ],
+    out: Annotated[
+        pathlib.Path, typer.Option("--out", "-o", help="Folder for the checkpoint, new or empty.")
+    ],
+    sentences: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Text for calibration, a line each; a tab in a pair."),
+    ] = None,
+    vocab: Annotated[
+        pathlib.Path | None, typer.Option(help="ALBERT's vocabulary, where DIR brings none.")
+    ] = None,
+    positions: Annotated[
+        int | None, typer.Option(help="Longest sentence, 4 to 512; by default 128.")
+    ] = None,
+    prune: Annotated[float, typer.Option(help="Share of weights to set to zero.")] = 0.0,
+    number_format: Annotated[
+        str | None, typer.Option("--format", help="Round weights: int8, or bits,exponent as af8,3.")
+    ] = None,
+):
+    """Make a checkpoint of a Hugging Face ALBERT classifier."""
+    from compress.import_hf import import_albert
+    from terse import report
+
+    imported = import_albert(
+        folder,
+        out,
+        sentences=sentences,
+        vocab=vocab,
+        positions=positions,
+        zeros=prune,
+        fmt=format_of(number_format),
+        command=" ".join(["terse", *sys.argv[1:]]),
+    )
+    say(*imported.notes)
+    for line in report.imported(imported):
+        print(line)
+    print(f"{out}: written")
