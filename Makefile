@@ -103,7 +103,7 @@ synth-array: setup
 	  && $(BIN)/python -m sim.synthesis.area build/synth/$$array.stat || exit 1; done
 
 train: setup
-	$(BIN)/terse train --task sst2 $(if $(DATA),--data $(DATA)) --out build/train/sst2
+	$(BIN)/terse compress recipes/tiny.toml $(if $(DATA),--data $(DATA)) --out build/train/tiny
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is chosen after training, on rows held out of the training part: ranges and thresholds."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
+from compress.network import HARD
 from golden_model.adaptivfloat import bias_for
 from golden_model.config import AF8
 from golden_model.dvfs import BINS, entropy_bin_float
@@ -95,13 +97,20 @@ def measure(network, examples):
 
 @torch.no_grad()
 def observe_ranges(network, examples, rows=8000):
-    """max |x| of every ACT tensor over sentences, all layers together: a checkpoint's `ranges`."""
+    """max |x| of every ACT tensor over sentences, all layers together: a checkpoint's `ranges`.
+
+    Predictors run also where no token can go (eta 0), because the machine's ranges name them.
+    """
     network.eval()
-    network.mode = network.settled()
+    network.mode, eta = network.settled(), network.eta.clone()
+    if network.mode.sharpness is None:
+        network.mode = dataclasses.replace(network.mode, sharpness=HARD)
+        network.eta.zero_()
     network.observed = {}
     for index in examples.schedule(64)[:: max(1, len(examples) // rows)]:
         network(*examples.batch(index).inputs)
     ranges, network.observed = network.observed, None
+    network.eta.copy_(eta)
     return ranges
 
 

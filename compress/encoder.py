@@ -9,12 +9,12 @@ from transformers import BertConfig, BertModel
 
 from compress.network import Output, Trained
 
-__all__ = ["Encoder"]
+__all__ = ["PretrainedEncoder"]
 
 MASK = 103  # [MASK] of BERT's vocabulary, behind which its words begin
 
 
-class Encoder(Trained):
+class PretrainedEncoder(Trained):
     """The sizes of `config` (ModelConfig), as BertModel of transformers has them."""
 
     def __init__(self, config):

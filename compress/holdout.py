@@ -62,7 +62,7 @@ def _groups(rows):
     for i, row in enumerate(rows):
         for text in (row.sentence, row.pair):
             if text:
-                key = LETTERS.sub(" ", text.lower())
+                key = LETTERS.sub(" ", text.lower()).strip()
                 root[find(i)] = find(first.setdefault(key, i))
     groups = defaultdict(list)
     for i in range(len(rows)):

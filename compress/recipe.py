@@ -19,7 +19,7 @@ from compress.text_files import DataError
 from compress.toml_lines import Lines
 from golden_model.config import MODELS, ModelConfig, brief
 
-__all__ = ["Cut", "Recipe", "RecipeError", "Stage", "Start", "Teach", "Words", "read_recipe"]
+__all__ = ["Cut", "Recipe", "RecipeError", "Stage", "Start", "Teach", "Pieces", "read_recipe"]
 
 STARTS = ("scratch", "vectors", "checkpoint", "huggingface", "encoder")
 SPLITS = ("train", "dev", "test", "unsup")
@@ -53,7 +53,7 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Words:
+class Pieces:
     """The vocabulary: learned from the task's training rows, or taken over from where it starts.
 
     Parameters
@@ -81,7 +81,7 @@ class Start:
     origin : scratch, vectors (word vectors from co-occurrence), checkpoint (a folder of ours),
         huggingface (an ALBERT classifier's folder) or encoder (the mean of a pre-trained encoder's
         layers, embeddings by SVD)
-    path : the folder, for the two that need one; the run of a teacher, for the encoder
+    path : the folder, for the two that need one; the recipe of a teacher, for the encoder
     texts : rows that the word vectors see
     """
 
@@ -91,8 +91,9 @@ class Start:
 
     def __post_init__(self):
         check_settings(self, origin=STARTS)
-        if self.origin in ("checkpoint", "huggingface") and not self.path:
-            raise ValueError(f"path must name a folder for origin {self.origin}")
+        if self.origin in ("checkpoint", "huggingface", "encoder") and not self.path:
+            kind = "a recipe" if self.origin == "encoder" else "a folder"
+            raise ValueError(f"path must name {kind} for origin {self.origin}")
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ class Recipe:
     encoder: str = ""
     seeds: tuple[int, ...] = (0,)
     held: int = 600
-    words: Words = Words()
+    words: Pieces = Pieces()
     start: Start = Start()
     stages: tuple[Stage, ...] = ()
 
@@ -211,9 +212,11 @@ class _Reader:
         self.wrong = []
 
     def complain(self, place, rule):
+        """Note that what stands at a place (keys, and numbers in lists) breaks a rule."""
         self.wrong.append((self.lines.of(place), rule))
 
     def recipe(self):
+        """The Recipe, checked as far as it can be without data."""
         known = {"task", "model", "seeds", "held", "words", "start", "stage"}
         self.only((), self.values, known)
         values = {
@@ -221,7 +224,7 @@ class _Reader:
             "model": self.model(),
             "encoder": self.encoder(),
             "seeds": self.seeds(),
-            "words": self.table(Words, ("words",), texts=self.cuts),
+            "words": self.table(Pieces, ("words",), texts=self.cuts),
             "start": self.table(Start, ("start",), texts=self.cuts),
             "stages": self.stages(),
         }
@@ -255,16 +258,22 @@ class _Reader:
         for place, several in cuts:
             for cut in several:
                 self.check(place, lambda cut=cut: _find(cut, recipe, data_dir))
-        if recipe.start.path and not Path(recipe.start.path).is_dir():
+        if recipe.start.origin == "encoder":
+            self.check(("start", "path"), self.beside, recipe.start.path)
+        elif recipe.start.path and not Path(recipe.start.path).is_dir():
             self.complain(("start", "path"), f"path must be a folder, not {recipe.start.path}")
         self.end()
 
+    def beside(self, name):
+        """The path of another recipe."""
+        path = self.path.parent / name
+        if not path.is_file():
+            raise ValueError(f"path must name a recipe beside this one, {path} is missing")
+        return path
+
     def teacher(self, stage, recipe, data_dir):
         """Raise ValueError unless the teacher's recipe can teach this stage."""
-        path = self.path.parent / stage.teacher.recipe
-        if not path.is_file():
-            raise ValueError(f"teacher must be a recipe beside this one, {path} is missing")
-        other = read_recipe(path, data_dir)
+        other = read_recipe(self.beside(stage.teacher.recipe), data_dir)
         if other.task != recipe.task:
             raise ValueError(f"teacher must be of the task {recipe.task}, not {other.task}")
 

@@ -19,16 +19,16 @@ from compress.methods import METHODS
 from compress.methods.base import Facts
 from compress.recipe import read_recipe
 from compress.store import fingerprint
-from compress.teacher import Teacher, aligned
+from compress.teacher import Teacher, aligned_ids
 from compress.tokenizer import from_text
 from compress.training import Training
 
-__all__ = ["Run"]
+__all__ = ["RecipeRun"]
 
 VERSION = 1  # of the training loop; counted up when equal inputs come to give other results
 
 
-class Run:
+class RecipeRun:
     """One seed of a recipe.
 
     Parameters
@@ -137,18 +137,23 @@ class Run:
     def _teacher_inputs(self, stage):
         if stage.teacher.stage:
             return self.inputs(self._stages[stage.teacher.stage])
-        other = self._other(stage.teacher.recipe)
+        other = self.other(stage.teacher.recipe)
         return other.inputs(other.recipe.stages[-1])
+
+    def last_fingerprint(self, name):
+        """That of the result of another recipe."""
+        other = self.other(name)
+        return fingerprint(other.inputs(other.recipe.stages[-1]))
 
     @cached_property
     def _others(self):
         return {}
 
-    def _other(self, name):
-        """The run of a teacher's recipe, which lies beside this one."""
+    def other(self, name):
+        """The run of another recipe, which lies beside this one."""
         if name not in self._others:
             recipe = read_recipe(self.recipe.path.parent / name)
-            self._others[name] = Run(
+            self._others[name] = RecipeRun(
                 recipe, self.data_dir, self.store, device=self.device, log=self.log
             )
         return self._others[name]
@@ -157,7 +162,7 @@ class Run:
     def empty(self, stage=None):
         """A network with what is at work on it after a stage, its weights not yet loaded."""
         torch.manual_seed(self.seed)
-        network = start.network(self)
+        network = start.make_network(self)
         for one in self.lineage(stage) if stage else ():
             for name, settings in one.methods.items():
                 if METHODS[name].stays:
@@ -193,6 +198,7 @@ class Run:
         return self.network(plain[-1]) if plain else None
 
     def _train(self, stage):
+        """The state of the network after a stage, from its last saved step or its beginning."""
         before = self.parent(stage)
         network = self.network(before) if before else self.initial()
         examples = self.corpus.encode(stage.rows, self.tokenizer, self.device)
@@ -216,10 +222,10 @@ class Run:
         if stage.teacher.stage:
             run, network = self, self.network(self._stages[stage.teacher.stage])
         else:
-            run = self._other(stage.teacher.recipe)
+            run = self.other(stage.teacher.recipe)
             network = run.result()
         theirs = examples if run is self else run.encode(examples.rows)
-        teacher = Teacher(network, theirs, aligned(self.tokenizer, run.tokenizer))
+        teacher = Teacher(network, theirs, aligned_ids(self.tokenizer, run.tokenizer))
         signals = {one for name in stage.methods for one in METHODS[name].signals}
         inputs = {
             "teacher": fingerprint(self._teacher_inputs(stage)),

@@ -8,14 +8,16 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from compress.encoder import Encoder
+from compress.encoder import PretrainedEncoder
+from compress.from_encoder import cut_vocabulary, take_over
 from compress.network import Network
 from compress.pieces import train_tokenizer
 from compress.pretrained import fetch
+from compress.teacher import aligned_ids
 from compress.vectors import word_vectors
 from golden_model.checkpoint import load
 
-__all__ = ["begin", "network", "start_inputs", "token_inputs", "vocabulary"]
+__all__ = ["begin", "make_network", "start_inputs", "token_inputs", "vocabulary"]
 
 
 def token_inputs(run):
@@ -27,8 +29,13 @@ def token_inputs(run):
         "texts": run.corpus.inputs(words.texts),
         "rows": run.corpus.own_inputs,
         "folder": _folder_digest(run.recipe.start),
-        "encoder": run.recipe.encoder,
+        "encoder": run.recipe.encoder or _encoder_name(run),
     }
+
+
+def _encoder_name(run):
+    """The encoder whose vocabulary is cut, "" where it is not."""
+    return _encoder_run(run).recipe.encoder if run.recipe.words.origin == "encoder" else ""
 
 
 def vocabulary(run) -> str:
@@ -38,6 +45,11 @@ def vocabulary(run) -> str:
         return (fetch(recipe.encoder, say=run.log) / "tokenizer.json").read_text(encoding="utf-8")
     if recipe.start.origin == "checkpoint":
         return (Path(recipe.start.path) / "tokenizer.json").read_text(encoding="utf-8")
+    if recipe.words.origin == "encoder":
+        run.log("Cutting the vocabulary of the encoder")
+        rows = run.corpus.split[0] + run.corpus.rows(recipe.words.texts)
+        texts = [text for row in rows for text in (row.sentence, row.pair) if text]
+        return cut_vocabulary(_encoder_run(run).tokenizer, texts, recipe.model.vocabulary)
     run.log("Learning the vocabulary")
     rows = run.corpus.split[0] + run.corpus.rows(recipe.words.texts)
     texts = [text for row in rows for text in (row.sentence, row.pair) if text]
@@ -50,6 +62,7 @@ def start_inputs(run):
     return {
         "start": dataclasses.replace(origin, texts=(), path=""),
         "folder": _folder_digest(origin),
+        "encoder": run.last_fingerprint(origin.path) if origin.origin == "encoder" else "",
         "texts": run.corpus.inputs(origin.texts),
         "tokens": run.token_inputs,
         "model": run.config.to_json(),
@@ -57,9 +70,9 @@ def start_inputs(run):
     }
 
 
-def network(run):
+def make_network(run):
     """A network of the run's sizes with random weights."""
-    return Encoder(run.config) if run.recipe.encoder else Network(run.config)
+    return PretrainedEncoder(run.config) if run.recipe.encoder else Network(run.config)
 
 
 def begin(run):
@@ -72,6 +85,9 @@ def begin(run):
         _vectors(run, found)
     elif run.recipe.start.origin == "checkpoint":
         _checkpoint(run, found)
+    elif run.recipe.start.origin == "encoder":
+        other = _encoder_run(run)
+        take_over(found, other.result(), aligned_ids(run.tokenizer, other.tokenizer))
     return found
 
 
@@ -94,6 +110,11 @@ def _checkpoint(run, network):
             state[name].copy_(value)
 
 
+def _encoder_run(run):
+    """The run of the recipe whose encoder a student starts from."""
+    return run.other(run.recipe.start.path)
+
+
 def _bert(tensors):
     """The tensors of BertModel without what a classifier does not use."""
     return {
@@ -105,7 +126,7 @@ def _bert(tensors):
 
 def _folder_digest(origin):
     """sha256 over a folder's files, "" without one."""
-    if not origin.path:
+    if origin.origin not in ("checkpoint", "huggingface"):
         return ""
     digest = hashlib.sha256()
     for path in sorted(Path(origin.path).iterdir()):

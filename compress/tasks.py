@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tasks: labelled texts in files of TSV or CSV, of the data folder or a user's own.
 
-A task is a folder DATA/TASK, or the path of a folder or of one file. A split is a file SPLIT.tsv,
-SPLIT.csv or one of them with .xz; `val` and `validation` are dev. One header line names the columns
-of text and label; TSV has no quoting. Every complaint names the file, the line and the rule.
+A task is a folder DATA/TASK, the path of a folder or of one file, or DATA itself where splits lie in
+it. A split is a file SPLIT.tsv, SPLIT.csv or one of them with .xz; `val` and `validation` are dev.
+One header line names the columns of text and label; TSV has no quoting. Every complaint names the
+file, the line and the rule.
 """
 
 import csv
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from compress.holdout import cut
-from compress.text_files import PAIRS, SINGLES, DataError, read_lines
+from compress.text_files import PAIRS, SINGLES, DataError, label_number, read_lines
 from golden_model.config import brief
 
 __all__ = ["Row", "Task", "find_task"]
@@ -101,17 +102,17 @@ class Task:
             raise DataError(f"{where}: {' and '.join(self.columns)} must not be empty")
         label = -1
         if labelled:
-            text = fields.pop(_label_column(fields)).strip()
-            if text not in self.labels:
-                raise DataError(
-                    f"{where}: label must be one of {', '.join(self.labels)}, not {brief(text)}"
-                )
-            label = self.labels.index(text)
+            text = fields.pop(_label_column(fields))
+            label = label_number(text, self.classes, where, self.labels)
         return Row(texts[0], label, texts[1] if self.pair else None, fields)
 
 
-def find_task(name: str, data_dir: str | Path | None = None) -> Task:
+def find_task(
+    name: str, data_dir: str | Path | None = None, labels: tuple[str, ...] | None = None
+) -> Task:
     """The task of a name in the data folder, or of a path of one's own.
+
+    labels : names of a model's classes; without them they are those of the training rows
 
     Raises DataError where there is none, or where its training rows cannot be used.
     """
@@ -120,17 +121,21 @@ def find_task(name: str, data_dir: str | Path | None = None) -> Task:
     if own.is_file():
         files = {"train": own}
     else:
-        files = _splits(folder) or _splits(own)
+        files = _splits(folder) or _splits(own) or _splits(folder.parent)
     if not files:
         raise DataError(
             f"No task {name!r}: looked for {folder}/train.tsv, .csv or with .xz; it is a folder in "
             "the data folder, or a path of one's own (--data or TERSE_DATA names the data folder, "
             "docs/data.md says what it holds)"
         )
-    if "train" not in files:
-        raise DataError(f"Task {name} must have a train split; there is {', '.join(files)}")
-    columns, labels = _look(files["train"])
-    return Task(name if not own.exists() else own.stem, files, columns, labels)
+    if labels is None:
+        if "train" not in files:
+            raise DataError(f"Task {name} must have a train split; there is {', '.join(files)}")
+        columns, labels = _look(files["train"])
+    else:
+        first = next(iter(files.values()))
+        columns = _text_columns(first, next(_records(first, None, False))[1])
+    return Task(own.stem if own.exists() else name, files, columns, labels)
 
 
 def _splits(folder):

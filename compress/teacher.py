@@ -10,14 +10,14 @@ from rich.progress import track
 
 from compress.losses import saliency
 
-__all__ = ["Teacher", "aligned"]
+__all__ = ["Teacher", "aligned_ids"]
 
 KEPT = ("logits", "saliency")
 LIVE = ("hidden", "attention")
 ROWS = 64  # a batch of questions
 
 
-def aligned(ours, theirs):
+def aligned_ids(ours, theirs):
     """(V,) the teacher's id of each piece of ours, None where it lacks one and cuts otherwise.
 
     ours, theirs : compress.tokenizer.SentenceTokenizer

@@ -29,7 +29,6 @@ from golden_model.model import Ids, run
 from golden_model.network import Network
 from sim.cosim.processes import follow_parent
 from terse import catalog
-from terse.errors import UserError
 
 __all__ = ["evaluate", "flops", "golden", "golden_pool"]
 
@@ -58,9 +57,8 @@ def evaluate(
     begin = time.perf_counter()
     checkpoint = catalog.checkpoint(model)
     network = catalog.network(model, checkpoint, fmt)
-    rows = find_task(task, data).rows(split)
-    if max(row.label for row in rows) >= checkpoint.model.classes:
-        raise UserError(f"Model {model} has {checkpoint.model.classes} classes, {task} has more")
+    labels = checkpoint.labels or tuple(map(str, range(checkpoint.model.classes)))
+    rows = find_task(task, data, labels).rows(split)
     encodings = catalog.tokenizer(model, checkpoint.model.positions).encode_many(rows)
     examples = Examples(
         [(e.ids, e.segments) for e in encodings],

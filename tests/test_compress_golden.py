@@ -4,8 +4,9 @@
 import pytest
 import torch
 
-from compress.calibrate import coded_mode, observe_ranges
+from compress.calibrate import observe_ranges
 from compress.export import network_of, tensors_of
+from compress.methods.adaptivfloat import AdaptivFloat
 from compress.network import HARD, RAMP, Mode
 from golden_model.calibrate import calibrate
 from golden_model.checkpoint import RANGES, Checkpoint
@@ -19,23 +20,22 @@ def checkpoint():
     network = make_network()
     with torch.no_grad():
         network.attention.reach.copy_(torch.tensor([-RAMP, 2.0]))
-    network.mode = Mode(sharpness=HARD, spans=True, biases={})
+    network.base = Mode(sharpness=HARD, spans=True)
     ranges = observe_ranges(network, sentences(12))
-    network.mode.biases = {}
+    network.attach(AdaptivFloat(AdaptivFloat.Settings(AF8), network, ranges))
     return Checkpoint(MODELS["nano"], tensors_of(network), ranges, exit_threshold=0.0)
 
 
-def together(network, examples, mode):
-    network.eval().mode = mode
+def together(network, examples):
+    network.eval().mode = network.settled()
     with torch.no_grad():
         return network(*examples.batch(range(len(examples))).inputs)
 
 
 @pytest.mark.parametrize("fmt", [None, AF8])
 def test_network_is_the_reference(checkpoint, fmt):
-    examples, network = sentences(12), network_of(checkpoint)
-    mode = Mode(sharpness=HARD, spans=True) if fmt is None else coded_mode(checkpoint.ranges)
-    output = together(network, examples, mode)
+    examples = sentences(12)
+    output = together(network_of(checkpoint, codes=fmt), examples)
     for row, (ids, segments) in enumerate(examples.sequences):
         result = Reference(checkpoint, fmt=fmt, exit=False).run(ids, segments)
         for layer in range(3):

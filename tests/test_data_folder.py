@@ -31,7 +31,7 @@ def test_eval_says_what_is_missing(tmp_path, monkeypatch, capsys):
         cli.main()
     error = capsys.readouterr().err
     assert stop.value.code == 2
-    assert str(tmp_path / "sst2" / "dev.tsv") in error and "TERSE_DATA" in error
+    assert str(tmp_path / "sst2" / "train.tsv") in error and "TERSE_DATA" in error
 
 
 def test_fullsize_says_what_is_missing(tmp_path, monkeypatch, capsys):

@@ -37,7 +37,7 @@ ELSEWHERE = {
     "make synth": ".github/workflows/weekly.yml",
     "make synth-array": ".github/workflows/weekly.yml",
     "terse import": "tests/test_import.py",
-    "terse train": "tests/test_compress_train.py",
+    "terse compress": "tests/test_compress_run.py",
     "terse eval": "tests/test_cli.py",
     "pip install": "the workflow of types",
     "pre-commit": "the workflow of lint",

@@ -41,7 +41,7 @@ def compress(
     """Train and compress a model by a recipe; what is done already is not done again."""
     from compress.recipe import read_recipe
     from compress.result import write_result, write_teacher
-    from compress.run import Run
+    from compress.run import RecipeRun
     from compress.store import Store
     from terse.errors import UserError
 
@@ -55,7 +55,7 @@ def compress(
     seeds = read.seeds if seed is None else (seed,)
     command = shlex.join(["terse", *sys.argv[1:]])
     for one in seeds:
-        run = Run(read, data, Store(store), one, _device(device))
+        run = RecipeRun(read, data, Store(store), one, _device(device))
         folder = out if len(seeds) == 1 else out / f"seed-{one}"
         if read.encoder:
             Console().print(write_teacher(run, folder, command))

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole recipes on a toy task: what is trained again and what is not, and equal bits."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from compress.loop import Loop
+from compress.result import write_result
+from compress.tokenizer import load_tokenizer
+from golden_model.checkpoint import load
+from golden_model.config import AF8, MODELS
+from golden_model.model import run
+from golden_model.quantize import quantize
+from tests.recipes import TOY, toy_data, toy_run
+
+ALL = ["finetune", "reduce", "prune", "quantise"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return toy_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """The folder in which the whole recipe ran."""
+    folder = tmp_path_factory.mktemp("whole")
+    made = toy_run(folder, data)
+    write_result(made, folder / "out", "terse compress toy.toml")
+    assert made.trained == ALL
+    return folder
+
+
+def weights(made):
+    return made.result().state_dict()
+
+
+def assert_equal(one, other):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        same = torch.equal(value, other[name]) if torch.is_tensor(value) else value == other[name]
+        assert same, name
+
+
+def test_result(whole):
+    """The checkpoint has what the methods promise, and says how it was made."""
+    checkpoint = load(whole / "out")
+    metrics = checkpoint.metrics
+    assert metrics["encoder_sparsity"] >= 0.6 and metrics["embedding_sparsity"] >= 0.6
+    assert metrics["dead_heads"] >= 1 and metrics["rows"] == 24
+    assert checkpoint.labels == ("0", "1") and checkpoint.format == AF8
+    assert checkpoint.command == "terse compress toy.toml" and len(checkpoint.dvfs_table) == 64
+    assert "dense.pooler.weight" in checkpoint.tensors
+    account = json.loads((whole / "out" / "run.json").read_text())
+    assert list(account["stages"]) == ALL and account["recipe"]["task"] == "toy"
+    text = (whole / "out" / "metrics.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert {line["stage"] for line in lines} == set(ALL)
+    assert {"step", "loss", "logits", "hidden", "predictors"} <= lines[-2].keys()
+    encoding = load_tokenizer(whole / "out", MODELS["nano"].positions).encode("a warm film")
+    assert run(quantize(checkpoint, AF8), encoding.ids, encoding.segments).predicted_class in (0, 1)
+
+
+def test_the_same_again_trains_nothing(whole, data):
+    again = toy_run(whole, data)
+    weights(again)
+    assert again.trained == []
+
+
+@pytest.mark.parametrize(
+    "change, trained",
+    [
+        (("zeros", "zeros"), []),
+        (("[stage.magnitude]", "[stage.magnitude]\nzeros = 0.5"), ALL[2:]),
+        (("dead = 1", "dead = 0"), ALL[1:]),
+        (("smoothing = 0.05", "smoothing = 0.06"), ALL),
+        (("[stage.dvfs]\n", ""), ALL[3:]),
+        (('name = "prune"', 'name = "sparse"'), []),
+        (("held = 16", "held = 15"), ALL),
+    ],
+)
+def test_a_change_trains_what_follows_from_it(whole, data, change, trained):
+    made = toy_run(whole, data, TOY.replace(*change))
+    weights(made)
+    assert made.trained == trained
+
+
+def test_another_seed_or_another_byte_trains_all(whole, data, tmp_path):
+    made = toy_run(whole, data, seed=1)
+    weights(made)
+    assert made.trained == ALL
+    other = toy_data(tmp_path / "data")
+    path = other / "toy" / "train.tsv"
+    path.write_bytes(path.read_bytes() + b"\n")
+    made = toy_run(whole, other)
+    weights(made)
+    assert made.trained == ALL
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stage, step", [("finetune", 5), ("reduce", 2), ("prune", 1)])
+def test_equal_bits_after_an_interruption(whole, data, tmp_path, monkeypatch, stage, step):
+    one = Loop._one
+
+    def stop(loop):
+        if loop.stage.name == stage and loop.step == step:
+            raise Interrupted
+        one(loop)
+
+    monkeypatch.setattr(Loop, "_one", stop)
+    with pytest.raises(Interrupted):
+        weights(toy_run(tmp_path, data))
+    monkeypatch.setattr(Loop, "_one", one)
+    made = toy_run(tmp_path, data)
+    assert_equal(weights(made), weights(toy_run(whole, data)))
+    assert made.trained[0] == stage
+
+
+def test_equal_bits_after_kills(whole, data, tmp_path):
+    """SIGKILL at moments that the seeds choose, until a process comes through."""
+    code = f"""
+import torch
+torch.set_num_threads(1)
+from compress import loop
+loop.SAVE_EVERY = 0.0
+from pathlib import Path
+from tests.recipes import toy_run
+toy_run(Path({str(tmp_path)!r}), Path({str(data)!r})).result()
+"""
+    kills = 0
+    for delay in (2.2, 2.5, 2.8, 3.1, 3.4, 60):
+        process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], cwd=os.getcwd())
+        end = time.monotonic() + delay
+        while process.poll() is None and time.monotonic() < end:
+            time.sleep(0.02)
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+    assert process.returncode == 0 and kills
+    made = toy_run(tmp_path, data)
+    assert_equal(weights(made), weights(toy_run(whole, data)))
+    assert made.trained == []

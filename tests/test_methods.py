@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The methods: their contract, and what each does to a network."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from compress.export import tensors_of
+from compress.loop import Loop
+from compress.methods import METHODS
+from compress.methods.base import Facts
+from compress.network import RAMP
+from compress.prune import EMBEDDING, PRUNED, sparsity
+from compress.recipe import Stage
+from compress.teacher import Teacher
+from compress.training import Training
+from golden_model.config import MODELS
+from tests.test_compress import make_network, sentences
+
+NANO = MODELS["nano"]
+
+
+def train(examples, stage, network=None):
+    """The network after a stage, whose teacher is another random network."""
+    network = network or make_network()
+    teacher = Teacher(make_network(seed=7), examples, torch.arange(NANO.vocabulary))
+    teacher._kept = {"logits": teacher._logits(), "saliency": teacher._saliency()}
+    facts = Facts(examples, sentences(12, seed=3), torch.ones(NANO.vocabulary), teacher)
+    training = Training(stage, network, facts)
+    loop = Loop(training, examples, "unused", seed=1)
+    for _ in range(loop.total):
+        loop._one()
+    training.finish()
+    return network
+
+
+def stage(**methods):
+    """A short stage of some methods, by their settings."""
+    return Stage(
+        "some",
+        batch=8,
+        epochs=3.0,
+        average=0.0,
+        methods={name: METHODS[name].Settings(**values) for name, values in methods.items()},
+    )
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_contract(name):
+    """Every method says what it is; its defaults are good settings, and settings cannot change."""
+    method = METHODS[name]
+    assert method.name == name and method.__doc__ and method.source
+    kinds = ("tokens", "exit", "attention", "weights", "numbers", "knowledge", "training")
+    assert method.kind in kinds
+    settings = method.Settings()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.anything = 1
+    assert all(other in METHODS for other in (*method.conflicts, *method.needs))
+    assert set(method.signals) <= {"logits", "hidden", "attention", "saliency"}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_each_trains_alone(name):
+    """A stage of one method beside the labels runs, and leaves what stays and nothing else."""
+    network = train(sentences(16), stage(**{"labels": {}, name: {}}))
+    assert set(network.methods) == ({name} if METHODS[name].stays else set())
+    assert all(torch.isfinite(p).all() for p in network.parameters())
+
+
+def test_length_has_a_price():
+    """Eta ends lower where tokens cost nothing (phi 0) than where they do."""
+    eta = {}
+    for phi in (0.0, 3.0):
+        settings = {"phi": phi, "rate": 0.05, "live": 1.0}
+        network = train(sentences(48), stage(labels={}, adapler=settings))
+        eta[phi] = network.eta.detach().mean().item()
+    assert eta[0.0] < eta[3.0]
+
+
+def test_magnitude_keeps_its_zeros():
+    """They are there at the end of a short stage, and through a later one that trains."""
+    examples = sentences(32)
+    network = train(examples, stage(labels={}, magnitude={"zeros": 0.6, "embeddings": 0.7}))
+    network = train(examples, stage(labels={}), network)
+    tensors = tensors_of(network)
+    for name in PRUNED:
+        assert sparsity(tensors, [name]) >= (0.7 if name in EMBEDDING else 0.6)
+
+
+def test_spans_kill_no_long_head():
+    """Without a wish for dead heads only near-dead ones die; the longest never does."""
+    for dead, expected in ((0, 0), (1, 1), (5, 1)):
+        network = train(sentences(16), stage(labels={}, spans={"dead": dead, "price": 0.0}))
+        assert int((network.attention.reach == -RAMP).sum()) == expected
+
+
+def test_hidden_states_come_nearer():
+    """The student's states, through the learned map where there is one, approach the teacher's."""
+    examples = sentences(32)
+
+    def distance(network):
+        network.eval().mode = network.settled()
+        teacher = make_network(seed=7)
+        with torch.no_grad():
+            batch = examples.batch(range(len(examples)))
+            pairs = zip(network(*batch.inputs).hidden, teacher(*batch.inputs).hidden, strict=True)
+            live = batch.inputs[2][:, :, None]
+            return sum((((a - b) * live) ** 2).sum() for a, b in pairs)
+
+    assert distance(train(examples, stage(hidden={}))) < distance(make_network())
+
+
+def test_frozen_parameters_stay():
+    before = make_network().embedding.word.clone()
+    some = dataclasses.replace(stage(labels={}), frozen=("embedding.",))
+    network = train(sentences(16), some)
+    assert torch.equal(network.embedding.word, before)
+    assert not torch.equal(network.pooler.weight, make_network().pooler.weight)
