@@ -59,10 +59,11 @@ def vocabulary(run) -> str:
 def start_inputs(run):
     """What the first weights follow from, for a fingerprint."""
     origin = run.recipe.start
+    encoder = {"encoder": run.last_fingerprint(origin.path)} if origin.origin == "encoder" else {}
     return {
+        **encoder,
         "start": dataclasses.replace(origin, texts=(), path=""),
         "folder": _folder_digest(origin),
-        "encoder": run.last_fingerprint(origin.path) if origin.origin == "encoder" else "",
         "texts": run.corpus.inputs(origin.texts),
         "tokens": run.token_inputs,
         "model": run.config.to_json(),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tasks: labelled texts in files of TSV or CSV, of the data folder or a user's own.
 
-A task is a folder DATA/TASK, the path of a folder or of one file, or DATA itself where splits lie in
-it. A split is a file SPLIT.tsv, SPLIT.csv or one of them with .xz; `val` and `validation` are dev.
+A task is a folder DATA/TASK, the path of a folder or of one file, or DATA itself where splits lie
+in it. A split is a file SPLIT.tsv, SPLIT.csv or either with .xz; `val` and `validation` are dev.
 One header line names the columns of text and label; TSV has no quoting. Every complaint names the
 file, the line and the rule.
 """

@@ -8,6 +8,7 @@ attention maps are too large to keep, so the teacher computes them beside the st
 import torch
 from rich.progress import track
 
+from compress.device import half_precision
 from compress.losses import saliency
 
 __all__ = ["Teacher", "aligned_ids"]
@@ -82,8 +83,11 @@ class Teacher:
     def _logits(self):
         self._ready()
         found = torch.zeros(len(self.examples), self.network.config.classes)
+        device = self.examples.device
+        half = half_precision("auto", device)
         for index in self._batches("logits"):
-            output = self.network(*self.examples.batch(index).inputs)
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                output = self.network(*self.examples.batch(index).inputs)
             found[index] = output.logits[-1].float().cpu()
         return found
 

@@ -3,24 +3,13 @@
 
 import torch
 
+from compress.device import half_precision
 from compress.loop import Average
 from compress.methods import METHODS
 
-__all__ = ["Training", "half_precision"]
+__all__ = ["Training"]
 
 HEAD = ("classifier.", "pooler.", "exit.")
-
-
-def half_precision(precision, device):
-    """Whether a forward pass is in bfloat16: as a stage says, or where the device is made for it.
-
-    precision : float32, bfloat16 or auto
-    """
-    if precision != "auto":
-        return precision == "bfloat16"
-    if device.type == "cpu":
-        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.cuda.is_bf16_supported()
 
 
 class Training:
