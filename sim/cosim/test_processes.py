@@ -35,7 +35,7 @@ def sleep(*arguments, **keywords):
     time.sleep(60)
 parallel.compile_network = parallel.build = lambda *arguments: None
 parallel.alone.check = sleep
-parallel.check(None, None, ["a", "b"], 2)
+parallel.check_parallel(None, None, ["a", "b"], 2)
 """,
     # The pool of terse.evaluate.
     "golden": """
