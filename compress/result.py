@@ -50,6 +50,7 @@ def write_teacher(run, out: str | Path, command: str) -> dict:
     """
     network = run.result()
     found = {
+        "task": run.recipe.task,
         "dev_accuracy": round(measure(network, run.dev).accuracy(), 2),
         "held_out_accuracy": round(measure(network, run.held).accuracy(), 2),
         "dev_rows": len(run.dev),

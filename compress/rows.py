@@ -23,7 +23,7 @@ class Examples:
     device : where batches are made
     """
 
-    def __init__(self, sequences, labels, positions, rows=None, device="cpu"):
+    def __init__(self, sequences, labels, positions, rows=None, device: str | torch.device = "cpu"):
         self.sequences, self.positions, self.rows = sequences, positions, rows
         self.device = torch.device(device)
         self.labels = torch.as_tensor(labels)

@@ -41,7 +41,9 @@ class RecipeRun:
     log : called with a line at a time
     """
 
-    def __init__(self, recipe, data_dir, store, seed=None, device="cpu", log=print):
+    def __init__(
+        self, recipe, data_dir, store, seed=None, device: str | torch.device = "cpu", log=print
+    ):
         self.recipe, self.data_dir, self.store = recipe, data_dir, store
         self.seed = recipe.seeds[0] if seed is None else seed
         self.device, self.log = torch.device(device), log

@@ -27,7 +27,7 @@ def fingerprint(inputs: Any) -> str:
 
 
 def _plain(value):
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     raise TypeError(f"{type(value).__name__} has no fingerprint")
 

