@@ -89,16 +89,22 @@ class Teacher:
         tokens, segments, live = batch.inputs
         self._ready()
         ids = self.aligned.to(tokens.device)  # `prepare` saw to it that there are some
-        return self.network(ids[tokens], segments, live).hidden
+        with self._precision():
+            found = self.network(ids[tokens], segments, live).hidden
+        return [one.float() for one in found]
+
+    def _precision(self):
+        """Answers are in bfloat16 where the device is made for it."""
+        device = self.examples.device
+        half = half_precision("auto", device)
+        return torch.autocast(device.type, torch.bfloat16, enabled=half)
 
     @torch.no_grad()
     def _logits(self):
         self._ready()
         found = torch.zeros(len(self.examples), self.network.config.classes)
-        device = self.examples.device
-        half = half_precision("auto", device)
         for index in self._batches("logits"):
-            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            with self._precision():
                 output = self.network(*self.examples.batch(index).inputs)
             found[index] = output.logits[-1].float().cpu()
         return found
