@@ -86,6 +86,11 @@ class Task:
         """All rows of a split in file order; without a dev split one is cut from train."""
         if split in ("train", "dev") and "dev" not in self.files:
             rest, dev = cut(self._read("train", True), DEV_SHARE, seed=0)
+            if split == "dev" and not dev:
+                raise DataError(
+                    f"Task {self.name} must have a dev split, or rows enough for a tenth of them "
+                    f"to become one; {self.file('train')} holds {len(rest)}"
+                )
             return dev if split == "dev" else rest
         return self._read(split, labelled)
 
@@ -121,7 +126,10 @@ def find_task(
     if own.is_file():
         files = {"train": own}
     else:
-        files = _splits(folder) or _splits(own) or _splits(folder.parent)
+        files = _splits(folder) or _splits(own)
+    # A path that is not there is a slip, whatever its parent holds.
+    if not files and own.name == name:
+        files = _splits(folder.parent)
     if not files:
         raise DataError(
             f"No task {name!r}: looked for {folder}/train.tsv, .csv or with .xz; it is a folder in "
@@ -213,11 +221,14 @@ def _records(path: Path, columns, labelled) -> Iterator[tuple[int, dict[str, str
     """(line, {column: field}) of every row; blank lines are none."""
     lines = read_lines(path)
     if ".csv" in path.name:
-        reader = csv.reader(io.StringIO("\n".join(line for _, line in lines)))
-        rows = ((reader.line_num, fields) for fields in reader)
+        rows = _csv(path, "\n".join(line for _, line in lines))
     else:
         rows = ((number, line.split("\t")) for number, line in lines if line.strip())
     header = [name.strip().lower() for name in next(rows, (1, []))[1]]
+    if twice := [name for name, count in Counter(header).items() if count > 1]:
+        raise DataError(
+            f"{path} line 1: header must name a column once, not {brief(twice[0])} twice"
+        )
     missing = [name for name in columns or () if name not in header]
     if labelled and not set(header) & set(LABELS):
         missing.append("label")
@@ -225,8 +236,6 @@ def _records(path: Path, columns, labelled) -> Iterator[tuple[int, dict[str, str
         raise DataError(f"{path} line 1: header must name {', '.join(missing)}")
     empty = True
     for number, fields in rows:
-        if not fields:
-            continue
         if len(fields) != len(header):
             raise DataError(
                 f"{path} line {number}: must have {len(header)} fields, not {len(fields)}"
@@ -235,3 +244,14 @@ def _records(path: Path, columns, labelled) -> Iterator[tuple[int, dict[str, str
         yield number, dict(zip(header, fields, strict=True))
     if empty:
         raise DataError(f"{path} holds no rows")
+
+
+def _csv(path, text):
+    """(line that a row ends on, its fields) of CSV; a field in quotes may hold lines."""
+    reader = csv.reader(io.StringIO(text), strict=True)
+    try:
+        for fields in reader:
+            if len(fields) > 1 or "".join(fields).strip():
+                yield reader.line_num, fields
+    except csv.Error as error:
+        raise DataError(f"{path} line {reader.line_num}: must be CSV: {error}") from None

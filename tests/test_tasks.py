@@ -30,6 +30,7 @@ def write(path, *lines):
             "labels that are numbers must be 0 to 1, not 0, 2",
         ),
         (["sentence\tlabel", "good\t1"], "must have 2 different labels or more"),
+        (["sentence\tsentence\tlabel", "a\tb\t1"], "line 1: header must name a column once"),
         (["sentence\tlabel"], "holds no rows"),
         (
             ["sentence\tlabel", *(f"good\t{i}" for i in range(17))],
@@ -42,6 +43,35 @@ def test_bad_training_rows(tmp_path, lines, message):
     with pytest.raises(DataError, match="train.tsv") as error:
         find_task("mine", tmp_path)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "lines, message",
+    [
+        (['"a film,1', "no,0"], "line 3: must be CSV: unexpected end of data"),
+        (['"a" film,1', "no,0"], "line 2: must be CSV: ',' expected after"),
+        ([f"{'a' * 140_000},1", "no,0"], "line 2: must be CSV: field larger than field limit"),
+        (["a film,1", " ", '"no\n\nfilm",0', "a,b,0"], "line 7: must have 2 fields, not 3"),
+    ],
+)
+def test_bad_csv(tmp_path, lines, message):
+    write(tmp_path / "train.csv", "text,label", *lines)
+    with pytest.raises(DataError, match="train.csv") as error:
+        find_task(str(tmp_path))
+    assert message in str(error.value)
+
+
+def test_too_few_rows_for_a_dev_split(tmp_path):
+    write(tmp_path / "train.tsv", *GOOD)
+    with pytest.raises(DataError, match=r"must have a dev split, .*train.tsv holds 2"):
+        find_task(str(tmp_path)).rows("dev")
+
+
+def test_a_path_that_is_not_there(tmp_path):
+    """What its parent holds is not taken instead."""
+    write(tmp_path / "train.tsv", *GOOD)
+    with pytest.raises(DataError, match="No task"):
+        find_task(str(tmp_path / "mine"))
 
 
 @pytest.mark.parametrize(
