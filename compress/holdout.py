@@ -3,9 +3,9 @@
 
 import random
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 
-__all__ = ["HOLD_OUT_VERSION", "cut", "hold_out"]
+__all__ = ["HOLD_OUT_VERSION", "cut", "hold_out", "shares"]
 
 HOLD_OUT_VERSION = 1  # counted up when equal rows come to be divided otherwise
 MOST = 0.1  # share of the rows that may be held out
@@ -48,6 +48,13 @@ def cut(rows, share, seed):
                 wanted[label] -= 1
     rest = [row for i, row in enumerate(rows) if i not in chosen]
     return rest, [rows[i] for i in sorted(chosen)]
+
+
+def shares(rows, labels):
+    """The number of rows and the share of every class, as text: `900 rows (bad 30.0 %, ...)`."""
+    counts = Counter(row.label for row in rows)
+    parts = (f"{name} {100 * counts[i] / len(rows):.1f} %" for i, name in enumerate(labels))
+    return f"{len(rows)} rows ({', '.join(parts)})"
 
 
 def _groups(rows):

@@ -14,6 +14,7 @@ import torch
 from compress import start
 from compress.calibrate import measure
 from compress.corpus import Corpus
+from compress.holdout import shares
 from compress.loop import Loop
 from compress.methods import METHODS
 from compress.methods.base import Facts
@@ -206,6 +207,8 @@ class RecipeRun:
         examples = self.corpus.encode(stage.rows, self.tokenizer, self.device)
         teacher = self._teach(stage, examples)
         self.log(f"Stage {stage.name}: {len(examples)} rows")
+        rest, held = (shares(rows, self.corpus.task.labels) for rows in self.corpus.split)
+        self.log(f"Stage {stage.name}: of train {rest} are left, held out {held}")
         torch.manual_seed(self.seed)
         training = Training(stage, network, self.facts(examples, teacher))
         path = self.store.path("state", self.inputs(stage))

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from compress.holdout import cut, hold_out
+from compress.holdout import cut, hold_out, shares
 from compress.tasks import Row, find_task
 from compress.text_files import DataError
 
@@ -143,6 +143,7 @@ def test_held_out_rows_are_a_share_of_every_class():
     rest, held = hold_out(some, 100, seed=1)
     assert len(rest) == 900 and len(held) == 100
     assert Counter(row.label for row in held) == {0: 30, 1: 30, 2: 30, 3: 10}
+    assert shares(held, "abcd") == "100 rows (a 30.0 %, b 30.0 %, c 30.0 %, d 10.0 %)"
     assert hold_out(some, 100, seed=1) == (rest, held) != hold_out(some, 100, seed=2)
     assert len(hold_out(some, 5000, seed=1)[1]) == 100  # a tenth at most
 
