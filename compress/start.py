@@ -62,7 +62,7 @@ def start_inputs(run):
     encoder = {"encoder": run.last_fingerprint(origin.path)} if origin.origin == "encoder" else {}
     return {
         **encoder,
-        "start": dataclasses.replace(origin, texts=(), path=""),
+        "start": {"origin": origin.origin, "path": "", "texts": ()},
         "folder": _folder_digest(origin),
         "texts": run.corpus.inputs(origin.texts),
         "tokens": run.token_inputs,
