@@ -31,14 +31,14 @@ from golden_model.quantize import quantize
 from golden_model.random_model import random_sentences
 from golden_model.reference import Reference
 
-__all__ = ["TOLERANCE", "Imported", "import_albert", "prune", "round_weights"]
+__all__ = ["CLASSIFIER", "TOLERANCE", "Imported", "import_albert", "prune", "round_weights"]
 
 TOLERANCE = 1e-5  # logits of the float twin against transformers' in float64
 CALIBRATION = 64  # most sentences that ranges are taken from
 CHECKED = 4  # sentences that go through the twins and the golden model
 RANDOM = dict(count=8, low=4)  # sentences of random tokens, where no file is given
 LONGEST_RANDOM = 32
-RAMP = ("pooler.weight", "pooler.bias", "classifier.weight", "classifier.bias")
+CLASSIFIER = ("pooler.weight", "pooler.bias", "classifier.weight", "classifier.bias")
 TABLES = ("embedding.word", "embedding.position", "embedding.segment")
 
 
@@ -132,7 +132,7 @@ def _complete(tensors, model):
         for name, shape in tensor_shapes(model).items()
         if name.startswith("predictor.") or name == "eta"
     }
-    ramp = {f"exit.{name}": tensors[name].clone() for name in RAMP}
+    ramp = {f"exit.{name}": tensors[name].clone() for name in CLASSIFIER}
     return tensors | absent | ramp | {"attention.span": torch.ones(model.heads, model.positions)}
 
 

@@ -82,15 +82,17 @@ class Start:
         huggingface (an ALBERT classifier's folder) or encoder (the mean of a pre-trained encoder's
         layers, embeddings by SVD)
     path : the folder, for the two that need one; the recipe of a teacher, for the encoder
+    positions : longest sentence that is kept of a Hugging Face folder, 0 for 128
     texts : rows that the word vectors see
     """
 
     origin: str = "scratch"
     path: str = ""
+    positions: int = 0
     texts: tuple[Cut, ...] = ()
 
     def __post_init__(self):
-        check_settings(self, origin=STARTS)
+        check_settings(self, origin=STARTS, positions=(0, 512))
         if self.origin in ("checkpoint", "huggingface", "encoder") and not self.path:
             kind = "a recipe" if self.origin == "encoder" else "a folder"
             raise ValueError(f"path must name {kind} for origin {self.origin}")
@@ -164,7 +166,7 @@ class Recipe:
     ----------
     path : the file it was read from
     task : name of a task in the data folder, or path of a folder or file of one's own
-    model : the sizes; vocabulary, classes and positions as asked for
+    model : the sizes; None takes those of the folder that it starts from
     encoder : the pre-trained encoder that the network is, "" for an ALBERT of the machine's
     seeds : runs, one each
     held : rows kept from training for choosing thresholds
@@ -172,7 +174,7 @@ class Recipe:
 
     path: Path
     task: str
-    model: ModelConfig
+    model: ModelConfig | None
     encoder: str = ""
     seeds: tuple[int, ...] = (0,)
     held: int = 600
@@ -243,7 +245,7 @@ class _Reader:
     def hold_against(self, recipe, data_dir):
         """Complain of what does not go together with the data and with the teachers."""
         task = self.check(("task",), find_task, recipe.task, data_dir)
-        model = self.values["model"]
+        model = self.values.get("model")
         asked = model.get("classes") if isinstance(model, dict) else None
         if task and asked not in (None, task.classes):
             self.complain(
@@ -341,6 +343,11 @@ class _Reader:
     def model(self):
         """A named model, or a table with sizes and maybe `like`, the model they differ from."""
         model = self.values.get("model")
+        start = self.values.get("start")
+        if isinstance(start, dict) and start.get("origin") in ("checkpoint", "huggingface"):
+            if model is not None:
+                self.complain(("model",), "model must be left out, its folder says it")
+            return None
         if isinstance(model, str):
             self.known_model(("model",), model)
             return (MODELS | ENCODERS).get(model)

@@ -62,14 +62,20 @@ class RecipeRun:
     def tokenizer(self):
         """The tokenizer of all stages, cut to the model's positions."""
         text = self.store.kept("tokenizer", self.token_inputs, lambda: start.vocabulary(self))
-        return from_text(text, self.recipe.model.positions)
+        return from_text(text, self.sizes.positions)
+
+    @cached_property
+    def sizes(self):
+        """The sizes that the recipe asks for, or those of the folder that it starts from."""
+        return self.recipe.model or start.folder_sizes(self.recipe.start)
 
     @cached_property
     def config(self):
         """The sizes with the vocabulary and the classes that there are."""
+        given = self.recipe.start.origin in start.FOLDERS  # a table may have more rows than pieces
         return dataclasses.replace(
-            self.recipe.model,
-            vocabulary=self.tokenizer.vocabulary,
+            self.sizes,
+            vocabulary=self.sizes.vocabulary if given else self.tokenizer.vocabulary,
             classes=self.corpus.task.classes,
         )
 
@@ -212,7 +218,7 @@ class RecipeRun:
         torch.manual_seed(self.seed)
         training = Training(stage, network, self.facts(examples, teacher))
         path = self.store.path("state", self.inputs(stage))
-        loop = Loop(training, examples, path, self.seed, self.store.path("log", self.inputs(stage)))
+        loop = Loop(training, examples, path, self.seed, self.log_path(stage))
         loop.run()
         training.finish()
         path.unlink(missing_ok=True)
@@ -250,9 +256,13 @@ class RecipeRun:
             live = [f"{share:.2f}" for share in m.live.mean(1).tolist()]
             self.log(f"{name}: {part} accuracy by layer {' '.join(layers)}, live {' '.join(live)}")
 
+    def log_path(self, stage):
+        """The file of a stage's losses."""
+        return self.store.path("log", self.inputs(stage)).with_suffix(".jsonl")
+
     def logs(self):
         """Lines of JSON of all stages of the result, each with its stage's name."""
         for stage in self.lineage(self.recipe.stages[-1]):
-            path = self.store.path("log", self.inputs(stage))
+            path = self.log_path(stage)
             for line in path.read_text().splitlines() if path.is_file() else ():
                 yield json.dumps({"stage": stage.name, **json.loads(line)})

@@ -10,14 +10,30 @@ from safetensors.torch import load_file
 
 from compress.encoder import PretrainedEncoder
 from compress.from_encoder import cut_vocabulary, take_over
+from compress.huggingface import read_albert
+from compress.import_hf import CLASSIFIER
 from compress.network import Network
 from compress.pieces import train_tokenizer
 from compress.pretrained import fetch
 from compress.teacher import aligned_ids
+from compress.text_files import DataError
+from compress.tokenizer import load_tokenizer
 from compress.vectors import word_vectors
-from golden_model.checkpoint import load
+from compress.vocabulary import find_tokenizer
+from golden_model.checkpoint import load, load_model
+from golden_model.config import ModelConfig
 
-__all__ = ["begin", "make_network", "start_inputs", "token_inputs", "vocabulary"]
+__all__ = [
+    "FOLDERS",
+    "begin",
+    "folder_sizes",
+    "make_network",
+    "start_inputs",
+    "token_inputs",
+    "vocabulary",
+]
+
+FOLDERS = ("checkpoint", "huggingface")  # origins that bring sizes and vocabulary
 
 
 def token_inputs(run):
@@ -25,7 +41,7 @@ def token_inputs(run):
     words = run.recipe.words
     return {
         "words": dataclasses.replace(words, texts=()),
-        "vocabulary": run.recipe.model.vocabulary,
+        "vocabulary": run.sizes.vocabulary,
         "texts": run.corpus.inputs(words.texts),
         "rows": run.corpus.own_inputs,
         "folder": _folder_digest(run.recipe.start),
@@ -43,8 +59,8 @@ def vocabulary(run) -> str:
     recipe = run.recipe
     if recipe.encoder:
         return (fetch(recipe.encoder, say=run.log) / "tokenizer.json").read_text(encoding="utf-8")
-    if recipe.start.origin == "checkpoint":
-        return (Path(recipe.start.path) / "tokenizer.json").read_text(encoding="utf-8")
+    if recipe.start.origin in FOLDERS:
+        return _folder_vocabulary(recipe.start, run.sizes)
     if recipe.words.origin == "encoder":
         run.log("Cutting the vocabulary of the encoder")
         rows = run.corpus.split[0] + run.corpus.rows(recipe.words.texts)
@@ -84,8 +100,8 @@ def begin(run):
         found.bert.load_state_dict(_bert(load_file(path)))
     elif run.recipe.start.origin == "vectors":
         _vectors(run, found)
-    elif run.recipe.start.origin == "checkpoint":
-        _checkpoint(run, found)
+    elif run.recipe.start.origin in FOLDERS:
+        _take(found, _folder_tensors(run.recipe.start))
     elif run.recipe.start.origin == "encoder":
         other = _encoder_run(run)
         take_over(found, other.result(), aligned_ids(run.tokenizer, other.tokenizer))
@@ -101,13 +117,40 @@ def _vectors(run, network):
     network.embedding.word.copy_(word_vectors(texts, run.config.vocabulary, size, run.seed))
 
 
+def folder_sizes(start) -> ModelConfig:
+    """The sizes of the folder that a run starts from."""
+    if start.origin == "checkpoint":
+        return load_model(start.path)
+    return read_albert(start.path, start.positions or None).model
+
+
+def _folder_vocabulary(start, model):
+    """The tokenizer.json of such a folder."""
+    if start.origin == "checkpoint":
+        return load_tokenizer(start.path, model.positions, model).tokenizer.to_str()
+    tokenizer, _ = find_tokenizer(Path(start.path), None, model)
+    if tokenizer is None:
+        raise DataError(f"{start.path} must bring a tokenizer.json to be trained on text")
+    return tokenizer.to_str()
+
+
+def _folder_tensors(start):
+    """{name: weight} of such a folder, uncompressed; an ALBERT's exits begin as its classifier."""
+    if start.origin == "checkpoint":
+        tensors = dict(load(start.path).dense().tensors)
+        for name in ("eta", "attention.span"):  # those of a model that keeps all tokens
+            del tensors[name]
+        return tensors
+    tensors = read_albert(start.path, start.positions or None).tensors()
+    return tensors | {f"exit.{name}": tensors[name] for name in CLASSIFIER}
+
+
 @torch.no_grad()
-def _checkpoint(run, network):
-    """The uncompressed weights of a checkpoint; what the task needs otherwise stays as it is."""
-    tensors = load(run.recipe.start.path).dense().tensors
+def _take(network, tensors):
+    """Give the network the weights; a classifier of other classes stays as it is, random."""
     state = network.state_dict()
     for name, value in tensors.items():
-        if name in state and state[name].shape == value.shape and name != "eta":
+        if state[name].shape == value.shape:
             state[name].copy_(value)
 
 
@@ -127,7 +170,7 @@ def _bert(tensors):
 
 def _folder_digest(origin):
     """sha256 over a folder's files, "" without one."""
-    if origin.origin not in ("checkpoint", "huggingface"):
+    if origin.origin not in FOLDERS:
         return ""
     digest = hashlib.sha256()
     for path in sorted(Path(origin.path).iterdir()):

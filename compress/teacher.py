@@ -27,9 +27,13 @@ def aligned_ids(ours, theirs):
     ours, theirs : compress.tokenizer.SentenceTokenizer
     """
     table = theirs.tokenizer.get_vocab()
-    pieces = sorted(ours.tokenizer.get_vocab().items(), key=lambda item: item[1])
-    ids = [table.get(piece) for piece, _ in pieces]
-    return None if None in ids else torch.tensor(ids)
+    pieces = ours.tokenizer.get_vocab()
+    if not pieces.keys() <= table.keys():
+        return None
+    ids = torch.zeros(max(pieces.values()) + 1, dtype=torch.long)  # a vocabulary may have gaps
+    for piece, number in pieces.items():
+        ids[number] = table[piece]
+    return ids
 
 
 class Teacher:

@@ -6,6 +6,8 @@ import random
 from compress.recipe import read_recipe
 from compress.run import RecipeRun
 from compress.store import Store
+from compress.vocabulary import albert_tokenizer
+from tests.albert import save_albert, write_vocabulary
 
 GOOD, BAD = "fine great warm funny sweet".split(), "dull awful cold boring sour".split()
 FILL = "the film a plot of and story".split()
@@ -99,3 +101,13 @@ def toy_run(folder, data, text=TOY, seed=0):
     path.write_text(text)
     store = Store(folder / "store")
     return RecipeRun(read_recipe(path, data), data, store, seed, log=lambda line: None)
+
+
+def from_albert(folder, **changes):
+    """The toy recipe from a random ALBERT in FOLDER/albert, of another geometry than ours."""
+    save_albert(folder / "albert", **changes)
+    words = [f"\u2581{word}" for word in (*GOOD, *BAD, *FILL)]
+    vocabulary = write_vocabulary(folder / "some.vocab", words)
+    albert_tokenizer(vocabulary).save(str(folder / "albert" / "tokenizer.json"))
+    start = f'origin = "huggingface"\npath = "{folder / "albert"}"\npositions = 24'
+    return TOY.replace('model = "nano"\n', "").replace('origin = "vectors"', start)

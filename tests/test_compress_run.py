@@ -11,6 +11,7 @@ import time
 import pytest
 import torch
 
+from compress.huggingface import read_albert
 from compress.loop import Loop
 from compress.result import write_result
 from compress.tokenizer import load_tokenizer
@@ -18,7 +19,7 @@ from golden_model.checkpoint import load
 from golden_model.config import AF8, MODELS
 from golden_model.model import run
 from golden_model.quantize import quantize
-from tests.recipes import TOY, toy_data, toy_run
+from tests.recipes import TOY, from_albert, toy_data, toy_run
 
 ALL = ["finetune", "reduce", "prune", "quantise"]
 
@@ -152,3 +153,30 @@ toy_run(Path({str(tmp_path)!r}), Path({str(data)!r})).result()
     made = toy_run(tmp_path, data)
     assert_equal(weights(made), weights(toy_run(whole, data)))
     assert made.trained == []
+
+
+def test_from_an_albert(data, tmp_path):
+    """A Hugging Face folder gets predictors, exits, spans and zeros; its sizes stay."""
+    recipe = from_albert(tmp_path)
+    made = toy_run(tmp_path, data, recipe)
+    before = read_albert(tmp_path / "albert", 24)
+    begun = made.initial().state_dict()
+    assert torch.equal(begun["attention.query.weight"], before.tensors()["attention.query.weight"])
+    assert torch.equal(begun["exit.pooler.weight"], before.tensors()["pooler.weight"])
+    checkpoint = write_result(made, tmp_path / "out", "")
+    model = checkpoint.model
+    assert (model.hidden, model.heads, model.positions, model.classes) == (48, 3, 24, 2)
+    assert checkpoint.metrics["encoder_sparsity"] >= 0.6 and checkpoint["eta"].max() > 0
+
+
+def test_from_a_checkpoint(whole, data, tmp_path):
+    """Training goes on with the uncompressed weights of a checkpoint, and its vocabulary."""
+    start = f'origin = "checkpoint"\npath = "{whole / "out"}"'
+    text = TOY.replace('model = "nano"\n', "").replace('origin = "vectors"', start)
+    made = toy_run(tmp_path, data, text)
+    dense = load(whole / "out")["dense.feed_forward.up.weight"]
+    assert torch.equal(made.initial().feed_forward.up.weight.detach(), dense)
+    assert (
+        made.tokenizer.encode("a warm film").pieces
+        == toy_run(whole, data).tokenizer.encode("a warm film").pieces
+    )
