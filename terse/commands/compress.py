@@ -39,16 +39,18 @@ def compress(
 ):
     """Train and compress a model by a recipe; what is done already is not done again."""
     from compress.recipe import read_recipe
-    from compress.result import write_result, write_teacher
-    from compress.run import RecipeRun
-    from compress.store import Store
-    from terse.errors import UserError
 
     data = data or data_folder()
     read = read_recipe(recipe, data, task)
     if check:
         print(f"{recipe}: {len(read.stages)} stages can run")
         return
+    # Behind the check, which is to take a moment.
+    from compress.result import write_result, write_teacher
+    from compress.run import RecipeRun
+    from compress.store import Store
+    from terse.errors import UserError
+
     if out is None:
         raise UserError("--out must name the folder for the result")
     seeds = read.seeds if seed is None else (seed,)

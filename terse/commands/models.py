@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that make models: train, import."""
+"""Commands about folders of Hugging Face: import, export."""
 
 import pathlib
 import sys
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from terse.commands.options import format_of, say
+from terse.commands.options import Model, format_of, say
 
 __all__ = ["app"]
 
@@ -55,4 +55,24 @@ def import_model(
     say(*imported.notes)
     for line in report.imported(imported):
         print(line)
+    print(f"{out}: written")
+
+
+@app.command("export")
+def export_model(
+    out: Annotated[pathlib.Path, typer.Option("--out", "-o", help="Folder, not there yet.")],
+    model: Model = "tiny",
+    dense: Annotated[
+        bool, typer.Option("--dense", help="The uncompressed model of the checkpoint.")
+    ] = False,
+):
+    """Write a Hugging Face folder of a model that is a plain ALBERT."""
+    from compress.export_hf import export_albert
+    from terse import catalog
+
+    checkpoint = catalog.checkpoint(model)
+    path = catalog.model_folder(model) / "tokenizer.json"
+    export_albert(
+        checkpoint.dense() if dense else checkpoint, path if path.is_file() else None, out
+    )
     print(f"{out}: written")
