@@ -8,8 +8,8 @@ nobody tuned on dev.
 import importlib.util
 from typing import Any
 
-from compress.tasks import Row, Task
-from compress.text_files import DataError
+from compress.data.tasks import Row, Task
+from compress.data.text_files import DataError
 
 __all__ = ["baselines"]
 

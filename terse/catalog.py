@@ -5,9 +5,9 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-from compress.text_files import read_samples
-from compress.tokenizer import SentenceTokenizer
-from compress.tokenizer import load_tokenizer as load_tokenizer
+from compress.data.text_files import read_samples
+from compress.tokens.tokenizer import SentenceTokenizer
+from compress.tokens.tokenizer import load_tokenizer as load_tokenizer
 from golden_model.checkpoint import Checkpoint, CheckpointError, load, load_model
 from golden_model.config import MODELS, ModelConfig, NumberFormat, brief
 from golden_model.hardware import HARDWARE, UNITS, HardwareConfig

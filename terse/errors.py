@@ -14,7 +14,7 @@ class UserError(Exception):
 # Modules, and their exceptions that tell a user about their input. A module that nobody has
 # imported cannot have raised one, so none is imported here.
 OURS = {
-    "compress.text_files": ("DataError",),
+    "compress.data.text_files": ("DataError",),
     "firmware.compiler": ("CompileError",),
     "firmware.image": ("ImageError",),
     "golden_model.checkpoint": ("CheckpointError",),

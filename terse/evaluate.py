@@ -19,10 +19,10 @@ from typing import Any
 import torch
 
 from compress.calibrate import measure
+from compress.data.rows import Examples
+from compress.data.tasks import find_task
 from compress.export import network_of
 from compress.prune import EMBEDDING, ENCODER_WEIGHTS, sparsity
-from compress.rows import Examples
-from compress.tasks import find_task
 from golden_model.checkpoint import Checkpoint
 from golden_model.config import NumberFormat
 from golden_model.model import Ids, run

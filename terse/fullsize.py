@@ -16,7 +16,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from compress.data_folder import data_folder
+from compress.data.data_folder import data_folder
 from golden_model.config import AF8
 from golden_model.hardware import HARDWARE, HardwareConfig
 
@@ -73,7 +73,7 @@ def imported(name, size, vocab):
         import torch
         from transformers import AlbertConfig, AlbertForSequenceClassification
 
-        from compress.import_hf import import_albert
+        from compress.huggingface.importing import import_albert
 
         torch.manual_seed(1)
         source = STORE / f"{name}.huggingface"

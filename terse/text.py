@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compress.tokenizer import SentenceTokenizer
+from compress.tokens.tokenizer import SentenceTokenizer
 from terse import catalog
 from terse.errors import UserError
 

@@ -4,7 +4,7 @@
 import torch
 from transformers import AlbertConfig, AlbertForSequenceClassification
 
-from compress.tokenizer import SPECIAL
+from compress.tokens.tokenizer import SPECIAL
 
 SMALL = dict(
     vocab_size=64,

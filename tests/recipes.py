@@ -3,10 +3,10 @@
 
 import random
 
-from compress.recipe import read_recipe
-from compress.run import RecipeRun
-from compress.store import Store
-from compress.vocabulary import albert_tokenizer
+from compress.recipes.reader import read_recipe
+from compress.recipes.run import RecipeRun
+from compress.recipes.store import Store
+from compress.tokens.vocabulary import albert_tokenizer
 from tests.albert import save_albert, write_vocabulary
 
 GOOD, BAD = "fine great warm funny sweet".split(), "dull awful cold boring sour".split()

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from compress.pieces import train_tokenizer
+from compress.tokens.pieces import train_tokenizer
 from golden_model.config import MODELS, NumberFormat
 from golden_model.hardware import HARDWARE
 from golden_model.random_model import random_checkpoint

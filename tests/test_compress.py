@@ -5,16 +5,16 @@ import pytest
 import torch
 
 from compress.calibrate import Measured, choose_threshold, learn_dvfs_table
+from compress.data.rows import Examples, batches, pad
+from compress.data.tasks import Row
+from compress.data.text_files import read_samples
 from compress.export import network_of, tensors_of, write_samples
 from compress.fakequant import fake_quantise, quantise
 from compress.losses import length_loss
 from compress.network import FLOOR, HARD, RAMP, Mode, Network, soft_edit, span_table
-from compress.pieces import train_tokenizer
 from compress.prune import cubic, magnitude_mask
-from compress.rows import Examples, batches, pad
-from compress.tasks import Row
-from compress.text_files import read_samples
-from compress.tokenizer import SPECIAL, SentenceTokenizer, load_tokenizer
+from compress.tokens.pieces import train_tokenizer
+from compress.tokens.tokenizer import SPECIAL, SentenceTokenizer, load_tokenizer
 from golden_model.adaptivfloat import decode, encode
 from golden_model.checkpoint import Checkpoint, tensor_shapes
 from golden_model.config import FORMATS, MODELS

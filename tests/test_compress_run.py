@@ -11,10 +11,10 @@ import time
 import pytest
 import torch
 
-from compress.huggingface import read_albert
-from compress.loop import Loop
-from compress.result import write_result
-from compress.tokenizer import load_tokenizer
+from compress.huggingface.albert import read_albert
+from compress.recipes.loop import Loop
+from compress.recipes.result import write_result
+from compress.tokens.tokenizer import load_tokenizer
 from golden_model.checkpoint import load
 from golden_model.config import AF8, MODELS
 from golden_model.model import run
@@ -132,7 +132,7 @@ def test_equal_bits_after_kills(whole, data, tmp_path):
     code = f"""
 import torch
 torch.set_num_threads(1)
-from compress import loop
+from compress.recipes import loop
 loop.SAVE_EVERY = 0.0
 from pathlib import Path
 from tests.recipes import toy_run

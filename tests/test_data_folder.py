@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from compress import data_folder as folders
+from compress.data import data_folder as folders
 from terse import cli, fullsize
 
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from transformers import AlbertForSequenceClassification, AutoTokenizer
 
-from compress.export_hf import export_albert
-from compress.import_hf import import_albert
-from compress.text_files import DataError
-from compress.vocabulary import albert_tokenizer
+from compress.data.text_files import DataError
+from compress.huggingface.exporting import export_albert
+from compress.huggingface.importing import import_albert
+from compress.tokens.vocabulary import albert_tokenizer
 from golden_model.checkpoint import load
 from golden_model.config import MODELS
 from golden_model.random_model import random_checkpoint

@@ -10,7 +10,7 @@ import pathlib
 
 import pytest
 
-from compress import tokenizer
+from compress.tokens import tokenizer
 from golden_model.checkpoint import load
 from golden_model.config import AF8, INT8, MODELS
 from golden_model.model import run

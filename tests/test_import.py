@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from compress import import_hf
-from compress.huggingface import eager, hardware_for_albert, read_albert
-from compress.import_hf import import_albert, round_weights
+from compress.huggingface import importing
+from compress.huggingface.albert import eager, hardware_for_albert, read_albert
+from compress.huggingface.importing import import_albert, round_weights
 from compress.prune import EMBEDDING, ENCODER_WEIGHTS
 from firmware.compiler import compile_network
 from golden_model.checkpoint import load
@@ -105,16 +105,16 @@ def test_rounding_keeps_codes_and_biases(albert, fmt):
     albert = read_albert(albert)
     for heads in (1, 2, 3):
         model = dataclasses.replace(albert.model, heads=heads)
-        tensors = import_hf._complete(albert.tensors(), model)
+        tensors = importing._complete(albert.tensors(), model)
         tensors["attention.query.weight"] *= (
             0.505 * model.head**0.5 / tensors["attention.query.weight"].abs().max()
         )
         ranges = dict.fromkeys(
-            import_hf.calibrate(import_hf.Checkpoint(model, tensors), random_sentences(model, 1)),
+            importing.calibrate(importing.Checkpoint(model, tensors), random_sentences(model, 1)),
             4.0,
         )
         before, after = (
-            quantize(import_hf.Checkpoint(model, given, ranges), fmt)
+            quantize(importing.Checkpoint(model, given, ranges), fmt)
             for given in (tensors, round_weights(tensors, model, fmt))
         )
         for name, linear in before.linears.items():

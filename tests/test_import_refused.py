@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from compress import import_hf
-from compress.huggingface import AlbertError
-from compress.import_hf import import_albert
-from compress.tokenizer import SPECIAL
+from compress.huggingface import importing
+from compress.huggingface.albert import AlbertError
+from compress.huggingface.importing import import_albert
+from compress.tokens.tokenizer import SPECIAL
 
 
 def refused(tmp_path, folder, message, **options):
@@ -163,7 +163,7 @@ def test_full_folder_is_left_alone(tmp_path, albert):
 
 
 def test_another_network_is_refused(tmp_path, albert, monkeypatch):
-    monkeypatch.setattr(import_hf, "eager", lambda *_: lambda tokens, segments: torch.zeros(3))
+    monkeypatch.setattr(importing, "eager", lambda *_: lambda tokens, segments: torch.zeros(3))
     refused(
         tmp_path,
         albert,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from compress.methods import METHODS
-from compress.recipe import RecipeError
-from compress.result import write_result
+from compress.recipes.recipe import RecipeError
+from compress.recipes.result import write_result
 from golden_model.checkpoint import load
 from tests.recipes import TOY, toy_data, toy_run
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from compress.export import tensors_of
-from compress.loop import Loop
 from compress.methods import METHODS
 from compress.methods.base import Facts
 from compress.network import RAMP
 from compress.prune import EMBEDDING, PRUNED, sparsity
-from compress.recipe import Stage
-from compress.teacher import Teacher
-from compress.training import Training
+from compress.recipes.loop import Loop
+from compress.recipes.recipe import Stage
+from compress.recipes.training import Training
+from compress.teachers.teacher import Teacher
 from golden_model.config import MODELS
 from tests.test_compress import make_network, sentences
 

@@ -8,14 +8,14 @@ import zipfile
 import pytest
 import torch
 
-from compress import pretrained
-from compress.encoder import PretrainedEncoder
-from compress.from_encoder import cut_vocabulary, take_over
+from compress.data.sentences import sentences
+from compress.data.text_files import DataError
 from compress.network import Network
-from compress.sentences import sentences
-from compress.text_files import DataError
-from compress.tokenizer import SentenceTokenizer, from_text
-from compress.vocabulary import wordpiece_tokenizer
+from compress.teachers import pretrained
+from compress.teachers.encoder import PretrainedEncoder
+from compress.teachers.from_encoder import cut_vocabulary, take_over
+from compress.tokens.tokenizer import SentenceTokenizer, from_text
+from compress.tokens.vocabulary import wordpiece_tokenizer
 from golden_model.config import ModelConfig
 
 SIZES = ModelConfig(2, 16, 16, 2, 32, 40, 16, 2, activation="gelu")

@@ -3,8 +3,9 @@
 
 import pytest
 
-from compress.recipe import RecipeError, read_recipe
-from compress.toml_lines import Lines
+from compress.recipes.reader import read_recipe
+from compress.recipes.recipe import RecipeError
+from compress.recipes.toml_lines import Lines
 
 GOOD = """task = "mine"
 model = "nano"

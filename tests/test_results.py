@@ -6,8 +6,8 @@ import json
 import pytest
 
 from compress.baseline import _overlaps, baselines
-from compress.tasks import find_task
-from compress.text_files import DataError
+from compress.data.tasks import find_task
+from compress.data.text_files import DataError
 from terse.errors import UserError
 from terse.results import markdown, read_results, write_table
 from tests.recipes import toy_data

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from compress.holdout import cut, hold_out, shares
-from compress.tasks import Row, find_task
-from compress.text_files import DataError
+from compress.data.holdout import cut, hold_out, shares
+from compress.data.tasks import Row, find_task
+from compress.data.text_files import DataError
 
 GOOD = ["sentence\tlabel", "fine\t1", "dull\t0"]
 

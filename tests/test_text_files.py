@@ -6,8 +6,8 @@ import lzma
 
 import pytest
 
-from compress.tasks import find_task
-from compress.text_files import DataError, read_lines, read_samples, read_sentences
+from compress.data.tasks import find_task
+from compress.data.text_files import DataError, read_lines, read_samples, read_sentences
 
 MARK = codecs.BOM_UTF8
 

@@ -8,11 +8,11 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AlbertTokenizer, BertTokenizer
 
-from compress import sentencepiece
-from compress.huggingface import AlbertError
-from compress.import_hf import import_albert
-from compress.tokenizer import SentenceTokenizer, VocabularyError, load_tokenizer
-from compress.vocabulary import albert_tokenizer, find_tokenizer, wordpiece_tokenizer
+from compress.huggingface.albert import AlbertError
+from compress.huggingface.importing import import_albert
+from compress.tokens import sentencepiece
+from compress.tokens.tokenizer import SentenceTokenizer, VocabularyError, load_tokenizer
+from compress.tokens.vocabulary import albert_tokenizer, find_tokenizer, wordpiece_tokenizer
 from golden_model.config import ModelConfig
 from tests.albert import SMALL, scored, write_vocabulary
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from compress.huggingface import AlbertError, read_albert
+from compress.huggingface.albert import AlbertError, read_albert
 
 INDEX = "model.safetensors.index.json"
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 
 from compress.calibrate import settle_eta
-from compress.checks import check_settings
 from compress.losses import length_loss, predictor_loss
 from compress.methods.base import Method
 from compress.network import HARD
+from compress.recipes.checks import check_settings
 
 __all__ = ["AdapLeR"]
 

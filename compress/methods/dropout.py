@@ -4,8 +4,8 @@
 import dataclasses
 from dataclasses import dataclass
 
-from compress.checks import check_settings
 from compress.methods.base import Method
+from compress.recipes.checks import check_settings
 
 __all__ = ["Dropout"]
 

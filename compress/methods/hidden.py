@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from compress.checks import check_settings
 from compress.methods.base import Method
+from compress.recipes.checks import check_settings
 
 __all__ = ["Hidden"]
 

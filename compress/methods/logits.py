@@ -3,9 +3,9 @@
 
 from dataclasses import dataclass
 
-from compress.checks import check_settings
 from compress.losses import distillation
 from compress.methods.base import Method
+from compress.recipes.checks import check_settings
 
 __all__ = ["Logits"]
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
-from compress.checks import check_settings
 from compress.methods.base import Method
 from compress.prune import EMBEDDING, HEADS, PRUNED, cubic, magnitude_mask
+from compress.recipes.checks import check_settings
 
 __all__ = ["Magnitude"]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from compress.checks import check_settings
 from compress.methods.base import Method
 from compress.network import RAMP
+from compress.recipes.checks import check_settings
 
 __all__ = ["Spans"]
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An ALBERT of another geometry, compressed by a recipe, through the RTL bit for bit."""
 
-from compress.huggingface import hardware_for_albert
-from compress.result import write_result
+from compress.huggingface.albert import hardware_for_albert
+from compress.recipes.result import write_result
 from golden_model.quantize import quantize
 from sim.proof.check import check
 from tests.recipes import from_albert, toy_data, toy_run

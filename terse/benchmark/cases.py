@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compress.tasks import find_task
+from compress.data.tasks import find_task
 from golden_model.config import MODELS
 from golden_model.hardware import HARDWARE, HardwareConfig, ceil_div
 from sim.cosim import build
@@ -26,7 +26,7 @@ NETWORKS = (
     "terse/benchmark/running.py",
     "terse/benchmark/profile.py",
     "compress/prune.py",
-    "compress/import_hf.py",
+    "compress/huggingface/importing.py",
 )
 DEPENDS = {  # sources besides those that elaboration depends on, or all sources
     SIMULATED: (

@@ -3,9 +3,9 @@
 
 import functools
 
-from compress.data_folder import data_folder
-from compress.tasks import find_task
-from compress.text_files import DataError
+from compress.data.data_folder import data_folder
+from compress.data.tasks import find_task
+from compress.data.text_files import DataError
 
 __all__ = ["DATA", "has_data"]
 

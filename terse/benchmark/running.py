@@ -4,9 +4,9 @@
 import dataclasses
 import functools
 
-from compress.import_hf import prune
+from compress.data.tasks import find_task
+from compress.huggingface.importing import prune
 from compress.prune import ENCODER_WEIGHTS, sparsity
-from compress.tasks import find_task
 from firmware.compiler import compile_network
 from golden_model.calibrate import calibrate
 from golden_model.config import MODELS

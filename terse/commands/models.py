@@ -39,7 +39,7 @@ def import_model(
     ] = None,
 ):
     """Make a checkpoint of a Hugging Face ALBERT classifier."""
-    from compress.import_hf import import_albert
+    from compress.huggingface.importing import import_albert
     from terse import report
 
     imported = import_albert(
@@ -67,7 +67,7 @@ def export_model(
     ] = False,
 ):
     """Write a Hugging Face folder of a model that is a plain ALBERT."""
-    from compress.export_hf import export_albert
+    from compress.huggingface.exporting import export_albert
     from terse import catalog
 
     checkpoint = catalog.checkpoint(model)

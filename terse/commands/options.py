@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from compress.data_folder import VARIABLE
+from compress.data.data_folder import VARIABLE
 from terse.errors import UserError, visible
 
 __all__ = [

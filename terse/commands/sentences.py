@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from compress.data_folder import data_folder
+from compress.data.data_folder import data_folder
 from terse.commands.options import (
     Count,
     Data,

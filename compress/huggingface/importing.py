@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 
-from compress.huggingface import AlbertError, eager, quiet_transformers, read_albert
+from compress.data.text_files import read_sentences
+from compress.huggingface.albert import AlbertError, eager, quiet_transformers, read_albert
 from compress.prune import EMBEDDING, ENCODER_WEIGHTS, magnitude_mask, sparsity
-from compress.text_files import read_sentences
-from compress.tokenizer import SentenceTokenizer
-from compress.vocabulary import find_tokenizer
+from compress.tokens.tokenizer import SentenceTokenizer
+from compress.tokens.vocabulary import find_tokenizer
 from golden_model.adaptivfloat import bias_for, decode, encode
 from golden_model.calibrate import calibrate
 from golden_model.checkpoint import Checkpoint, CheckpointError, tensor_shapes

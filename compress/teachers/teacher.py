@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from rich.progress import track
 
-from compress.device import half_precision
+from compress.data.text_files import DataError
 from compress.losses import saliency
-from compress.text_files import DataError
+from compress.recipes.device import half_precision
 
 __all__ = ["Teacher", "aligned_ids"]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from compress.tokenizer import SPECIAL, with_special
+from compress.tokens.tokenizer import SPECIAL, with_special
 
 __all__ = ["train_tokenizer"]
 

@@ -11,18 +11,18 @@ from functools import cached_property
 
 import torch
 
-from compress import start
 from compress.calibrate import measure
-from compress.corpus import Corpus
-from compress.holdout import shares
-from compress.loop import Loop
+from compress.data.corpus import Corpus
+from compress.data.holdout import shares
 from compress.methods import METHODS
 from compress.methods.base import Facts
-from compress.recipe import read_recipe
-from compress.store import fingerprint
-from compress.teacher import Teacher, aligned_ids
-from compress.tokenizer import from_text
-from compress.training import Training
+from compress.recipes import start
+from compress.recipes.loop import Loop
+from compress.recipes.reader import read_recipe
+from compress.recipes.store import fingerprint
+from compress.recipes.training import Training
+from compress.teachers.teacher import Teacher, aligned_ids
+from compress.tokens.tokenizer import from_text
 
 __all__ = ["RecipeRun"]
 

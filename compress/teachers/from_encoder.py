@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from compress.vocabulary import wordpiece_tokenizer
+from compress.tokens.vocabulary import wordpiece_tokenizer
 
 __all__ = ["cut_vocabulary", "take_over"]
 

@@ -12,8 +12,8 @@ import torch
 from compress.calibrate import measure, observe_ranges
 from compress.evaluate import checkpoint_metrics
 from compress.export import network_of, tensors_of, write_samples
-from compress.recipe import Recipe
-from compress.store import fingerprint
+from compress.recipes.recipe import Recipe
+from compress.recipes.store import fingerprint
 from golden_model.checkpoint import Checkpoint, load
 
 __all__ = ["write_result", "write_teacher"]

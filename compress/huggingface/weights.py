@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from compress.text_files import DataError
+from compress.data.text_files import DataError
 from golden_model.config import brief
 from golden_model.files import read_json, read_safetensors
 

@@ -6,10 +6,10 @@ from functools import cached_property
 
 import torch
 
-from compress.holdout import HOLD_OUT_VERSION, hold_out
-from compress.rows import Examples
-from compress.sentences import sentences
-from compress.tasks import Row, find_task
+from compress.data.holdout import HOLD_OUT_VERSION, hold_out
+from compress.data.rows import Examples
+from compress.data.sentences import sentences
+from compress.data.tasks import Row, find_task
 
 __all__ = ["Corpus"]
 

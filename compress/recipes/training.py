@@ -3,9 +3,9 @@
 
 import torch
 
-from compress.device import half_precision
-from compress.loop import Average
 from compress.methods import METHODS
+from compress.recipes.device import half_precision
+from compress.recipes.loop import Average
 
 __all__ = ["Training"]
 

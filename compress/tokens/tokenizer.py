@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sentence to token ids with [CLS] and [SEP], by the tokenizer.json of a checkpoint.
 
-`compress.pieces` trains one, `compress.vocabulary` takes it from a Hugging Face folder.
+`compress.tokens.pieces` trains one, `compress.tokens.vocabulary` takes it from a folder of Hugging
+Face.
 """
 
 import json
@@ -11,8 +12,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, processors
 
-from compress.tasks import Row
-from compress.text_files import DataError
+from compress.data.tasks import Row
+from compress.data.text_files import DataError
 from golden_model.config import ModelConfig, brief
 from golden_model.files import one_line
 

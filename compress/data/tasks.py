@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from compress.holdout import cut
-from compress.text_files import PAIRS, SINGLES, DataError, label_number, read_lines
+from compress.data.holdout import cut
+from compress.data.text_files import PAIRS, SINGLES, DataError, label_number, read_lines
 from golden_model.config import brief
 
 __all__ = ["Row", "Task", "find_task"]

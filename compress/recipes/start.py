@@ -8,18 +8,18 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from compress.encoder import PretrainedEncoder
-from compress.from_encoder import cut_vocabulary, take_over
-from compress.huggingface import read_albert
-from compress.import_hf import CLASSIFIER
+from compress.data.text_files import DataError
+from compress.huggingface.albert import read_albert
+from compress.huggingface.importing import CLASSIFIER
 from compress.network import Network
-from compress.pieces import train_tokenizer
-from compress.pretrained import fetch
-from compress.teacher import aligned_ids
-from compress.text_files import DataError
-from compress.tokenizer import load_tokenizer
+from compress.teachers.encoder import PretrainedEncoder
+from compress.teachers.from_encoder import cut_vocabulary, take_over
+from compress.teachers.pretrained import fetch
+from compress.teachers.teacher import aligned_ids
+from compress.tokens.pieces import train_tokenizer
+from compress.tokens.tokenizer import load_tokenizer
+from compress.tokens.vocabulary import find_tokenizer
 from compress.vectors import word_vectors
-from compress.vocabulary import find_tokenizer
 from golden_model.checkpoint import load, load_model
 from golden_model.config import ModelConfig
 

@@ -15,7 +15,7 @@ import torch
 from transformers import AlbertConfig, AlbertForSequenceClassification
 from transformers.utils import logging
 
-from compress.weights import AlbertError, read_weights
+from compress.huggingface.weights import AlbertError, read_weights
 from golden_model.checkpoint import tensor_shapes
 from golden_model.config import ModelConfig, brief
 from golden_model.files import one_line, read_json

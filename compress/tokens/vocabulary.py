@@ -13,9 +13,9 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer
 
-from compress import sentencepiece
-from compress.huggingface import AlbertError
-from compress.tokenizer import SPECIAL, VocabularyError, check_tokenizer, with_special
+from compress.huggingface.albert import AlbertError
+from compress.tokens import sentencepiece
+from compress.tokens.tokenizer import SPECIAL, VocabularyError, check_tokenizer, with_special
 from golden_model.config import ModelConfig, brief
 from golden_model.files import one_line, read_json
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.text_files import DataError
+from compress.data.text_files import DataError
 from golden_model.config import ModelConfig
 
 __all__ = ["CACHE", "ENCODERS", "PRETRAINED", "Pretrained", "fetch"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from transformers import AlbertConfig, AlbertForSequenceClassification, PreTrainedTokenizerFast
 
-from compress.huggingface import NAMES, quiet_transformers
-from compress.text_files import DataError
+from compress.data.text_files import DataError
+from compress.huggingface.albert import NAMES, quiet_transformers
 from golden_model.checkpoint import Checkpoint
 
 __all__ = ["export_albert"]
