@@ -28,24 +28,24 @@ def export_albert(checkpoint: Checkpoint, tokenizer: Path | None, out: str | Pat
         raise DataError(f"{out} must be a folder that is not there yet")
     _check_plain(checkpoint)
     model = checkpoint.model
-    network = AlbertForSequenceClassification(
-        AlbertConfig(
-            vocab_size=model.vocabulary,
-            embedding_size=model.embedding,
-            hidden_size=model.hidden,
-            num_hidden_layers=model.layers,
-            num_attention_heads=model.heads,
-            intermediate_size=model.feed_forward,
-            hidden_act=model.activation,
-            max_position_embeddings=model.positions,
-            type_vocab_size=model.segments,
-            num_labels=model.classes,
-            pad_token_id=0,
-            bos_token_id=2,
-            eos_token_id=3,
-            **_names(checkpoint.labels),
-        )
+    config = AlbertConfig(
+        vocab_size=model.vocabulary,
+        embedding_size=model.embedding,
+        hidden_size=model.hidden,
+        num_hidden_layers=model.layers,
+        num_attention_heads=model.heads,
+        intermediate_size=model.feed_forward,
+        hidden_act=model.activation,
+        max_position_embeddings=model.positions,
+        type_vocab_size=model.segments,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
     )
+    names = checkpoint.labels or [f"LABEL_{i}" for i in range(model.classes)]
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: i for i, name in enumerate(names)}
+    network = AlbertForSequenceClassification(config)
     state = network.state_dict()
     with torch.no_grad():
         for ours, theirs in NAMES.items():
@@ -68,15 +68,6 @@ def _check_plain(checkpoint):
             f"Checkpoint must be a plain ALBERT to be exported; it {', '.join(found)}. "
             "--dense takes the uncompressed model in it"
         )
-
-
-def _names(labels):
-    if labels is None:
-        return {}
-    return {
-        "id2label": dict(enumerate(labels)),
-        "label2id": {label: i for i, label in enumerate(labels)},
-    }
 
 
 def _write_tokenizer(path, out, positions):
