@@ -217,12 +217,10 @@ class Writer(wiring.Component):
         bus = self.bus
         aborting = Signal()
         sending = Signal()
-        beats = Signal(range(self._burst + 1))
         self._gather(m, aborting, sending)
         m.d.comb += [
             bus.awaddr.eq(run.address),
             bus.awlen.eq(run.length - 1),
-            bus.wlast.eq(beats == 1),
         ]
         with m.FSM():
             # Takes a request. An abort ends here.
@@ -251,27 +249,34 @@ class Writer(wiring.Component):
                 m.next = "ADDRESS"
                 with m.If(aborting):
                     m.next = "IDLE"
-            # Waits until the address is taken.
-            with m.State("ADDRESS"):
-                m.d.comb += bus.awvalid.eq(1)
-                m.d.sync += beats.eq(run.length)
-                with m.If(bus.awready):
-                    m.next = "DATA"
-            # The burst's beats.
-            with m.State("DATA"):
-                m.d.comb += sending.eq(1)
-                with m.If(bus.wvalid & bus.wready):
-                    m.d.sync += beats.eq(beats - 1)
-                    with m.If(bus.wlast):
-                        m.next = "RESPONSE"
-            # Waits for the burst's response.
-            with m.State("RESPONSE"):
-                m.d.comb += bus.bready.eq(1)
-                with m.If(bus.bvalid):
-                    self._respond(m, run, aborting)
+            self._burst_states(m, run, aborting, sending)
         with m.If(self.abort):
             m.d.sync += aborting.eq(1)
         return m
+
+    def _burst_states(self, m, run, aborting, sending):
+        """Three states: the burst's address, its beats, its response."""
+        bus = self.bus
+        beats = Signal(range(self._burst + 1))
+        m.d.comb += bus.wlast.eq(beats == 1)
+        # Waits until the address is taken.
+        with m.State("ADDRESS"):
+            m.d.comb += bus.awvalid.eq(1)
+            m.d.sync += beats.eq(run.length)
+            with m.If(bus.awready):
+                m.next = "DATA"
+        # The burst's beats.
+        with m.State("DATA"):
+            m.d.comb += sending.eq(1)
+            with m.If(bus.wvalid & bus.wready):
+                m.d.sync += beats.eq(beats - 1)
+                with m.If(bus.wlast):
+                    m.next = "RESPONSE"
+        # Waits for the burst's response.
+        with m.State("RESPONSE"):
+            m.d.comb += bus.bready.eq(1)
+            with m.If(bus.bvalid):
+                self._respond(m, run, aborting)
 
     def _gather(self, m, aborting, sending):
         """32-bit words into a bus word, and that to the bus while `sending`."""

@@ -111,12 +111,37 @@ class Bench:
             found.clear()
         await pulse(dut, "start")
         begun = get_sim_time("ns")
-        deciding = [slot for slot in range(config.slots) if mask >> slot & 1 and values["groups"]]
+        verdicts, finished = self.golden(mask, threshold, layers, values)
+        harness.assert_same("finish", await self.finished.receive(len(finished)), finished)
+        while not self.done:
+            await RisingEdge(dut.clk)
+        self.cycles = (get_sim_time("ns") - begun) // harness.CLOCK_NS
+        await ClockCycles(dut.clk, 3)
+        harness.assert_same("verdicts", self.verdicts, verdicts)
+        self.compare_words([one["slot"] for one in verdicts], classes)
+        release = sum(1 << one["slot"] for one in finished)
+        staying = [slot for slot in range(config.slots) if (mask & ~release) >> slot & 1]
+        harness.assert_same(
+            "commands",
+            self.commands,
+            [
+                *((RowCommand.ADVANCE, slot) for slot in staying),
+                *[(RowCommand.COMPACT, release)] * (release > 0),
+            ],
+        )
+        assert len(self.done) == 1 and self.finished.empty()
+        return release
+
+    def golden(self, mask, threshold, layers, values):
+        """(verdicts, sentences that end) of the selected slots, as the golden model has them."""
+        deciding = [
+            slot for slot in range(self.config.slots) if mask >> slot & 1 and values["groups"]
+        ]
         verdicts, finished = [], []
         for slot in deciding:
             x = torch.tensor(self.scores[slot])
             z, s = entropy_sums(x, FRAC)
-            exits = int(is_sure(z, s, threshold)) & ("exit" in config.units) | values.get(
+            exits = int(is_sure(z, s, threshold)) & ("exit" in self.config.units) | values.get(
                 "final", 0
             )
             verdicts.append(
@@ -130,12 +155,11 @@ class Bench:
             finished += (
                 [{"slot": slot, "layer": layers[slot] + 1, "label": argmax(x)}] if exits else []
             )
-        harness.assert_same("finish", await self.finished.receive(len(finished)), finished)
-        while not self.done:
-            await RisingEdge(dut.clk)
-        self.cycles = (get_sim_time("ns") - begun) // harness.CLOCK_NS
-        await ClockCycles(dut.clk, 3)
-        harness.assert_same("verdicts", self.verdicts, verdicts)
+        return verdicts, finished
+
+    def compare_words(self, deciding, classes):
+        """The logits that were told, and the words that were asked for, of the slots decided on."""
+        config = self.config
         harness.assert_same(
             "logits",
             self.logits,
@@ -150,18 +174,6 @@ class Bench:
             self.words.asked,
             [(BASE + slot // config.tokens * STRIDE, classes) for slot in deciding],
         )
-        release = sum(1 << one["slot"] for one in finished)
-        staying = [slot for slot in range(config.slots) if (mask & ~release) >> slot & 1]
-        harness.assert_same(
-            "commands",
-            self.commands,
-            [
-                *((RowCommand.ADVANCE, slot) for slot in staying),
-                *[(RowCommand.COMPACT, release)] * (release > 0),
-            ],
-        )
-        assert len(self.done) == 1 and self.finished.empty()
-        return release
 
 
 def edge(logits):

@@ -148,51 +148,72 @@ class Bench:
 
     async def run(self):
         """The whole queue: rows are free again some time after their sentence has been staged."""
-        dut, blocks = self.dut, self.config.row_words
+        dut = self.dut
         self.tapped.clear()
         for found in (self.given, self.fetched):
             found.clear()
         await pulse(dut, "start")
         for one in self.queue:
-            tokens, count = one["tokens"], len(one["tokens"])
-            bad = (
-                Error.SENTENCE_EMPTY
-                if count == 0
-                else Error.SENTENCE_LENGTH
-                if count > POSITIONS
-                else 0
-            )
-            (sentence,) = await self.sentences.receive(1)
-            harness.assert_same(
-                "sentence",
-                sentence,
-                {
-                    "tag": one["tag"],
-                    "deadline": one["deadline"],
-                    "count": count,
-                    "rows": 0 if bad else count,
-                },
-            )
-            (staged,) = await self.staged.receive(1)
-            failed = [(status_of(token), i) for i, token in enumerate(tokens) if status_of(token)]
-            status, detail = (bad, 0) if bad else (failed or [(0, 0)])[0]
-            harness.assert_same("staged", staged, {"status": status, "detail": detail})
-            rows = [] if bad else await self.rows.receive(count)
-            for row, token in zip(rows, tokens, strict=False):
-                values = [
-                    value
-                    for block in range(ceil_div(FEATURES, self.config.tokens))
-                    for value in self.memory.get(row * blocks + block, [])
-                ]
-                if not status_of(token):
-                    harness.assert_same(f"row {row}", values[:FEATURES], features_of(token))
-            assert all(
-                address // blocks < self.config.physical_rows
-                and address % blocks < ceil_div(FEATURES, self.config.tokens)
-                for address in self.memory
-            )
-            self.generator.shuffle(rows)
-            self.free.send(rows)
+            await self.sentence(one)
+        self.compare_logs()
+        await ClockCycles(dut.clk, 20)
+        assert (
+            self.sentences.empty()
+            and self.staged.empty()
+            and self.rows.empty()
+            and dut.resting.value == 1
+        )
+        harness.assert_same(
+            "shifts",
+            harness.read_port(dut, "shifts", self.block.shifts.shape()),
+            {"word": 3, "position": -2, "segment": 1},
+        )
+
+    async def sentence(self, one):
+        """One sentence of the queue: what is told of it, and its rows, which become free again."""
+        blocks = self.config.row_words
+        tokens, count = one["tokens"], len(one["tokens"])
+        bad = (
+            Error.SENTENCE_EMPTY
+            if count == 0
+            else Error.SENTENCE_LENGTH
+            if count > POSITIONS
+            else 0
+        )
+        (sentence,) = await self.sentences.receive(1)
+        harness.assert_same(
+            "sentence",
+            sentence,
+            {
+                "tag": one["tag"],
+                "deadline": one["deadline"],
+                "count": count,
+                "rows": 0 if bad else count,
+            },
+        )
+        (staged,) = await self.staged.receive(1)
+        failed = [(status_of(token), i) for i, token in enumerate(tokens) if status_of(token)]
+        status, detail = (bad, 0) if bad else (failed or [(0, 0)])[0]
+        harness.assert_same("staged", staged, {"status": status, "detail": detail})
+        rows = [] if bad else await self.rows.receive(count)
+        for row, token in zip(rows, tokens, strict=False):
+            values = [
+                value
+                for block in range(ceil_div(FEATURES, self.config.tokens))
+                for value in self.memory.get(row * blocks + block, [])
+            ]
+            if not status_of(token):
+                harness.assert_same(f"row {row}", values[:FEATURES], features_of(token))
+        assert all(
+            address // blocks < self.config.physical_rows
+            and address % blocks < ceil_div(FEATURES, self.config.tokens)
+            for address in self.memory
+        )
+        self.generator.shuffle(rows)
+        self.free.send(rows)
+
+    def compare_logs(self):
+        """Over the whole queue: tokens asked for, the tap, reads of descriptors and tokens."""
         good = [
             (number, one)
             for number, one in enumerate(self.queue)
@@ -223,18 +244,6 @@ class Bench:
                     : 2 if (number, one) in good else 1
                 ]
             ],
-        )
-        await ClockCycles(dut.clk, 20)
-        assert (
-            self.sentences.empty()
-            and self.staged.empty()
-            and self.rows.empty()
-            and dut.resting.value == 1
-        )
-        harness.assert_same(
-            "shifts",
-            harness.read_port(dut, "shifts", self.block.shifts.shape()),
-            {"word": 3, "position": -2, "segment": 1},
         )
 
 
