@@ -2,6 +2,7 @@
 """The methods: their contract, and what each does to a network."""
 
 import dataclasses
+import tempfile
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from compress.network import RAMP
 from compress.prune import EMBEDDING, PRUNED, sparsity
 from compress.recipes.loop import Loop
 from compress.recipes.recipe import Stage
+from compress.recipes.store import Store
 from compress.recipes.training import Training
 from compress.teachers.teacher import Teacher
 from golden_model.config import MODELS
@@ -25,7 +27,8 @@ def train(examples, stage, network=None):
     """The network after a stage, whose teacher is another random network."""
     network = network or make_network()
     teacher = Teacher(make_network(seed=7), examples, torch.arange(NANO.vocabulary))
-    teacher._kept = {"logits": teacher._logits(), "saliency": teacher._saliency()}
+    with tempfile.TemporaryDirectory() as folder:
+        teacher.prepare({"logits", "saliency"}, Store(folder), {})
     facts = Facts(examples, sentences(12, seed=3), torch.ones(NANO.vocabulary), teacher)
     training = Training(stage, network, facts)
     loop = Loop(training, examples, "unused", seed=1)
@@ -117,3 +120,25 @@ def test_frozen_parameters_stay():
     network = train(sentences(16), some)
     assert torch.equal(network.embedding.word, before)
     assert not torch.equal(network.pooler.weight, make_network().pooler.weight)
+
+
+def test_answers_in_parts(tmp_path, monkeypatch):
+    """The same answers as at once; the parts that are there are not asked for again."""
+    examples = sentences(24)
+
+    def answers(folder):
+        one = Teacher(make_network(seed=7), examples)
+        one.prepare({"logits", "saliency"}, Store(folder), {})
+        batch = examples.batch([3, 20, 11])
+        return one.ask("logits", batch), one.ask("saliency", batch)
+
+    whole = answers(tmp_path / "whole")
+    monkeypatch.setattr("compress.teachers.teacher.PART", 10)
+    for ours, theirs in zip(answers(tmp_path / "parts"), whole, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-3) and (ours != 0).any()
+    store = tmp_path / "parts"
+    assert len([*store.glob("logits-part-*.pt")]) == 3
+    for path in store.glob("logits-[!p]*.pt"):
+        path.unlink()
+    monkeypatch.setattr(Teacher, "_logits", None)
+    answers(store)

@@ -5,11 +5,13 @@ Logits and saliency are computed once for all rows and kept under a fingerprint;
 attention maps are too large to keep, so the teacher computes them beside the student.
 """
 
+import functools
 from typing import Any
 
 import torch
 from rich.progress import track
 
+from compress.data.rows import batches
 from compress.data.text_files import DataError
 from compress.losses import saliency
 from compress.recipes.device import half_precision
@@ -19,6 +21,7 @@ __all__ = ["Teacher", "aligned_ids"]
 KEPT = ("logits", "saliency")
 LIVE = ("hidden", "attention")
 ROWS = 64  # a batch of questions
+PART = 1 << 15  # rows whose answers are kept together
 
 
 def aligned_ids(ours, theirs):
@@ -68,8 +71,25 @@ class Teacher:
             )
         for signal in KEPT:
             if signal in signals:
-                make = getattr(self, f"_{signal}")
-                self._kept[signal] = store.kept(signal, {**inputs, "signal": signal}, make)
+                asked = {**inputs, "signal": signal}
+                make = functools.partial(self._in_parts, signal, store, asked)
+                self._kept[signal] = store.kept(signal, asked, make)
+
+    def _in_parts(self, signal, store, inputs):
+        """The answers for all rows; an interruption costs no more than the PART it falls into."""
+        compute, join = getattr(self, f"_{signal}"), getattr(self, f"_join_{signal}")
+        count = len(self.examples)
+        parts = [(start, min(start + PART, count)) for start in range(0, count, PART)]
+        if len(parts) == 1:
+            return join([compute(0, count)])
+        return join(
+            [
+                store.kept(
+                    f"{signal}-part", {**inputs, "part": part}, functools.partial(compute, *part)
+                )
+                for part in parts
+            ]
+        )
 
     def ask(self, signal, batch):
         """logits (B,C), saliency (B,n), or a list of hidden states (B,n,H), for a batch of rows."""
@@ -104,25 +124,35 @@ class Teacher:
         return torch.autocast(device.type, torch.bfloat16, enabled=half)
 
     @torch.no_grad()
-    def _logits(self):
+    def _logits(self, start, end):
+        """(end - start, C) of rows start..end-1."""
         self._ready()
-        found = torch.zeros(len(self.examples), self.network.config.classes)
-        for index in self._batches("logits"):
+        found = torch.zeros(end - start, self.network.config.classes)
+        for index in self._batches("logits", start, end):
             with self._precision():
                 output = self.network(*self.examples.batch(index).inputs)
-            found[index] = output.logits[-1].float().cpu()
+            found[index - start] = output.logits[-1].float().cpu()
         return found
 
-    def _saliency(self):
-        """Marks of all rows behind each other as float16, and where each row's end."""
+    def _saliency(self, start, end):
+        """Marks of the rows behind each other as float16, and how many each has."""
         self._ready()
-        marks: list[torch.Tensor] = [torch.empty(0)] * len(self.examples)
-        for index in self._batches("saliency"):
+        marks: list[torch.Tensor] = [torch.empty(0)] * (end - start)
+        for index in self._batches("saliency", start, end):
             _, shares = saliency(self.network, self.examples.batch(index))
             for row, values in zip(index.tolist(), shares.cpu(), strict=True):
-                marks[row] = values[: self.examples.lengths[row]].half()
-        ends = torch.tensor([0, *(len(one) for one in marks)]).cumsum(0)
-        return {"values": torch.cat(marks), "ends": ends}
+                marks[row - start] = values[: self.examples.lengths[row]].half()
+        return {"values": torch.cat(marks), "counts": torch.tensor([len(one) for one in marks])}
 
-    def _batches(self, signal):
-        return track(self.examples.schedule(ROWS), f"asking the teacher: {signal}", transient=True)
+    def _join_logits(self, parts):
+        return torch.cat(parts)
+
+    def _join_saliency(self, parts):
+        """`ends` says where each row's marks begin, and where the last one's end."""
+        counts = torch.cat([torch.zeros(1, dtype=torch.long), *(part["counts"] for part in parts)])
+        return {"values": torch.cat([part["values"] for part in parts]), "ends": counts.cumsum(0)}
+
+    def _batches(self, signal, start, end):
+        """Lists of row numbers of like length, with a bar."""
+        some = [index + start for index in batches(self.examples.lengths[start:end], ROWS)]
+        return track(some, f"asking the teacher: {signal} of rows {start} on", transient=True)
