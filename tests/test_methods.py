@@ -60,7 +60,7 @@ def test_contract(name):
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.anything = 1
     assert all(other in METHODS for other in (*method.conflicts, *method.needs))
-    assert set(method.signals) <= {"logits", "hidden", "attention", "saliency"}
+    assert set(method.signals) <= {"logits", "hidden", "saliency"}
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who answers a stage's questions about its rows: logits, saliency, hidden states, attention.
+"""Who answers a stage's questions about its rows: logits, saliency, hidden states.
 
 Logits and saliency are computed once for all rows and kept under a fingerprint; hidden states and
-attention maps are too large to keep, so the teacher computes them beside the student.
+are too large to keep, so the teacher computes them beside the student.
 """
 
 import functools
@@ -19,7 +19,7 @@ from compress.recipes.device import half_precision
 __all__ = ["Teacher", "aligned_ids"]
 
 KEPT = ("logits", "saliency")
-LIVE = ("hidden", "attention")
+LIVE = ("hidden",)
 ROWS = 64  # a batch of questions
 PART = 1 << 15  # rows whose answers are kept together
 
