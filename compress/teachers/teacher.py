@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who answers a stage's questions about its rows: logits, saliency, hidden states.
 
-Logits and saliency are computed once for all rows and kept under a fingerprint; hidden states and
-are too large to keep, so the teacher computes them beside the student.
+Logits and saliency are computed once for all rows and kept under a fingerprint; hidden states are
+too large to keep, so the teacher computes them beside the student.
 """
 
 import functools
