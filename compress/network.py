@@ -175,7 +175,7 @@ class Network(Trained):
         """Which of the heads' features belong to heads that are not dead."""
         live = (self.attention.reach > -RAMP).nonzero()[:, 0]
         size = self.config.head
-        return (live[:, None] * size + torch.arange(size)).flatten()
+        return (live[:, None] * size + torch.arange(size, device=live.device)).flatten()
 
     # Weights and activations as the machine will see them.
     def weight(self, name):

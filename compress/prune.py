@@ -11,7 +11,6 @@ __all__ = [
     "cubic",
     "magnitude_mask",
     "sparsity",
-    "update_masks",
 ]
 
 ENCODER_WEIGHTS = (
@@ -49,25 +48,9 @@ def magnitude_mask(weight, zeros, importance=None):
     size = weight.detach().abs()
     size = (size if importance is None else size * importance).flatten()
     count = min(len(size), -int(-len(size) * zeros // 1))
-    mask = torch.ones(len(size))
+    mask = torch.ones_like(size)
     mask[torch.topk(size, count, largest=False).indices] = 0
     return mask.view(weight.shape)
-
-
-def update_masks(network, zeros, importance=None):
-    """Give the network masks with that share of zeros in every prunable matrix.
-
-    Dead heads' weights are zero besides: the share is that of the live heads' part.
-    """
-    live = network.live_features()
-    for name in PRUNED:
-        weight = network.get_parameter(name)
-        axis = HEADS.get(name)
-        part = weight if axis is None else weight.index_select(axis, live)
-        mask = magnitude_mask(part, zeros, importance if name == "embedding.word" else None)
-        if axis is not None:
-            mask = torch.zeros(weight.shape).index_copy(axis, live, mask)
-        network.masks[name] = mask
 
 
 def sparsity(tensors, names):

@@ -4,8 +4,8 @@
 import random
 
 from compress.recipes.reader import read_recipe
+from compress.recipes.result_store import ResultStore
 from compress.recipes.run import RecipeRun
-from compress.recipes.store import Store
 from compress.tokens.vocabulary import albert_tokenizer
 from tests.albert import save_albert, write_vocabulary
 
@@ -22,6 +22,7 @@ origin = "vectors"
 name = "finetune"
 epochs = 1.5
 rate = 3e-4
+head_rate = 1e-3
 
 [stage.labels]
 smoothing = 0.05
@@ -99,7 +100,7 @@ def toy_run(folder, data, text=TOY, seed=0):
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "toy.toml"
     path.write_text(text)
-    store = Store(folder / "store")
+    store = ResultStore(folder / "store")
     return RecipeRun(read_recipe(path, data), data, store, seed, log=lambda line: None)
 
 

@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 import pytest
 import torch
 
+from compress.data.text_files import DataError
 from compress.huggingface.albert import read_albert
 from compress.recipes.loop import Loop
 from compress.recipes.result import write_result
@@ -78,7 +80,6 @@ def test_the_same_again_trains_nothing(whole, data):
 @pytest.mark.parametrize(
     "change, trained",
     [
-        (("zeros", "zeros"), []),
         (("[stage.magnitude]", "[stage.magnitude]\nzeros = 0.5"), ALL[2:]),
         (("dead = 1", "dead = 0"), ALL[1:]),
         (("smoothing = 0.05", "smoothing = 0.06"), ALL),
@@ -91,6 +92,23 @@ def test_a_change_trains_what_follows_from_it(whole, data, change, trained):
     made = toy_run(whole, data, TOY.replace(*change))
     weights(made)
     assert made.trained == trained
+
+
+def test_own_rows_by_name_leave_the_held_ones_out(data, tmp_path):
+    made = toy_run(tmp_path, data, TOY.replace("epochs = 1.5", 'rows = ["toy/train"]'))
+    held = {row.sentence for row in made.corpus.held}
+    assert held.isdisjoint(row.sentence for row in made.corpus.rows(made.recipe.stages[0].rows))
+
+
+def test_result_under_another_name(whole, data, tmp_path):
+    """A file that was copied over another's is found out."""
+    shutil.copytree(whole / "store", tmp_path / "store")
+    made = toy_run(tmp_path, data)
+    one, other = (made.store.path("stage", made.inputs(s)) for s in made.recipe.stages[2:])
+    for suffix in (".pt", ".json"):
+        shutil.copy(one.with_suffix(suffix), other.with_suffix(suffix))
+    with pytest.raises(DataError, match=f"{other.name} must be the result of what"):
+        made.result()
 
 
 def test_another_seed_or_another_byte_trains_all(whole, data, tmp_path):

@@ -24,6 +24,10 @@ def test_order(tmp_path, monkeypatch):
     assert folders.data_folder() == tmp_path
 
 
+def test_root_is_the_repository_s(monkeypatch):
+    assert (folders.ROOT / "compress" / "data" / "data_folder.py").is_file()
+
+
 def test_eval_says_what_is_missing(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv(folders.VARIABLE, str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["terse", "eval"])

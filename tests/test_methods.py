@@ -14,7 +14,7 @@ from compress.network import RAMP
 from compress.prune import EMBEDDING, PRUNED, sparsity
 from compress.recipes.loop import Loop
 from compress.recipes.recipe import Stage
-from compress.recipes.store import Store
+from compress.recipes.result_store import ResultStore
 from compress.recipes.training import Training
 from compress.teachers.teacher import Teacher
 from golden_model.config import MODELS
@@ -28,7 +28,7 @@ def train(examples, stage, network=None):
     network = network or make_network()
     teacher = Teacher(make_network(seed=7), examples, torch.arange(NANO.vocabulary))
     with tempfile.TemporaryDirectory() as folder:
-        teacher.prepare({"logits", "saliency"}, Store(folder), {})
+        teacher.prepare({"logits", "saliency"}, ResultStore(folder), {})
     facts = Facts(examples, sentences(12, seed=3), torch.ones(NANO.vocabulary), teacher)
     training = Training(stage, network, facts)
     loop = Loop(training, examples, "unused", seed=1)
@@ -128,7 +128,7 @@ def test_answers_in_parts(tmp_path, monkeypatch):
 
     def answers(folder):
         one = Teacher(make_network(seed=7), examples)
-        one.prepare({"logits", "saliency"}, Store(folder), {})
+        one.prepare({"logits", "saliency"}, ResultStore(folder), {})
         batch = examples.batch([3, 20, 11])
         return one.ask("logits", batch), one.ask("saliency", batch)
 

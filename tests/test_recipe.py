@@ -5,6 +5,8 @@ import pytest
 
 from compress.recipes.reader import read_recipe
 from compress.recipes.recipe import RecipeError
+from compress.recipes.result_store import ResultStore
+from compress.recipes.run import RecipeRun
 from compress.recipes.toml_lines import Lines
 
 GOOD = """task = "mine"
@@ -51,6 +53,14 @@ WRONG = {
     "held": ("held = 8", "held = true", 3, "held must be a whole number in 8..100000, not True"),
     "not TOML": ("[[stage]]", "[[stage", 5, ""),
     "rows": ("epochs = 1.0", "rows = 5", 7, "rows must be a list of rows, not 5"),
+    "frozen": ("epochs = 1.0", "frozen = [1]", 7, "frozen must be a list of names, not (1,)"),
+    "encoder": ('model = "nano"', 'model = "minilm"', 19, "magnitude must not be with a pre-tr"),
+    "saliency of another recipe": (
+        'teacher = { stage = "finetune" }\n\n[stage.logits]',
+        'teacher = { recipe = "a.toml" }\n\n[stage.adapler]',
+        16,
+        "adapler must have an earlier stage of this recipe as teacher",
+    ),
     "split": ("epochs = 1.0", 'rows = ["imdb/trian"]', 7, "split must be one of train, dev"),
 }
 
@@ -61,10 +71,10 @@ def write(folder, text):
     return path
 
 
-def data(folder, classes=2):
-    (folder / "mine").mkdir()
+def data(folder, name="mine", classes=2):
+    (folder / name).mkdir()
     lines = [f"text {i}\t{i % classes}" for i in range(40)]
-    (folder / "mine" / "train.tsv").write_text("\n".join(["sentence\tlabel", *lines]) + "\n")
+    (folder / name / "train.tsv").write_text("\n".join(["sentence\tlabel", *lines]) + "\n")
     return folder
 
 
@@ -103,6 +113,8 @@ def test_all_complaints_at_once(tmp_path):
         (("mine", "yours"), "line 1: No task 'yours'"),
         (("epochs = 1.0", 'rows = ["other/train"]'), "line 7: No task 'other'"),
         (("epochs = 1.0", 'rows = ["mine/unsup"]'), "line 7: Task mine must have a unsup split"),
+        (("epochs = 1.0", 'rows = ["mine/dev"]'), "line 7: rows must not be of mine/dev, which"),
+        (("epochs = 1.0", 'rows = ["three/train"]'), "line 7: rows of three must have the labels"),
         (('{ stage = "finetune" }', '{ recipe = "no.toml" }'), "line 14: path must name a recipe"),
         (
             ('model = "nano"', 'model = { like = "nano", classes = 3 }'),
@@ -112,6 +124,7 @@ def test_all_complaints_at_once(tmp_path):
 )
 def test_against_the_data(tmp_path, change, message):
     path = write(tmp_path, GOOD.replace(*change, 1))
+    data(tmp_path, "three", 3)
     with pytest.raises(RecipeError) as error:
         read_recipe(path, data(tmp_path))
     assert message in str(error.value)
@@ -128,6 +141,19 @@ def test_teacher_of_another_task(tmp_path):
     path = write(tmp_path, GOOD.replace('{ stage = "finetune" }', '{ recipe = "other.toml" }'))
     with pytest.raises(RecipeError, match="line 14: teacher must be of the task mine, not other"):
         read_recipe(path, tmp_path)
+
+
+def test_task_of_the_teacher_follows(tmp_path):
+    """A task asked for instead of the file's is that of the recipes it names, too."""
+    data(data(tmp_path), "other")
+    text = GOOD.replace('{ stage = "finetune" }', '{ recipe = "mine.toml" }')
+    path = tmp_path / "student.toml"
+    path.write_text(text)
+    write(tmp_path, GOOD)
+    read = read_recipe(path, tmp_path, task="other")
+    assert (read.task, read.instead) == ("other", "other")
+    run = RecipeRun(read, tmp_path, ResultStore(tmp_path / "store"))
+    assert run.other("mine.toml").recipe.task == "other"
 
 
 def test_lines_of_keys():

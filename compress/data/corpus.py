@@ -21,7 +21,7 @@ class Corpus:
 
     Parameters
     ----------
-    recipe : compress.recipe.Recipe
+    recipe : compress.recipes.recipe.Recipe
     data_dir : folder of tasks
     seed : of what is held out
     """
@@ -75,16 +75,23 @@ class Corpus:
     def inputs(self, cuts):
         """What the rows of some cuts follow from, for a fingerprint."""
         return [
-            {**asdict(cut), **(self.own_inputs if _is_own(cut) else {"task": self._digest(cut)})}
+            {
+                **asdict(cut),
+                **(self.own_inputs if self._is_own(cut) else {"task": self._digest(cut)}),
+            }
             for cut in cuts
         ]
 
     def _digest(self, cut):
         return self.find(cut.task).digest()
 
+    def _is_own(self, cut):
+        """Whether a cut is of the task's own training rows, of which some are held out."""
+        return cut.split == "train" and self.find(cut.task).file("train") == self.task.file("train")
+
     def _cut(self, cut):
         if cut not in self._rows:
-            if _is_own(cut):
+            if self._is_own(cut):
                 rows = self.split[0]
             else:
                 rows = self.find(cut.task).rows(cut.split, labelled=cut.split != "unsup")
@@ -95,37 +102,36 @@ class Corpus:
 
     def encode_rows(self, rows, tokenizer, device: str | torch.device = "cpu"):
         """Examples of rows as they are."""
-        encoded = tokenizer.encode_many(rows)
-        sequences = [(one.ids, one.segments) for one in encoded]
-        labels = [row.label for row in rows]
-        return Examples(sequences, labels, tokenizer.positions, rows, device)
+        return _examples(rows, _whole(rows, tokenizer), tokenizer, device)
 
     def encode(self, cuts, tokenizer, device: str | torch.device = "cpu"):
         """Examples of some cuts."""
-        parts = [self._encode(cut, tokenizer) for cut in cuts]
-        sequences = [one for found, _, _ in parts for one in found]
-        labels = [one for _, found, _ in parts for one in found]
-        rows = [one for _, _, found in parts for one in found]
-        return Examples(sequences, labels, tokenizer.positions, rows, device)
-
-    def _encode(self, cut, tokenizer):
-        """(sequences, labels, rows) of one cut."""
-        rows = self._cut(cut)
-        if cut.cut == "pieces":
-            return _pieces(rows, tokenizer)
-        encoded = tokenizer.encode_many(rows)
-        return [(e.ids, e.segments) for e in encoded], [row.label for row in rows], rows
+        rows, sequences = [], []
+        for cut in cuts:
+            found = self._cut(cut)
+            if cut.cut == "pieces":
+                found, encoded = _pieces(found, tokenizer)
+            else:
+                encoded = _whole(found, tokenizer)
+            rows += found
+            sequences += encoded
+        return _examples(rows, sequences, tokenizer, device)
 
 
-def _is_own(cut):
-    """Whether a cut is of the task's own training rows, of which some are held out."""
-    return not cut.task and cut.split == "train"
+def _examples(rows, sequences, tokenizer, device):
+    labels = [row.label for row in rows]
+    return Examples(sequences, labels, tokenizer.positions, rows, device)
+
+
+def _whole(rows, tokenizer):
+    """(ids, segments) of every row."""
+    return [(one.ids, one.segments) for one in tokenizer.encode_many(rows)]
 
 
 def _pieces(rows, tokenizer):
-    """Whole texts cut into parts that fit, each with its text's label."""
+    """(rows, sequences) of whole texts cut into parts that fit, each with its text's label."""
     size = tokenizer.positions - 2
-    sequences, labels, texts = [], [], []
+    parts, sequences = [], []
     for row, ids in zip(rows, tokenizer.encode_whole(rows), strict=True):
         first, *middle, last = ids
         for start in range(0, len(middle), size):
@@ -133,6 +139,5 @@ def _pieces(rows, tokenizer):
             if start and len(part) < PIECE_MIN:
                 break
             sequences.append(([first, *part, last], [0] * (len(part) + 2)))
-            labels.append(row.label)
-            texts.append(Row(tokenizer.decode(part), row.label))
-    return sequences, labels, texts
+            parts.append(Row(tokenizer.decode(part), row.label))
+    return parts, sequences

@@ -7,7 +7,7 @@ import pathlib
 __all__ = ["VARIABLE", "data_folder"]
 
 VARIABLE = "TERSE_DATA"
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def data_folder():

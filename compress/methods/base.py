@@ -22,10 +22,10 @@ class Facts:
 
     Parameters
     ----------
-    examples : the stage's rows (compress.rows.Examples)
+    examples : the stage's rows (compress.data.rows.Examples)
     held : rows that no stage trains on, for choosing thresholds
     counts : (V,) how often each token occurs in the task's training rows
-    teacher : who answers for the stage's rows (compress.teacher.Teacher), or None
+    teacher : who answers for the stage's rows (compress.teachers.teacher.Teacher), or None
     """
 
     examples: Any

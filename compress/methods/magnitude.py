@@ -42,7 +42,8 @@ class Magnitude(Method):
             self.register_buffer(_buffer(name), torch.ones_like(network.get_parameter(name)))
 
     def begin(self, network, facts):
-        self._importance = (facts.counts + 10)[:, None] ** 0.25
+        counts = facts.counts.to(network.eta.device)
+        self._importance = (counts + 10)[:, None] ** 0.25
 
     def weight(self, network, name, weight):
         return weight * getattr(self, _buffer(name)) if name in PRUNED else weight

@@ -6,7 +6,7 @@ from typing import Any
 
 from golden_model.config import brief
 
-__all__ = ["check_number", "check_settings"]
+__all__ = ["check_names", "check_number", "check_settings"]
 
 
 def check_number(name: str, value: Any, low: float, high: float, whole: bool = False) -> None:
@@ -15,6 +15,12 @@ def check_number(name: str, value: Any, low: float, high: float, whole: bool = F
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
         kind = "a whole number" if whole else "a number"
         raise ValueError(f"{name} must be {kind} in {low:g}..{high:g}, not {brief(value)}")
+
+
+def check_names(name: str, value: Any) -> None:
+    """Raise ValueError unless a value is a tuple of names, none of them empty."""
+    if not isinstance(value, tuple) or not all(isinstance(one, str) and one for one in value):
+        raise ValueError(f"{name} must be a list of names, not {brief(value)}")
 
 
 def check_settings(settings: Any, **rules: tuple) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from compress.data.tasks import find_task
 from compress.methods import METHODS
 from compress.recipes.checks import check_number
-from compress.recipes.recipe import Cut, Pieces, Recipe, RecipeError, Stage, Start, Teach
+from compress.recipes.recipe import Cut, Pieces, Recipe, RecipeError, Stage, Start, Teach, lineage
 from compress.recipes.toml_lines import Lines
 from compress.teachers.pretrained import ENCODERS
 from golden_model.config import MODELS, ModelConfig, brief
@@ -25,7 +25,7 @@ def read_recipe(path: str | Path, data_dir: str | Path | None = None, task: str 
     """The recipe of a file; RecipeError tells all that is wrong with it.
 
     data_dir : folder of tasks, where the recipe is to be held against the data
-    task : instead of the recipe's own
+    task : instead of the recipe's own, also of the recipes that it names
     """
     reader = _Reader(Path(path), task)
     recipe = reader.recipe()
@@ -38,7 +38,7 @@ class _Reader:
     """Reads a recipe and collects what is wrong with it."""
 
     def __init__(self, path, task):
-        self.path = path
+        self.path, self.instead = path, task
         try:
             text = path.read_text(encoding="utf-8")
             self.values = tomllib.loads(text)
@@ -61,6 +61,7 @@ class _Reader:
         self.only((), self.values, known)
         values = {
             "task": self.task(),
+            "instead": self.instead,
             "model": self.model(),
             "encoder": self.encoder(),
             "seeds": self.seeds(),
@@ -90,17 +91,17 @@ class _Reader:
                 ("model", "classes"),
                 f"classes must be {task.classes}, the labels of {task.name}, not {asked}",
             )
-        cuts: list[tuple[tuple, tuple[Cut, ...]]] = [
-            (("words", "texts"), recipe.words.texts),
-            (("start", "texts"), recipe.start.texts),
+        cuts: list[tuple[tuple, tuple[Cut, ...], bool]] = [
+            (("words", "texts"), recipe.words.texts, False),
+            (("start", "texts"), recipe.start.texts, False),
         ]
         for i, stage in enumerate(recipe.stages):
-            cuts.append((("stage", i, "rows"), stage.rows))
+            cuts.append((("stage", i, "rows"), stage.rows, True))
             if stage.teacher and stage.teacher.recipe:
                 self.check(("stage", i, "teacher"), self.teacher, stage, recipe, data_dir)
-        for place, several in cuts:
+        for place, several, trained in cuts if task else ():
             for cut in several:
-                self.check(place, lambda cut=cut: _find(cut, recipe, data_dir))
+                self.check(place, _check_cut, cut, task, data_dir, trained)
         if recipe.start.origin == "encoder":
             self.check(("start", "path"), self.beside, recipe.start.path)
         elif recipe.start.path and not Path(recipe.start.path).is_dir():
@@ -116,7 +117,7 @@ class _Reader:
 
     def teacher(self, stage, recipe, data_dir):
         """Raise ValueError unless the teacher's recipe can teach this stage."""
-        other = read_recipe(self.beside(stage.teacher.recipe), data_dir)
+        other = read_recipe(self.beside(stage.teacher.recipe), data_dir, self.instead)
         if other.task != recipe.task:
             raise ValueError(f"teacher must be of the task {recipe.task}, not {other.task}")
 
@@ -287,11 +288,20 @@ class _Reader:
             )
         if not stage.methods:
             self.complain(place, "stage must have a method, such as [stage.labels]")
-        at_work = {name for one in _line(stage, seen) for name in one.methods}
+        at_work = {name for one in lineage(stage, seen.values()) for name in one.methods}
         for name in stage.methods:
             method = METHODS[name]
             if method.signals and stage.teacher is None:
                 self.complain((*place, name), f"{name} must have a teacher in its stage")
+            elif "saliency" in method.signals and stage.teacher.recipe:
+                self.complain(
+                    (*place, name),
+                    f"{name} must have an earlier stage of this recipe as teacher, with its tokens",
+                )
+            if self.encoder() and (method.stays or "hidden" in method.signals):
+                self.complain(
+                    (*place, name), f"{name} must not be with a pre-trained encoder, only ALBERT"
+                )
             for other in method.conflicts:
                 if other in at_work:
                     self.complain((*place, name), f"{name} must not be with {other}")
@@ -302,23 +312,19 @@ class _Reader:
                 )
 
 
-def _find(cut, recipe, data_dir):
-    """The file of a cut's split; a dev split may be cut from train."""
-    task = find_task(cut.task or recipe.task, data_dir)
-    return task.file(cut.split if cut.split in task.files or cut.split != "dev" else "train")
+def _check_cut(cut, task, data_dir, trained):
+    """Raise ValueError unless there are such rows, and rows that a run of `task` may see.
 
-
-def _line(stage, seen):
-    """The stage and those whose weights it goes on with."""
-    order = list(seen.values())
-    found = [stage]
-    while True:
-        first = found[0]
-        if first.parent:
-            parent = seen.get(first.parent)
-        else:
-            place = order.index(first) if first in order else len(order)
-            parent = order[place - 1] if place else None
-        if parent is None:
-            return found
-        found.insert(0, parent)
+    trained : whether a stage learns their labels, where they have any
+    """
+    found = find_task(cut.task, data_dir) if cut.task else task
+    if cut.split != "dev":  # which may be cut from train
+        found.file(cut.split)
+    if cut.split in ("dev", "test") and found.files["train"] == task.files["train"]:
+        raise ValueError(f"rows must not be of {task.name}/{cut.split}, which measures the result")
+    labelled = cut.split != "unsup" and cut.cut != "sentences"
+    if trained and labelled and found.labels != task.labels:
+        raise ValueError(
+            f"rows of {found.name} must have the labels of {task.name}, {', '.join(task.labels)}, "
+            f"not {', '.join(found.labels)}; cut into sentences they have none"
+        )

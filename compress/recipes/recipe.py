@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A recipe: what a TOML file says of how a model is made. docs/compress.md explains the keys."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from compress.data.text_files import DataError
-from compress.recipes.checks import check_settings
+from compress.recipes.checks import check_names, check_settings
 from golden_model.config import ModelConfig, brief
 
-__all__ = ["Cut", "Recipe", "RecipeError", "Stage", "Start", "Teach", "Pieces"]
+__all__ = ["Cut", "Pieces", "Recipe", "RecipeError", "Stage", "Start", "Teach", "lineage"]
 
 STARTS = ("scratch", "vectors", "checkpoint", "huggingface", "encoder")
 SPLITS = ("train", "dev", "test", "unsup")
@@ -44,22 +45,20 @@ class Cut:
 
 @dataclass(frozen=True)
 class Pieces:
-    """The vocabulary: learned from the task's training rows, or taken over from where it starts.
+    """The vocabulary, of the model's size: learned from rows, or cut from an encoder's.
 
     Parameters
     ----------
-    pieces : most pieces, 0 for the model's vocabulary
     origin : learned (Unigram pieces of the rows) or encoder (those of the WordPiece vocabulary of
         the pre-trained encoder that texts use most)
     texts : further rows to learn from
     """
 
-    pieces: int = 0
     origin: str = "learned"
     texts: tuple[Cut, ...] = ()
 
     def __post_init__(self):
-        check_settings(self, pieces=(0, 1 << 20), origin=("learned", "encoder"))
+        check_settings(self, origin=("learned", "encoder"))
 
 
 @dataclass(frozen=True)
@@ -146,6 +145,7 @@ class Stage:
             head_rate=(0, 1),
             precision=("float32", "bfloat16", "auto"),
         )
+        check_names("frozen", self.frozen)
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,7 @@ class Recipe:
     ----------
     path : the file it was read from
     task : name of a task in the data folder, or path of a folder or file of one's own
+    instead : the task that was asked for instead of the file's, also for the recipes it names
     model : the sizes; None takes those of the folder that it starts from
     encoder : the pre-trained encoder that the network is, "" for an ALBERT of the machine's
     seeds : runs, one each
@@ -165,9 +166,27 @@ class Recipe:
     path: Path
     task: str
     model: ModelConfig | None
+    instead: str = ""
     encoder: str = ""
     seeds: tuple[int, ...] = (0,)
     held: int = 600
     words: Pieces = Pieces()
     start: Start = Start()
     stages: tuple[Stage, ...] = ()
+
+
+def lineage(stage: Stage, stages: Iterable[Stage]) -> list[Stage]:
+    """The stage and those whose weights it goes on with, the first one first.
+
+    stages : those of the recipe in order; what is not among them follows the last of them
+    """
+    order = list(stages)
+    names = {one.name: one for one in order}
+    found = [stage]
+    while True:
+        first = found[0]
+        place = order.index(first) if first in order else len(order)
+        parent = names.get(first.parent) if first.parent else order[place - 1] if place else None
+        if parent is None:
+            return found
+        found.insert(0, parent)

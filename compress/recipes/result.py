@@ -13,7 +13,7 @@ from compress.calibrate import measure, observe_ranges
 from compress.evaluate import checkpoint_metrics
 from compress.export import network_of, tensors_of, write_samples
 from compress.recipes.recipe import Recipe
-from compress.recipes.store import fingerprint
+from compress.recipes.result_store import fingerprint
 from golden_model.checkpoint import Checkpoint, load
 
 __all__ = ["write_result", "write_teacher"]
@@ -73,13 +73,15 @@ def _checkpoint(run, command):
             for name, value in dense.items()
             if not name.startswith("predictor.") and name not in ("eta", "attention.span")
         }
-    stages = run.lineage(run.recipe.stages[-1])
-    ranges = observe_ranges(network, run.corpus.encode(stages[-1].rows, run.tokenizer, run.device))
-    checkpoint = Checkpoint(run.config, tensors, ranges, command=command)
-    checkpoint.labels = run.corpus.task.labels
     if "adaptivfloat" in network.methods:
-        checkpoint.format = network.methods["adaptivfloat"].settings.format
-    return checkpoint, network
+        codes = network.methods["adaptivfloat"]
+        made = Checkpoint(run.config, tensors, codes.ranges, command=command)
+        made.format = codes.settings.format
+    else:
+        rows = run.corpus.encode(run.recipe.stages[-1].rows, run.tokenizer, run.device)
+        made = Checkpoint(run.config, tensors, observe_ranges(network, rows), command=command)
+    made.labels = run.corpus.task.labels
+    return made, network
 
 
 def _settle(run, trained, checkpoint):

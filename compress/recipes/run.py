@@ -19,14 +19,15 @@ from compress.methods.base import Facts
 from compress.recipes import start
 from compress.recipes.loop import Loop
 from compress.recipes.reader import read_recipe
-from compress.recipes.store import fingerprint
+from compress.recipes.recipe import lineage
+from compress.recipes.result_store import fingerprint
 from compress.recipes.training import Training
 from compress.teachers.teacher import Teacher, aligned_ids
 from compress.tokens.tokenizer import from_text
 
 __all__ = ["RecipeRun"]
 
-VERSION = 1  # of the training loop; counted up when equal inputs come to give other results
+VERSION = 2  # of the training loop; counted up when equal inputs come to give other results
 
 
 class RecipeRun:
@@ -34,9 +35,9 @@ class RecipeRun:
 
     Parameters
     ----------
-    recipe : compress.recipe.Recipe
+    recipe : compress.recipes.recipe.Recipe
     data_dir : folder of tasks
-    store : compress.store.Store
+    store : compress.recipes.result_store.ResultStore
     seed : of everything random; the recipe's first without
     device : where training happens
     log : called with a line at a time
@@ -52,6 +53,7 @@ class RecipeRun:
         self.trained = []  # names of the stages that this object trained
         self._stages = {stage.name: stage for stage in recipe.stages}
         self._inputs = {}
+        self._others = {}
 
     # Tokens, sizes, rows.
     @cached_property
@@ -107,19 +109,18 @@ class RecipeRun:
     def start_inputs(self):
         return start.start_inputs(self)
 
-    def parent(self, stage):
-        """The stage whose weights this one begins with, None for the start."""
-        if stage.parent:
-            return self._stages[stage.parent]
-        place = self.recipe.stages.index(stage)
-        return self.recipe.stages[place - 1] if place else None
-
     def lineage(self, stage):
         """The stage and those before it, the first one first."""
-        found = [stage]
-        while (before := self.parent(found[0])) is not None:
-            found.insert(0, before)
-        return found
+        return lineage(stage, self.recipe.stages)
+
+    def parent(self, stage):
+        """The stage whose weights this one begins with, None for the start."""
+        return self.lineage(stage)[-2] if len(self.lineage(stage)) > 1 else None
+
+    @property
+    def last_inputs(self):
+        """All that the result of the recipe follows from."""
+        return self.inputs(self.recipe.stages[-1])
 
     def inputs(self, stage):
         """All that the result of a stage follows from."""
@@ -146,22 +147,12 @@ class RecipeRun:
     def _teacher_inputs(self, stage):
         if stage.teacher.stage:
             return self.inputs(self._stages[stage.teacher.stage])
-        other = self.other(stage.teacher.recipe)
-        return other.inputs(other.recipe.stages[-1])
-
-    def last_fingerprint(self, name):
-        """That of the result of another recipe."""
-        other = self.other(name)
-        return fingerprint(other.inputs(other.recipe.stages[-1]))
-
-    @cached_property
-    def _others(self):
-        return {}
+        return self.other(stage.teacher.recipe).last_inputs
 
     def other(self, name):
         """The run of another recipe, which lies beside this one."""
         if name not in self._others:
-            recipe = read_recipe(self.recipe.path.parent / name)
+            recipe = read_recipe(self.recipe.path.parent / name, task=self.recipe.instead)
             self._others[name] = RecipeRun(
                 recipe, self.data_dir, self.store, device=self.device, log=self.log
             )
@@ -241,6 +232,8 @@ class RecipeRun:
         inputs = {
             "teacher": fingerprint(self._teacher_inputs(stage)),
             "rows": self.corpus.inputs(stage.rows),
+            "tokens": self.token_inputs,  # texts in pieces end where the student's tokens do
+            "positions": self.sizes.positions,
         }
         teacher.prepare(signals, self.store, inputs)
         return teacher

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a recipe's vocabulary and first weights come from."""
 
-import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from compress.data.text_files import DataError
 from compress.huggingface.albert import read_albert
 from compress.huggingface.importing import CLASSIFIER
 from compress.network import Network
+from compress.recipes.result_store import fingerprint
 from compress.teachers.encoder import PretrainedEncoder
 from compress.teachers.from_encoder import cut_vocabulary, take_over
 from compress.teachers.pretrained import fetch
@@ -33,6 +33,7 @@ __all__ = [
     "vocabulary",
 ]
 
+VERSION = 1  # counted up when equal inputs come to give another vocabulary or other first weights
 FOLDERS = ("checkpoint", "huggingface")  # origins that bring sizes and vocabulary
 
 
@@ -40,7 +41,8 @@ def token_inputs(run):
     """What the tokenizer follows from, for a fingerprint."""
     words = run.recipe.words
     return {
-        "words": dataclasses.replace(words, texts=()),
+        "version": VERSION,
+        "words": words.origin,
         "vocabulary": run.sizes.vocabulary,
         "texts": run.corpus.inputs(words.texts),
         "rows": run.corpus.own_inputs,
@@ -61,24 +63,23 @@ def vocabulary(run) -> str:
         return (fetch(recipe.encoder, say=run.log) / "tokenizer.json").read_text(encoding="utf-8")
     if recipe.start.origin in FOLDERS:
         return _folder_vocabulary(recipe.start, run.sizes)
-    if recipe.words.origin == "encoder":
-        run.log("Cutting the vocabulary of the encoder")
-        rows = run.corpus.split[0] + run.corpus.rows(recipe.words.texts)
-        texts = [text for row in rows for text in (row.sentence, row.pair) if text]
-        return cut_vocabulary(_encoder_run(run).tokenizer, texts, recipe.model.vocabulary)
-    run.log("Learning the vocabulary")
     rows = run.corpus.split[0] + run.corpus.rows(recipe.words.texts)
     texts = [text for row in rows for text in (row.sentence, row.pair) if text]
-    return train_tokenizer(texts, recipe.words.pieces or recipe.model.vocabulary).to_str()
+    if recipe.words.origin == "encoder":
+        run.log("Cutting the vocabulary of the encoder")
+        return cut_vocabulary(_encoder_run(run).tokenizer, texts, recipe.model.vocabulary)
+    run.log("Learning the vocabulary")
+    return train_tokenizer(texts, recipe.model.vocabulary).to_str()
 
 
 def start_inputs(run):
     """What the first weights follow from, for a fingerprint."""
     origin = run.recipe.start
-    encoder = {"encoder": run.last_fingerprint(origin.path)} if origin.origin == "encoder" else {}
+    encoder = origin.origin == "encoder"
     return {
-        **encoder,
-        "start": {"origin": origin.origin, "path": "", "texts": ()},
+        "encoder": fingerprint(_encoder_run(run).last_inputs) if encoder else "",
+        "version": VERSION,
+        "start": origin.origin,
         "folder": _folder_digest(origin),
         "texts": run.corpus.inputs(origin.texts),
         "tokens": run.token_inputs,

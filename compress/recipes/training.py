@@ -17,7 +17,7 @@ class Training:
 
     Parameters
     ----------
-    stage : compress.recipe.Stage
+    stage : compress.recipes.recipe.Stage
     network : with the weights of the stage's parent and the methods at work on it; it is changed
     facts : compress.methods.base.Facts
     """
@@ -56,7 +56,8 @@ class Training:
     def own_groups(self):
         """The rest in two groups: classifiers and poolers, everything else."""
         rest = self.rest()
-        head = {name for name in rest if name.startswith(HEAD)} if self.stage.head_rate else set()
+        # Lists, in the network's order: the optimiser's state is kept by place.
+        head = [name for name in rest if name.startswith(HEAD)] if self.stage.head_rate else []
         groups = [{"params": [p for name, p in rest.items() if name not in head]}]
         if head:
             groups.append({"params": [rest[name] for name in head], "lr": self.stage.head_rate})

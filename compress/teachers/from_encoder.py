@@ -29,8 +29,8 @@ NORMS = {
 def cut_vocabulary(tokenizer, texts, size: int) -> str:
     """A tokenizer.json with the `size` WordPiece pieces that texts use most.
 
-    tokenizer : compress.tokenizer.SentenceTokenizer of the encoder. Single letters stay, so that
-        every word still has pieces; special tokens come first.
+    tokenizer : compress.tokens.tokenizer.SentenceTokenizer of the encoder. Single letters stay,
+        so that every word still has pieces; special tokens come first.
     """
     counts: Counter = Counter()
     tokenizer.tokenizer.no_truncation()

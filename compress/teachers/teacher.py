@@ -27,7 +27,7 @@ PART = 1 << 15  # rows whose answers are kept together
 def aligned_ids(ours, theirs):
     """(V,) the teacher's id of each piece of ours, None where it lacks one and cuts otherwise.
 
-    ours, theirs : compress.tokenizer.SentenceTokenizer
+    ours, theirs : compress.tokens.tokenizer.SentenceTokenizer
     """
     table = theirs.tokenizer.get_vocab()
     pieces = ours.tokenizer.get_vocab()

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from compress.data.data_folder import data_folder
+from compress.teachers.pretrained import CACHE
 from terse.commands.options import Data, parent_made, write_json
 
 __all__ = ["app"]
@@ -18,7 +19,6 @@ __all__ = ["app"]
 app = typer.Typer()
 
 STORE = "TERSE_STORE"
-CACHE = "TERSE_CACHE"
 
 
 @app.command()
@@ -47,16 +47,17 @@ def compress(
         return
     # Behind the check, which is to take a moment.
     from compress.recipes.result import write_result, write_teacher
+    from compress.recipes.result_store import ResultStore
     from compress.recipes.run import RecipeRun
-    from compress.recipes.store import Store
     from terse.errors import UserError
 
     if out is None:
         raise UserError("--out must name the folder for the result")
+    device = _device(device)
     seeds = read.seeds if seed is None else (seed,)
     command = shlex.join(["terse", *sys.argv[1:]])
     for one in seeds:
-        run = RecipeRun(read, data, Store(store), one, _device(device))
+        run = RecipeRun(read, data, ResultStore(store), one, device)
         folder = out if len(seeds) == 1 else out / f"seed-{one}"
         if read.encoder:
             Console().print(write_teacher(run, folder, command))

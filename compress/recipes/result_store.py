@@ -15,7 +15,9 @@ from typing import Any
 
 import torch
 
-__all__ = ["Store", "fingerprint"]
+from compress.data.text_files import DataError
+
+__all__ = ["ResultStore", "fingerprint"]
 
 LENGTH = 16  # hexadecimal digits of a fingerprint
 
@@ -32,7 +34,7 @@ def _plain(value):
     raise TypeError(f"{type(value).__name__} has no fingerprint")
 
 
-class Store:
+class ResultStore:
     """A folder of results, KIND-FINGERPRINT.pt, each with its inputs as JSON beside it.
 
     A result appears whole or not at all; two runs may share the folder.
@@ -45,19 +47,22 @@ class Store:
         """Where the result of these inputs lies, or would."""
         return self.folder / f"{kind}-{fingerprint(inputs)}.pt"
 
-    def has(self, kind: str, inputs: Any) -> bool:
-        return self.path(kind, inputs).is_file()
-
     def kept(self, kind: str, inputs: Any, make) -> Any:
-        """The result of `inputs`; `make()` computes it where there is none yet."""
+        """The result of `inputs`; `make()` computes it where there is none yet.
+
+        Raises DataError where the file of that name holds a result of other inputs.
+        """
         path = self.path(kind, inputs)
+        text = json.dumps(inputs, sort_keys=True, indent=2, default=_plain) + "\n"
+        account = path.with_suffix(".json")
         if not path.is_file():
             value = make()
             self.folder.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(inputs, sort_keys=True, indent=2, default=_plain)
-            path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+            account.write_text(text, encoding="utf-8")
             partial = path.with_suffix(f".partial{os.getpid()}")
             torch.save(value, partial)
             os.replace(partial, path)
+        elif not account.is_file() or account.read_text(encoding="utf-8") != text:
+            raise DataError(f"{path} must be the result of what {account.name} says; delete it")
         # What the store wrote itself: sections of tensors, lists and numbers.
         return torch.load(path, map_location="cpu", weights_only=True)
