@@ -20,6 +20,7 @@ __all__ = [
     "activation_biases",
     "choose_point",
     "choose_threshold",
+    "dvfs_errors",
     "learn_dvfs_table",
     "measure",
     "observe_ranges",
@@ -171,17 +172,38 @@ def settle_eta(network, examples, live):
 
 
 def learn_dvfs_table(measured, threshold, quantile=0.75):
-    """Predicted exit layer by the bin of the entropy after layer 1, made monotone.
+    """Predicted exit layer by the bin of the entropy after layer 1, never falling with it.
 
-    The given quantile of each bin's exit layers, so that most sentences are not underestimated; an
-    empty bin takes its predecessor's.
+    The given quantile of each bin's exit layers, so that most sentences are not underestimated.
+    Neighbours that would fall are pooled (isotonic regression: Robertson and Wright, Annals of
+    Statistics 8, 1980); an empty bin belongs to the one before.
     """
     exits = measured.exits(threshold).float()
-    bins = torch.tensor([entropy_bin_float(e) for e in measured.entropies[0].tolist()])
-    table, last = [], 1
+    bins = _entropy_bins(measured)
+    pools = []  # the exit layers of neighbouring bins, and how many bins they are
     for index in range(BINS):
-        here = exits[bins == index]
-        if len(here):
-            last = max(last, int(torch.quantile(here, quantile).ceil()))
-        table.append(last)
-    return table
+        pools.append((exits[bins == index], 1))
+        while len(pools) > 1 and _quantile(pools[-2][0], quantile) > _quantile(
+            pools[-1][0], quantile
+        ):
+            (before, some), (after, more) = pools[-2:]
+            pools[-2:] = [(torch.cat([before, after]), some + more)]
+    return [_quantile(pool, quantile) for pool, count in pools for _ in range(count)]
+
+
+def _quantile(exits, quantile):
+    return int(torch.quantile(exits, quantile).ceil()) if len(exits) else 1
+
+
+def _entropy_bins(measured):
+    return torch.tensor([entropy_bin_float(entropy) for entropy in measured.entropies[0].tolist()])
+
+
+def dvfs_errors(measured, threshold, table):
+    """Mean absolute error in layers, of a table's predictions and of always the mean."""
+    exits = measured.exits(threshold).float()
+    predicted = torch.tensor(table)[_entropy_bins(measured)]
+    return {
+        "dvfs_error": (predicted - exits).abs().mean().item(),
+        "dvfs_error_of_mean": (exits.mean() - exits).abs().mean().item(),
+    }

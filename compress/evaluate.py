@@ -3,7 +3,7 @@
 
 import torch
 
-from compress.calibrate import measure
+from compress.calibrate import dvfs_errors, measure
 from compress.export import network_of
 from compress.prune import EMBEDDING, ENCODER_WEIGHTS, PREDICTOR, sparsity
 from golden_model.config import AF8
@@ -57,5 +57,7 @@ def checkpoint_metrics(checkpoint, examples):
         "dead_heads": int(dead.sum()),
         "partial_heads": int(partial.sum()),
     }
+    if checkpoint.dvfs_table:
+        rounded |= dvfs_errors(coded, checkpoint.exit_threshold, checkpoint.dvfs_table)
     rounded |= golden_metrics(checkpoint, examples, checkpoint.format)
     return {name: round(value, 4) for name, value in rounded.items()}

@@ -297,14 +297,12 @@ class Network(Trained):
             self._code(name, y).view(b, n, heads, -1).transpose(1, 2)
             for name, y in (("q", query), ("k", key), ("v", value))
         )
-        if spans is None and self.mode.biases is None and self.observed is None:
-            context = F.scaled_dot_product_attention(q, k, v, edits[:, None, None], scale=1)
-        else:
-            score = self._see("score", (q @ k.transpose(2, 3)).float()) + edits[:, None, None]
-            score = torch.exp(score - score.amax(3, keepdim=True).detach())
-            score = score if spans is None else score * spans
-            score = self._code("numerator", score)
-            context = (score @ v) / score.sum(3, keepdim=True).clamp(min=1e-3)
+        # In bfloat16 on a CPU this is many times faster than F.scaled_dot_product_attention.
+        score = self._see("score", (q @ k.transpose(2, 3)).float()) + edits[:, None, None]
+        score = torch.exp(score - score.amax(3, keepdim=True).detach())
+        score = score if spans is None else score * spans
+        score = self._code("numerator", score)
+        context = (score @ v) / score.sum(3, keepdim=True).clamp(min=1e-3)
         context = self._code("context", context.transpose(1, 2).reshape(b, n, h))
         output = self._see("attention", self._linear("attention.output", context))
         return self.attention.norm(self._see("attention_sum", x + self._dropout(output)))

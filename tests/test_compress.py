@@ -4,7 +4,7 @@
 import pytest
 import torch
 
-from compress.calibrate import Measured, choose_threshold, learn_dvfs_table
+from compress.calibrate import Measured, choose_threshold, dvfs_errors, learn_dvfs_table
 from compress.data.rows import Examples, batches, pad
 from compress.data.tasks import Row
 from compress.data.text_files import read_samples
@@ -229,6 +229,25 @@ def test_threshold_and_dvfs_table():
     assert measured.live_share(exits) == 1
     table = learn_dvfs_table(measured, threshold)
     assert len(table) == BINS and table == sorted(table) and table[0] == 1
+    errors = dvfs_errors(measured, threshold, learn_dvfs_table(measured, threshold, 0.5))
+    assert errors["dvfs_error"] < errors["dvfs_error_of_mean"]
+
+
+def test_dvfs_table_pools_what_falls():
+    """Four bins, whose medians 1, 3, 2, 4 must not fall: the two in the middle become one."""
+    exits = torch.tensor([1, 1, 3, 3, 3, 2, 2, 4])
+    entropies = [0.01, 0.01, 0.04, 0.04, 0.04, 0.07, 0.07, 0.2]
+
+    class Some:
+        def exits(self, threshold):
+            return exits
+
+    measured = Some()
+    measured.entropies = torch.tensor([entropies])
+    table = learn_dvfs_table(measured, 0.1, quantile=0.5)
+    assert table[:8] == [1, 3, 3, 3, 3, 3, 4, 4] and set(table[8:]) == {4}
+    errors = dvfs_errors(measured, 0.1, table)
+    assert errors == {"dvfs_error": pytest.approx(2 / 8), "dvfs_error_of_mean": 0.875}
 
 
 def test_samples_are_mixed(tmp_path):

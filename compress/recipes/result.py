@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from compress.calibrate import measure, observe_ranges
+from compress.calibrate import dvfs_errors, measure, observe_ranges
 from compress.evaluate import checkpoint_metrics
 from compress.export import network_of, tensors_of, write_samples
 from compress.recipes.recipe import Recipe
@@ -34,7 +34,7 @@ def write_result(run, out: str | Path, command: str) -> Checkpoint:
     checkpoint = _settle(run, network, load(out))  # on the weights as they are rounded
     run.log("Measuring on dev")
     checkpoint.metrics = checkpoint_metrics(checkpoint, run.dev)
-    checkpoint.metrics["held_out_rows"] = len(run.held)
+    checkpoint.metrics |= _held_out(checkpoint, run.held)
     checkpoint.save(out, torch.float16)
     run.tokenizer.tokenizer.no_truncation()
     run.tokenizer.tokenizer.save(str(out / "tokenizer.json"))
@@ -82,6 +82,16 @@ def _checkpoint(run, command):
         made = Checkpoint(run.config, tensors, observe_ranges(network, rows), command=command)
     made.labels = run.corpus.task.labels
     return made, network
+
+
+def _held_out(checkpoint, held):
+    """What the rows that thresholds were chosen on say of them."""
+    found = {"held_out_rows": len(held)}
+    if checkpoint.dvfs_table:
+        measured = measure(network_of(checkpoint, codes=checkpoint.format), held)
+        errors = dvfs_errors(measured, checkpoint.exit_threshold, checkpoint.dvfs_table)
+        found |= {f"held_out_{name}": round(value, 4) for name, value in errors.items()}
+    return found
 
 
 def _settle(run, trained, checkpoint):
