@@ -6,14 +6,13 @@ import random
 import torch
 
 from compress.methods.adaptivfloat import AdaptivFloat
-from compress.network import HARD, RAMP, Mode, Network, span_table
+from compress.network import HARD, RAMP, TABLES, Mode, Network, span_table
 from golden_model.adaptivfloat import bias_for
 from golden_model.checkpoint import tensor_shapes
 
 __all__ = ["network_of", "tensors_of", "write_samples"]
 
 SAMPLES = 64
-TABLES = ("embedding.word", "embedding.position", "embedding.segment")
 
 
 def tensors_of(network):

@@ -17,11 +17,12 @@ from torch import nn
 from compress.fakequant import fake_quantise
 from golden_model.config import AF8, NumberFormat
 
-__all__ = ["HARD", "RAMP", "Mode", "Network", "Output", "Trained", "span_table"]
+__all__ = ["HARD", "RAMP", "TABLES", "Mode", "Network", "Output", "Trained", "span_table"]
 
 RAMP = 4.0  # R: tokens over which a span falls from 1 to 0
 HARD = math.inf  # sharpness of hard token removal
 FLOOR = -10000.0
+TABLES = ("embedding.word", "embedding.position", "embedding.segment")
 MASK = 4  # the id of [MASK], the last of the special tokens
 SLOPE = 0.1  # beta of AdapLeR's soft removal: slope for tokens that are kept
 

@@ -216,6 +216,7 @@ def test_checkpoint_round_trip(tmp_path):
 
 
 def test_threshold_and_dvfs_table():
+    """Both keep within the budgets and what they promise, on logits that grow surer by layer."""
     torch.manual_seed(0)
     labels = torch.randint(0, 2, (200,))
     sure = torch.rand(200)

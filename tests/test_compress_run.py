@@ -10,6 +10,7 @@ import signal
 import pytest
 import torch
 
+from compress.costs import LATER
 from compress.data.text_files import DataError
 from compress.huggingface.albert import read_albert
 from compress.recipes.loop import Loop
@@ -19,6 +20,7 @@ from golden_model.checkpoint import load
 from golden_model.config import AF8, MODELS
 from golden_model.model import run
 from golden_model.quantize import quantize
+from terse.evaluate import flops
 from tests.recipes import TOY, from_albert, toy_data, toy_run
 
 ALL = ["finetune", "reduce", "prune", "quantise"]
@@ -67,6 +69,25 @@ def test_result(whole):
     assert {"step", "loss", "logits", "hidden", "predictors"} <= lines[-2].keys()
     encoding = load_tokenizer(whole / "out", MODELS["nano"].positions).encode("a warm film")
     assert run(quantize(checkpoint, AF8), encoding.ids, encoding.segments).predicted_class in (0, 1)
+
+
+def test_costs(whole):
+    """The plain model's figures are counted; each method after it changes what it should."""
+    account = json.loads((whole / "out" / "run.json").read_text())
+    names = [row["method"] for row in account["costs"]]
+    assert names == ["dense", "adapler", "spans", "magnitude", "adaptivfloat", "entropy", "dvfs"]
+    size = {row["method"]: row["bytes"] for row in account["costs"]}
+    work = {row["method"]: row["multiplications"] for row in account["costs"]}
+    checkpoint, tokens = load(whole / "out"), account["tokens"]
+    assert work["dense"] == flops(checkpoint, [tokens] * 3, tokens, plain=True) / 2
+    plain = {n: t for n, t in checkpoint.dense().tensors.items() if not n.startswith(LATER)}
+    del plain["attention.span"]
+    assert size["dense"] == 4 * sum(tensor.numel() for tensor in plain.values())
+    assert size["adapler"] > size["dense"] and work["adapler"] > work["dense"]
+    assert size["spans"] == size["adapler"] and work["spans"] < work["adapler"]
+    assert size["magnitude"] < 0.6 * size["spans"] and work["magnitude"] < 0.6 * work["spans"]
+    assert size["adaptivfloat"] < 0.5 * size["magnitude"]
+    assert work["adaptivfloat"] == work["magnitude"] < work["entropy"] == work["dvfs"]
 
 
 def test_the_same_again_trains_nothing(whole, data):

@@ -3,7 +3,7 @@
 
 import pytest
 
-from compress.recipes.reader import read_recipe
+from compress.recipes.reader import read_recipe, read_recipes
 from compress.recipes.recipe import RecipeError
 from compress.recipes.result_store import ResultStore
 from compress.recipes.run import RecipeRun
@@ -141,6 +141,27 @@ def test_teacher_of_another_task(tmp_path):
     path = write(tmp_path, GOOD.replace('{ stage = "finetune" }', '{ recipe = "other.toml" }'))
     with pytest.raises(RecipeError, match="line 14: teacher must be of the task mine, not other"):
         read_recipe(path, tmp_path)
+
+
+def test_sweep(tmp_path):
+    """A list of values is a recipe each; a wrong one among them is found on its line."""
+    text = GOOD.replace("zeros = 0.6", "zeros = [0.5, 0.6]").replace("1.0", "[1.0, 2.0]")
+    found = read_recipes(write(tmp_path, text), data(tmp_path))
+    assert [*found] == [f"epochs={a} zeros={b}" for a in (1.0, 2.0) for b in (0.5, 0.6)]
+    one = found["epochs=2.0 zeros=0.5"]
+    assert one.stages[0].epochs == 2 and one.stages[1].methods["magnitude"].zeros == 0.5
+    with pytest.raises(RecipeError, match="must be one recipe, not a sweep of 4"):
+        read_recipe(tmp_path / "mine.toml")
+    write(tmp_path, text.replace("0.5,", "5,"))
+    with pytest.raises(RecipeError, match="line 20: zeros must be a number in 0..0.99, not 5$"):
+        read_recipes(tmp_path / "mine.toml")
+
+
+def test_sweep_of_one_key_in_two_stages(tmp_path):
+    text = GOOD.replace("1.0", "[1.0, 2.0]").replace('"reduce"', '"reduce"\nepochs = [0.5]')
+    assert [*read_recipes(write(tmp_path, text))] == [
+        f"finetune.epochs={a} reduce.epochs=0.5" for a in (1.0, 2.0)
+    ]
 
 
 def test_task_of_the_teacher_follows(tmp_path):

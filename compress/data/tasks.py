@@ -20,7 +20,7 @@ from compress.data.holdout import cut
 from compress.data.text_files import PAIRS, SINGLES, DataError, label_number, read_lines
 from golden_model.config import brief
 
-__all__ = ["Row", "Task", "find_task"]
+__all__ = ["LABELS", "Row", "Task", "find_task"]
 
 SPLITS = {"train": ("train",), "dev": ("dev", "val", "validation", "valid")}
 SUFFIXES = (".tsv", ".csv", ".tsv.xz", ".csv.xz")

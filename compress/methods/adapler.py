@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from compress.calibrate import settle_eta
+from compress.costs import Cost
 from compress.losses import length_loss, predictor_loss
 from compress.methods.base import Method
 from compress.network import HARD
@@ -85,6 +86,15 @@ class AdapLeR(Method):
         if not self.settings.hard:
             terms["length"] = self.settings.phi * length_loss(output, batch.inputs[2])
         return terms
+
+    def cost(self, network, found, tokens):
+        """Predictors are stored and run; how many tokens go, only sentences can tell."""
+        config = network.config
+        hidden, score = network.predictor.hidden.weight, network.predictor.score.weight
+        found["predictor.hidden.weight"] = Cost(hidden.numel(), uses=tokens)
+        found["predictor.score.weight"] = Cost(score.numel(), uses=tokens)
+        found["predictor.biases"] = Cost(config.layers * (config.predictor + 1))
+        found["eta"] = Cost(config.layers)
 
     @torch.no_grad()
     def after(self, network, progress):

@@ -9,6 +9,7 @@ import torch
 from compress.calibrate import activation_biases, observe_ranges
 from compress.fakequant import fake_quantise
 from compress.methods.base import Method
+from compress.network import TABLES
 from golden_model.config import AF8, NumberFormat, from_json
 
 __all__ = ["AdaptivFloat"]
@@ -59,6 +60,12 @@ class AdaptivFloat(Method):
         if self.ranges is None:
             return weight
         return fake_quantise(weight, fmt=self.settings.format)
+
+    def cost(self, network, found, tokens):
+        """Weights are codes; biases and the factors of LayerNorms have 32 bits as before."""
+        for name, cost in found.items():
+            if name.endswith(".weight") or name in TABLES:
+                cost.bits = self.settings.format.bits
 
     @torch.no_grad()
     def finish(self, network, facts):

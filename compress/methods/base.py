@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from compress.costs import Cost
+
 __all__ = ["Facts", "Method"]
 
 
@@ -105,6 +107,9 @@ class Method(nn.Module):
 
     def finish(self, network, facts: Facts) -> None:
         """What an own stage ends with, on the weights that it leaves."""
+
+    def cost(self, network, found: dict[str, Cost], tokens: int) -> None:
+        """Change what the tensors cost, by name (compress.costs), for a sentence of `tokens`."""
 
     def settle(self, network, facts: Facts) -> dict[str, Any]:
         """Choose thresholds on held-out rows when all stages are done: {name: value} to report."""

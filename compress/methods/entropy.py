@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 
 from compress.calibrate import choose_point
+from compress.costs import Cost
 from compress.methods.base import Method
 from compress.recipes.checks import check_settings
 
@@ -30,6 +31,14 @@ class Entropy(Method):
 
         def __post_init__(self):
             check_settings(self, live=(0.01, 1), layers=(0.01, 1))
+
+    def cost(self, network, found, tokens):
+        """Off-ramps after every layer but the last; at which one it ends, sentences tell."""
+        config = network.config
+        for name in ("pooler", "classifier"):
+            weight = network.get_parameter(f"exit.{name}.weight")
+            found[f"exit.{name}.weight"] = Cost(weight.numel(), uses=config.layers - 1)
+            found[f"exit.{name}.bias"] = Cost(len(weight))
 
     def settle(self, network, facts):
         s = self.settings

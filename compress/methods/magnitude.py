@@ -53,6 +53,13 @@ class Magnitude(Method):
         if step == 0 or (step % EVERY == 0 and progress < settled + 0.05):
             self._renew(network, cubic(progress, 1.0, end=settled))
 
+    def cost(self, network, found, tokens):
+        """Zeros are not stored and not multiplied; a bit a weight says where they are."""
+        for name in PRUNED:
+            if name in found:
+                found[name].index = getattr(self, _buffer(name)).numel()
+                found[name].values *= getattr(self, _buffer(name)).mean().item()
+
     def finish(self, network, facts):
         """A stage too short for its schedule gets its zeros at the end."""
         if any(1 - getattr(self, _buffer(name)).mean() < self._zeros(name) for name in PRUNED):

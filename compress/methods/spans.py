@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
+from compress.costs import ATTENTION
 from compress.methods.base import Method
-from compress.network import RAMP
+from compress.network import RAMP, span_table
 from compress.recipes.checks import check_settings
 
 __all__ = ["Spans"]
@@ -73,6 +74,14 @@ class Spans(Method):
         network.attention.reach.clamp_(-RAMP, network.config.positions)
         if progress > self.settings.settle:
             self._settle(network.attention.reach)
+
+    def cost(self, network, found, tokens):
+        """A dead head compares nothing, a short one the tokens within its reach."""
+        spans = span_table(network.attention.reach.detach(), network.config.positions)
+        reach = (spans[:, :tokens] > 0).sum(1)  # distances that a head sees
+        far = sum(2 * (tokens - d) * (reach > d) for d in range(1, tokens))
+        pairs = (reach > 0) * tokens + far
+        found[ATTENTION].uses *= pairs.sum().item() / (tokens**2 * len(reach))
 
     @torch.no_grad()
     def finish(self, network, facts):

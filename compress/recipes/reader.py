@@ -13,42 +13,64 @@ from typing import Any
 from compress.data.tasks import find_task
 from compress.methods import METHODS
 from compress.recipes.checks import check_number
-from compress.recipes.recipe import Cut, Pieces, Recipe, RecipeError, Stage, Start, Teach, lineage
+from compress.recipes.recipe import Cut, Pieces, Recipe, RecipeError, Stage, Start, Teach
+from compress.recipes.rules import check_cut, stage_rules
+from compress.recipes.sweep import variants
 from compress.recipes.toml_lines import Lines
 from compress.teachers.pretrained import ENCODERS
 from golden_model.config import MODELS, ModelConfig, brief
 
-__all__ = ["read_recipe"]
+__all__ = ["read_recipe", "read_recipes"]
 
 
 def read_recipe(path: str | Path, data_dir: str | Path | None = None, task: str = "") -> Recipe:
-    """The recipe of a file; RecipeError tells all that is wrong with it.
+    """The recipe of a file without a sweep; RecipeError tells all that is wrong with it.
 
     data_dir : folder of tasks, where the recipe is to be held against the data
     task : instead of the recipe's own, also of the recipes that it names
     """
-    reader = _Reader(Path(path), task)
-    recipe = reader.recipe()
-    if data_dir is not None:
-        reader.hold_against(recipe, data_dir)
-    return recipe
+    found = read_recipes(path, data_dir, task)
+    if len(found) > 1:
+        raise RecipeError(f"{path} must be one recipe, not a sweep of {len(found)}")
+    return next(iter(found.values()))
+
+
+def read_recipes(
+    path: str | Path, data_dir: str | Path | None = None, task: str = ""
+) -> dict[str, Recipe]:
+    """The recipes of a file by the values that its sweep gives them; arguments as of `read_recipe`.
+
+    One recipe is named "". RecipeError tells all that is wrong with any of them.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path} must be TOML in UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: {error}") from error
+    if task:
+        values["task"] = task
+    lines, recipes, wrong = Lines(text), {}, {}
+    for label, one in variants(values).items():
+        reader = _Reader(path, one, lines, task)
+        try:
+            recipes[label] = reader.recipe()
+            if data_dir is not None:
+                reader.hold_against(recipes[label], data_dir)
+        except RecipeError as error:
+            wrong |= dict.fromkeys(str(error).split("\n"))
+    if wrong:
+        raise RecipeError("\n".join(wrong))
+    return recipes
 
 
 class _Reader:
-    """Reads a recipe and collects what is wrong with it."""
+    """Reads the values of a recipe and collects what is wrong with them."""
 
-    def __init__(self, path, task):
-        self.path, self.instead = path, task
-        try:
-            text = path.read_text(encoding="utf-8")
-            self.values = tomllib.loads(text)
-        except UnicodeDecodeError as error:
-            raise RecipeError(f"{path} must be TOML in UTF-8") from error
-        except tomllib.TOMLDecodeError as error:
-            raise RecipeError(f"{path}: {error}") from error
-        if task:
-            self.values["task"] = task
-        self.lines = Lines(text)
+    def __init__(self, path, values, lines, task):
+        self.path, self.values, self.lines, self.instead = path, values, lines, task
         self.wrong = []
 
     def complain(self, place, rule):
@@ -101,7 +123,7 @@ class _Reader:
                 self.check(("stage", i, "teacher"), self.teacher, stage, recipe, data_dir)
         for place, several, trained in cuts if task else ():
             for cut in several:
-                self.check(place, _check_cut, cut, task, data_dir, trained)
+                self.check(place, check_cut, cut, task, data_dir, trained)
         if recipe.start.origin == "encoder":
             self.check(("start", "path"), self.beside, recipe.start.path)
         elif recipe.start.path and not Path(recipe.start.path).is_dir():
@@ -266,65 +288,6 @@ class _Reader:
             word = text.split(" ")[0]
             self.complain((*place, word) if word in values else place, text)
             return
-        self.relations(place, stage, seen)
+        for keys, rule in stage_rules(stage, seen, bool(self.encoder())):
+            self.complain((*place, *keys), rule)
         seen[stage.name] = stage
-
-    def relations(self, place, stage, seen):
-        """What a stage needs of those before it."""
-        if stage.name in seen:
-            self.complain((*place, "name"), f"name must be new, not {brief(stage.name)} again")
-        parent = seen.get(stage.parent) if stage.parent else None
-        if stage.parent and parent is None:
-            self.complain(
-                (*place, "parent"),
-                f"parent must be an earlier stage ({', '.join(seen) or 'there is none'}), "
-                f"not {brief(stage.parent)}",
-            )
-        if stage.teacher and stage.teacher.stage and stage.teacher.stage not in seen:
-            self.complain(
-                (*place, "teacher"),
-                f"teacher must be an earlier stage ({', '.join(seen) or 'there is none'}), "
-                f"not {brief(stage.teacher.stage)}",
-            )
-        if not stage.methods:
-            self.complain(place, "stage must have a method, such as [stage.labels]")
-        at_work = {name for one in lineage(stage, seen.values()) for name in one.methods}
-        for name in stage.methods:
-            method = METHODS[name]
-            if method.signals and stage.teacher is None:
-                self.complain((*place, name), f"{name} must have a teacher in its stage")
-            elif "saliency" in method.signals and stage.teacher.recipe:
-                self.complain(
-                    (*place, name),
-                    f"{name} must have an earlier stage of this recipe as teacher, with its tokens",
-                )
-            if self.encoder() and (method.stays or "hidden" in method.signals):
-                self.complain(
-                    (*place, name), f"{name} must not be with a pre-trained encoder, only ALBERT"
-                )
-            for other in method.conflicts:
-                if other in at_work:
-                    self.complain((*place, name), f"{name} must not be with {other}")
-            if method.needs and not at_work & set(method.needs):
-                self.complain(
-                    (*place, name),
-                    f"{name} must have {' or '.join(method.needs)} in its stage or before",
-                )
-
-
-def _check_cut(cut, task, data_dir, trained):
-    """Raise ValueError unless there are such rows, and rows that a run of `task` may see.
-
-    trained : whether a stage learns their labels, where they have any
-    """
-    found = find_task(cut.task, data_dir) if cut.task else task
-    if cut.split != "dev":  # which may be cut from train
-        found.file(cut.split)
-    if cut.split in ("dev", "test") and found.files["train"] == task.files["train"]:
-        raise ValueError(f"rows must not be of {task.name}/{cut.split}, which measures the result")
-    labelled = cut.split != "unsup" and cut.cut != "sentences"
-    if trained and labelled and found.labels != task.labels:
-        raise ValueError(
-            f"rows of {found.name} must have the labels of {task.name}, {', '.join(task.labels)}, "
-            f"not {', '.join(found.labels)}; cut into sentences they have none"
-        )

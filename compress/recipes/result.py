@@ -2,6 +2,7 @@
 """A run's result: the checkpoint with settled thresholds, and the folder that holds it all."""
 
 import dataclasses
+import importlib.util
 import json
 import platform
 from importlib.metadata import version
@@ -10,6 +11,7 @@ from pathlib import Path
 import torch
 
 from compress.calibrate import dvfs_errors, measure, observe_ranges
+from compress.costs import costs
 from compress.evaluate import checkpoint_metrics
 from compress.export import network_of, tensors_of, write_samples
 from compress.recipes.recipe import Recipe
@@ -25,7 +27,8 @@ def write_result(run, out: str | Path, command: str) -> Checkpoint:
     """Train what is not yet trained and write the folder `out`; returns the checkpoint.
 
     out : checkpoint (config.json, model.safetensors, tokenizer.json), samples.tsv, run.json (the
-        whole recipe, environment, fingerprints), metrics.jsonl (a line each LOG_EVERY steps)
+        whole recipe, environment, fingerprints), metrics.jsonl (a line each LOG_EVERY steps),
+        and its curves in tensorboard/ where that is installed
     """
     out = Path(out)
     checkpoint, network = _checkpoint(run, command)
@@ -107,13 +110,28 @@ def _settle(run, trained, checkpoint):
 
 
 def _write_account(run, out, command):
-    (out / "metrics.jsonl").write_text("".join(f"{line}\n" for line in run.logs()))
+    lines = list(run.logs())
+    (out / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    if importlib.util.find_spec("tensorboard"):
+        _write_curves(out / "tensorboard", [json.loads(line) for line in lines])
     (out / "run.json").write_text(json.dumps(_account(run, command), indent=2, default=str) + "\n")
 
 
+def _write_curves(folder, lines):
+    """The losses as TensorBoard shows them, a curve for each term of each stage."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(folder)) as writer:
+        for line in lines:
+            for name in line.keys() - {"stage", "step"}:
+                writer.add_scalar(f"{line['stage']}/{name}", line[name], line["step"])
+
+
 def _account(run, command):
-    """What the run was: recipe, environment, the fingerprints of its stages."""
+    """What the run was: recipe, environment, fingerprints of its stages, what methods cost."""
     recipe: Recipe = run.recipe
+    tokens = round(sum(run.held.lengths) / len(run.held))
+    found = {} if recipe.encoder else {"tokens": tokens, "costs": costs(run.result(), tokens)}
     return {
         "command": command,
         "recipe": {**dataclasses.asdict(recipe), "path": recipe.path.name},
@@ -127,4 +145,5 @@ def _account(run, command):
             "machine": platform.machine(),
             **{name: version(name) for name in LIBRARIES},
         },
+        **found,
     }

