@@ -6,11 +6,11 @@ A small model cannot learn from 70 000 phrases which words mean alike; co-occurr
 
 import torch
 
-__all__ = ["word_vectors"]
+__all__ = ["VECTORS_SCALE", "word_vectors"]
 
 WINDOW = 4
 SMOOTHING = 0.75  # exponent of the context counts, which keeps rare contexts from dominating
-SCALE = 0.05  # root mean square of the vectors
+VECTORS_SCALE = 0.05  # root mean square of the vectors
 
 
 def word_vectors(sequences, vocabulary, size, seed=0, window=WINDOW):
@@ -24,7 +24,7 @@ def word_vectors(sequences, vocabulary, size, seed=0, window=WINDOW):
     torch.manual_seed(seed)
     u, s, _ = torch.svd_lowrank(information, q=size + 16, niter=3)
     vectors = u[:, :size] * s[:size].sqrt()
-    return vectors * (SCALE / vectors.square().mean().sqrt().clamp(min=1e-9))
+    return vectors * (VECTORS_SCALE / vectors.square().mean().sqrt().clamp(min=1e-9))
 
 
 def _near(stream, vocabulary, window):

