@@ -38,6 +38,7 @@ class Mode:
     biases : bias by activation name, for fake quantisation; None leaves floats
     format : number format of the codes, where there are biases
     dropout, word_dropout : probabilities, in training only
+    maps : keep the attention maps in the output
     """
 
     sharpness: float | None = None
@@ -46,6 +47,7 @@ class Mode:
     format: NumberFormat = AF8
     dropout: float = 0.0
     word_dropout: float = 0.0
+    maps: bool = False
 
 
 @dataclass
@@ -53,7 +55,8 @@ class Output:
     """Of every layer: logits (B,C), hidden states (B,n,H), live tokens and shares (B,n).
 
     `shares` are the predictor's, `length` is `live` as a function of eta alone; both are empty
-    where no token can go.
+    where no token can go. `maps` are what each query gives to each key (B,heads,n,n), in sum one,
+    where the mode keeps them.
     """
 
     logits: list = field(default_factory=list)
@@ -61,6 +64,7 @@ class Output:
     live: list = field(default_factory=list)
     shares: list = field(default_factory=list)
     length: list = field(default_factory=list)
+    maps: list = field(default_factory=list)
 
 
 class Norm(nn.Module):
@@ -234,7 +238,7 @@ class Network(Trained):
                 live, edits = self._predict(layer, x, live, edits, out)
                 self._live = live
             out.live.append(live)
-            x = self._attend(x, edits, spans)
+            x = self._attend(x, edits, spans, out)
             x = self._see("x", self._feed_forward(x))
             out.hidden.append(x)
             last = layer == self.config.layers - 1
@@ -284,7 +288,7 @@ class Network(Trained):
     def _activation(self, x):
         return F.gelu(x, approximate="tanh" if self.config.activation == "gelu_new" else "none")
 
-    def _attend(self, x, edits, spans):
+    def _attend(self, x, edits, spans, out):
         """LayerNorm(x + attention(x)), keys weighted by their edits and by the heads' spans."""
         b, n, h = x.shape
         heads, code = self.config.heads, self._code("x", x)
@@ -303,7 +307,10 @@ class Network(Trained):
         score = torch.exp(score - score.amax(3, keepdim=True).detach())
         score = score if spans is None else score * spans
         score = self._code("numerator", score)
-        context = (score @ v) / score.sum(3, keepdim=True).clamp(min=1e-3)
+        total = score.sum(3, keepdim=True).clamp(min=1e-3)
+        if self.mode.maps:
+            out.maps.append(score / total)
+        context = (score @ v) / total
         context = self._code("context", context.transpose(1, 2).reshape(b, n, h))
         output = self._see("attention", self._linear("attention.output", context))
         return self.attention.norm(self._see("attention_sum", x + self._dropout(output)))

@@ -28,7 +28,7 @@ def train(examples, stage, network=None):
     network = network or make_network()
     teacher = Teacher(make_network(seed=7), examples, torch.arange(NANO.vocabulary))
     with tempfile.TemporaryDirectory() as folder:
-        teacher.prepare({"logits", "saliency"}, ResultStore(folder), {})
+        teacher.prepare({"logits", "maps", "saliency"}, ResultStore(folder), {})
     facts = Facts(examples, sentences(12, seed=3), torch.ones(NANO.vocabulary), teacher)
     training = Training(stage, network, facts)
     loop = Loop(training, examples, "unused", seed=1)
@@ -60,7 +60,7 @@ def test_contract(name):
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.anything = 1
     assert all(other in METHODS for other in (*method.conflicts, *method.needs))
-    assert set(method.signals) <= {"logits", "hidden", "saliency"}
+    assert set(method.signals) <= {"logits", "hidden", "maps", "saliency"}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -112,6 +112,26 @@ def test_hidden_states_come_nearer():
             return sum((((a - b) * live) ** 2).sum() for a, b in pairs)
 
     assert distance(train(examples, stage(hidden={}))) < distance(make_network())
+
+
+def test_attention_maps_come_nearer():
+    """Also where the teacher has other heads; a layer without a lesson is free."""
+    examples = sentences(32)
+    batch = examples.batch(range(len(examples)))
+
+    def maps(network):
+        network.eval().mode = dataclasses.replace(network.settled(), maps=True)
+        with torch.no_grad():
+            found = network(*batch.inputs).maps
+        assert all(torch.allclose(one.sum(3), torch.ones(()), atol=1e-4) for one in found)
+        return torch.stack(found)
+
+    wanted, live = maps(make_network(seed=7)), batch.inputs[2][:, None, :, None]
+    before, after = (
+        ((maps(network) - wanted) * live).square().sum()
+        for network in (make_network(), train(examples, stage(maps={})))
+    )
+    assert after < before
 
 
 def test_frozen_parameters_stay():

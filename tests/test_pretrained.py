@@ -137,6 +137,20 @@ def test_encoder_is_bert(encoder):
     assert torch.allclose(out.logits[0][1], alone.logits[0][0], atol=1e-5)
 
 
+def test_encoder_s_maps(encoder):
+    """Those that transformers computes, nothing for padding."""
+    tokens, segments, live = batch()
+    encoder.mode = dataclasses.replace(encoder.mode, maps=True)
+    encoder.bert.set_attn_implementation("eager")
+    with torch.no_grad():
+        ours = encoder(tokens, segments, live).maps
+        theirs = encoder.bert(
+            tokens, attention_mask=live, token_type_ids=segments, output_attentions=True
+        ).attentions
+    assert len(ours) == 2 and not ours[0][1, :, :, 5:].any()
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(ours, theirs, strict=True))
+
+
 def test_student_takes_over(encoder):
     """As wide as its teacher and with all directions, the student's first input is the teacher's;
     its layer is the mean of the teacher's."""
@@ -193,6 +207,7 @@ name = "learn"
 teacher = { recipe = "teacher.toml" }
 [stage.logits]
 [stage.hidden]
+[stage.maps]
 """
 
 
@@ -229,7 +244,7 @@ def test_student_of_an_encoder(toy_encoder, tmp_path):
     teacher = made.other("teacher.toml")
     assert made.result().config.vocabulary == made.tokenizer.vocabulary < 40
     assert made.trained == ["learn"] and teacher.trained == ["finetune"]
-    assert {"logits", "hidden"} <= json.loads([*made.logs()][-1]).keys()
+    assert {"logits", "hidden", "maps"} <= json.loads([*made.logs()][-1]).keys()
     ids = aligned_ids(made.tokenizer, teacher.tokenizer)
     begun = Network(made.config)
     take_over(begun, teacher.result(), ids)

@@ -11,6 +11,7 @@ from compress.methods.hidden import Hidden
 from compress.methods.labels import Labels
 from compress.methods.logits import Logits
 from compress.methods.magnitude import Magnitude
+from compress.methods.maps import Maps
 from compress.methods.spans import Spans
 
 __all__ = ["METHODS", "Method"]
@@ -22,6 +23,7 @@ METHODS: dict[str, type[Method]] = {
         Dropout,
         Logits,
         Hidden,
+        Maps,
         AdapLeR,
         Spans,
         Entropy,

@@ -49,7 +49,7 @@ class Method(nn.Module):
     Settings : frozen dataclass of the recipe's keys, which checks itself (ValueError, TypeError)
     conflicts : names of methods that may not be in the same recipe
     needs : names of methods one of which must be in this stage or an earlier one
-    signals : what it asks the teacher for: logits, hidden, saliency
+    signals : what it asks the teacher for: logits, hidden, maps, saliency
     owns : beginnings of parameter names that only this method may train
     version : counted up when the same settings come to give other results
     """

@@ -38,7 +38,7 @@ def _method_rules(name, stage, at_work, encoder):
         yield f"{name} must have a teacher in its stage"
     elif "saliency" in method.signals and stage.teacher.recipe:
         yield f"{name} must have an earlier stage of this recipe as teacher, with its tokens"
-    if encoder and (method.stays or "hidden" in method.signals):
+    if encoder and (method.stays or {"hidden", "maps"} & set(method.signals)):
         yield f"{name} must not be with a pre-trained encoder, only with an ALBERT"
     for other in method.conflicts:
         if other in at_work:

@@ -232,9 +232,9 @@ class RecipeRun:
         inputs = {
             "teacher": fingerprint(self._teacher_inputs(stage)),
             "rows": self.corpus.inputs(stage.rows),
-            "tokens": self.token_inputs,  # texts in pieces end where the student's tokens do
-            "positions": self.sizes.positions,
         }
+        if any(cut.cut == "pieces" for cut in stage.rows):  # which end where the student's do
+            inputs |= {"tokens": self.token_inputs, "positions": self.sizes.positions}
         teacher.prepare(signals, self.store, inputs)
         return teacher
 

@@ -43,15 +43,17 @@ class PretrainedEncoder(Trained):
         if embedded is None:
             embedded = self.embed(tokens, segments)
         mask = torch.zeros_like(live).masked_fill(live == 0, torch.finfo(torch.float32).min)
-        states = [embedded]
+        states, maps = [embedded], []
         for layer in self.bert.encoder.layer:
+            if self.mode.maps:
+                maps.append(_map(layer.attention.self, states[-1], mask[:, None, None]))
             found = layer(states[-1], attention_mask=mask[:, None, None])
             states.append(found[0] if isinstance(found, tuple) else found)
         weight = live[:, :, None]
         pooled = (states[-1] * weight).sum(1) / weight.sum(1)
         pooled = torch.nn.functional.dropout(pooled, self.mode.dropout, self.training)
         logits = self.classifier(pooled).float()
-        return Output(logits=[logits], hidden=states, live=[live])
+        return Output(logits=[logits], hidden=states, live=[live], maps=maps)
 
     def embed(self, tokens, segments):
         """The first layer's input (B,n,H)."""
@@ -59,3 +61,11 @@ class PretrainedEncoder(Trained):
             lost = torch.rand(tokens.shape, device=tokens.device) < self.mode.word_dropout
             tokens = tokens.masked_fill(lost & (tokens > MASK), MASK)
         return self.bert.embeddings(input_ids=tokens, token_type_ids=segments)
+
+
+def _map(attention, x, mask):
+    """(B,heads,n,n) what each query of one layer's attention gives to each key."""
+    shape = (*x.shape[:2], -1, attention.attention_head_size)
+    query = attention.query(x).view(shape).transpose(1, 2)
+    key = attention.key(x).view(shape).transpose(1, 2)
+    return torch.softmax((query @ key.transpose(2, 3)).float() * attention.scaling + mask, 3)

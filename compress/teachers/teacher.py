@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who answers a stage's questions about its rows: logits, saliency, hidden states.
+"""Who answers a stage's questions about its rows: logits, saliency, hidden states, attention maps.
 
-Logits and saliency are computed once for all rows and kept under a fingerprint; hidden states are
-too large to keep, so the teacher computes them beside the student.
+Logits and saliency are computed once for all rows and kept under a fingerprint; hidden states and
+maps are too large to keep, so the teacher computes them beside the student.
 """
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -19,7 +20,7 @@ from compress.recipes.device import half_precision
 __all__ = ["Teacher", "aligned_ids"]
 
 KEPT = ("logits", "saliency")
-LIVE = ("hidden",)
+LIVE = ("hidden", "maps")
 ROWS = 64  # a batch of questions
 PART = 1 << 15  # rows whose answers are kept together
 
@@ -53,6 +54,8 @@ class Teacher:
     def __init__(self, network, examples, aligned: Any = None):
         self.network, self.examples, self.aligned = network.eval(), examples, aligned
         self._kept = {}
+        self._maps = False
+        self._last: tuple[Any, Any] = (None, None)  # a batch and the answer to it
 
     @property
     def width(self):
@@ -67,8 +70,9 @@ class Teacher:
         if self.aligned is None and signals & set(LIVE):
             raise DataError(
                 "Student must have pieces of its teacher's vocabulary ([words] origin encoder), or "
-                f"be told no {' or '.join(LIVE)} states"
+                f"not ask for {' or '.join(LIVE)}"
             )
+        self._maps = "maps" in signals
         for signal in KEPT:
             if signal in signals:
                 asked = {**inputs, "signal": signal}
@@ -92,9 +96,9 @@ class Teacher:
         )
 
     def ask(self, signal, batch):
-        """logits (B,C), saliency (B,n), or a list of hidden states (B,n,H), for a batch of rows."""
+        """logits (B,C) or saliency (B,n) for a batch of rows; hidden or maps as in its `Output`."""
         if signal in LIVE:
-            return self._live(batch)
+            return getattr(self._live(batch), signal)
         kept = self._kept[signal]
         if signal == "logits":
             return kept[batch.index].to(batch.labels.device, torch.float32)
@@ -110,12 +114,17 @@ class Teacher:
 
     @torch.no_grad()
     def _live(self, batch):
-        tokens, segments, live = batch.inputs
-        self._ready()
-        ids = self.aligned.to(tokens.device)  # `prepare` saw to it that there are some
-        with self._precision():
-            found = self.network(ids[tokens], segments, live).hidden
-        return [one.float() for one in found]
+        """The network's Output, the same one for several questions about a batch."""
+        if self._last[0] is not batch:
+            tokens, segments, live = batch.inputs
+            self._ready()
+            self.network.mode = dataclasses.replace(self.network.mode, maps=self._maps)
+            ids = self.aligned.to(tokens.device)  # `prepare` saw to it that there are some
+            with self._precision():
+                found = self.network(ids[tokens], segments, live)
+            found.hidden = [one.float() for one in found.hidden]
+            self._last = batch, found
+        return self._last[1]
 
     def _precision(self):
         """Answers are in bfloat16 where the device is made for it."""
