@@ -2,6 +2,7 @@
 """What is chosen after training, on rows held out of the training part: ranges and thresholds."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 import torch
@@ -128,12 +129,13 @@ def choose_threshold(measured, live, share):
     layers that may be executed. None where no threshold does.
     """
     best = None
-    for threshold in torch.linspace(0.01, 0.69, 69).tolist():
+    highest = math.log(measured.logits.shape[-1])  # the entropy of who knows nothing
+    for threshold in (hundredth / 100 for hundredth in range(1, int(100 * highest) + 1)):
         exits = measured.exits(threshold)
         if measured.live_share(exits) <= live and exits.float().mean() <= share * len(
             measured.logits
         ):
-            found = (measured.cross_entropy(exits), round(threshold, 3))
+            found = (measured.cross_entropy(exits), threshold)
             best = min(best or found, found)
     return best
 

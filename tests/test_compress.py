@@ -234,6 +234,15 @@ def test_threshold_and_dvfs_table():
     assert errors["dvfs_error"] < errors["dvfs_error_of_mean"]
 
 
+def test_threshold_of_several_classes():
+    """Eight classes are unsure up to ln 8: the threshold may lie above the ln 2 of two."""
+    labels = torch.arange(64) % 8
+    logits = torch.stack([torch.eye(8)[labels] * k for k in (2.0, 4.0)])  # 1.76 and 0.54 nats
+    measured = Measured(logits, torch.ones(2, 64), torch.full((64,), 9.0), labels)
+    _, threshold = choose_threshold(measured, live=1.0, share=0.5)
+    assert threshold > measured.entropies[0].max() > 0.7
+
+
 def test_dvfs_table_pools_what_falls():
     """Four bins, whose medians 1, 3, 2, 4 must not fall: the two in the middle become one."""
     exits = torch.tensor([1, 1, 3, 3, 3, 2, 2, 4])
