@@ -22,7 +22,7 @@ __all__ = [
     "summary",
 ]
 
-SPECIAL = ("[CLS]", "[SEP]", "<pad>")
+SPECIAL = ("[CLS]", "[SEP]", "<pad>", "[PAD]")
 SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
@@ -31,18 +31,25 @@ def _words(sentence):
     text = Text()
     shown = [
         (piece, layer)
-        for piece, layer in zip(sentence.tokens, sentence.dropped_at_layer, strict=True)
-        if piece not in SPECIAL
+        for piece, layer in zip(_spaced(sentence.tokens), sentence.dropped_at_layer, strict=True)
+        if piece.strip() not in SPECIAL
     ]
     for i, (piece, layer) in enumerate(shown):
-        word = visible(piece.replace("▁", " "))
+        word = visible(piece)
         text.append(word.lstrip() if i == 0 else word, style="dim" if layer else "bold")
         inside = (
-            i + 1 < len(shown) and shown[i + 1][1] == layer and not shown[i + 1][0].startswith("▁")
+            i + 1 < len(shown) and shown[i + 1][1] == layer and not shown[i + 1][0].startswith(" ")
         )
         if layer and not inside:
             text.append(str(layer).translate(SUBSCRIPT), style="dim cyan")
     return text
+
+
+def _spaced(pieces):
+    """The pieces, a word's first one with a space: ALBERT marks it, BERT marks those behind it."""
+    if any(piece.startswith("▁") for piece in pieces):
+        return [piece.replace("▁", " ") for piece in pieces]
+    return [piece[2:] if piece.startswith("##") else f" {piece}" for piece in pieces]
 
 
 def _class(number, name):

@@ -11,6 +11,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import types
 import zipfile
 
 import numpy as np
@@ -21,7 +22,7 @@ from compress.tokens.pieces import train_tokenizer
 from golden_model.config import MODELS, NumberFormat
 from golden_model.hardware import HARDWARE
 from golden_model.random_model import random_checkpoint
-from terse import artefacts, catalog, cli, wheel
+from terse import artefacts, catalog, cli, report, wheel
 from terse.errors import UserError, explain, visible
 from terse.npz import compare
 from terse.report import run_table
@@ -275,6 +276,15 @@ def test_eval(terse, coarse, tmp_path):
     assert (result["truncated"], result["count"], result["positions"]) == (1, 2, 16)
     assert result["format"] == "AdaptivFloat<6,2>" and result["labels"] == ["bad", "fair", "good"]
     assert "cut to the model's 16 tokens" in text and "0 bad, 1 fair, 2 good" in text
+
+
+@pytest.mark.parametrize(
+    "pieces", [["\u2581the", "\u2581fil", "ms", "[SEP]"], ["the", "fil", "##ms", "[SEP]"]]
+)
+def test_words_of_both_vocabularies(pieces):
+    """ALBERT marks where a word begins, BERT where it goes on; a word's layer stands behind it."""
+    one = types.SimpleNamespace(tokens=pieces, dropped_at_layer=[None, 2, 2, None])
+    assert report._words(one).plain == "the films\u2082"
 
 
 def test_table_names_the_labels():
