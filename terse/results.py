@@ -2,15 +2,20 @@
 """Results of recipes and baselines, side by side."""
 
 import csv
+import functools
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from compress.baseline import BASELINE_VERSION, baselines
+from compress.data.tasks import find_task
+from compress.data.text_files import DataError
 from golden_model.files import read_json
 from terse.errors import UserError
 
-__all__ = ["markdown", "read_results", "write_table"]
+__all__ = ["linear_rows", "markdown", "read_results", "write_table"]
 
+BASELINES = ("linear", "bayes")
 COLUMNS = (
     "run",
     "task",
@@ -43,6 +48,24 @@ def read_results(folders: Sequence[pathlib.Path]) -> list[dict[str, Any]]:
         except (KeyError, TypeError) as error:
             raise UserError(f"{path} must be a result of Terse: {error} is wrong in it") from error
     return rows
+
+
+def linear_rows(rows: Sequence[dict[str, Any]], data, store) -> tuple[list[dict], list[str]]:
+    """(rows of the baselines of the tasks that have none yet, why there are none of a task).
+
+    data : folder of tasks; store : compress.recipes.result_store.ResultStore that keeps them
+    """
+    found, notes = [], []
+    there = {row["task"] for row in rows if row["run"] in BASELINES}
+    for name in dict.fromkeys(row["task"] for row in rows if row["task"] not in there):
+        try:
+            task = find_task(name, data)
+            inputs = {"version": BASELINE_VERSION, "task": task.digest()}
+            made = store.kept("baseline", inputs, functools.partial(baselines, task))
+            found += _baselines({"task": name, "baselines": made})
+        except DataError as error:
+            notes.append(f"No linear row of {name}: {error}")
+    return found, notes
 
 
 def _model(name, found):

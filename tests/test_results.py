@@ -8,8 +8,9 @@ import pytest
 from compress.baseline import _overlaps, baselines
 from compress.data.tasks import find_task
 from compress.data.text_files import DataError
+from compress.recipes.result_store import ResultStore
 from terse.errors import UserError
-from terse.results import markdown, read_results, write_table
+from terse.results import linear_rows, markdown, read_results, write_table
 from tests.recipes import toy_data
 
 MODEL = {
@@ -65,6 +66,29 @@ def test_results_of_others(tmp_path, value):
 def test_no_result(tmp_path):
     with pytest.raises(UserError, match="must hold a result.json"):
         read_results([tmp_path])
+
+
+def test_linear_rows_stand_in_every_table(tmp_path, monkeypatch):
+    """Of each task without one, computed once; where that cannot be, a note says why."""
+    calls = []
+
+    def made(task):
+        calls.append(task.name)
+        return {"linear": {"dev": 82.5}, "bayes": {"dev": 80.0}}
+
+    monkeypatch.setattr("terse.results.baselines", made)
+    rows = read_results([write(tmp_path / "tiny", MODEL)])
+    rows.append({"run": "other", "task": "none"})
+    data, store = toy_data(tmp_path / "data"), ResultStore(tmp_path / "store")
+    for _ in range(2):
+        found, notes = linear_rows(rows, data, store)
+        assert [(row["run"], row["float %"]) for row in found] == [
+            ("linear", 82.5),
+            ("bayes", 80.0),
+        ]
+        assert len(notes) == 1 and notes[0].startswith("No linear row of none: No task 'none'")
+    assert calls == ["toy"]
+    assert linear_rows([*rows[:1], *found], data, store) == ([], [])
 
 
 def test_baselines_without_their_library(tmp_path, monkeypatch):

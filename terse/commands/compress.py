@@ -19,6 +19,9 @@ __all__ = ["app"]
 app = typer.Typer()
 
 STORE = "TERSE_STORE"
+Kept = Annotated[
+    pathlib.Path, typer.Option(envvar=STORE, help="Folder of what recipes have in common.")
+]
 
 
 @app.command()
@@ -31,10 +34,7 @@ def compress(
     task: Annotated[str, typer.Option(help="Instead of the recipe's task.")] = "",
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's seeds.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    store: Annotated[
-        pathlib.Path,
-        typer.Option(envvar=STORE, help="Folder of stages that recipes share."),
-    ] = pathlib.Path("build/compress"),
+    store: Kept = pathlib.Path("build/compress"),
     check: Annotated[bool, typer.Option("--check", help="Only look whether it can run.")] = False,
 ):
     """Train and compress a model by a recipe; what is done already is not done again."""
@@ -112,11 +112,18 @@ def table(
     csv_file: Annotated[
         pathlib.Path | None, typer.Option("--csv", help="Write the table to this file.")
     ] = None,
+    data: Data = None,
+    store: Kept = pathlib.Path("build/compress"),
 ):
-    """Compare results of `terse compress` and `terse baseline`, as a table in Markdown."""
-    from terse.results import markdown, read_results, write_table
+    """Compare results of `terse compress` and the linear rows to beat, as a table in Markdown."""
+    from compress.recipes.result_store import ResultStore
+    from terse.results import linear_rows, markdown, read_results, write_table
 
     rows = read_results(runs)
+    linear, notes = linear_rows(rows, data or data_folder(), ResultStore(store))
+    rows += linear
+    for note in notes:
+        print(f"terse: {note}", file=sys.stderr)
     print(markdown(rows))
     if csv_file is not None:
         write_table(parent_made(csv_file), rows)
