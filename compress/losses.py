@@ -7,32 +7,35 @@ import torch.nn.functional as F
 __all__ = ["distillation", "length_loss", "predictor_loss", "saliency", "task_loss"]
 
 
-def _layer_weights(count):
-    """Later layers count more; the last as much as all others together."""
+def _layer_weights(count, last):
+    """Later layers count more; the last has a share of its own of all."""
     weights = torch.arange(1, count + 1, dtype=torch.float32)
-    weights[-1] = max(weights[:-1].sum(), 1)
+    weights[-1] = max(weights[:-1].sum() * last / (1 - last), 1)
     return weights / weights.sum()
 
 
-def task_loss(logits, labels, smoothing=0.0):
+def task_loss(logits, labels, smoothing=0.0, last=0.5):
     """Cross-entropy of every layer's exit (a list of (B,C)), so that any layer can be the last.
 
-    Rows without a label (-1) do not count.
+    Rows without a label (-1) do not count. `last` is the share of the last layer, below 1.
     """
     known = labels >= 0
     if not known.any():
         return logits[-1].sum() * 0
-    weights = _layer_weights(len(logits))
+    weights = _layer_weights(len(logits), last)
     losses = [
         F.cross_entropy(one[known], labels[known], label_smoothing=smoothing) for one in logits
     ]
     return sum(weight * loss for weight, loss in zip(weights, losses, strict=True))
 
 
-def distillation(logits, teacher, temperature=2.0):
-    """Cross-entropy against the softened teacher (B,C), for every layer's exit."""
+def distillation(logits, teacher, temperature=2.0, last=0.5):
+    """Cross-entropy against the softened teacher (B,C), for every layer's exit.
+
+    `last` is the share of the last layer, below 1.
+    """
     target = F.softmax(teacher / temperature, dim=-1)
-    weights = _layer_weights(len(logits))
+    weights = _layer_weights(len(logits), last)
     losses = [-(target * F.log_softmax(one / temperature, dim=-1)).sum(-1).mean() for one in logits]
     return temperature**2 * sum(w * loss for w, loss in zip(weights, losses, strict=True))
 

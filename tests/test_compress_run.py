@@ -196,6 +196,21 @@ def test_from_an_albert(data, tmp_path):
     assert checkpoint.metrics["encoder_sparsity"] >= 0.6 and checkpoint["eta"].max() > 0
 
 
+def test_compressed_from_a_checkpoint_that_teaches(whole, data, tmp_path):
+    """Without a stage before: the weights it starts from teach, and are the uncompressed ones."""
+    start = f'origin = "checkpoint"\npath = "{whole / "out"}"'
+    head, _, rest = TOY.partition("[[stage]]")
+    stages = rest[rest.index("[[stage]]") :].replace('"finetune"', '"start"')
+    text = head.replace('model = "nano"\n', "").replace('origin = "vectors"', start) + stages
+    made = toy_run(tmp_path, data, text)
+    checkpoint = write_result(made, tmp_path / "out", "")
+    assert made.trained == ALL[1:]
+    before = load(whole / "out")
+    for name in ("embedding.word", "feed_forward.up.weight", "exit.pooler.weight"):
+        assert torch.equal(checkpoint[f"dense.{name}"], before[f"dense.{name}"])
+    assert checkpoint.metrics["encoder_sparsity"] >= 0.6
+
+
 def test_from_a_checkpoint(whole, data, tmp_path):
     """Training goes on with the uncompressed weights of a checkpoint, and its vocabulary."""
     start = f'origin = "checkpoint"\npath = "{whole / "out"}"'

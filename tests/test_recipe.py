@@ -33,7 +33,12 @@ zeros = 0.6
 # What is changed in GOOD, and the complaint: line and rule.
 WRONG = {
     "unknown method": ("[stage.magnitude]", "[stage.magnitud]", 19, "key must be one of"),
-    "unknown key": ("smoothing", "smooth", 10, "key must be one of share, smoothing, not 'smooth'"),
+    "unknown key": (
+        "smoothing",
+        "smooth",
+        10,
+        "one of last, share, smoothing, not 'smooth'",
+    ),
     "sparsity": ("zeros = 0.6", "zeros = 1.2", 20, "zeros must be a number in 0..0.99, not 1.2"),
     "kind": ("share = 0.5", 'share = "half"', 17, "share must be a number in 0..100, not 'half'"),
     "model": ('"nano"', '"nana"', 2, "model must be one of nano, tiny"),
@@ -46,6 +51,7 @@ WRONG = {
     ),
     "two teachers": ("{ stage", '{ recipe = "a.toml", stage', 14, "teacher must have one of"),
     "no parent": ("epochs = 1.0", 'parent = "start"', 7, "parent must be an earlier stage"),
+    "name of the start": ('"finetune"', '"start"', 6, "name must not be 'start', which means"),
     "name again": ('"reduce"', '"finetune"', 13, "name must be new, not 'finetune' again"),
     "needs": ("[stage.magnitude]\nzeros = 0.6", "[stage.dvfs]", 19, "dvfs must have entropy in"),
     "no method": ("[stage.labels]\nsmoothing = 0.1\n", "", 5, "stage must have a method"),

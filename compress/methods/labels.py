@@ -13,7 +13,7 @@ __all__ = ["Labels"]
 class Labels(Method):
     """Cross-entropy against the labels; rows without one (-1) do not count.
 
-    Later exits weigh more, the last as much as all others together.
+    Later exits weigh more.
     """
 
     name = "labels"
@@ -23,14 +23,23 @@ class Labels(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """share : weight of the term; smoothing : share of the label spread over all classes"""
+        """How much it counts, and what.
+
+        Parameters
+        ----------
+        share : weight of the term
+        smoothing : share of the label spread over all classes
+        last : share of the last layer's exit, all others have the rest
+        """
 
         share: float = 1.0
         smoothing: float = 0.0
+        last: float = 0.5
 
         def __post_init__(self):
-            check_settings(self, share=(0, 100), smoothing=(0, 0.9))
+            check_settings(self, share=(0, 100), smoothing=(0, 0.9), last=(0, 0.999))
 
     def losses(self, network, output, batch, progress):
-        loss = task_loss(output.logits, batch.labels, self.settings.smoothing)
+        s = self.settings
+        loss = task_loss(output.logits, batch.labels, s.smoothing, s.last)
         return {"labels": self.settings.share * loss}

@@ -21,18 +21,19 @@ class Logits(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """share : weight of the term; temperature : T"""
+        """share : weight of the term; temperature : T; last : share of the last layer's exit"""
 
         share: float = 0.8
         temperature: float = 2.0
+        last: float = 0.5
 
         def __post_init__(self):
-            check_settings(self, share=(0, 100), temperature=(0.1, 100))
+            check_settings(self, share=(0, 100), temperature=(0.1, 100), last=(0, 0.999))
 
     def begin(self, network, facts):
         self._teacher = facts.teacher
 
     def losses(self, network, output, batch, progress):
         wanted = self._teacher.ask("logits", batch)
-        loss = distillation(output.logits, wanted, self.settings.temperature)
+        loss = distillation(output.logits, wanted, self.settings.temperature, self.settings.last)
         return {"logits": self.settings.share * loss}

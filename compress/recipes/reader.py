@@ -13,7 +13,7 @@ from typing import Any
 from compress.data.tasks import find_task
 from compress.methods import METHODS
 from compress.recipes.checks import check_number
-from compress.recipes.recipe import Cut, Pieces, Recipe, RecipeError, Stage, Start, Teach
+from compress.recipes.recipe import FOLDERS, Cut, Pieces, Recipe, RecipeError, Stage, Start, Teach
 from compress.recipes.rules import check_cut, stage_rules
 from compress.recipes.sweep import variants
 from compress.recipes.toml_lines import Lines
@@ -88,7 +88,7 @@ class _Reader:
             "encoder": self.encoder(),
             "seeds": self.seeds(),
             "words": self.table(Pieces, ("words",), texts=self.cuts),
-            "start": self.table(Start, ("start",), texts=self.cuts),
+            "start": self.start(),
             "stages": self.stages(),
         }
         if "held" in self.values:
@@ -192,6 +192,13 @@ class _Reader:
             self.complain(("task",), f"task must name a task or a path, not {brief(task)}")
         return task
 
+    def start(self):
+        """Where it starts; a folder is found from the recipe's own."""
+        start = self.table(Start, ("start",), texts=self.cuts)
+        if start and start.origin in FOLDERS:
+            return dataclasses.replace(start, path=str(self.path.parent / start.path))
+        return start
+
     def seeds(self):
         seeds = self.values.get("seeds", [0])
         if not isinstance(seeds, list) or not seeds:
@@ -205,7 +212,7 @@ class _Reader:
         """A named model, or a table with sizes and maybe `like`, the model they differ from."""
         model = self.values.get("model")
         start = self.values.get("start")
-        if isinstance(start, dict) and start.get("origin") in ("checkpoint", "huggingface"):
+        if isinstance(start, dict) and start.get("origin") in FOLDERS:
             if model is not None:
                 self.complain(("model",), "model must be left out, its folder says it")
             return None

@@ -10,11 +10,24 @@ from compress.data.text_files import DataError
 from compress.recipes.checks import check_names, check_settings
 from golden_model.config import ModelConfig, brief
 
-__all__ = ["Cut", "Pieces", "Recipe", "RecipeError", "Stage", "Start", "Teach", "lineage"]
+__all__ = [
+    "FOLDERS",
+    "START",
+    "Cut",
+    "Pieces",
+    "Recipe",
+    "RecipeError",
+    "Stage",
+    "Start",
+    "Teach",
+    "lineage",
+]
 
-STARTS = ("scratch", "vectors", "glove", "checkpoint", "huggingface", "encoder")
+FOLDERS = ("checkpoint", "huggingface")  # origins that bring sizes and vocabulary
+STARTS = ("scratch", "vectors", "glove", "encoder", *FOLDERS)
 SPLITS = ("train", "dev", "test", "unsup")
 CUTS = ("whole", "pieces", "sentences")
+START = "start"  # what a teacher is called that is no stage but the first weights
 
 
 class RecipeError(DataError):
@@ -70,7 +83,8 @@ class Start:
     origin : scratch, vectors (word vectors from co-occurrence), glove (those of GloVe 6B),
         checkpoint (a folder of ours), huggingface (an ALBERT classifier's folder) or encoder (the
         mean of a pre-trained encoder's layers, embeddings by SVD)
-    path : the folder, for the two that need one; the recipe of a teacher, for the encoder
+    path : the folder, for the two that need one; the recipe of a teacher, for the encoder; both are
+        found from the recipe's own folder
     positions : longest sentence that is kept of a Hugging Face folder, 0 for 128
     texts : rows that the word vectors see
     """
@@ -82,14 +96,20 @@ class Start:
 
     def __post_init__(self):
         check_settings(self, origin=STARTS, positions=(0, 512))
-        if self.origin in ("checkpoint", "huggingface", "encoder") and not self.path:
+        if self.origin in ("encoder", *FOLDERS) and not self.path:
             kind = "a recipe" if self.origin == "encoder" else "a folder"
             raise ValueError(f"path must name {kind} for origin {self.origin}")
 
 
 @dataclass(frozen=True)
 class Teach:
-    """Who answers a stage's questions: an earlier stage (by name), or the end of another recipe."""
+    """Who answers a stage's questions.
+
+    Parameters
+    ----------
+    stage : an earlier stage, or START: the first weights
+    recipe : another recipe, whose end it is
+    """
 
     stage: str = ""
     recipe: str = ""
@@ -135,6 +155,8 @@ class Stage:
     def __post_init__(self):
         if not isinstance(self.name, str) or not self.name.replace("-", "").isalnum():
             raise ValueError(f"name must be letters, digits and -, not {brief(self.name)}")
+        if self.name == START:
+            raise ValueError(f"name must not be {START!r}, which means the first weights")
         check_settings(
             self,
             epochs=(0.001, 1000),

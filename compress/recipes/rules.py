@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from compress.data.tasks import Task, find_task
 from compress.methods import METHODS
-from compress.recipes.recipe import Cut, Stage, lineage
+from compress.recipes.recipe import START, Cut, Stage, lineage
 from golden_model.config import brief
 
 __all__ = ["check_cut", "stage_rules"]
@@ -21,7 +21,7 @@ def stage_rules(stage: Stage, seen: dict[str, Stage], encoder: bool) -> Iterator
         yield ("name",), f"name must be new, not {brief(stage.name)} again"
     if stage.parent and stage.parent not in seen:
         yield ("parent",), f"parent {earlier}, not {brief(stage.parent)}"
-    if stage.teacher and stage.teacher.stage and stage.teacher.stage not in seen:
+    if stage.teacher and stage.teacher.stage and stage.teacher.stage not in (*seen, START):
         yield ("teacher",), f"teacher {earlier}, not {brief(stage.teacher.stage)}"
     if not stage.methods:
         yield (), "stage must have a method, such as [stage.labels]"

@@ -19,7 +19,7 @@ from compress.methods.base import Facts
 from compress.recipes import start
 from compress.recipes.loop import Loop
 from compress.recipes.reader import read_recipe
-from compress.recipes.recipe import lineage
+from compress.recipes.recipe import FOLDERS, START, lineage
 from compress.recipes.result_store import fingerprint
 from compress.recipes.training import Training
 from compress.teachers.teacher import Teacher, aligned_ids
@@ -74,7 +74,7 @@ class RecipeRun:
     @cached_property
     def config(self):
         """The sizes with the vocabulary and the classes that there are."""
-        given = self.recipe.start.origin in start.FOLDERS  # a table may have more rows than pieces
+        given = self.recipe.start.origin in FOLDERS  # a table may have more rows than pieces
         return dataclasses.replace(
             self.sizes,
             vocabulary=self.sizes.vocabulary if given else self.tokenizer.vocabulary,
@@ -145,6 +145,8 @@ class RecipeRun:
         return self._inputs[stage.name]
 
     def _teacher_inputs(self, stage):
+        if stage.teacher.stage == START:
+            return self.start_inputs
         if stage.teacher.stage:
             return self.inputs(self._stages[stage.teacher.stage])
         return self.other(stage.teacher.recipe).last_inputs
@@ -189,13 +191,15 @@ class RecipeRun:
         return self.network(self.recipe.stages[-1])
 
     def uncompressed(self):
-        """The network before anything was compressed, None where that is the first stage."""
+        """The network before anything was compressed, None where that is random weights."""
         plain = [
             stage
             for stage in self.lineage(self.recipe.stages[-1])
             if not any(METHODS[name].stays for one in self.lineage(stage) for name in one.methods)
         ]
-        return self.network(plain[-1]) if plain else None
+        if plain:
+            return self.network(plain[-1])
+        return self.initial() if self.recipe.start.origin in FOLDERS else None
 
     def _train(self, stage):
         """The state of the network after a stage, from its last saved step or its beginning."""
@@ -221,7 +225,9 @@ class RecipeRun:
         """The teacher of a stage with its answers ready, None where there is none."""
         if stage.teacher is None:
             return None
-        if stage.teacher.stage:
+        if stage.teacher.stage == START:
+            run, network = self, self.initial()
+        elif stage.teacher.stage:
             run, network = self, self.network(self._stages[stage.teacher.stage])
         else:
             run = self.other(stage.teacher.recipe)

@@ -11,6 +11,7 @@ from compress.data.text_files import DataError
 from compress.huggingface.albert import read_albert
 from compress.huggingface.importing import CLASSIFIER
 from compress.network import Network
+from compress.recipes.recipe import FOLDERS
 from compress.recipes.result_store import fingerprint
 from compress.teachers.encoder import PretrainedEncoder
 from compress.teachers.from_encoder import cut_vocabulary, take_over
@@ -25,7 +26,6 @@ from golden_model.checkpoint import load, load_model
 from golden_model.config import ModelConfig
 
 __all__ = [
-    "FOLDERS",
     "begin",
     "folder_sizes",
     "make_network",
@@ -35,7 +35,6 @@ __all__ = [
 ]
 
 VERSION = 1  # counted up when equal inputs come to give another vocabulary or other first weights
-FOLDERS = ("checkpoint", "huggingface")  # origins that bring sizes and vocabulary
 
 
 def token_inputs(run):
