@@ -69,7 +69,8 @@ def _checkpoint(run, command):
     """(checkpoint, network) before thresholds are settled."""
     network = run.result()
     tensors = tensors_of(network)
-    if (plain := run.uncompressed()) is not None:
+    compressed = any(method.stays for method in network.methods.values())
+    if compressed and (plain := run.uncompressed()) is not None:
         dense = tensors_of(plain)
         tensors |= {
             f"dense.{name}": value
