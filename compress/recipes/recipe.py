@@ -153,6 +153,7 @@ class Stage:
     methods: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
+        """Raise ValueError for a value that is none of its key's."""
         if not isinstance(self.name, str) or not self.name.replace("-", "").isalnum():
             raise ValueError(f"name must be letters, digits and -, not {brief(self.name)}")
         if self.name == START:
