@@ -24,7 +24,7 @@ def test_order(tmp_path, monkeypatch):
     assert folders.data_folder() == tmp_path
 
 
-def test_root_is_the_repository_s(monkeypatch):
+def test_root_is_the_repository_s():
     assert (folders.ROOT / "compress" / "data" / "data_folder.py").is_file()
 
 

@@ -20,7 +20,7 @@ from compress.data.holdout import cut
 from compress.data.text_files import PAIRS, SINGLES, DataError, label_number, read_lines
 from golden_model.config import brief
 
-__all__ = ["LABELS", "Row", "Task", "find_task"]
+__all__ = ["LABELS", "Row", "Task", "find_task", "split_name"]
 
 SPLITS = {"train": ("train",), "dev": ("dev", "val", "validation", "valid")}
 SUFFIXES = (".tsv", ".csv", ".tsv.xz", ".csv.xz")
@@ -153,9 +153,13 @@ def _splits(folder):
     for suffix in SUFFIXES:
         for path in sorted(folder.glob(f"*{suffix}")) if folder.is_dir() else ():
             stem = path.name.removesuffix(suffix)
-            split = next((one for one, names in SPLITS.items() if stem in names), stem)
-            found.setdefault(split, path)
+            found.setdefault(split_name(stem), path)
     return found
+
+
+def split_name(name: str) -> str:
+    """What a split is called here: `validation` and its like are dev, others keep their names."""
+    return next((one for one, names in SPLITS.items() if name in names), name)
 
 
 @functools.lru_cache

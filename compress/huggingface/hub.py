@@ -8,12 +8,10 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from compress.data.tasks import LABELS
+from compress.data.tasks import LABELS, split_name
 from compress.data.text_files import PAIRS, SINGLES, DataError
 
 __all__ = ["fetch_data", "fetch_model"]
-
-SPLITS = {"validation": "dev", "valid": "dev", "val": "dev"}  # others keep their names
 
 
 def fetch_data(name: str, config: str | None, out: str | Path) -> list[str]:
@@ -32,7 +30,7 @@ def fetch_data(name: str, config: str | None, out: str | Path) -> list[str]:
         loaded = load_dataset(name, config)
     except Exception as error:  # of whatever library of the network
         raise DataError(_reason("Data set", name, error)) from error
-    texts = {SPLITS.get(split, split): _tsv(name, rows) for split, rows in loaded.items()}
+    texts = {split_name(split): _tsv(name, rows) for split, rows in loaded.items()}
     found = {split: text for split, text in texts.items() if text}
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)

@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Learn a teacher's hidden states, through a learned linear map where the widths differ."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 
-from compress.methods.base import Method
-from compress.recipes.checks import check_settings
+from compress.methods.layerwise import Layerwise
 
 __all__ = ["Hidden"]
 
 
-class Hidden(Method):
+class Hidden(Layerwise):
     """Mean squared error of hidden states over live tokens, both divided by their RMS.
 
     Layer k of the student learns layer map(k) of the teacher, spread evenly: with as many layers
@@ -20,27 +17,15 @@ class Hidden(Method):
     """
 
     name = "hidden"
-    kind = "knowledge"
     source = "TinyBERT (Jiao et al., EMNLP 2020) equation 8"
-    stays = False
     signals = ("hidden",)
-
-    @dataclass(frozen=True)
-    class Settings:
-        """share : weight of the term; every : each how many of the student's layers learn so"""
-
-        share: float = 1.0
-        every: int = 1
-
-        def __post_init__(self):
-            check_settings(self, share=(0, 100), every=(1, 48))
 
     def __init__(self, settings, network):
         super().__init__(settings, network)
         self.register_parameter("map", None)
 
     def begin(self, network, facts):
-        self._teacher = facts.teacher
+        super().begin(network, facts)
         width = network.config.hidden
         wanted = self._teacher.width
         if wanted != width and self.map is None:
@@ -53,7 +38,7 @@ class Hidden(Method):
         theirs = self._teacher.ask("hidden", batch)  # embeddings first
         ours, live = output.hidden, batch.inputs[2]
         layers = len(ours)
-        chosen = range(self.settings.every, layers + 1, self.settings.every)
+        chosen = self.layers(layers)
         total = 0
         for layer in chosen:
             wanted = theirs[round(layer * (len(theirs) - 1) / layers)]

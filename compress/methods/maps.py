@@ -2,17 +2,15 @@
 """Learn a teacher's attention maps: to whom each token listens."""
 
 import dataclasses
-from dataclasses import dataclass
 
-from compress.methods.base import Method
-from compress.recipes.checks import check_settings
+from compress.methods.layerwise import Layerwise
 
 __all__ = ["Maps"]
 
 LEAST = 1e-6  # of a probability, before its logarithm
 
 
-class Maps(Method):
+class Maps(Layerwise):
     """KL divergence of the student's attention distributions from the teacher's, of live queries.
 
     Layer k of the student learns layer map(k) of the teacher, spread evenly. Where the numbers of
@@ -20,30 +18,15 @@ class Maps(Method):
     """
 
     name = "maps"
-    kind = "knowledge"
     source = "MiniLM (Wang et al., NeurIPS 2020) equation 1, of every layer"
-    stays = False
     signals = ("maps",)
-
-    @dataclass(frozen=True)
-    class Settings:
-        """share : weight of the term; every : each how many of the student's layers learn so"""
-
-        share: float = 1.0
-        every: int = 1
-
-        def __post_init__(self):
-            check_settings(self, share=(0, 100), every=(1, 48))
-
-    def begin(self, network, facts):
-        self._teacher = facts.teacher
 
     def mode(self, mode, progress):
         return mode if progress is None else dataclasses.replace(mode, maps=True)
 
     def losses(self, network, output, batch, progress):
         theirs, ours, live = self._teacher.ask("maps", batch), output.maps, batch.inputs[2]
-        layers = range(self.settings.every, len(ours) + 1, self.settings.every)
+        layers = self.layers(len(ours))
         total = 0
         for layer in layers:
             wanted = theirs[round(layer * len(theirs) / len(ours)) - 1]

@@ -115,7 +115,7 @@ class RecipeRun:
 
     def parent(self, stage):
         """The stage whose weights this one begins with, None for the start."""
-        return self.lineage(stage)[-2] if len(self.lineage(stage)) > 1 else None
+        return [None, *self.lineage(stage)][-2]
 
     @property
     def last_inputs(self):
