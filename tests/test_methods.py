@@ -114,6 +114,19 @@ def test_hidden_states_come_nearer():
     assert distance(train(examples, stage(hidden={}))) < distance(make_network())
 
 
+def test_hidden_states_of_the_same_network_are_no_error():
+    """Each layer has its own counterpart in a teacher of as many layers."""
+    network, examples = make_network().eval(), sentences(8)
+    teacher = Teacher(make_network(), examples, torch.arange(NANO.vocabulary))
+    method = METHODS["hidden"](METHODS["hidden"].Settings(), network)
+    method.begin(network, Facts(examples, examples, torch.ones(NANO.vocabulary), teacher))
+    batch = examples.batch(range(8))
+    network.mode = network.settled()
+    with teacher._precision():
+        loss = method.losses(network, network(*batch.inputs), batch, 0.0)["hidden"]
+    assert loss < 1e-6
+
+
 def test_attention_maps_come_nearer():
     """Also where the teacher has other heads; a layer without a lesson is free."""
     examples = sentences(32)

@@ -19,6 +19,7 @@ class Hidden(Layerwise):
     name = "hidden"
     source = "TinyBERT (Jiao et al., EMNLP 2020) equation 8"
     signals = ("hidden",)
+    version = 2  # a teacher that is no encoder has no embeddings in front
 
     def __init__(self, settings, network):
         super().__init__(settings, network)
@@ -35,13 +36,14 @@ class Hidden(Layerwise):
         return [] if self.map is None else [{"params": [self.map], "lr": rate}]
 
     def losses(self, network, output, batch, progress):
-        theirs = self._teacher.ask("hidden", batch)  # embeddings first
+        # An encoder's embeddings come first, which are no layer's.
+        theirs = self._teacher.ask("hidden", batch)[-self._teacher.layers :]
         ours, live = output.hidden, batch.inputs[2]
         layers = len(ours)
         chosen = self.layers(layers)
         total = 0
         for layer in chosen:
-            wanted = theirs[round(layer * (len(theirs) - 1) / layers)]
+            wanted = theirs[round(layer * len(theirs) / layers) - 1]
             x = ours[layer - 1] if self.map is None else ours[layer - 1] @ self.map.T
             scale = wanted.square().mean(-1, keepdim=True).clamp(min=1e-6)
             error = ((x - wanted).square() / scale).mean(-1) * live

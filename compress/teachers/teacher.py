@@ -58,6 +58,10 @@ class Teacher:
         self._last: tuple[Any, Any] = (None, None)  # a batch and the answer to it
 
     @property
+    def layers(self):
+        return self.network.config.layers
+
+    @property
     def width(self):
         """Features of its hidden states."""
         return self.network.config.hidden
