@@ -25,6 +25,7 @@ __all__ = [
     "learn_dvfs_table",
     "measure",
     "observe_ranges",
+    "paired_loss",
     "settle_eta",
 ]
 
@@ -61,12 +62,16 @@ class Measured:
         sure[-1] = True
         return sure.int().argmax(0) + 1
 
-    def accuracy(self, exits=None):
-        """Percent right, at the last layer or at the given exits."""
+    def right(self, exits=None):
+        """(N,) whether each row's class is right, at the last layer or at the given exits."""
         if exits is None:
             exits = torch.full_like(self.labels, len(self.logits))
         chosen = self.logits[exits - 1, torch.arange(len(exits))]
-        return (chosen.argmax(-1) == self.labels).float().mean().item() * 100
+        return chosen.argmax(-1) == self.labels
+
+    def accuracy(self, exits=None):
+        """Percent right, at the last layer or at the given exits."""
+        return self.right(exits).float().mean().item() * 100
 
     def cross_entropy(self, exits):
         chosen = self.logits[exits - 1, torch.arange(len(exits))]
@@ -95,6 +100,18 @@ def measure(network, examples):
     back = torch.cat(order).argsort()
     logits, live = (torch.cat(parts, 1).cpu()[:, back] for parts in (logits, live))
     return Measured(logits, live, torch.tensor(examples.lengths).float(), examples.labels)
+
+
+def paired_loss(before, after):
+    """(points of accuracy lost, half of the 95 % interval) of two models on the same rows.
+
+    before, after : (N,) whether each row is right. Only rows where the two differ count (McNemar,
+    Psychometrika 12, 1947): with b lost and c won of N, the loss is (b - c) / N and its variance
+    (b + c - (b - c)^2 / N) / N^2.
+    """
+    lost, won, rows = int((before & ~after).sum()), int((after & ~before).sum()), len(before)
+    spread = (lost + won - (lost - won) ** 2 / rows) ** 0.5
+    return 100 * (lost - won) / rows, 100 * 1.96 * spread / rows
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 
 import torch
 
-from compress.calibrate import dvfs_errors, measure
+from compress.calibrate import dvfs_errors, measure, paired_loss
 from compress.export import network_of
 from compress.prune import EMBEDDING, ENCODER_WEIGHTS, PREDICTOR, sparsity
 from golden_model.config import AF8
@@ -14,28 +14,35 @@ __all__ = ["checkpoint_metrics", "golden_metrics"]
 
 
 def golden_metrics(checkpoint, examples, fmt=AF8):
-    """The integer model on every row: accuracy, live share over executed layers, mean exit."""
+    """The integer model on every row: accuracy, live share over executed layers, mean exit.
+
+    `golden_right` is (N,), whether each row's class is right.
+    """
     network = quantize(checkpoint, fmt)
-    right, live, total, exits, saturations = 0, 0, 0, 0, 0
+    right, live, total, exits, saturations = [], 0, 0, 0, 0
     for (ids, segments), label in zip(examples.sequences, examples.labels.tolist(), strict=True):
         result = run(network, ids, segments)
-        right += result.predicted_class == label
+        right.append(result.predicted_class == label)
         live += sum(result.tokens_per_layer)
         total += len(ids) * result.exit_layer
         exits += result.exit_layer
         saturations += result.saturations
     rows = len(examples)
     return {
-        "golden_accuracy": 100 * right / rows,
+        "golden_right": torch.tensor(right),
+        "golden_accuracy": 100 * sum(right) / rows,
         "golden_live_share": live / total,
         "golden_mean_exit_layer": exits / rows,
         "golden_saturations": saturations,
     }
 
 
-def checkpoint_metrics(checkpoint, examples):
-    """Accuracy, live share, exits, sparsity and spans, on the rows given (dev)."""
-    dense = measure(network_of(checkpoint, dense=True), examples)
+def checkpoint_metrics(checkpoint, examples, dense=None):
+    """Accuracy, live share, exits, sparsity and spans, on the rows given (dev).
+
+    dense : the uncompressed network, None where the checkpoint has its weights
+    """
+    dense = measure(dense or network_of(checkpoint, dense=True), examples)
     plain = measure(network_of(checkpoint), examples)
     coded = measure(network_of(checkpoint, codes=checkpoint.format), examples)
     exits = coded.exits(checkpoint.exit_threshold)
@@ -59,5 +66,7 @@ def checkpoint_metrics(checkpoint, examples):
     }
     if checkpoint.dvfs_table:
         rounded |= dvfs_errors(coded, checkpoint.exit_threshold, checkpoint.dvfs_table)
-    rounded |= golden_metrics(checkpoint, examples, checkpoint.format)
+    golden = golden_metrics(checkpoint, examples, checkpoint.format)
+    lost, interval = paired_loss(dense.right(), golden.pop("golden_right"))
+    rounded |= {**golden, "golden_lost_accuracy": lost, "golden_lost_interval": interval}
     return {name: round(value, 4) for name, value in rounded.items()}

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from compress.calibrate import measure
+from compress.calibrate import measure, paired_loss
 from compress.data.rows import Examples
 from compress.data.tasks import find_task
 from compress.export import network_of
@@ -86,7 +86,7 @@ def evaluate(
         "float": {"accuracy": dense.accuracy() / 100},
         "compressed": {"accuracy": coded.accuracy(exits) / 100},
     }
-    result |= _golden_figures(found, chosen, examples) | _cost(checkpoint, found)
+    result |= _golden_figures(found, chosen, examples, dense.right()) | _cost(checkpoint, found)
     return result | {"seconds": time.perf_counter() - begin}
 
 
@@ -112,12 +112,18 @@ def golden(sequence: tuple[Ids, Ids]) -> tuple[int, int, list[int]]:
     return result.predicted_class, len(sequence[0]), result.tokens_per_layer
 
 
-def _golden_figures(golden, compressed, examples):
-    """Accuracy of the golden model, how often the float one agrees, and what it did."""
+def _golden_figures(golden, compressed, examples, dense):
+    """Accuracy of the golden model, how often the float one agrees, and what it did.
+
+    dense : (N,) whether the uncompressed model is right
+    """
     classes = torch.tensor([predicted for predicted, _, _ in golden])
     executed = sum(count * len(live) for _, count, live in golden)
+    right = classes == examples.labels
+    lost, interval = paired_loss(dense, right)
     return {
-        "golden": {"accuracy": float((classes == examples.labels).double().mean())},
+        "golden": {"accuracy": float(right.double().mean())},
+        "lost": {"accuracy": lost / 100, "interval": interval / 100},
         "agreement": float((classes == compressed).double().mean()),
         "mean_exit_layer": sum(len(live) for _, _, live in golden) / len(golden),
         "live_token_fraction": sum(sum(live) for _, _, live in golden) / executed,

@@ -155,6 +155,8 @@ def evaluation(result):
     table.add_row("number format", result["format"])
     for name in ("float", "compressed", "golden"):
         table.add_row(f"accuracy, {name}", f"{100 * result[name]['accuracy']:.2f} %")
+    lost, interval = (100 * result["lost"][name] for name in ("accuracy", "interval"))
+    table.add_row("lost, float to golden (paired)", f"{lost:.2f} ± {interval:.2f} points")
     for name in ("agreement", "live_token_fraction", "encoder_sparsity", "embedding_sparsity"):
         table.add_row(name.replace("_", " "), f"{100 * result[name]:.1f} %")
     table.add_row("mean exit layer", f"{result['mean_exit_layer']:.2f} of {result['layers']}")

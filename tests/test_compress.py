@@ -4,7 +4,13 @@
 import pytest
 import torch
 
-from compress.calibrate import Measured, choose_threshold, dvfs_errors, learn_dvfs_table
+from compress.calibrate import (
+    Measured,
+    choose_threshold,
+    dvfs_errors,
+    learn_dvfs_table,
+    paired_loss,
+)
 from compress.data.rows import Examples, batches, pad
 from compress.data.tasks import Row
 from compress.data.text_files import read_samples
@@ -265,3 +271,12 @@ def test_samples_are_mixed(tmp_path):
     write_samples(rows, tmp_path / "samples.tsv", seed=1)
     chosen = read_samples(tmp_path / "samples.tsv", 2)
     assert len(chosen) == 64 and 24 <= sum(label for _, label in chosen) <= 40
+
+
+def test_paired_loss():
+    """Of ten rows three are lost and one won: 20 points, with the interval of four that differ."""
+    before = torch.tensor([1, 1, 1, 1, 1, 1, 0, 0, 0, 0]).bool()
+    after = torch.tensor([0, 0, 0, 1, 1, 1, 1, 0, 0, 0]).bool()
+    lost, interval = paired_loss(before, after)
+    assert lost == pytest.approx(20) and interval == pytest.approx(19.6 * 3.6**0.5)
+    assert paired_loss(before, before) == (0, 0)

@@ -217,6 +217,16 @@ def test_compressed_from_a_checkpoint_that_teaches(whole, data, tmp_path):
     assert checkpoint.metrics["encoder_sparsity"] >= 0.6
 
 
+def test_without_the_dense_weights(whole, data):
+    """They are left out, and compared with none the less."""
+    made = toy_run(whole, data, TOY.replace("held = 16", "held = 16\ndense = false"))
+    small = write_result(made, whole / "small", "")
+    assert not any(name.startswith("dense.") for name in load(whole / "small").tensors)
+    kept = load(whole / "out").metrics
+    assert abs(small.metrics.pop("dense_accuracy") - kept.pop("dense_accuracy")) < 5
+    assert small.metrics.keys() == kept.keys() - {"dense_accuracy"} and made.trained == []
+
+
 def test_from_a_checkpoint(whole, data, tmp_path):
     """Training goes on with the uncompressed weights of a checkpoint, and its vocabulary."""
     start = f'origin = "checkpoint"\npath = "{whole / "out"}"'
@@ -228,3 +238,16 @@ def test_from_a_checkpoint(whole, data, tmp_path):
         made.tokenizer.encode("a warm film").pieces
         == toy_run(whole, data).tokenizer.encode("a warm film").pieces
     )
+    (whole / "out" / "README.md").write_text("A word about it.")
+    assert toy_run(tmp_path, data, text).start_inputs == made.start_inputs
+
+
+def test_longer_texts_than_the_checkpoint(whole, data, tmp_path):
+    """The table of positions comes over again."""
+    start = f'origin = "checkpoint"\npath = "{whole / "out"}"\npositions = 40'
+    text = TOY.replace('model = "nano"\n', "").replace('origin = "vectors"', start)
+    made = toy_run(tmp_path, data, text)
+    table = load(whole / "out")["dense.embedding.position"]
+    assert made.config.positions == 40 and made.tokenizer.positions == 40
+    found = made.initial().embedding.position.detach()
+    assert torch.equal(found, torch.cat([table, table, table])[:40])

@@ -55,7 +55,13 @@ WRONG = {
     "name again": ('"reduce"', '"finetune"', 13, "name must be new, not 'finetune' again"),
     "needs": ("[stage.magnitude]\nzeros = 0.6", "[stage.dvfs]", 19, "dvfs must have entropy in"),
     "no method": ("[stage.labels]\nsmoothing = 0.1\n", "", 5, "stage must have a method"),
-    "no task": ('task = "mine"\n', "", 1, "task must name a task or a path, not None"),
+    "no task": (
+        'task = "mine"\n',
+        "",
+        1,
+        "task must name a task or a path, here or with --task, not None",
+    ),
+    "dense": ("held = 8", "held = 8\ndense = 1", 4, "dense must be true or false, not 1"),
     "held": ("held = 8", "held = true", 3, "held must be a whole number in 8..100000, not True"),
     "not TOML": ("[[stage]]", "[[stage", 5, ""),
     "rows": ("epochs = 1.0", "rows = 5", 7, "rows must be a list of rows, not 5"),
@@ -181,6 +187,18 @@ def test_task_of_the_teacher_follows(tmp_path):
     assert (read.task, read.instead) == ("other", "other")
     run = RecipeRun(read, tmp_path, ResultStore(tmp_path / "store"))
     assert run.other("mine.toml").recipe.task == "other"
+
+
+def test_task_of_a_recipe_without_one(tmp_path):
+    """It is that of the recipe that names it."""
+    text = GOOD.replace('{ stage = "finetune" }', '{ recipe = "any.toml" }')
+    path = write(tmp_path, text)
+    (tmp_path / "any.toml").write_text(GOOD.replace('task = "mine"\n', ""))
+    read = read_recipe(path, data(tmp_path))
+    run = RecipeRun(read, tmp_path, ResultStore(tmp_path / "store"))
+    assert run.other("any.toml").recipe.task == "mine"
+    with pytest.raises(RecipeError, match="here or with --task"):
+        read_recipe(tmp_path / "any.toml")
 
 
 def test_lines_of_keys():

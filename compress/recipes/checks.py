@@ -6,7 +6,7 @@ from typing import Any
 
 from golden_model.config import brief
 
-__all__ = ["check_names", "check_number", "check_settings"]
+__all__ = ["check_flag", "check_names", "check_number", "check_settings"]
 
 
 def check_number(name: str, value: Any, low: float, high: float, whole: bool = False) -> None:
@@ -15,6 +15,12 @@ def check_number(name: str, value: Any, low: float, high: float, whole: bool = F
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
         kind = "a whole number" if whole else "a number"
         raise ValueError(f"{name} must be {kind} in {low:g}..{high:g}, not {brief(value)}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise ValueError unless a value is true or false."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, not {brief(value)}")
 
 
 def check_names(name: str, value: Any) -> None:
@@ -37,6 +43,5 @@ def check_settings(settings: Any, **rules: tuple) -> None:
         else:
             check_number(name, value, *rule, whole=isinstance(defaults[name], int))
     for name, default in defaults.items():
-        value = getattr(settings, name)
-        if isinstance(default, bool) and not isinstance(value, bool):
-            raise ValueError(f"{name} must be true or false, not {brief(value)}")
+        if isinstance(default, bool):
+            check_flag(name, getattr(settings, name))

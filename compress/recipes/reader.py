@@ -12,7 +12,7 @@ from typing import Any
 
 from compress.data.tasks import find_task
 from compress.methods import METHODS
-from compress.recipes.checks import check_number
+from compress.recipes.checks import check_flag, check_number
 from compress.recipes.recipe import FOLDERS, Cut, Pieces, Recipe, RecipeError, Stage, Start, Teach
 from compress.recipes.rules import check_cut, stage_rules
 from compress.recipes.sweep import variants
@@ -23,20 +23,23 @@ from golden_model.config import MODELS, ModelConfig, brief
 __all__ = ["read_recipe", "read_recipes"]
 
 
-def read_recipe(path: str | Path, data_dir: str | Path | None = None, task: str = "") -> Recipe:
+def read_recipe(
+    path: str | Path, data_dir: str | Path | None = None, task: str = "", default: str = ""
+) -> Recipe:
     """The recipe of a file without a sweep; RecipeError tells all that is wrong with it.
 
     data_dir : folder of tasks, where the recipe is to be held against the data
     task : instead of the recipe's own, also of the recipes that it names
+    default : the task of a recipe that names none
     """
-    found = read_recipes(path, data_dir, task)
+    found = read_recipes(path, data_dir, task, default)
     if len(found) > 1:
         raise RecipeError(f"{path} must be one recipe, not a sweep of {len(found)}")
     return next(iter(found.values()))
 
 
 def read_recipes(
-    path: str | Path, data_dir: str | Path | None = None, task: str = ""
+    path: str | Path, data_dir: str | Path | None = None, task: str = "", default: str = ""
 ) -> dict[str, Recipe]:
     """The recipes of a file by the values that its sweep gives them; arguments as of `read_recipe`.
 
@@ -50,8 +53,8 @@ def read_recipes(
         raise RecipeError(f"{path} must be TOML in UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: {error}") from error
-    if task:
-        values["task"] = task
+    if task or (default and "task" not in values):
+        values["task"] = task or default
     lines, recipes, wrong = Lines(text), {}, {}
     for label, one in variants(values).items():
         reader = _Reader(path, one, lines, task)
@@ -79,7 +82,7 @@ class _Reader:
 
     def recipe(self):
         """The Recipe, checked as far as it can be without data."""
-        known = {"task", "model", "seeds", "held", "words", "start", "stage"}
+        known = {"task", "model", "seeds", "held", "dense", "words", "start", "stage"}
         self.only((), self.values, known)
         values = {
             "task": self.task(),
@@ -94,6 +97,9 @@ class _Reader:
         if "held" in self.values:
             values["held"] = self.values["held"]
             self.check(("held",), check_number, "held", values["held"], 8, 100000, True)
+        if "dense" in self.values:
+            values["dense"] = self.values["dense"]
+            self.check(("dense",), check_flag, "dense", values["dense"])
         self.end()
         return Recipe(self.path, **values)
 
@@ -139,7 +145,7 @@ class _Reader:
 
     def teacher(self, stage, recipe, data_dir):
         """Raise ValueError unless the teacher's recipe can teach this stage."""
-        other = read_recipe(self.beside(stage.teacher.recipe), data_dir, self.instead)
+        other = read_recipe(self.beside(stage.teacher.recipe), data_dir, self.instead, recipe.task)
         if other.task != recipe.task:
             raise ValueError(f"teacher must be of the task {recipe.task}, not {other.task}")
 
@@ -189,7 +195,8 @@ class _Reader:
     def task(self):
         task = self.values.get("task")
         if not isinstance(task, str) or not task:
-            self.complain(("task",), f"task must name a task or a path, not {brief(task)}")
+            rule = f"task must name a task or a path, here or with --task, not {brief(task)}"
+            self.complain(("task",), rule)
         return task
 
     def start(self):

@@ -85,7 +85,8 @@ class Start:
         mean of a pre-trained encoder's layers, embeddings by SVD)
     path : the folder, for the two that need one; the recipe of a teacher, for the encoder; both are
         found from the recipe's own folder
-    positions : longest sentence that is kept of a Hugging Face folder, 0 for 128
+    positions : longest sentence; 0 is 128 for a Hugging Face folder, a checkpoint's own for one of
+        ours, whose table is repeated for more
     texts : rows that the word vectors see
     """
 
@@ -184,6 +185,8 @@ class Recipe:
     encoder : the pre-trained encoder that the network is, "" for an ALBERT of the machine's
     seeds : runs, one each
     held : rows kept from training for choosing thresholds
+    dense : whether a compressed checkpoint also keeps the weights from before, for comparisons and
+        further training; they take as much room again
     """
 
     path: Path
@@ -193,6 +196,7 @@ class Recipe:
     encoder: str = ""
     seeds: tuple[int, ...] = (0,)
     held: int = 600
+    dense: bool = True
     words: Pieces = Pieces()
     start: Start = Start()
     stages: tuple[Stage, ...] = ()

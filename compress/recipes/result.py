@@ -36,7 +36,7 @@ def write_result(run, out: str | Path, command: str) -> Checkpoint:
     checkpoint.save(out, torch.float16)
     checkpoint = _settle(run, network, load(out))  # on the weights as they are rounded
     run.log("Measuring on dev")
-    checkpoint.metrics = checkpoint_metrics(checkpoint, run.dev)
+    checkpoint.metrics = checkpoint_metrics(checkpoint, run.dev, run.uncompressed())
     checkpoint.metrics |= _held_out(checkpoint, run.held)
     checkpoint.save(out, torch.float16)
     run.tokenizer.tokenizer.no_truncation()
@@ -70,7 +70,7 @@ def _checkpoint(run, command):
     network = run.result()
     tensors = tensors_of(network)
     compressed = any(method.stays for method in network.methods.values())
-    if compressed and (plain := run.uncompressed()) is not None:
+    if compressed and run.recipe.dense and (plain := run.uncompressed()) is not None:
         dense = tensors_of(plain)
         tensors |= {
             f"dense.{name}": value

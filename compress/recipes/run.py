@@ -154,7 +154,9 @@ class RecipeRun:
     def other(self, name):
         """The run of another recipe, which lies beside this one."""
         if name not in self._others:
-            recipe = read_recipe(self.recipe.path.parent / name, task=self.recipe.instead)
+            recipe = read_recipe(
+                self.recipe.path.parent / name, None, self.recipe.instead, self.recipe.task
+            )
             self._others[name] = RecipeRun(
                 recipe, self.data_dir, self.store, device=self.device, log=self.log
             )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a recipe's vocabulary and first weights come from."""
 
+import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -34,6 +35,8 @@ __all__ = [
     "vocabulary",
 ]
 
+READ = (".json", ".safetensors", ".bin", ".model", ".txt")  # what a start reads of a folder
+ACCOUNTS = ("run.json", "result.json")  # of how it came to be: they change nothing
 VERSION = 1  # counted up when equal inputs come to give another vocabulary or other first weights
 
 
@@ -131,7 +134,8 @@ def _glove(run, network):
 def folder_sizes(start) -> ModelConfig:
     """The sizes of the folder that a run starts from."""
     if start.origin == "checkpoint":
-        return load_model(start.path)
+        own = load_model(start.path)
+        return dataclasses.replace(own, positions=start.positions or own.positions)
     return read_albert(start.path, start.positions or None).model
 
 
@@ -146,12 +150,18 @@ def _folder_vocabulary(start, model):
 
 
 def _folder_tensors(start):
-    """{name: weight} of such a folder, uncompressed; an ALBERT's exits begin as its classifier."""
+    """{name: weight} of such a folder, uncompressed; an ALBERT's exits begin as its classifier.
+
+    Positions beyond a checkpoint's own are its table over again, so that neighbours stay neighbours
+    (Longformer, Beltagy et al., 2020, section 5).
+    """
     if start.origin == "checkpoint":
         tensors = dict(load(start.path).dense().tensors)
         for name in ("eta", "attention.span"):  # those of a model that keeps all tokens
             del tensors[name]
-        return tensors
+        table = tensors["embedding.position"]
+        rows = torch.arange(folder_sizes(start).positions) % len(table)
+        return tensors | {"embedding.position": table[rows]}
     tensors = read_albert(start.path, start.positions or None).tensors()
     return tensors | {f"exit.{name}": tensors[name] for name in CLASSIFIER}
 
@@ -180,12 +190,12 @@ def _bert(tensors):
 
 
 def _folder_digest(origin):
-    """sha256 over a folder's files, "" without one."""
+    """sha256 over a folder's sizes, weights and tokens, "" without one."""
     if origin.origin not in FOLDERS:
         return ""
     digest = hashlib.sha256()
     for path in sorted(Path(origin.path).iterdir()):
-        if path.is_file():
+        if path.suffix in READ and path.name not in ACCOUNTS and path.is_file():
             digest.update(path.name.encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
