@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from compress.calibrate import measure, paired_loss
+from compress.calibrate import Measured, measure, paired_loss
 from compress.data.rows import Examples
 from compress.data.tasks import find_task
 from compress.export import network_of
@@ -30,7 +30,7 @@ from golden_model.network import Network
 from sim.cosim.processes import follow_parent
 from terse import catalog
 
-__all__ = ["evaluate", "flops", "golden", "golden_pool"]
+__all__ = ["evaluate", "flops", "golden", "golden_pool", "measure_dense"]
 
 WORKERS = 2
 ENCODER_LINEARS = (
@@ -49,34 +49,29 @@ def evaluate(
     split: str,
     data: str | pathlib.Path,
     fmt: NumberFormat | None = None,
+    dense: Measured | None = None,
 ) -> dict[str, Any]:
     """The dict that `--json` writes (fractions 0..1).
 
     fmt : number format, by default the one that the model was made for
+    dense : what the uncompressed model measures on these rows, by default that of the checkpoint
     """
     begin = time.perf_counter()
     checkpoint = catalog.checkpoint(model)
     network = catalog.network(model, checkpoint, fmt)
-    labels = checkpoint.labels or tuple(map(str, range(checkpoint.model.classes)))
-    rows = find_task(task, data, labels).rows(split)
-    encodings = catalog.tokenizer(model, checkpoint.model.positions).encode_many(rows)
-    examples = Examples(
-        [(e.ids, e.segments) for e in encodings],
-        [row.label for row in rows],
-        checkpoint.model.positions,
-    )
+    encodings, examples = _rows(model, checkpoint, task, split, data)
     with golden_pool(network) as pool:
         running = pool.map_async(golden, examples.sequences, chunksize=8)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
-        dense = measure(network_of(checkpoint, dense=True), examples)
+        dense = dense or measure(network_of(checkpoint, dense=True), examples)
         coded = measure(network_of(checkpoint, codes=network.fmt), examples)
         torch.set_num_threads(threads)
         found = running.get()
     exits = coded.exits(checkpoint.exit_threshold)
     chosen = coded.logits[exits - 1, torch.arange(len(exits))].argmax(-1)
     result = {
-        "count": len(rows),
+        "count": len(examples),
         "truncated": sum(encoding.truncated for encoding in encodings),
         "positions": checkpoint.model.positions,
         "labels": checkpoint.labels,
@@ -88,6 +83,23 @@ def evaluate(
     }
     result |= _golden_figures(found, chosen, examples, dense.right()) | _cost(checkpoint, found)
     return result | {"seconds": time.perf_counter() - begin}
+
+
+def measure_dense(model: str, task: str, split: str, data: str | pathlib.Path) -> Measured:
+    """What the uncompressed weights of a model measure on a split, all tokens in all layers."""
+    checkpoint = catalog.checkpoint(model)
+    _, examples = _rows(model, checkpoint, task, split, data)
+    return measure(network_of(checkpoint, dense=True), examples)
+
+
+def _rows(model, checkpoint, task, split, data):
+    """(encodings, Examples) of a split as a model reads it."""
+    labels = checkpoint.labels or tuple(map(str, range(checkpoint.model.classes)))
+    rows = find_task(task, data, labels).rows(split)
+    encodings = catalog.tokenizer(model, checkpoint.model.positions).encode_many(rows)
+    sequences = [(e.ids, e.segments) for e in encodings]
+    examples = Examples(sequences, [row.label for row in rows], checkpoint.model.positions)
+    return encodings, examples
 
 
 _network: Network | None = None  # of a worker process

@@ -175,7 +175,7 @@ def fit_table(rows, title):
         mark = (
             Text("")
             if good is None
-            else Text("fit_table", style="green")
+            else Text("fits", style="green")
             if good
             else Text("too small", style="bold red")
         )

@@ -276,6 +276,26 @@ def test_eval(terse, coarse, tmp_path):
     assert (result["truncated"], result["count"], result["positions"]) == (1, 2, 16)
     assert result["format"] == "AdaptivFloat<6,2>" and result["labels"] == ["bad", "fair", "good"]
     assert "cut to the model's 16 tokens" in text and "0 bad, 1 fair, 2 good" in text
+    assert "lost, float to golden (paired)" in text
+
+
+def test_eval_against_another_model(terse, coarse, tmp_path):
+    """Accuracy in float, and what is lost, are then the other model's."""
+    (tmp_path / "dev.tsv").write_text("sentence\tlabel\na good film\t1\nno good\t0\n")
+    other, out = tmp_path / "other", tmp_path / "result.json"
+    shutil.copytree(coarse, other)
+    random_checkpoint(MODELS["nano"], seed=9).save(other)
+    asked = ("--data", tmp_path, "--json", out)
+    found = {}
+    for model in (coarse, other):
+        assert terse("eval", "--model", model, *asked)[0] == 0
+        found[model] = json.loads(out.read_text())
+    assert terse("eval", "--model", coarse, "--against", other, *asked)[0] == 0
+    against = json.loads(out.read_text())
+    assert against["float"] == found[other]["float"]
+    assert against["golden"] == found[coarse]["golden"]
+    lost = against["float"]["accuracy"] - against["golden"]["accuracy"]
+    assert against["lost"]["accuracy"] == pytest.approx(lost)
 
 
 @pytest.mark.parametrize(
@@ -426,6 +446,7 @@ def test_config_says_what_does_not_fit(terse):
     assert "too small" in out and "does not fit" in out
     _, out, _ = terse("config", "--hw", "edgebert", "--model", "base")
     assert "too small" not in out and "does not fit" not in out
+    assert out.count(" fits ") == 8 and out.endswith("fits\n")
 
 
 def test_broken_checkpoint(tmp_path, model):

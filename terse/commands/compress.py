@@ -44,7 +44,8 @@ def compress(
     recipes = read_recipes(recipe, data, task)
     if check:
         for label, read in recipes.items():
-            print(f"{recipe}: {len(read.stages)} stages can run{label and f' with {label}'}")
+            count = f"{len(read.stages)} stage{'s' * (len(read.stages) > 1)}"
+            print(f"{recipe}: {count} can run{label and f' with {label}'}")
         return
     # Behind the check, which is to take a moment.
     from compress.recipes.result import write_result, write_teacher
@@ -66,7 +67,7 @@ def compress(
                 Console().print(write_teacher(run, folder, command))
             else:
                 write_result(run, folder, command)
-                _result(folder, read.task, data)
+                _result(folder, run)
 
 
 def _device(name):
@@ -82,12 +83,16 @@ def _device(name):
     return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def _result(folder, task, data):
+def _result(folder, run):
     """Measure a checkpoint as `terse eval` does, into result.json, and print it."""
+    from compress.calibrate import measure
     from terse import report
     from terse.evaluate import evaluate
 
-    found = evaluate(str(folder), task, "dev", data)
+    plain = None if run.recipe.dense else run.uncompressed()
+    dense = plain and measure(plain, run.dev)
+    task = run.recipe.task
+    found = evaluate(str(folder), task, "dev", run.data_dir, dense=dense)
     found["bytes"] = sum(
         path.stat().st_size for path in folder.iterdir() if path.suffix == ".safetensors"
     )

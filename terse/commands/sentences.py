@@ -130,13 +130,19 @@ def evaluate(
     model: Model = "tiny",
     task: Annotated[str, typer.Option()] = "sst2",
     split: Annotated[str, typer.Option()] = "dev",
+    against: Annotated[
+        str, typer.Option(help="The model whose uncompressed weights are compared with.")
+    ] = "",
     json_file: Json = None,
     number_format: Format = None,
 ):
     """Accuracy and cost of three models: uncompressed float, compressed float, golden integer."""
     from terse import report
     from terse.evaluate import evaluate as evaluate_models
+    from terse.evaluate import measure_dense
 
-    result = evaluate_models(model, task, split, data or data_folder(), format_of(number_format))
+    rows = (task, split, data or data_folder())
+    dense = measure_dense(against, *rows) if against else None
+    result = evaluate_models(model, *rows, format_of(number_format), dense)
     Console().print(report.evaluation(result))
     write_json(json_file, result)
