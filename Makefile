@@ -14,7 +14,7 @@ DATA ?=
 PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: all setup tools test bench regress wheel campaign shapes fullsize verilog synth synth-array \
+.PHONY: all setup tools test bench regress wheel campaign shapes small fullsize verilog synth synth-array \
   train lint types docs-slow pictures charts clean
 .DEFAULT_GOAL := all
 
@@ -72,6 +72,10 @@ campaign: setup
 
 shapes: setup
 	$(BIN)/python -m sim.proof.every_shape
+
+# The larger trained model on the larger machine: four real sentences, every tensor compared.
+small: setup
+	$(BIN)/terse run --model small --hw edgebert --sentences 4 --jobs 2
 
 fullsize: setup
 	$(BIN)/python -m terse.fullsize base large $(if $(DATA),--data $(DATA))
