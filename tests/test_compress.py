@@ -264,6 +264,9 @@ def test_dvfs_table_pools_what_falls():
     assert table[:8] == [1, 3, 3, 3, 3, 3, 4, 4] and set(table[8:]) == {4}
     errors = dvfs_errors(measured, 0.1, table)
     assert errors == {"dvfs_error": pytest.approx(2 / 8), "dvfs_error_of_mean": 0.875}
+    exits[2] = 1  # means 1, 7/3, 2, 4
+    table = learn_dvfs_table(measured, 0.1, quantile=None)
+    assert table[:8] == [1, 2, 2, 2, 2, 2, 4, 4] and set(table[8:]) == {4}
 
 
 def test_samples_are_mixed(tmp_path):

@@ -16,7 +16,7 @@ FIGURES = {
     "float": ("dense_accuracy", "{:.2f} %"),
     "compressed, golden integer model": ("golden_accuracy", "{:.2f} %"),
     "golden integer model": ("golden_accuracy", "{:.2f} %"),
-    "live token-layers": ("golden_live_share", "{:.1%}"),
+    "live token-layers": ("golden_live_share", "{:.2%}"),
     "mean exit layer": ("golden_mean_exit_layer", "{:.2f}"),
     "zeros, encoder": ("encoder_sparsity", "{:.1%}"),
     "zeros, embeddings": ("embedding_sparsity", "{:.1%}"),
