@@ -53,8 +53,10 @@ def _spaced(pieces):
 
 
 def _class(number, name):
-    """A class as text: its number, and its name where it has one."""
-    return "" if number is None else " ".join(filter(None, (str(number), name)))
+    """A class as text: its number, and its name where it has another one."""
+    if number is None:
+        return ""
+    return str(number) if name in (None, str(number)) else f"{number} {name}"
 
 
 def run_table(report):
@@ -147,7 +149,7 @@ def evaluation(result):
     )
     names = result["labels"] or ()
     if names:
-        table.add_row("classes", ", ".join(f"{i} {name}" for i, name in enumerate(names)))
+        table.add_row("classes", ", ".join(_class(i, name) for i, name in enumerate(names)))
     table.add_row(
         f"cut to the model's {result['positions']} tokens",
         f"{result['truncated']} of {result['count']}",

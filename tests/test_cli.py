@@ -334,6 +334,11 @@ def test_table_names_the_labels():
     assert Report(**given).to_json()["sentences"][0]["prediction_name"] == "good"
 
 
+def test_a_class_whose_name_is_its_number():
+    """It is shown once."""
+    assert [report._class(*one) for one in ((1, "1"), (1, None), (None, None))] == ["1", "1", ""]
+
+
 def test_unknown_characters_and_truncation(model):
     tokenizer = catalog.tokenizer(model, 16)
     (one,) = encode_texts(tokenizer, gather(model, ["good 鯨 film"]), 16)
