@@ -14,9 +14,10 @@ __all__ = ["checkpoint_metrics", "golden_metrics"]
 
 
 def golden_metrics(checkpoint, examples, fmt=AF8):
-    """The integer model on every row: accuracy, live share over executed layers, mean exit.
+    """(metrics, right) of the integer model on every row.
 
-    `golden_right` is (N,), whether each row's class is right.
+    metrics : accuracy, live share over executed layers, mean exit, saturations
+    right : (N,) whether each row's class is right
     """
     network = quantize(checkpoint, fmt)
     right, live, total, exits, saturations = [], 0, 0, 0, 0
@@ -28,13 +29,13 @@ def golden_metrics(checkpoint, examples, fmt=AF8):
         exits += result.exit_layer
         saturations += result.saturations
     rows = len(examples)
-    return {
-        "golden_right": torch.tensor(right),
+    metrics = {
         "golden_accuracy": 100 * sum(right) / rows,
         "golden_live_share": live / total,
         "golden_mean_exit_layer": exits / rows,
         "golden_saturations": saturations,
     }
+    return metrics, torch.tensor(right)
 
 
 def checkpoint_metrics(checkpoint, examples, dense=None):
@@ -66,7 +67,7 @@ def checkpoint_metrics(checkpoint, examples, dense=None):
     }
     if checkpoint.dvfs_table:
         rounded |= dvfs_errors(coded, checkpoint.exit_threshold, checkpoint.dvfs_table)
-    golden = golden_metrics(checkpoint, examples, checkpoint.format)
-    lost, interval = paired_loss(dense.right(), golden.pop("golden_right"))
+    golden, right = golden_metrics(checkpoint, examples, checkpoint.format)
+    lost, interval = paired_loss(dense.right(), right)
     rounded |= {**golden, "golden_lost_accuracy": lost, "golden_lost_interval": interval}
     return {name: round(value, 4) for name, value in rounded.items()}
