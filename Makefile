@@ -14,8 +14,8 @@ DATA ?=
 PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: all setup tools test bench regress wheel campaign shapes small fullsize verilog synth synth-array \
-  train lint types docs-slow pictures charts clean
+.PHONY: all setup tools test bench regress wheel campaign shapes small fullsize verilog synth \
+  synth-array train lint types docs-slow pictures charts clean
 .DEFAULT_GOAL := all
 
 all: setup

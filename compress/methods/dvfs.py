@@ -33,10 +33,6 @@ class Dvfs(Method):
             check_settings(self, rule=("median", "mean", "quantile"), quantile=(0, 1))
 
     def settle(self, network, facts):
-        quantile = {"median": 0.5, "mean": None, "quantile": self.settings.quantile}
-        held = measure(network, facts.held)
-        return {
-            "dvfs_table": learn_dvfs_table(
-                held, network.exit_threshold, quantile[self.settings.rule]
-            )
-        }
+        s, held = self.settings, measure(network, facts.held)
+        quantile = {"median": 0.5, "mean": None, "quantile": s.quantile}[s.rule]
+        return {"dvfs_table": learn_dvfs_table(held, network.exit_threshold, quantile)}
