@@ -126,8 +126,11 @@ class Accelerator(wiring.Component):
         self.abort = Signal()
         error = self._error(m)
         idle = self._masters(m)
+        # A command counts as busy from the cycle in which it is there: a driver that sees its write
+        # answered and reads STATUS at once must not take it for done.
+        commanded = registers.control.as_value().any()
         m.d.comb += [
-            registers.status.busy.eq(self.loading | self.running | self.reset),
+            registers.status.busy.eq(self.loading | self.running | self.reset | commanded),
             registers.status.loaded.eq(self.loader.loaded),
             registers.status.error.eq(self.failed),
             registers.status.done.eq(self.done),

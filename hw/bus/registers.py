@@ -65,8 +65,8 @@ def _members(config):
 class Registers(wiring.Component):
     """AXI4-Lite subordinate with the registers of the table.
 
-    Latency 1 cycle to the response; one access per two cycles in each direction. Stalled by
-    `rready` and `bready`.
+    A read is answered in the next cycle, a write in the second one; one read per two cycles, one
+    write per three. Stalled by `rready` and `bready`. No output depends on an input within a cycle.
 
     An address that is no register answers DECERR; writing a read-only register, or without all four
     strobes, answers SLVERR; neither has an effect. Bits above a register's width are ignored.
@@ -108,10 +108,12 @@ class Registers(wiring.Component):
     def _write_channel(self, m):
         """One write: address and data are taken together, and answered in the next cycle."""
         bus = self.bus
+        # A register, since ready must not follow from valid within a cycle (IHI 0022, A3.2.1); what
+        # was valid stays so until it is taken.
         accept = Signal()
         response = Signal(Resp)
+        m.d.sync += accept.eq(bus.awvalid & bus.wvalid & ~accept & ~bus.bvalid)
         m.d.comb += [
-            accept.eq(bus.awvalid & bus.wvalid & ~bus.bvalid),
             bus.awready.eq(accept),
             bus.wready.eq(accept),
             response.eq(Resp.DECERR),
@@ -161,7 +163,7 @@ class Registers(wiring.Component):
         high = Signal(WORD)
         m.d.comb += [
             accept.eq(bus.arvalid & ~bus.rvalid),
-            bus.arready.eq(accept),
+            bus.arready.eq(~bus.rvalid),
         ]
         with m.If(bus.rready):
             m.d.sync += bus.rvalid.eq(0)

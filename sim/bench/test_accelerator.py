@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import cocotb
 import numpy as np
 from amaranth.lib.wiring import Out
-from cocotb.triggers import ReadOnly, RisingEdge
+from cocotb.triggers import FallingEdge, ReadOnly, RisingEdge
 from cocotb.utils import get_sim_time
 
 from firmware.compiler import compile_network
@@ -239,6 +239,38 @@ async def sentences(dut):
             f"four-state check: {watch.cycles} cycles, {len(watch.outputs)} outputs, "
             "no undefined bit"
         )
+
+
+@cocotb.test()
+async def busy_at_once(dut):
+    """STATUS read in the very cycle in which the write of CONTROL is answered says BUSY."""
+    for name in ("awvalid", "wvalid", "arvalid"):
+        getattr(dut, f"s_axil_{name}").value = 0
+    for port in ("m_axi", "m_axi_emb"):
+        getattr(dut, f"{port}_arready").value = 0
+        getattr(dut, f"{port}_rvalid").value = 0
+    await harness.start(dut)
+    dut.s_axil_awaddr.value = BY_NAME["CONTROL"].offset
+    dut.s_axil_wdata.value = LOAD
+    dut.s_axil_wstrb.value = 0b1111
+    dut.s_axil_awvalid.value = dut.s_axil_wvalid.value = dut.s_axil_bready.value = 1
+    dut.s_axil_araddr.value = BY_NAME["STATUS"].offset
+    dut.s_axil_rready.value = 1
+    while await sampled(dut, "awready", "wready") != [1, 1]:
+        pass
+    dut.s_axil_awvalid.value = dut.s_axil_wvalid.value = 0
+    dut.s_axil_arvalid.value = 1
+    assert await sampled(dut, "bvalid", "arready") == [1, 1]
+    valid, status = await sampled(dut, "rvalid", "rdata")
+    assert valid and status & 1, "not busy"
+
+
+async def sampled(dut, *names):
+    """What ports of s_axil were in the cycle that ends now."""
+    await FallingEdge(dut.clk)
+    values = [int(getattr(dut, f"s_axil_{name}").value) for name in names]
+    await RisingEdge(dut.clk)
+    return values
 
 
 def test_accelerator(capsys):
