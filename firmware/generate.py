@@ -12,6 +12,7 @@ from firmware.error_codes import Error
 from firmware.pages import DOCS, PAGES
 from firmware.record import DESCRIPTOR, RECORD, TOKEN
 from firmware.registers import COUNTERS_END, ID, REGISTERS, SPAN, VERSION
+from firmware.svd import WORD, svd
 from golden_model.config import MOST_CLASSES, NEVER
 
 __all__ = ["c_header", "svd"]
@@ -36,9 +37,12 @@ def c_header():
             f"/* {register.access}: {register.doc} */"
         )
         lines += _field_macros(register)
+        if register.access == "rw" and register.width < WORD and not register.fields:
+            lines.append(f"#define TERSE_{register.name}_WIDTH {register.width}u")
     lines += ["", "enum terse_error {"]
     lines += [f"    TERSE_ERROR_{error.name} = {int(error)}, /* {error.text} */" for error in Error]
-    lines += ["};", "", *_table_macros("TERSE_DESCRIPTOR", DESCRIPTOR), *_field_macros(TOKEN)]
+    lines += ["};", f"#define TERSE_ERRORS {max(Error) + 1}u /* one more than the last code */"]
+    lines += ["", *_table_macros("TERSE_DESCRIPTOR", DESCRIPTOR), *_field_macros(TOKEN)]
     lines += ["", *_table_macros("TERSE_RECORD", RECORD)]
     lines += [
         f"#define TERSE_MAX_CLASSES {MOST_CLASSES}u",
@@ -69,49 +73,6 @@ def _table_macros(prefix, table):
         yield from _field_macros(entry, prefix)
     if all(isinstance(entry.count, int) for entry in table.entries):
         yield f"#define {prefix}_WORDS {table.words()}u"
-
-
-_SVD_ACCESS = {"ro": "read-only", "rw": "read-write", "w1c": "read-write", "pulse": "write-only"}
-
-
-def _svd_register(register):
-    """Yield the lines of the register's SVD element: address, access, reset value and fields."""
-    doc = register.doc.replace("&", "&amp;")
-    yield f"<register><name>{register.name}</name><description>{doc}</description>"
-    yield f"<addressOffset>{register.offset:#x}</addressOffset>"
-    yield f"<access>{_SVD_ACCESS[register.access]}</access>"
-    if register.access == "w1c":
-        yield "<modifiedWriteValues>oneToClear</modifiedWriteValues>"
-    if register.reset is not None:
-        yield f"<resetValue>{register.reset:#x}</resetValue>"
-    if register.fields:
-        yield "<fields>"
-        for bits in register.fields:
-            yield (
-                f"<field><name>{bits.name}</name><description>{bits.doc}</description>"
-                f"<bitOffset>{bits.low}</bitOffset><bitWidth>{bits.width}</bitWidth></field>"
-            )
-        yield "</fields>"
-    yield "</register>"
-
-
-def svd():
-    """The CMSIS-SVD description of the device."""
-    lines = [
-        '<?xml version="1.0" encoding="utf-8"?>',
-        '<device schemaVersion="1.3">',
-        "<name>TERSE</name>",
-        f"<version>{VERSION}</version><description>Terse accelerator</description>",
-        "<addressUnitBits>8</addressUnitBits><width>32</width><size>32</size>",
-        "<peripherals><peripheral>",
-        "<name>TERSE</name><description>Control registers</description>",
-        "<baseAddress>0x0</baseAddress>",
-        f"<addressBlock><offset>0</offset><size>{SPAN:#x}</size><usage>registers</usage></addressBlock>",
-        "<registers>",
-    ]
-    for register in REGISTERS:
-        lines.extend(_svd_register(register))
-    return "\n".join([*lines, "</registers></peripheral></peripherals></device>", ""])
 
 
 def docs():

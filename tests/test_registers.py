@@ -2,9 +2,11 @@
 import shutil
 import subprocess
 from pathlib import Path
-from xml.etree import ElementTree
 
+import cmsis_svd
 import pytest
+from cmsis_svd.parser import SVDParser
+from lxml import etree
 
 from firmware import generate, registers
 from firmware.error_codes import Error
@@ -13,6 +15,7 @@ from firmware.registers import BY_NAME, REGISTERS
 from golden_model.hardware import HARDWARE
 
 ROOT = Path(__file__).parent.parent
+SCHEMA = Path(cmsis_svd.__file__).parent / "schemas" / "CMSIS-SVD_1_3_11.xsd"
 
 
 def test_offsets_are_distinct_words_of_the_window():
@@ -50,10 +53,34 @@ def test_page_is_current(name):
     )
 
 
-def test_svd_lists_every_register():
-    tree = ElementTree.fromstring(generate.svd().encode())
-    found = {r.findtext("name"): int(r.findtext("addressOffset"), 0) for r in tree.iter("register")}
-    assert found == {r.name: r.offset for r in REGISTERS}
+def test_svd_is_valid():
+    """Arm's own schema, as the package cmsis-svd carries it."""
+    schema = etree.XMLSchema(etree.parse(SCHEMA))
+    tree = etree.fromstring(generate.svd().encode())
+    assert schema.validate(tree), schema.error_log
+    tree.find(".//addressOffset").text = "nowhere"
+    assert not schema.validate(tree)
+
+
+def test_svd_says_what_the_table_says(tmp_path):
+    """As a debugger's parser reads it."""
+    path = tmp_path / "terse.svd"
+    path.write_text(generate.svd())
+    (peripheral,) = SVDParser.for_xml_file(path).get_device().peripherals
+    assert [interrupt.name for interrupt in peripheral.interrupts] == ["TERSE"]
+    found = {register.name: register for register in peripheral.registers}
+    assert list(found) == [register.name for register in REGISTERS]
+    for register in REGISTERS:
+        seen = found[register.name]
+        assert seen.address_offset == register.offset
+        assert (seen.reset_mask == 0) == (register.reset is None)
+        assert seen.reset_value == (register.reset or 0)
+        assert (seen.modified_write_values is not None) == (register.access == "w1c")
+        assert (seen.read_action is not None) == register.name.endswith("_LO")
+        fields = [(bits.low, bits.width) for bits in register.fields] or [(0, register.width)]
+        assert [(field.bit_offset, field.bit_width) for field in seen.fields] == fields
+    codes = found["ERROR"].fields[0].enumerated_values[0].enumerated_values
+    assert {value.name: value.value for value in codes} == {e.name: int(e) for e in Error}
 
 
 def test_header_compiles(tmp_path):

@@ -14,43 +14,61 @@ struct fake {
     uint32_t outcome;    /* status when no longer busy */
     uint32_t writes;     /* side effects so far */
     uint32_t last_command;
+    uint32_t barriers;
+    uint32_t delays;
+    uint32_t barriers_at_command; /* that came before the last command */
 };
+
+extern struct fake fake;
 
 static inline uint32_t terse_mmio_read(volatile void *base, uint32_t offset)
 {
-    struct fake *fake = (struct fake *)base;
+    struct fake *file = (struct fake *)base;
     if (offset == TERSE_STATUS) {
-        if (fake->reads_left > 0) {
-            fake->reads_left--;
+        if (file->reads_left > 0) {
+            file->reads_left--;
             return TERSE_STATUS_BUSY;
         }
-        return fake->outcome;
+        return file->outcome;
     }
     if (offset == TERSE_CYCLES_LO)
-        fake->words[TERSE_CYCLES_HI / 4] = 7; /* latched by the read of the low word */
-    return fake->words[offset / 4];
+        file->words[TERSE_CYCLES_HI / 4] = 7; /* latched by the read of the low word */
+    return file->words[offset / 4];
 }
 
-static inline void fake_command(struct fake *fake, uint32_t command)
+static inline void fake_command(struct fake *file, uint32_t command)
 {
+    if (command != TERSE_CONTROL_RESET && (file->outcome & TERSE_STATUS_ERROR) != 0)
+        return; /* as the machine does */
     uint32_t good = command == TERSE_CONTROL_LOAD ? TERSE_STATUS_LOADED : TERSE_STATUS_LOADED | TERSE_STATUS_DONE;
-    fake->last_command = command;
-    fake->reads_left = fake->delay;
-    fake->outcome = fake->error ? TERSE_STATUS_ERROR : command == TERSE_CONTROL_RESET ? 0 : good;
-    fake->words[TERSE_ERROR / 4] = fake->error;
-    fake->words[TERSE_ERROR_PC / 4] = fake->error ? 12 : 0;
+    file->last_command = command;
+    file->barriers_at_command = file->barriers;
+    file->reads_left = file->delay;
+    file->outcome = file->error ? TERSE_STATUS_ERROR : command == TERSE_CONTROL_RESET ? 0 : good;
+    file->words[TERSE_ERROR / 4] = file->error;
+    file->words[TERSE_ERROR_PC / 4] = file->error ? 12 : 0;
 }
 
 static inline void terse_mmio_write(volatile void *base, uint32_t offset, uint32_t value)
 {
-    struct fake *fake = (struct fake *)base;
-    fake->writes++;
+    struct fake *file = (struct fake *)base;
+    file->writes++;
     if (offset == TERSE_CONTROL)
-        fake_command(fake, value);
+        fake_command(file, value);
     else if (offset == TERSE_IRQ_CAUSE)
-        fake->words[offset / 4] &= ~value;
+        file->words[offset / 4] &= ~value;
     else
-        fake->words[offset / 4] = value;
+        file->words[offset / 4] = value;
+}
+
+static inline void terse_mmio_barrier(void)
+{
+    fake.barriers++;
+}
+
+static inline void terse_mmio_delay(void)
+{
+    fake.delays++;
 }
 
 #endif
