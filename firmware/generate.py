@@ -7,6 +7,7 @@ python -m firmware.generate docs    # writes them
 """
 
 import sys
+from pathlib import Path
 
 from firmware.error_codes import Error
 from firmware.pages import DOCS, PAGES
@@ -15,7 +16,9 @@ from firmware.registers import COUNTERS_END, ID, REGISTERS, SPAN, VERSION
 from firmware.svd import WORD, svd
 from golden_model.config import MOST_CLASSES, NEVER
 
-__all__ = ["c_header", "svd"]
+__all__ = ["c_header", "driver_files", "svd"]
+
+DRIVER = Path(__file__).parent / "driver"
 
 
 def c_header():
@@ -73,6 +76,12 @@ def _table_macros(prefix, table):
         yield from _field_macros(entry, prefix)
     if all(isinstance(entry.count, int) for entry in table.entries):
         yield f"#define {prefix}_WORDS {table.words()}u"
+
+
+def driver_files():
+    """{file name: text} of all that a C project needs: driver, generated header, SVD file."""
+    files = {path.name: path.read_text() for path in sorted(DRIVER.glob("*.[ch]"))}
+    return files | {"terse_regs.h": c_header(), "terse.svd": svd()}
 
 
 def docs():

@@ -25,17 +25,21 @@ def verilog_text(hw: str, settings: Sequence[str] = ()) -> str:
 
 
 def compile_images(
-    model: str, hw: str, fmt: NumberFormat | None = None
+    model: str, hw: str, fmt: NumberFormat | None = None, settings: Sequence[str] = ()
 ) -> tuple[bytes, bytes, list[str]]:
     """(image, embedding image, what a user should know) of a model for a hardware configuration.
 
     fmt : number format, by default the one that the model was made for; the hardware's is the same
+    settings : changes of the hardware's parameters, as T=8
     """
-    from firmware.compiler import compile_network
+    from firmware.compiler import CompileError, compile_network
 
     network = catalog.network(model, catalog.checkpoint(model), fmt)
-    config, notes = catalog.hardware_for(network.fmt, hw)
-    program = compile_network(network, config)
+    config, notes = catalog.hardware_for(network.fmt, hw, settings)
+    try:
+        program = compile_network(network, config)
+    except CompileError as error:
+        raise catalog.does_not_fit(model, hw, network, config, error) from error
     return program.image, program.embedding, notes
 
 
@@ -69,7 +73,8 @@ def fits(
         return rows, [], notes
     from firmware.fit import problems
 
-    return rows, problems(network, config), notes
+    found = problems(network, config)
+    return rows, [*found, *filter(None, [found and catalog.would_fit(network, config)])], notes
 
 
 def _is_size(model):

@@ -3,6 +3,7 @@
 
 import dataclasses
 import pathlib
+import tomllib
 from collections.abc import Sequence
 
 from compress.data.text_files import read_samples
@@ -18,6 +19,7 @@ from terse.errors import UserError
 __all__ = [
     "EXAMPLES",
     "checkpoint",
+    "does_not_fit",
     "hardware",
     "hardware_for",
     "model_config",
@@ -25,7 +27,9 @@ __all__ = [
     "network",
     "number_format",
     "samples",
+    "settings_between",
     "tokenizer",
+    "would_fit",
 ]
 
 EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / "examples"
@@ -100,14 +104,68 @@ def samples(name: str) -> list[tuple[str, int | None]]:
 
 
 def hardware(name: str, settings: Sequence[str] = ()) -> HardwareConfig:
-    """A named configuration, changed by `settings` like "T=8", "format=int8", "units=span,exit"."""
-    if name not in HARDWARE:
-        raise UserError(f"No hardware {name!r}; there is {', '.join(HARDWARE)}")
-    changes = dict(_setting(text) for text in settings)
+    """A configuration, changed by `settings` like "T=8", "format=int8", "units=span,exit".
+
+    name : a named one, or a TOML file of the same settings, `base` a named one to begin with
+    """
+    base, own = (name, ()) if name in HARDWARE else _hardware_file(name)
+    changes = dict(_setting(text) for text in (*own, *settings))
     try:
-        return dataclasses.replace(HARDWARE[name], **changes)
+        return dataclasses.replace(HARDWARE[base], **changes)
     except (ValueError, TypeError) as error:
         raise UserError(str(error)) from error
+
+
+def _hardware_file(name):
+    """(named configuration to begin with, settings) of a TOML file."""
+    path = pathlib.Path(name)
+    if path.suffix != ".toml" or not path.is_file():
+        raise UserError(
+            f"No hardware {name!r}; there is {', '.join(HARDWARE)}, or give a .toml file"
+        )
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+    base = values.pop("base", "ci")
+    if base not in HARDWARE:
+        raise UserError(f"{path}: base must be among {', '.join(HARDWARE)}, not {brief(base)}")
+    for key, value in values.items():
+        if not isinstance(value, int | str) or isinstance(value, bool):
+            raise UserError(f"{path}: {key} must be a number or a text, not {brief(value)}")
+    return base, [f"{key}={value}" for key, value in values.items()]
+
+
+def settings_between(config: HardwareConfig, wanted: HardwareConfig) -> list[str]:
+    """What --set takes to make `wanted` of `config`."""
+    changed = {
+        field.name: getattr(wanted, field.name)
+        for field in dataclasses.fields(HardwareConfig)
+        if getattr(wanted, field.name) != getattr(config, field.name)
+    }
+    if "format" in changed:
+        changed["format"] = _short(changed["format"])
+    if "units" in changed:
+        changed["units"] = ",".join(unit for unit in UNITS if unit in changed["units"])
+    return [f"{name}={value}" for name, value in changed.items()]
+
+
+def would_fit(network: Network, config: HardwareConfig) -> str:
+    """What the user can type to make a model fit; empty where nothing helps."""
+    from firmware.fit import enlarged
+
+    wanted = enlarged(network, config)
+    settings = settings_between(config, wanted) if wanted else []
+    options = " ".join(f"--set {setting}" for setting in settings)
+    return f"It would fit with {options}" if options else ""
+
+
+def does_not_fit(
+    model: str, hw: str, network: Network, config: HardwareConfig, error: Exception
+) -> UserError:
+    """What the compiler says about a model on some hardware, and what the user can type."""
+    lines = (f"Model {model}, hardware {hw}: {error}", would_fit(network, config))
+    return UserError("\n".join(filter(None, lines)))
 
 
 def hardware_for(

@@ -113,6 +113,7 @@ def run_texts(
     watch: Callable[..., None] | None = None,
     jobs: int = 1,
     fmt: NumberFormat | None = None,
+    settings: Sequence[str] = (),
 ) -> Report:
     """Sentences through golden model and RTL, as one queue or `jobs` at a time.
 
@@ -124,14 +125,15 @@ def run_texts(
     trace : folder for the waveform of a single sentence
     watch : as in `sim.proof.check.check`
     fmt : number format, by default the one that the model was made for
+    settings : changes of the hardware's parameters, as T=8
     """
-    config = catalog.hardware(hw)
+    config = catalog.hardware(hw, settings)
     if slots is not None and not 1 <= slots <= config.slots:
         raise UserError(f"--slots must be in 1..{config.slots}, the slots of {hw}, not {slots}")
     checkpoint, sentences, notes = prepare(model, texts, pair, count, config.positions, truncate)
     _check_counts(sentences, trace, jobs)
     network = catalog.network(model, checkpoint, fmt)
-    config, remarks = catalog.hardware_for(network.fmt, hw)
+    config, remarks = catalog.hardware_for(network.fmt, hw, settings)
     wave = None
     if trace is not None:
         wave = pathlib.Path(trace) / f"{pathlib.Path(model).name}_{hw}.vcd.gz"
@@ -142,7 +144,7 @@ def run_texts(
     try:
         outcome = check_parallel(network, config, words, jobs, slots, wave, watch)
     except CompileError as error:
-        raise UserError(f"Model {model}, hardware {hw}: {error}") from error
+        raise catalog.does_not_fit(model, hw, network, config, error) from error
     rows = [
         _row(sentence, outcome, i, network, checkpoint.labels)
         for i, sentence in enumerate(sentences)

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import sys
+
 import pytest
 import torch
 from hypothesis import settings
@@ -23,3 +25,37 @@ def vocab(tmp_path):
     from tests.albert import write_vocabulary
 
     return write_vocabulary(tmp_path / "small.vocab")
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """A folder with a random checkpoint of nano's size that takes text."""
+    from compress.tokens.pieces import train_tokenizer
+    from golden_model.config import MODELS
+    from golden_model.random_model import random_checkpoint
+
+    folder = tmp_path_factory.mktemp("nano")
+    text = "a film that is as good as a film can be , and no better ."
+    random_checkpoint(MODELS["nano"]).save(folder)
+    tokenizer = train_tokenizer([text, "one two three good bad"], 64)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "samples.tsv").write_text("sentence\tlabel\na good film .\t1\nno good\t0\n")
+    return str(folder)
+
+
+@pytest.fixture
+def terse(capsys, monkeypatch):
+    """Runs the command line in this process -> (exit status, standard output, standard error)."""
+    from terse import cli
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["terse", *map(str, arguments)])
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as stop:
+            status = stop.code or 0
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call

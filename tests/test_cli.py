@@ -18,47 +18,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from compress.tokens.pieces import train_tokenizer
 from golden_model.config import MODELS, NumberFormat
-from golden_model.hardware import HARDWARE
 from golden_model.random_model import random_checkpoint
-from terse import artefacts, catalog, cli, report, wheel
+from terse import artefacts, catalog, report, wheel
 from terse.errors import UserError, explain, visible
 from terse.npz import compare
 from terse.report import run_table
 from terse.run import Report, SentenceReport
 from terse.text import encode_texts, gather
-
-TEXT = "a film that is as good as a film can be , and no better ."
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A folder with a random checkpoint of nano's size that takes text."""
-    folder = tmp_path_factory.mktemp("nano")
-    tokenizer = train_tokenizer([TEXT, "one two three good bad"], 64)
-    random_checkpoint(MODELS["nano"]).save(folder)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "samples.tsv").write_text("sentence\tlabel\na good film .\t1\nno good\t0\n")
-    return str(folder)
-
-
-@pytest.fixture
-def terse(capsys, monkeypatch):
-    """Runs the command line in this process -> (exit status, standard output, standard error)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["terse", *map(str, arguments)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as stop:
-            status = stop.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call
-
 
 BAD = [
     (("run", ""), "Text 1 is empty"),
@@ -152,20 +119,6 @@ def test_wheel_without_sentences(monkeypatch, capsys, count):
     with pytest.raises(SystemExit) as stop:
         wheel.main()
     assert stop.value.code == 2 and "--sentences must be at " in capsys.readouterr().err
-
-
-def test_settings():
-    config = catalog.hardware(
-        "ci", ("T=8", "P=2", "bus=64", "format=int8", "units=none", "multiplier=fabric")
-    )
-    assert (config.tokens, config.columns, config.bus_bits) == (8, 2, 64)
-    assert (config.format, config.units, config.multiplier) == (
-        NumberFormat(8, 0),
-        frozenset(),
-        "fabric",
-    )
-    assert catalog.hardware("ci", ("units=all",)) == HARDWARE["ci"]
-    assert catalog.hardware("ci", ("format=<6,2>",)).format == NumberFormat(6, 2)
 
 
 def test_text_behind_a_dash(terse, model, tmp_path):
@@ -432,26 +385,6 @@ def test_compare_damaged(terse, tmp_path):
         (tmp_path / name).write_bytes(data)
         status, _, err = terse("compare", tmp_path / name, tmp_path / "whole")
         assert status == 2 and err.count("\n") == 1 and name in err, (name, err)
-
-
-def test_compile_and_show(terse, model, tmp_path):
-    image = tmp_path / "nano.img"
-    assert terse("compile", "--model", model, "-o", image)[0] == 0
-    status, out, _ = terse("image", "show", image)
-    assert status == 0 and "(ci)" in out and "ADMIT" in out
-    status, out, _ = terse("image", "show", f"{image}.emb")
-    assert status == 0 and "vocabulary 64" in out
-    image.write_bytes(image.read_bytes()[:-32])
-    status, _, err = terse("image", "show", image)
-    assert status == 2 and "Image must have" in err
-
-
-def test_config_says_what_does_not_fit(terse):
-    _, out, _ = terse("config", "--hw", "ci", "--model", "base")
-    assert "too small" in out and "does not fit" in out
-    _, out, _ = terse("config", "--hw", "edgebert", "--model", "base")
-    assert "too small" not in out and "does not fit" not in out
-    assert out.count(" fits ") == 8 and out.endswith("fits\n")
 
 
 def test_broken_checkpoint(tmp_path, model):

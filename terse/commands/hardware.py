@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from terse.commands.options import Format, Hw, Model, OutFile, format_of, parent_made, say
+from terse.commands.options import Format, Hw, Model, OutFile, Settings, format_of, parent_made, say
+from terse.errors import UserError
 
 __all__ = ["app"]
 
@@ -20,9 +21,7 @@ app.add_typer(image_app, name="image")
 def verilog(
     out: OutFile,
     hw: Hw = "ci",
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a parameter, as T=8.")
-    ] = None,
+    settings: Settings = None,
 ):
     """Write the accelerator as one self-contained Verilog-2001 file."""
     from terse.artefacts import verilog_text
@@ -33,10 +32,26 @@ def verilog(
 
 
 @app.command()
+def driver(
+    out: Annotated[pathlib.Path, typer.Option("--out", "-o", help="Folder to write to.")],
+):
+    """Write the C driver with its header of registers, and the SVD file."""
+    from firmware.generate import driver_files
+
+    files = driver_files()
+    if clash := [name for name in files if (out / name).exists()]:
+        raise UserError(f"{out} has {', '.join(clash)} already; give another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (out / name).write_text(text)
+        print(out / name)
+
+
+@app.command()
 def config(
     hw: Hw = "ci",
     model: Model = "tiny",
-    settings: Annotated[list[str] | None, typer.Option("--set")] = None,
+    settings: Settings = None,
 ):
     """Show buffer sizes, what of a model fits, what does not, and why."""
     from terse import report
@@ -53,12 +68,18 @@ def config(
 
 
 @app.command("compile")
-def compile_model(out: OutFile, model: Model = "tiny", hw: Hw = "ci", number_format: Format = None):
+def compile_model(
+    out: OutFile,
+    model: Model = "tiny",
+    hw: Hw = "ci",
+    settings: Settings = None,
+    number_format: Format = None,
+):
     """Write the image of a model for some hardware, and beside it the embedding image (.emb)."""
     from terse.artefacts import compile_images
 
     parent_made(out)
-    image, embedding, notes = compile_images(model, hw, format_of(number_format))
+    image, embedding, notes = compile_images(model, hw, format_of(number_format), settings or ())
     say(*notes)
     beside = out.with_name(out.name + ".emb")
     out.write_bytes(image)

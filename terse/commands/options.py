@@ -20,6 +20,7 @@ __all__ = [
     "Model",
     "OutFile",
     "Pair",
+    "Settings",
     "Texts",
     "Truncate",
     "format_of",
@@ -37,7 +38,12 @@ Texts = Annotated[
 Model = Annotated[
     str, typer.Option(help="Name of a model in examples/, or the folder of a checkpoint.")
 ]
-Hw = Annotated[str, typer.Option("--hw", help="Hardware configuration: ci, ecp5 or edgebert.")]
+Hw = Annotated[
+    str, typer.Option("--hw", help="Hardware configuration: ci, ecp5, edgebert, or a .toml file.")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a parameter of the hardware, as T=8.")
+]
 Pair = Annotated[
     bool, typer.Option("--pair", help="Take texts two by two, the second with segment 1.")
 ]

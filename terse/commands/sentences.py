@@ -18,6 +18,7 @@ from terse.commands.options import (
     Model,
     OutFile,
     Pair,
+    Settings,
     Texts,
     Truncate,
     format_of,
@@ -37,6 +38,7 @@ def run(
     texts: Texts = None,
     model: Model = "tiny",
     hw: Hw = "ci",
+    settings: Settings = None,
     pair: Pair = False,
     sentences: Count = None,
     slots: Annotated[
@@ -73,6 +75,7 @@ def run(
             watch,
             jobs,
             format_of(number_format),
+            settings or (),
         )
     say(*result.notes)
     console = Console() if sys.stdout.isatty() else Console(width=120)
