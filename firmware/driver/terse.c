@@ -78,7 +78,7 @@ enum terse_result terse_wait(const struct terse *t, uint32_t polls)
             terse_mmio_barrier(); /* no result is read before this */
             return result;
         }
-        terse_mmio_delay();
+        terse_mmio_delay(t->base);
     }
     return TERSE_TIMEOUT;
 }

@@ -43,8 +43,9 @@ static inline void terse_mmio_barrier(void)
 }
 
 /** Wait between two reads of STATUS, however long; `polls` of the driver counts these. */
-static inline void terse_mmio_delay(void)
+static inline void terse_mmio_delay(volatile void *base)
 {
+    (void)base;
 }
 
 #ifdef __cplusplus

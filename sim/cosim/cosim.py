@@ -188,6 +188,12 @@ class Cosim:
         )
         return value.value, response
 
+    def accesses(self):
+        """(handle, addresses of its C functions that read and write a register and run cycles)."""
+        functions = ("sim_read_register", "sim_write_register", "sim_run")
+        found = (ctypes.cast(getattr(self._lib, name), c_void_p).value for name in functions)
+        return self._sim, tuple(found)
+
     def _answer(self, response, address):
         if response < 0:
             raise CosimError(f"No answer to the AXI4-Lite access at {address:#x}")
