@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drivers of the accelerator: the C files that `terse driver` writes, and the same in Python."""
+
+from firmware.driver.host import DriverError, Link, Terse, Windows
+from firmware.driver.uio import UioLink
+
+__all__ = ["DriverError", "Windows", "Link", "Terse", "UioLink"]
