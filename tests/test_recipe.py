@@ -127,6 +127,10 @@ def test_all_complaints_at_once(tmp_path):
         (("epochs = 1.0", 'rows = ["mine/unsup"]'), "line 7: Task mine must have a unsup split"),
         (("epochs = 1.0", 'rows = ["mine/dev"]'), "line 7: rows must not be of mine/dev, which"),
         (("epochs = 1.0", 'rows = ["three/train"]'), "line 7: rows of three must have the labels"),
+        (
+            ("epochs = 1.0", 'rows = [{ cut = "pairs" }]'),
+            "line 7: rows cut into pairs must be of a task of pairs, not mine",
+        ),
         (('{ stage = "finetune" }', '{ recipe = "no.toml" }'), "line 14: path must name a recipe"),
         (
             ('model = "nano"', 'model = { like = "nano", classes = 3 }'),

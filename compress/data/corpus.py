@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 
 from compress.data.holdout import HOLD_OUT_VERSION, hold_out
+from compress.data.pairs import similar_pairs
 from compress.data.rows import Examples
 from compress.data.sentences import sentences
 from compress.data.tasks import Row, find_task
@@ -97,6 +98,8 @@ class Corpus:
                 rows = self.find(cut.task).rows(cut.split, labelled=cut.split != "unsup")
             if cut.cut == "sentences":
                 rows = [Row(text, -1) for text in sentences(row.sentence for row in rows)]
+            if cut.cut == "pairs":
+                rows = _new_pairs(rows, self.held)
             self._rows[cut] = rows[: cut.most or None]
         return self._rows[cut]
 
@@ -116,6 +119,14 @@ class Corpus:
             rows += found
             sequences += encoded
         return _examples(rows, sequences, tokenizer, device)
+
+
+def _new_pairs(rows, held):
+    """Rows of new pairs of the rows' texts; none of a text that is held out."""
+    kept_out = {text for row in held for text in (row.sentence, row.pair)}
+    texts = [text for row in rows for text in (row.sentence, row.pair)]
+    found = similar_pairs(text for text in texts if text not in kept_out)
+    return [Row(one, -1, other) for one, other in found]
 
 
 def _examples(rows, sequences, tokenizer, device):

@@ -26,7 +26,7 @@ __all__ = [
 FOLDERS = ("checkpoint", "huggingface")  # origins that bring sizes and vocabulary
 STARTS = ("scratch", "vectors", "glove", "encoder", *FOLDERS)
 SPLITS = ("train", "dev", "test", "unsup")
-CUTS = ("whole", "pieces", "sentences")
+CUTS = ("whole", "pieces", "sentences", "pairs")
 START = "start"  # what a teacher is called that is no stage but the first weights
 
 
@@ -43,7 +43,8 @@ class Cut:
     task : whose rows; "" is the recipe's own task
     split : train, dev, test or unsup (without labels)
     cut : whole (the longest are cut off), pieces (all that fits behind each other, each with its
-        text's label) or sentences (of FEWEST to MOST words, without label)
+        text's label), sentences (of FEWEST to MOST words, without label) or pairs (each text of a
+        task of pairs beside those most like it, without label)
     most : rows at most, 0 for all
     """
 

@@ -57,9 +57,11 @@ def check_cut(cut: Cut, task: Task, data_dir, trained: bool) -> None:
         found.file(cut.split)
     if cut.split in ("dev", "test") and found.files["train"] == task.files["train"]:
         raise ValueError(f"rows must not be of {task.name}/{cut.split}, which measures the result")
-    labelled = cut.split != "unsup" and cut.cut != "sentences"
+    if cut.cut == "pairs" and not found.pair:
+        raise ValueError(f"rows cut into pairs must be of a task of pairs, not {found.name}")
+    labelled = cut.split != "unsup" and cut.cut not in ("sentences", "pairs")
     if trained and labelled and found.labels != task.labels:
         raise ValueError(
             f"rows of {found.name} must have the labels of {task.name}, {', '.join(task.labels)}, "
-            f"not {', '.join(found.labels)}; cut into sentences they have none"
+            f"not {', '.join(found.labels)}; cut into sentences or pairs they have none"
         )
