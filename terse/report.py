@@ -20,6 +20,7 @@ __all__ = [
     "run_progress",
     "run_table",
     "summary",
+    "timing_table",
 ]
 
 SPECIAL = ("[CLS]", "[SEP]", "<pad>", "[PAD]")
@@ -194,6 +195,24 @@ def buffer_table(rows):
         table.add_row(name, *(f"{number:,}" for number in numbers))
     table.add_section()
     table.add_row("together", "", "", f"{sum(row[3] for row in rows):,}")
+    return table
+
+
+CELLS = ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD", "MULT18X18D")
+
+
+def timing_table(found):
+    """`Timing` of blocks: clocks, cells, worst path."""
+    table = Table(title="after place and route")
+    for name in ("", "MHz, best", "median", "seeds", *CELLS):
+        table.add_column(name, justify="left" if not name else "right")
+    table.add_column("worst path of the best, by block")
+    for one in found:
+        best = one.best
+        cells = (f"{one.used.get(kind, (0, 0))[0]:,}" for kind in CELLS)
+        path = f"{' > '.join(best.path)}: {best.delay:.1f} ns, {best.logic:.1f} of it logic"
+        clocks = (f"{best.clock:.1f}", f"{one.median:.1f}", str(len(one.routes)))
+        table.add_row(one.block, *clocks, *cells, path)
     return table
 
 

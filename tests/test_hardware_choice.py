@@ -8,7 +8,10 @@ import pytest
 
 from golden_model.config import NumberFormat
 from golden_model.hardware import HARDWARE
+from sim.synthesis.timing import Route, Timing
 from terse import catalog
+from terse.errors import UserError
+from terse.timing import against
 
 
 def test_settings():
@@ -97,3 +100,37 @@ def test_config_says_what_does_not_fit(terse):
     _, out, _ = terse("config", "--hw", "edgebert", "--model", "base")
     assert "too small" not in out and "does not fit" not in out
     assert out.count(" fits ") == 8 and out.endswith("fits\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--block", "alu"), "No block 'alu'; there is array, store, norm"),
+        (("--device", "12k"), "--device must be 25k, 45k, 85k, not 12k"),
+        (("--seeds", 0), "--seeds must be in 1..100, not 0"),
+        (("--hw", "asic"), "No hardware 'asic'"),
+    ],
+)
+def test_timing_refused(terse, arguments, text):
+    status, out, err = terse("timing", *arguments)
+    assert (status, out) == (2, "") and text in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"rows": 5}', '{"rows": {"best": "fast"}}'])
+def test_baseline_refused(tmp_path, text):
+    path = tmp_path / "baseline.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match="must be a file that --json wrote"):
+        against([], path)
+
+
+def test_baseline(tmp_path, terse, monkeypatch):
+    """What is slower is told, and the exit status says so."""
+    path = tmp_path / "baseline.json"
+    path.write_text('{"rows": {"best": 90.0}, "drop": {"best": 60.0}}')
+    route = Route(1, 80.0, ("rows",), 12.5, 5.0)
+    found = [Timing("ci", "rows", "85k", (route,), {"TRELLIS_FF": (181, 83640)})]
+    monkeypatch.setattr("terse.timing.time_blocks", lambda *arguments: found)
+    status, out, _ = terse("timing", "--block", "rows", "--baseline", path)
+    assert status == 1 and "rows: 80.0 MHz, 11 % below the baseline's 90.0 MHz" in out
+    assert terse("timing", "--block", "rows")[0] == 0

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verilog to a netlist of ECP5 cells, by the native Yosys of the package pyosys.
+
+python -m sim.synthesis.netlist build/timing/x/in.v top build/timing/x/netlist.json
+
+A process of its own: Yosys works for minutes without looking at Ctrl-C.
+"""
+
+import sys
+
+__all__ = ["PASSES"]
+
+# -nowidelut: multiplexers in LUT4s take a quarter less than in PFUMX trees. The names hidden are
+# those that yosys 0.70 would make twice (Assert count_id).
+PASSES = (
+    "read_verilog {source}",
+    "hierarchy -top {top}",
+    "rename -hide w:*[*",
+    "synth_ecp5 -noflatten -nowidelut -top {top}",
+    "tee -q -o {out}.stat stat -hierarchy",
+    "flatten",
+    "opt_clean",
+    "write_json {out}",
+)
+
+
+def main(source, top, out):
+    from pyosys import libyosys
+
+    design = libyosys.Design()
+    for step in PASSES:
+        libyosys.run_pass(step.format(source=source, top=top, out=out), design)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
