@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verilog-2001 of a component: one file, the same bytes every time, no path of this machine."""
 
+import contextlib
+import gc
 import re
 
 from amaranth.back import verilog as backend
@@ -36,6 +38,22 @@ endmodule"""
 def verilog(component, name):
     """The text of `component` with all it contains; its top module is called `name`."""
     # Source locations would be absolute paths of the machine that wrote the file.
-    text = backend.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+    with _uncollected():
+        text = backend.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
     text = _TRIGGER.sub(_TRIGGERED, text)
     return _EMPTY.sub(_CLEARED, _CONSTANT.sub(r"\g<0>  initial\n\1", text))
+
+
+@contextlib.contextmanager
+def _uncollected():
+    """No garbage collection: Amaranth's netlist is millions of tuples, none of which is garbage.
+
+    The collector walks them over and over, which takes as long as all the rest.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
