@@ -260,9 +260,10 @@ class Datapath(wiring.Component):
 
     def _store(self, m, op):
         """Columns out of the array, by the older operation's instruction `op`."""
-        # The columns of the younger one carry the other turn: the store holds them.
+        # The columns of the younger one carry the other turn: the store holds them. It has its own
+        # registers, since its paths are the longest; turn and fields change together.
         store = self.store
-        m.d.comb += [
+        m.d.sync += [
             store.turn.eq(self.turn ^ self.pending),
             store.shift.eq(op.shift),
             store.align.eq(op.align),
@@ -270,8 +271,8 @@ class Datapath(wiring.Component):
             store.context_shift.eq(op.context_shift),
             store.function.eq(Mux(self._attending, 0, op.function)),
             store.target.eq(Mux(self._attending, Target.CODES, op.target_buffer)),
-            self.saturated.eq(store.saturated + self.norm.saturated),
         ]
+        m.d.comb += self.saturated.eq(store.saturated + self.norm.saturated)
         wiring.connect(m, self.array.o, store.columns)
         wiring.connect(m, store.scores, self.attention.scores)
         wiring.connect(m, self.attention.o_denominators, store.denominators)

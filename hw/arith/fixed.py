@@ -83,13 +83,10 @@ def clamp(m, value, low, high):
 
 
 def align(m, value, shift):
-    """(saturate(round_shift(value, shift), 16), whether it saturated) of an ACT.
-
-    `shift` is any signed Value.
-    """
-    # From +-16 on all amounts give the same result, so the shifter has no more steps than that.
+    """round_shift(value, shift) of an ACT, to be saturated; `shift` is any signed Value."""
+    # From +-16 on all amounts give the same after that, so the shifter has no more steps.
     limit = ACT.width
-    return saturate(m, round_shift(m, value, clamp(m, shift, -limit, limit), -limit, limit), limit)
+    return round_shift(m, value, clamp(m, shift, -limit, limit), -limit, limit)
 
 
 def normalize(m, value):

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from firmware.isa import Function
 from golden_model.functions import Table, tanh_table
 from golden_model.gelu import GELU_EDGE, gelu_table
-from hw.arith.fixed import align, round_shift
+from hw.arith.fixed import align, round_shift, saturate
 from hw.arith.functions import table_memory
 from hw.arith.requantize import count_saturated
 from hw.checks import check_shape
@@ -17,7 +17,7 @@ from hw.stream import Pipeline
 
 __all__ = ["Activation"]
 
-LATENCY = 6  # cycles
+LATENCY = 7  # cycles
 
 # Low bits of the argument, between two entries of the table; GELU's has fewer.
 FRACTION = tanh_table().fraction_bits
@@ -72,10 +72,14 @@ class Activation(wiring.Component):
         # NONE takes the same way, so that words stay in order: only the last stage knows it again.
         none = self.function == Function.NONE
         aligned = [align(m, i.values[n], self.align) for n in lanes]
-        count_saturated(m, pipeline, [flag & ~none for _, flag in aligned], i.live, self.saturated)
         word = pipeline.stage(
-            x=[Mux(none, i.values[n], aligned[n][0]) for n in lanes], live=i.live, meta=i.meta
+            x=[Mux(none, i.values[n], aligned[n]).as_signed() for n in lanes],
+            live=i.live,
+            meta=i.meta,
         )
+        clamped = [saturate(m, word.x[n], ACT.width) for n in lanes]
+        count_saturated(m, pipeline, [flag for _, flag in clamped], word.live, self.saturated)
+        word = pipeline.stage(x=[value for value, _ in clamped], **word.keep("live", "meta"))
         ports = [self._table(m, pipeline, n) for n in lanes]
         m.d.comb += [ports[n].addr.eq(self._address(word.x[n])) for n in lanes]
         # The tables' own registers, and one behind: a block RAM's data comes late in the cycle.

@@ -20,7 +20,7 @@ SETS = 3  # embedding, attention, feed forward
 STAGES = 2  # registers between the sums and the root's unit
 SUMS = 3  # cycles from a block's last word to its first root
 ROOTS = 8  # from there until the next block may come, and a cycle for each row
-RESULTS = 16  # from there to the first result, likewise
+RESULTS = 19  # from there to the first result, likewise
 REST = 2  # from a block's last result to the next one's first root
 
 
@@ -282,7 +282,10 @@ class LayerNorm(wiring.Component):
         return read.data
 
     def _normalize(self, m, pipeline, word, live):
-        """x to y: centred, times the root, times gamma, plus beta; each drops bits once."""
+        """x to y: centred, times the root, times gamma, plus beta; each drops bits once.
+
+        With `bypass` an ACT goes through as it is: it fits wherever a clamped value does.
+        """
         lanes = range(self._lanes)
         bypass = self.bypass
         lost = []
@@ -296,43 +299,41 @@ class LayerNorm(wiring.Component):
         low = -CENTRED_FRAC
         high = len(self._totals[0]) - CENTRED_FRAC
         factors = [
-            saturate(
-                m,
-                round_shift(m, word.y[n], self._halves[n] - CENTRED_FRAC, low, high),
-                FACTOR.width,
-            )
-            for n in lanes
+            round_shift(m, word.y[n], self._halves[n] - CENTRED_FRAC, low, high) for n in lanes
         ]
-        word = self._next(m, pipeline, word, factors, live, lost, keep)
+        word = self._shifted(pipeline, word, factors, keep)
+        word = self._clamped(m, pipeline, word, word.y, FACTOR.width, live, lost, keep)
         word = pipeline.stage(
             y=[Mux(bypass, word.y[n], word.y[n] * self._roots[n]) for n in lanes],
             **word.keep(*keep),
         )
         point = MANTISSA_FRAC + CENTRED_FRAC - NORM_FRAC
-        normal = [saturate(m, round_shift(m, word.y[n], point), FACTOR.width) for n in lanes]
-        word = self._next(m, pipeline, word, normal, live, lost, keep)
+        normal = [round_shift(m, word.y[n], point) for n in lanes]
+        word = self._shifted(pipeline, word, normal, keep)
+        word = self._clamped(m, pipeline, word, word.y, FACTOR.width, live, lost, keep)
         word = pipeline.stage(
             y=[Mux(bypass, word.y[n], word.y[n] * word.gamma) for n in lanes],
-            **word.keep("beta", "feature"),
+            beta=Mux(bypass, 0, word.beta).as_signed(),
+            feature=word.feature,
         )
-        results = [
-            saturate(m, round_shift(m, word.y[n], self.shift) + word.beta, ACT.width) for n in lanes
-        ]
-        word = self._next(m, pipeline, word, results, live, lost, ("feature",))
+        results = [round_shift(m, word.y[n], self.shift) for n in lanes]
+        word = self._shifted(pipeline, word, results, ("beta", "feature"))
+        sums = [word.y[n] + word.beta for n in lanes]
+        word = self._clamped(m, pipeline, word, sums, ACT.width, live, lost, ("feature",))
         m.d.comb += self.saturated.eq(sum(lost))
         return word
 
-    def _next(self, m, pipeline, word, clamped, live, lost, keep):
-        """A stage that drops bits: its saturations are counted; with `bypass` the value stays."""
-        counted = Signal(range(self._lanes + 1), name=f"lost_{len(lost)}")
-        count_saturated(m, pipeline, [flag & ~self.bypass for _, flag in clamped], live, counted)
-        lost.append(counted)
-        # What bypasses is an ACT, so it fits where the clamped value does: the next multiplier is
-        # as narrow as without a bypass.
+    def _shifted(self, pipeline, word, values, keep):
+        """A stage of shifted values: a wide shifter and a clamp in one cycle would be too long."""
         return pipeline.stage(
-            y=[
-                Mux(self.bypass, word.y[n][: len(value)].as_signed(), value)
-                for n, (value, _) in enumerate(clamped)
-            ],
+            y=[Mux(self.bypass, word.y[n], value).as_signed() for n, value in enumerate(values)],
             **word.keep(*keep),
         )
+
+    def _clamped(self, m, pipeline, word, values, bits, live, lost, keep):
+        """A stage of values clamped to `bits`, which are counted."""
+        clamped = [saturate(m, value, bits) for value in values]
+        counted = Signal(range(self._lanes + 1), name=f"lost_{len(lost)}")
+        count_saturated(m, pipeline, [flag for _, flag in clamped], live, counted)
+        lost.append(counted)
+        return pipeline.stage(y=[value for value, _ in clamped], **word.keep(*keep))

@@ -13,9 +13,10 @@ from hw.stream import Fifo
 
 __all__ = ["Issue", "operation_layout"]
 
+REACHED = 2  # cycles from an operation's way in to `younger`, when nothing is before it
 START = 1  # cycles from the end of an operation to the start of the next one
 # Operations that the sequencer may be ahead: from ATTEND to the second LINEAR behind it and more,
-# so that the weights of both are under way while ATTEND needs none.
+# so that the weights of both are under way while ATTEND needs none. The first stands in registers.
 AHEAD = 8
 
 
@@ -47,9 +48,10 @@ class Issue(wiring.Component):
     one that ends next. Most of the time they are the same. Where the instruction says `follow`, an
     operation starts when the one before has `sent` all: that is taken, and `pending` until it ends.
 
-    An engine starts `START` cycles after the operation before has ended, or was taken; a skipped
-    operation takes one cycle. Operations end in their order, and at most two are at work. Stalled:
-    by the engines alone; an illegal instruction stops it for good.
+    An operation is `younger` `REACHED` cycles after it came, if nothing is before it. An engine
+    starts `START` cycles after the operation before has ended, or was taken; a skipped operation
+    takes one cycle. Operations end in their order, and at most two are at work. Stalled: by the
+    engines alone; an illegal instruction stops it for good.
 
     Parameters
     ----------
@@ -103,17 +105,16 @@ class Issue(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.queue = queue = Fifo(self.i.payload.shape(), AHEAD)
+        m.submodules.queue = queue = Fifo(self.i.payload.shape(), AHEAD - 1)
         wiring.connect(m, wiring.flipped(self.i), queue.i)
-        there = queue.o.valid
+        there = Signal()  # `younger` holds an operation
         finished = Signal()  # the older operation ends
-        passed = Signal()  # the younger one leaves the queue without having been taken
-        self._operations(m, queue.o.payload, finished)
+        passed = Signal()  # the younger one leaves without having been taken
+        self._operations(m, queue.o, there, finished, passed)
         m.d.comb += [
             self.pc.eq(Mux(self.pending | there, self.older.pc, 0)),
             self.ended.eq(finished | self.skipped),
-            queue.o.ready.eq(self.taken | passed),
-            self.resting.eq(queue.level + self.pending == self.ended),
+            self.resting.eq(queue.level + there + self.pending == self.ended),
         ]
         with m.If(self.restart):
             m.d.sync += self.passes.eq(0)
@@ -139,22 +140,29 @@ class Issue(wiring.Component):
                     m.d.sync += self.passes.eq(self.passes + 1)
         return m
 
-    def _operations(self, m, first, finished):
-        """The queue's first operation is the younger one; a taken one is kept beside the queue."""
-        taken = Signal(self.older.shape())
+    def _operations(self, m, queued, there, finished, passed):
+        """`younger` and `older` are registers: every engine begins its paths at them."""
         pending = self.pending
-        m.d.comb += [
-            self.younger.eq(first),
-            self.older.eq(Mux(pending, taken.as_value(), first.as_value())),
-        ]
+        m.d.comb += queued.ready.eq(self.taken | passed | ~there)
+        # What the younger one will be in the next cycle.
+        following = Mux(queued.ready, queued.payload.as_value(), self.younger.as_value())
+        with m.If(queued.ready):
+            m.d.sync += [
+                there.eq(queued.valid),
+                self.younger.eq(queued.payload),
+            ]
         with m.If(self.taken):
             m.d.sync += [
-                taken.eq(first),
+                self.older.eq(self.younger),
                 pending.eq(1),
                 self.turn.eq(~self.turn),
             ]
-        with m.Elif(finished):
-            m.d.sync += pending.eq(0)
+        # Without a pending one the two are the same.
+        with m.Elif(finished | ~pending):
+            m.d.sync += [
+                self.older.eq(following),
+                pending.eq(0),
+            ]
 
     def _begin(self, m, there, passed):
         """Start, skip or refuse the younger operation, if it need not wait for the older one."""

@@ -128,7 +128,7 @@ class _Model:
     def _issue(self, one, values, opcode, works):
         """An operation: to its engine, when those before have left or ended."""
         ready = self.before.taken if works and values.get("follow") else self.now
-        start = max(ready, self.decoded) + issue.START
+        start = max(ready, self.decoded + issue.REACHED - 1) + issue.START
         self.now = max(self.now, start)
         left = self.now
         if works:

@@ -12,7 +12,7 @@ from cocotb.triggers import ClockCycles, RisingEdge
 
 from firmware.error_codes import Error
 from firmware.isa import ENGINES, Opcode
-from hw.program.issue import AHEAD, Issue, operation_layout
+from hw.program.issue import AHEAD, REACHED, Issue, operation_layout
 from sim.bench import harness
 from sim.bench.players import instruction_bits, pulse, silence
 from sim.bench.values import pack
@@ -154,7 +154,7 @@ class Bench:
                 self.cycle += 1
                 self._end(*self._check(*self._begin()))
                 if self.dut.i__valid.value == 1 and self.dut.i__ready.value == 1:
-                    self.program[self.accepted].there = self.cycle + 1
+                    self.program[self.accepted].there = self.cycle + REACHED
                     self.accepted += 1
 
     def _next(self):
@@ -198,7 +198,8 @@ class Bench:
         }
         assert len(pending) <= 1 and len(running) <= 1, "more than two at work"
         shape = operation_layout(self.config)
-        for older in accepted[self.finished : self.finished + 1]:
+        reached = [one for one in accepted[self.finished :] if one.there <= self.cycle]
+        for older in reached[:1]:
             want |= {"older": pack(shape, older.values), "pc": older.values["pc"]}
         for younger in running:
             want["younger"] = pack(shape, younger.values)
