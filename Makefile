@@ -15,7 +15,7 @@ PYTEST_ARGS ?=
 comma := ,
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: all setup tools test bench regress wheel campaign shapes small fullsize verilog synth \
+.PHONY: all setup tools test bench regress wheel campaign shapes small fullsize verilog release synth \
   synth-array timing train lint types docs-slow pictures charts clean
 .DEFAULT_GOAL := all
 
@@ -87,6 +87,10 @@ fullsize: setup
 verilog: setup
 	for hw in ci ecp5 edgebert; do \
 	  $(BIN)/terse verilog --hw $$hw -o build/verilog/terse_$$hw.v || exit 1; done
+
+# Verilog of all configurations, drivers, FuseSoC cores, checksums.
+release: setup
+	$(BIN)/python -m terse.packaging.release build/release
 
 # What yosys does with build/synth/$(1).v, whose top is $(2). -nowidelut: multiplexers in LUT4s take
 # a quarter less than in PFUMX trees. The names hidden are those that yosys 0.70 would make twice
