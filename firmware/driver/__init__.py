@@ -2,6 +2,7 @@
 """Drivers of the accelerator: the C files that `terse driver` writes, and the same in Python."""
 
 from firmware.driver.host import DriverError, Link, Terse, Windows
+from firmware.driver.serial import SerialLink
 from firmware.driver.uio import UioLink
 
-__all__ = ["DriverError", "Windows", "Link", "Terse", "UioLink"]
+__all__ = ["DriverError", "Link", "SerialLink", "Terse", "UioLink", "Windows"]
