@@ -13,24 +13,24 @@ import struct
 import numpy as np
 
 __all__ = [
-    "HEADER_BYTES",
+    "REQUEST_BYTES",
     "MOST_WORDS",
     "FrameError",
-    "Operation",
+    "FrameKind",
     "Status",
     "answer_bytes",
     "check_byte",
     "parse_answer",
-    "request",
+    "request_bytes",
 ]
 
 HEADER = struct.Struct("<BIH")
-HEADER_BYTES = HEADER.size + 1  # with its check byte
+REQUEST_BYTES = HEADER.size + 1  # with its check byte
 MOST_WORDS = (1 << 16) - 1
 POLYNOMIAL, LAST = 0x07, 0x55  # of the CRC, and what it is combined with at its end
 
 
-class Operation(enum.IntEnum):
+class FrameKind(enum.IntEnum):
     """First byte of a request; a letter, capital for registers."""
 
     READ_REGISTER = ord("R")
@@ -40,7 +40,7 @@ class Operation(enum.IntEnum):
 
     @property
     def is_write(self):
-        return self in (Operation.WRITE_REGISTER, Operation.WRITE_MEMORY)
+        return self in (FrameKind.WRITE_REGISTER, FrameKind.WRITE_MEMORY)
 
 
 class Status(enum.IntEnum):
@@ -65,7 +65,7 @@ def check_byte(data: bytes) -> int:
     return value ^ LAST
 
 
-def request(operation: Operation, address: int, words: int | np.ndarray) -> bytes:
+def request_bytes(operation: FrameKind, address: int, words: int | np.ndarray) -> bytes:
     """The bytes of a request; `words` is how many to read, or those to write."""
     count = len(words) if operation.is_write else words
     if not 1 <= count <= MOST_WORDS:
@@ -78,12 +78,12 @@ def request(operation: Operation, address: int, words: int | np.ndarray) -> byte
     return frame
 
 
-def answer_bytes(operation: Operation, count: int) -> int:
+def answer_bytes(operation: FrameKind, count: int) -> int:
     """Bytes of the answer to a request of so many words."""
     return (0 if operation.is_write else 4 * count) + 2
 
 
-def parse_answer(operation: Operation, count: int, answer: bytes) -> np.ndarray:
+def parse_answer(operation: FrameKind, count: int, answer: bytes) -> np.ndarray:
     """The words read, none of a write; raises FrameError."""
     if len(answer) == 2 and answer[0] == Status.FRAME:
         raise FrameError("The board found a damaged request")

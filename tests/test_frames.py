@@ -6,14 +6,14 @@ import pytest
 
 from firmware.driver import SerialLink
 from firmware.frames import (
-    HEADER_BYTES,
+    REQUEST_BYTES,
     FrameError,
-    Operation,
+    FrameKind,
     Status,
     answer_bytes,
     check_byte,
     parse_answer,
-    request,
+    request_bytes,
 )
 
 
@@ -24,14 +24,14 @@ def test_check_byte_is_the_catalogued_one():
 
 
 def test_requests():
-    frame = request(Operation.READ_MEMORY, 0x12345678, 3)
-    assert frame[:-1] == b"r\x78\x56\x34\x12\x03\x00" and len(frame) == HEADER_BYTES
+    frame = request_bytes(FrameKind.READ_MEMORY, 0x12345678, 3)
+    assert frame[:-1] == b"r\x78\x56\x34\x12\x03\x00" and len(frame) == REQUEST_BYTES
     assert frame[-1] == check_byte(frame[:-1])
-    frame = request(Operation.WRITE_REGISTER, 0x20, np.array([0x01020304], "<u4"))
-    assert frame[HEADER_BYTES:] == b"\x04\x03\x02\x01" + bytes([check_byte(b"\x04\x03\x02\x01")])
+    frame = request_bytes(FrameKind.WRITE_REGISTER, 0x20, np.array([0x01020304], "<u4"))
+    assert frame[REQUEST_BYTES:] == b"\x04\x03\x02\x01" + bytes([check_byte(b"\x04\x03\x02\x01")])
     for words in (0, 1 << 16):
         with pytest.raises(ValueError, match="1..65535 words"):
-            request(Operation.READ_MEMORY, 0, words)
+            request_bytes(FrameKind.READ_MEMORY, 0, words)
 
 
 def answer(status=Status.OK, words=()):
@@ -51,7 +51,7 @@ def answer(status=Status.OK, words=()):
 )
 def test_bad_answers(got, text):
     with pytest.raises(FrameError, match=text):
-        parse_answer(Operation.READ_REGISTER, 1, got)
+        parse_answer(FrameKind.READ_REGISTER, 1, got)
 
 
 class Board:
@@ -61,12 +61,12 @@ class Board:
         self.memory, self.spoiled, self.requests, self._answer = {}, 0, [], b""
 
     def write(self, data):
-        operation = Operation(data[0])
+        operation = FrameKind(data[0])
         address = int.from_bytes(data[1:5], "little")
         count = int.from_bytes(data[5:7], "little")
         self.requests.append((operation, address, count))
         if operation.is_write:
-            for i, word in enumerate(np.frombuffer(data[HEADER_BYTES:-1], "<u4")):
+            for i, word in enumerate(np.frombuffer(data[REQUEST_BYTES:-1], "<u4")):
                 self.memory[address + 4 * i] = int(word)
             self._answer = answer()
         else:
@@ -90,7 +90,7 @@ def test_link():
     link.put(0x1000, text)
     assert link.get(0x1000, len(text)) == text
     assert max(count for *_, count in board.requests) == 256
-    assert answer_bytes(Operation.WRITE_MEMORY, 256) == 2
+    assert answer_bytes(FrameKind.WRITE_MEMORY, 256) == 2
 
 
 def test_link_asks_again():

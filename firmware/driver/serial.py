@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from firmware.frames import FrameError, Operation, answer_bytes, parse_answer, request
+from firmware.frames import FrameError, FrameKind, answer_bytes, parse_answer, request_bytes
 
 __all__ = ["SerialLink"]
 
@@ -34,10 +34,10 @@ class SerialLink:
         self._line = line
 
     def read(self, offset: int) -> int:
-        return int(self._ask(Operation.READ_REGISTER, offset, 1)[0])
+        return int(self._ask(FrameKind.READ_REGISTER, offset, 1)[0])
 
     def write(self, offset: int, value: int) -> None:
-        self._ask(Operation.WRITE_REGISTER, offset, np.array([value], "<u4"), tries=1)
+        self._ask(FrameKind.WRITE_REGISTER, offset, np.array([value], "<u4"), tries=1)
 
     def pause(self) -> None:
         time.sleep(PAUSE)
@@ -45,7 +45,7 @@ class SerialLink:
     def get(self, address: int, size: int) -> bytes:
         """`address` and `size` are multiples of four."""
         words = [
-            self._ask(Operation.READ_MEMORY, at, min(WORDS, (address + size - at) // 4))
+            self._ask(FrameKind.READ_MEMORY, at, min(WORDS, (address + size - at) // 4))
             for at in range(address, address + size, 4 * WORDS)
         ]
         return b"".join(part.tobytes() for part in words)
@@ -55,11 +55,11 @@ class SerialLink:
         words = np.frombuffer(data + bytes(-len(data) % 4), "<u4")
         for start in range(0, len(words), WORDS):
             part = words[start : start + WORDS]
-            self._ask(Operation.WRITE_MEMORY, address + 4 * start, part)
+            self._ask(FrameKind.WRITE_MEMORY, address + 4 * start, part)
 
     def _ask(self, operation, address, words, tries=TRIES):
         count = len(words) if operation.is_write else words
-        self._line.write(request(operation, address, words))
+        self._line.write(request_bytes(operation, address, words))
         answer = self._line.read(answer_bytes(operation, count))
         try:
             return parse_answer(operation, count, answer)

@@ -6,11 +6,11 @@ from amaranth.lib import crc, data, stream, wiring
 from amaranth.lib.crc.catalog import CRC8_I_432_1
 from amaranth.lib.wiring import In, Out
 
-from firmware.frames import HEADER_BYTES, Operation, Status
+from firmware.frames import REQUEST_BYTES, FrameKind, Status
 from hw.checks import check_count
 from hw.shapes import ADDRESS, BYTE, WORD
 
-__all__ = ["Bridge", "access_layout", "header_layout"]
+__all__ = ["Bridge", "access_layout", "frame_layout"]
 
 STEP = WORD.width // BYTE.width
 COUNT = 16  # bits of a request's number of words
@@ -21,7 +21,7 @@ def access_layout():
     return data.StructLayout({"write": 1, "memory": 1, "address": ADDRESS, "data": WORD})
 
 
-def header_layout():
+def frame_layout():
     """The header as it lies in a shift register: the first byte lowest."""
     return data.StructLayout({"operation": BYTE, "address": ADDRESS, "count": COUNT, "check": BYTE})
 
@@ -63,9 +63,9 @@ class Bridge(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.crc = self._crc = crc.Parameters(CRC8_I_432_1, BYTE.width).create()
-        self._header = Signal(header_layout())
+        self._header = Signal(frame_layout())
         self._word = Signal(WORD)
-        self._index = Signal(range(HEADER_BYTES))  # bytes of the header, or of the word
+        self._index = Signal(range(REQUEST_BYTES))  # bytes of the header, or of the word
         self._left = Signal(COUNT)  # words to come, this one among them
         self._status = Signal(BYTE)
         self._give_up = Signal()
@@ -80,27 +80,30 @@ class Bridge(wiring.Component):
 
     def _operation(self):
         """(writes, of the memory, is an operation at all) of the header."""
+        # Registers and memory are two address spaces: a board's memory may begin at 0, too.
         code = self._header.operation
-        writes = [operation for operation in Operation if operation.is_write]
-        memory = (Operation.READ_MEMORY, Operation.WRITE_MEMORY)
+        writes = [operation for operation in FrameKind if operation.is_write]
+        memory = (FrameKind.READ_MEMORY, FrameKind.WRITE_MEMORY)
         return tuple(
             Cat(code == operation for operation in chosen).any()
-            for chosen in (writes, memory, Operation)
+            for chosen in (writes, memory, FrameKind)
         )
 
     def _wait(self, m):
         """`_give_up` after `patience` cycles without a byte."""
+        # Every byte begins the count anew, also one that an answer keeps waiting.
         quiet = Signal(range(self._patience + 1))
         m.d.comb += self._give_up.eq(quiet == self._patience)
         m.d.sync += quiet.eq(Mux(self.i.valid | self._give_up, 0, quiet + 1))
 
     def _take_header(self, m, known):
         """Its bytes, one behind the other; then whether they are to be believed."""
+        # The bytes of a header; after a silence its first one.
         with m.State("HEADER"):
             m.d.comb += [
                 self.i.ready.eq(1),
                 self._crc.data.eq(self.i.payload),
-                self._crc.valid.eq(self.i.valid & (self._index != HEADER_BYTES - 1)),
+                self._crc.valid.eq(self.i.valid & (self._index != REQUEST_BYTES - 1)),
                 self._crc.start.eq(self._give_up),
             ]
             with m.If(self.i.valid):
@@ -109,11 +112,11 @@ class Bridge(wiring.Component):
                     self._header.eq(shifted),
                     self._index.eq(self._index + 1),
                 ]
-                with m.If(self._index == HEADER_BYTES - 1):
+                with m.If(self._index == REQUEST_BYTES - 1):
                     m.next = "BELIEVE"
             with m.Elif(self._give_up):
                 m.d.sync += self._index.eq(0)
-        # The header is whole.
+        # The header is whole: is it to be believed?
         with m.State("BELIEVE"):
             good = known & (self._header.check == self._crc.crc) & (self._header.count != 0)
             m.d.comb += self._crc.start.eq(1)
@@ -130,6 +133,7 @@ class Bridge(wiring.Component):
 
     def _take_words(self, m):
         """A word to write; behind the last one its check byte."""
+        # The bytes of a word to write.
         with m.State("WORD"):
             m.d.comb += [
                 self.i.ready.eq(1),
@@ -148,6 +152,7 @@ class Bridge(wiring.Component):
                         m.next = "CHECK"
             with m.Elif(self._give_up):
                 self._forget(m)
+        # The check byte of all words; the last of them waits for it.
         with m.State("CHECK"):
             m.d.comb += self.i.ready.eq(1)
             with m.If(self.i.valid):
@@ -174,10 +179,12 @@ class Bridge(wiring.Component):
             self.o_access.payload.address.eq(header.address),
             self.o_access.payload.data.eq(self._word),
         ]
+        # One access, until it is taken.
         with m.State("ACCESS"):
             m.d.comb += self.o_access.valid.eq(1)
             with m.If(self.o_access.ready):
                 m.next = "DONE"
+        # Until it is done; then the next word, or the answer.
         with m.State("DONE"):
             m.d.comb += self.i_done.ready.eq(1)
             with m.If(self.i_done.valid):
@@ -199,6 +206,7 @@ class Bridge(wiring.Component):
     def _answer(self, m):
         """The bytes of a word that was read; at the end status and check byte."""
         moved = self.o.valid & self.o.ready
+        # The bytes of a word that was read.
         with m.State("SEND"):
             m.d.comb += [
                 self.o.valid.eq(1),
@@ -216,6 +224,7 @@ class Bridge(wiring.Component):
                     m.next = "ACCESS"
                     with m.If(self._left == 0):
                         m.next = "STATUS"
+        # How the request ended.
         with m.State("STATUS"):
             m.d.comb += [
                 self.o.valid.eq(1),
@@ -225,6 +234,7 @@ class Bridge(wiring.Component):
             ]
             with m.If(moved):
                 m.next = "END"
+        # The check byte of all that was sent.
         with m.State("END"):
             m.d.comb += [
                 self.o.valid.eq(1),

@@ -60,6 +60,7 @@ class Uart(wiring.Component):
         bits = Signal(FRAME - 1)
         with m.If(self.i.ready):
             m.d.sync += self.i.valid.eq(0)
+        # Half a bit from the edge is the start bit's middle; whole bits lead from middle to middle.
         with m.If(left == 0):
             m.d.sync += wait.eq(self._divisor // 2 - 1)
             with m.If(~line):
@@ -75,6 +76,7 @@ class Uart(wiring.Component):
             # A start bit that is gone in its middle was none.
             with m.If((left == FRAME) & line):
                 m.d.sync += left.eq(0)
+            # The stop bit: without it nothing was a byte.
             with m.If((left == 1) & line):
                 m.d.sync += [
                     self.i.valid.eq(1),
@@ -83,6 +85,7 @@ class Uart(wiring.Component):
 
     def _send(self, m):
         """Start bit, data from the lowest bit on, stop bit."""
+        # The start bit goes out when the byte is taken, the others follow a bit's time apart.
         left = Signal(range(FRAME + 1))
         wait = Signal(range(self._divisor))
         bits = Signal(FRAME - 1, init=-1)

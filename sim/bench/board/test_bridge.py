@@ -7,7 +7,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from firmware.frames import Operation, Status, answer_bytes, check_byte, parse_answer, request
+from firmware.frames import FrameKind, Status, answer_bytes, check_byte, parse_answer, request_bytes
 from hw.board.bridge import Bridge
 from sim.bench import harness
 from sim.bench.players import silence
@@ -43,7 +43,7 @@ class Board:
     async def ask(self, operation, address, words):
         """The words of the answer."""
         count = len(words) if operation.is_write else words
-        self.host.send(list(request(operation, address, words)))
+        self.host.send(list(request_bytes(operation, address, words)))
         answer = await self.answers.receive(answer_bytes(operation, count))
         return parse_answer(operation, count, bytes(answer)).tolist()
 
@@ -60,8 +60,8 @@ async def requests(dut, pause):
     test, generator = Board(dut, pause), random.Random(5)
     await harness.start(dut)
     kinds = (
-        (Operation.WRITE_REGISTER, Operation.READ_REGISTER),
-        (Operation.WRITE_MEMORY, Operation.READ_MEMORY),
+        (FrameKind.WRITE_REGISTER, FrameKind.READ_REGISTER),
+        (FrameKind.WRITE_MEMORY, FrameKind.READ_MEMORY),
     )
     for count in (1, 2, 5, 17):
         for write, read in kinds:
@@ -78,18 +78,18 @@ async def damaged(dut):
     test = Board(dut, "none")
     await harness.start(dut)
     word = np.array([77], "<u4")
-    good = request(Operation.WRITE_REGISTER, 0x20, word)
+    good = request_bytes(FrameKind.WRITE_REGISTER, 0x20, word)
     for place in (0, 3, 6, 7):
         await test.answered(
             good[:place] + bytes([good[place] ^ 4]) + good[place + 1 : 8], Status.FRAME
         )
     await test.answered(
-        request(Operation.READ_MEMORY, 0, 1)[:5] + _sealed(b"r\0\0\0\0", 0), Status.FRAME
+        request_bytes(FrameKind.READ_MEMORY, 0, 1)[:5] + _sealed(b"r\0\0\0\0", 0), Status.FRAME
     )
     await test.answered(good[:-1] + bytes([good[-1] ^ 1]), Status.FRAME)
     assert test.seen == []
-    await test.ask(Operation.WRITE_REGISTER, 0x20, word)
-    assert await test.ask(Operation.READ_REGISTER, 0x20, 1) == [77]
+    await test.ask(FrameKind.WRITE_REGISTER, 0x20, word)
+    assert await test.ask(FrameKind.READ_REGISTER, 0x20, 1) == [77]
 
 
 def _sealed(head, count):
@@ -103,11 +103,13 @@ async def errors(dut):
     """A bus error among the words is told; the others are there."""
     test = Board(dut, "none")
     await harness.start(dut)
-    frame = request(Operation.READ_MEMORY, BROKEN - 4, 2)
+    frame = request_bytes(FrameKind.READ_MEMORY, BROKEN - 4, 2)
     test.host.send(list(frame))
     answer = bytes(await test.answers.receive(10))
     assert answer[8] == Status.BUS and check_byte(answer[:-1]) == answer[-1]
-    await test.answered(request(Operation.WRITE_MEMORY, BROKEN, np.array([1], "<u4")), Status.BUS)
+    await test.answered(
+        request_bytes(FrameKind.WRITE_MEMORY, BROKEN, np.array([1], "<u4")), Status.BUS
+    )
 
 
 @cocotb.test()
@@ -115,14 +117,14 @@ async def forgotten(dut):
     """A request that ends in its middle, anywhere, does not stand in the way of the next."""
     test = Board(dut, "none")
     await harness.start(dut)
-    whole = request(Operation.WRITE_MEMORY, 0x40, np.array([1, 2], "<u4"))
+    whole = request_bytes(FrameKind.WRITE_MEMORY, 0x40, np.array([1, 2], "<u4"))
     for end in range(1, len(whole)):
         test.host.send(list(whole[:end]))
         await ClockCycles(dut.clk, PATIENCE + 2 * end + 20)
         await RisingEdge(dut.clk)
         word = np.array([end], "<u4")
-        await test.ask(Operation.WRITE_REGISTER, 0, word)
-        assert await test.ask(Operation.READ_REGISTER, 0, 1) == [end]
+        await test.ask(FrameKind.WRITE_REGISTER, 0, word)
+        assert await test.ask(FrameKind.READ_REGISTER, 0, 1) == [end]
 
 
 def test_bridge():
