@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A serial flash that knows FAST READ, as a data sheet draws it: mode 0, the highest bit first."""
+
+import cocotb
+from cocotb.triggers import First, ValueChange
+
+__all__ = ["FlashModel"]
+
+FAST_READ = 0x0B
+
+
+class FlashModel:
+    """Plays the flash behind `select_n`, `clock`, `given` and `taken` of a design.
+
+    data : what it holds, from address 0 on; it reads as 0xFF behind
+    commands : addresses that were read from
+    """
+
+    def __init__(self, dut, data, prefix=""):
+        self.data, self.commands = data, []
+        names = ("select_n", "clock", "given", "taken")
+        self._pins = [getattr(dut, f"{prefix}{name}") for name in names]
+        self._pins[3].value = 0
+        cocotb.start_soon(self._run())
+
+    async def _run(self):
+        select, clock, given, taken = self._pins
+        seen, bits = 0, 0
+        while True:
+            await First(ValueChange(select), ValueChange(clock))
+            if select.value == 1:
+                seen, bits = 0, 0
+            elif clock.value == 1 and seen < 40:
+                seen, bits = seen + 1, bits << 1 | int(given.value)
+                if seen == 40:
+                    assert bits >> 32 == FAST_READ, f"unknown command {bits >> 32:#x}"
+                    self.commands.append(bits >> 8 & 0xFFFFFF)
+            elif clock.value == 0 and seen >= 40:
+                place = seen - 40
+                at = self.commands[-1] + place // 8
+                byte = self.data[at] if at < len(self.data) else 0xFF
+                taken.value = byte >> (7 - place % 8) & 1
+                seen += 1
