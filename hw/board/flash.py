@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.shapes import AXI_LEN, BYTE, WORD
 
-__all__ = ["Flash", "run_layout"]
+__all__ = ["Flash", "flash_read_layout"]
 
 FAST_READ = 0x0B  # known to every flash: the command, 24 bits of address, eight bits of nothing
 ADDRESS = 24  # bits
@@ -16,7 +16,7 @@ COMMAND = BYTE.width + ADDRESS + DUMMY  # bits before the first one of data
 DESELECT = 4  # periods of the clock that a flash wants between two commands
 
 
-def run_layout():
+def flash_read_layout():
     """`length` + 1 words from byte `address` on."""
     return data.StructLayout({"address": ADDRESS, "length": AXI_LEN})
 
@@ -31,7 +31,7 @@ class Flash(wiring.Component):
 
     Members
     -------
-    i : In(stream of run_layout())
+    i : In(stream of flash_read_layout())
     o : Out(stream of {data: WORD, last: 1})
     select_n : Out(1), low while a command is under way
     clock : Out(1)
@@ -42,7 +42,7 @@ class Flash(wiring.Component):
     def __init__(self):
         super().__init__(
             {
-                "i": In(stream.Signature(run_layout())),
+                "i": In(stream.Signature(flash_read_layout())),
                 "o": Out(stream.Signature(data.StructLayout({"data": WORD, "last": 1}))),
                 "select_n": Out(1, init=1),
                 "clock": Out(1),
@@ -53,64 +53,73 @@ class Flash(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        command = Signal(COMMAND)
-        left = Signal(range(max(COMMAND, WORD.width) + 1))  # bits of the command, or of the word
-        words = Signal(AXI_LEN.width + 1)  # to come, this one among them
-        bits = Signal(WORD.width)
+        self._command = Signal(COMMAND)
+        self._left = Signal(range(max(COMMAND, WORD.width) + 1))  # bits of the command or the word
+        self._words = Signal(AXI_LEN.width + 1)  # to come, this one among them
+        self._bits = Signal(WORD.width)
+        bytes_in = [self._bits.word_select(3 - n, BYTE.width) for n in range(4)]
         m.d.comb += [
-            self.given.eq(command[-1]),
-            self.o.payload.data.eq(Cat(bits.word_select(3 - n, BYTE.width) for n in range(4))),
-            self.o.payload.last.eq(words == 1),
+            self.given.eq(self._command[-1]),
+            self.o.payload.data.eq(Cat(bytes_in)),
+            self.o.payload.last.eq(self._words == 1),
         ]
         with m.FSM():
-            # A run begins with its command.
-            with m.State("IDLE"):
-                m.d.comb += self.i.ready.eq(1)
-                m.d.sync += [
-                    self.clock.eq(0),
-                    left.eq(COMMAND),
-                    words.eq(self.i.payload.length + 1),
-                    command.eq(Cat(C(0, DUMMY), self.i.payload.address, C(FAST_READ, BYTE))),
-                ]
-                with m.If(self.i.valid):
-                    m.d.sync += self.select_n.eq(0)
-                    m.next = "COMMAND"
-            # A bit goes out with each falling edge, and is taken with the rising one.
-            with m.State("COMMAND"):
-                m.d.sync += self.clock.eq(~self.clock)
-                with m.If(self.clock):
-                    m.d.sync += [
-                        command.eq(command << 1),
-                        left.eq(left - 1),
-                    ]
-                    with m.If(left == 1):
-                        m.d.sync += left.eq(WORD.width)
-                        m.next = "WORD"
-            # A bit of data comes with each falling edge; it is there at the next rising one.
-            with m.State("WORD"):
-                m.d.sync += self.clock.eq(~self.clock)
-                with m.If(~self.clock):
-                    m.d.sync += [
-                        bits.eq(Cat(self.taken, bits)),
-                        left.eq(left - 1),
-                    ]
-                with m.Elif(left == 0):
-                    m.next = "GIVE"
-            # Until the word is taken; the clock stands.
-            with m.State("GIVE"):
-                m.d.comb += self.o.valid.eq(1)
-                with m.If(self.o.ready):
-                    m.d.sync += [
-                        words.eq(words - 1),
-                        left.eq(Mux(words == 1, 2 * DESELECT, WORD.width)),
-                    ]
-                    m.next = "WORD"
-                    with m.If(words == 1):
-                        m.d.sync += self.select_n.eq(1)
-                        m.next = "DESELECT"
-            # The flash ends the command.
-            with m.State("DESELECT"):
-                m.d.sync += left.eq(left - 1)
-                with m.If(left == 0):
-                    m.next = "IDLE"
+            self._begin(m)
+            self._read(m)
         return m
+
+    def _begin(self, m):
+        """A run's command, bit by bit."""
+        # A run begins with its command.
+        with m.State("IDLE"):
+            m.d.comb += self.i.ready.eq(1)
+            m.d.sync += [
+                self.clock.eq(0),
+                self._left.eq(COMMAND),
+                self._words.eq(self.i.payload.length + 1),
+                self._command.eq(Cat(C(0, DUMMY), self.i.payload.address, C(FAST_READ, BYTE))),
+            ]
+            with m.If(self.i.valid):
+                m.d.sync += self.select_n.eq(0)
+                m.next = "COMMAND"
+        # A bit goes out with each falling edge, and is taken with the rising one.
+        with m.State("COMMAND"):
+            m.d.sync += self.clock.eq(~self.clock)
+            with m.If(self.clock):
+                m.d.sync += [
+                    self._command.eq(self._command << 1),
+                    self._left.eq(self._left - 1),
+                ]
+                with m.If(self._left == 1):
+                    m.d.sync += self._left.eq(WORD.width)
+                    m.next = "WORD"
+
+    def _read(self, m):
+        """The run's words, and the end of the command."""
+        # A bit of data comes with each falling edge; it is there at the next rising one.
+        with m.State("WORD"):
+            m.d.sync += self.clock.eq(~self.clock)
+            with m.If(~self.clock):
+                m.d.sync += [
+                    self._bits.eq(Cat(self.taken, self._bits)),
+                    self._left.eq(self._left - 1),
+                ]
+            with m.Elif(self._left == 0):
+                m.next = "GIVE"
+        # Until the word is taken; the clock stands.
+        with m.State("GIVE"):
+            m.d.comb += self.o.valid.eq(1)
+            with m.If(self.o.ready):
+                m.d.sync += [
+                    self._words.eq(self._words - 1),
+                    self._left.eq(Mux(self._words == 1, 2 * DESELECT, WORD.width)),
+                ]
+                m.next = "WORD"
+                with m.If(self._words == 1):
+                    m.d.sync += self.select_n.eq(1)
+                    m.next = "DESELECT"
+        # The flash ends the command.
+        with m.State("DESELECT"):
+            m.d.sync += self._left.eq(self._left - 1)
+            with m.If(self._left == 0):
+                m.next = "IDLE"

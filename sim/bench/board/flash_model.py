@@ -24,6 +24,7 @@ class FlashModel:
         cocotb.start_soon(self._run())
 
     async def _run(self):
+        """Every edge of the clock, and the command's end."""
         select, clock, given, taken = self._pins
         seen, bits = 0, 0
         while True:
