@@ -47,7 +47,7 @@ def drive_counters(m, core):
     # Of two operations that overlap the older one counts: so the cycles of the engines add up to
     # those of the operations, and none is counted twice.
     opcode = issue.older.instruction.opcode
-    working = (~issue.resting | issue.ended) & ~issue.skipped
+    working = issue.present & ~issue.skipped
     steps = {
         "array_busy": array.busy,
         # All lanes, dead rows and padding too: what the array does, useful or not.

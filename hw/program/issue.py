@@ -65,6 +65,7 @@ class Issue(wiring.Component):
     older : Out(operation_layout(config)), ends next; equal to `younger` unless `pending`
     pending : Out(1), `older` has sent all and not ended; what is at work besides follows it
     turn : Out(1), of `younger`: 0 and 1 by turns
+    present : Out(1), there is an `older`
     pc : Out(PC), of `older`; 0 while there is none
     start : Out(engine_bits()), pulse: `younger` starts on this engine
     sent : In(engine_bits()), the engine has sent all of `younger`, high until `taken`
@@ -89,6 +90,7 @@ class Issue(wiring.Component):
                 "older": Out(operation),
                 "pending": Out(1),
                 "turn": Out(1),
+                "present": Out(1),
                 "pc": Out(PC),
                 "start": Out(engine_bits()),
                 "sent": In(engine_bits()),
@@ -112,7 +114,8 @@ class Issue(wiring.Component):
         passed = Signal()  # the younger one leaves without having been taken
         self._operations(m, queue.o, there, finished, passed)
         m.d.comb += [
-            self.pc.eq(Mux(self.pending | there, self.older.pc, 0)),
+            self.present.eq(self.pending | there),
+            self.pc.eq(Mux(self.present, self.older.pc, 0)),
             self.ended.eq(finished | self.skipped),
             self.resting.eq(queue.level + there + self.pending == self.ended),
         ]

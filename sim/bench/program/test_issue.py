@@ -183,6 +183,7 @@ class Bench:
         done = [one for one in working[:1] if one is skipped or self._says("done", one)]
         taken = [one for one in running if self._says("sent", one) and (not pending or done)]
         waiting = [one for one in accepted if one.taken is None and one.ended is None]
+        reached = [one for one in accepted[self.finished :] if one.there <= self.cycle]
         want = {
             "start": start,
             "skipped": skipped is not None,
@@ -193,12 +194,12 @@ class Bench:
             "passes": self.passes,
             "fault": self._fault(),
             "pc": 0,
+            "present": bool(reached),
             "resting": len(accepted) - self.finished == len(done),
             "i__ready": len(waiting) < AHEAD,
         }
         assert len(pending) <= 1 and len(running) <= 1, "more than two at work"
         shape = operation_layout(self.config)
-        reached = [one for one in accepted[self.finished :] if one.there <= self.cycle]
         for older in reached[:1]:
             want |= {"older": pack(shape, older.values), "pc": older.values["pc"]}
         for younger in running:
