@@ -67,12 +67,12 @@ def check_byte(data: bytes) -> int:
 
 def request_bytes(operation: FrameKind, address: int, words: int | np.ndarray) -> bytes:
     """The bytes of a request; `words` is how many to read, or those to write."""
-    count = len(words) if operation.is_write else words
+    count = words if isinstance(words, int) else len(words)
     if not 1 <= count <= MOST_WORDS:
         raise ValueError(f"A request must be of 1..{MOST_WORDS} words, not {count}")
     header = HEADER.pack(operation, address, count)
     frame = header + bytes([check_byte(header)])
-    if operation.is_write:
+    if not isinstance(words, int):
         data = np.asarray(words, "<u4").tobytes()
         frame += data + bytes([check_byte(data)])
     return frame
@@ -92,6 +92,9 @@ def parse_answer(operation: FrameKind, count: int, answer: bytes) -> np.ndarray:
     if check_byte(answer[:-1]) != answer[-1]:
         raise FrameError("The answer is damaged")
     if answer[-2] != Status.OK:
-        kinds = {Status.BUS: "the bus answered with an error", Status.FRAME: "a damaged request"}
+        kinds = {
+            int(Status.BUS): "the bus answered with an error",
+            int(Status.FRAME): "a damaged request",
+        }
         raise FrameError(f"The board says: {kinds.get(answer[-2], f'status {answer[-2]}')}")
     return np.frombuffer(answer[:-2], "<u4")

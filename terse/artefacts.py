@@ -74,7 +74,8 @@ def fits(
     from firmware.fit import problems
 
     found = problems(network, config)
-    return rows, [*found, *filter(None, [found and catalog.would_fit(network, config)])], notes
+    advice = catalog.would_fit(network, config) if found else ""
+    return rows, [*found, *([advice] if advice else [])], notes
 
 
 def _is_size(model):

@@ -21,6 +21,7 @@ from golden_model.hardware import UNITS, ceil_div
 __all__ = ["DriverError", "Windows", "Link", "Terse"]
 
 ALIGNMENT = 32  # of windows, queue and tokens
+NEVER_DUE = 1 << 32  # later than every deadline
 POLLS = 1_000_000  # reads of STATUS in a wait
 DESCRIPTOR_BYTES = 4 * DESCRIPTOR.words()
 LONGEST_QUEUE = (1 << BY_NAME["QUEUE_COUNT"].width) - 1
@@ -262,9 +263,8 @@ class Terse:
             raise DriverError(
                 "ARGUMENT", f"The input window has no room for {len(sentences)} sentences"
             )
-        order = sorted(
-            range(len(sentences)), key=lambda i: (deadlines and deadlines[i]) or float("inf")
-        )
+        due = [(deadlines[i] if deadlines else 0) or NEVER_DUE for i in range(len(sentences))]
+        order = sorted(range(len(sentences)), key=due.__getitem__)
         for place, i in enumerate(order):
             ids, segments = sentences[i]
             if not 0 < len(ids) <= self.positions:

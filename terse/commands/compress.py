@@ -176,12 +176,12 @@ def fetch(
 
     if hub not in ("", "data", "model"):
         raise UserError(f"--hub must be data or model, not {hub!r}")
-    if hub and out is None:
+    if not hub:
+        print(fetch_weights(name, cache))
+    elif out is None:
         raise UserError("--out must name the folder for what --hub brings")
-    if hub == "data":
+    elif hub == "data":
         print(f"{out}: {', '.join(fetch_data(name, config, out))}")
-    elif hub == "model":
+    else:
         fetch_model(name, out)
         print(out)
-    else:
-        print(fetch_weights(name, cache))
