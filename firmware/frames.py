@@ -12,6 +12,8 @@ import struct
 
 import numpy as np
 
+from firmware.embedding_image import crc8
+
 __all__ = [
     "REQUEST_BYTES",
     "MOST_WORDS",
@@ -27,7 +29,7 @@ __all__ = [
 HEADER = struct.Struct("<BIH")
 REQUEST_BYTES = HEADER.size + 1  # with its check byte
 MOST_WORDS = (1 << 16) - 1
-POLYNOMIAL, LAST = 0x07, 0x55  # of the CRC, and what it is combined with at its end
+LAST = 0x55  # what the CRC is combined with at its end
 
 
 class FrameKind(enum.IntEnum):
@@ -57,12 +59,7 @@ class FrameError(RuntimeError):
 
 def check_byte(data: bytes) -> int:
     """CRC-8/I-432-1: zeros alone do not pass, as they would with a plain CRC."""
-    value = 0
-    for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = value << 1 & 0xFF ^ (POLYNOMIAL if value & 0x80 else 0)
-    return value ^ LAST
+    return crc8(data) ^ LAST
 
 
 def request_bytes(operation: FrameKind, address: int, words: int | np.ndarray) -> bytes:

@@ -27,7 +27,6 @@ __all__ = [
     "network",
     "number_format",
     "samples",
-    "settings_between",
     "tokenizer",
     "would_fit",
 ]
@@ -136,7 +135,7 @@ def _hardware_file(name):
     return base, [f"{key}={value}" for key, value in values.items()]
 
 
-def settings_between(config: HardwareConfig, wanted: HardwareConfig) -> list[str]:
+def _settings_between(config: HardwareConfig, wanted: HardwareConfig) -> list[str]:
     """What --set takes to make `wanted` of `config`."""
     changed = {
         field.name: getattr(wanted, field.name)
@@ -155,7 +154,7 @@ def would_fit(network: Network, config: HardwareConfig) -> str:
     from firmware.fit import enlarged
 
     wanted = enlarged(network, config)
-    settings = settings_between(config, wanted) if wanted else []
+    settings = _settings_between(config, wanted) if wanted else []
     options = " ".join(f"--set {setting}" for setting in settings)
     return f"It would fit with {options}" if options else ""
 

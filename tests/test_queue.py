@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware.compiler import compile_network
+from firmware.driver import by_deadline
 from firmware.isa import Opcode
 from golden_model.config import MODELS
 from golden_model.hardware import HardwareConfig
 from golden_model.quantize import quantize
 from golden_model.queue import Queue
 from golden_model.random_model import random_checkpoint
-from sim.cosim.session import by_deadline
 from sim.cycles.work import SentenceWork, schedule
 
 MODEL = MODELS["nano"]

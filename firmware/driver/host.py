@@ -18,10 +18,9 @@ from firmware.record import DESCRIPTOR, RECORD, Record, descriptor_bytes, token_
 from firmware.registers import BY_NAME, COUNTERS, ID, VERSION
 from golden_model.hardware import UNITS, ceil_div
 
-__all__ = ["DriverError", "Windows", "Link", "Terse"]
+__all__ = ["DriverError", "Link", "Terse", "Windows", "by_deadline"]
 
 ALIGNMENT = 32  # of windows, queue and tokens
-NEVER_DUE = 1 << 32  # later than every deadline
 POLLS = 1_000_000  # reads of STATUS in a wait
 DESCRIPTOR_BYTES = 4 * DESCRIPTOR.words()
 LONGEST_QUEUE = (1 << BY_NAME["QUEUE_COUNT"].width) - 1
@@ -263,9 +262,8 @@ class Terse:
             raise DriverError(
                 "ARGUMENT", f"The input window has no room for {len(sentences)} sentences"
             )
-        due = [(deadlines[i] if deadlines else 0) or NEVER_DUE for i in range(len(sentences))]
-        order = sorted(range(len(sentences)), key=due.__getitem__)
-        for place, i in enumerate(order):
+        deadlines = deadlines or [0] * len(sentences)
+        for place, i in enumerate(by_deadline(deadlines)):
             ids, segments = sentences[i]
             if not 0 < len(ids) <= self.positions:
                 raise DriverError(
@@ -273,7 +271,7 @@ class Terse:
                 )
             at = tokens + place * self.token_bytes
             self.link.put(at, token_bytes(ids, segments))
-            words = descriptor_bytes(at, len(ids), deadlines[i] if deadlines else 0, i)
+            words = descriptor_bytes(at, len(ids), deadlines[i], i)
             self.link.put(base + DESCRIPTOR_BYTES * place, words)
         self.run(base, len(sentences))
         results = self.read("RESULT_BASE")
@@ -296,3 +294,11 @@ def _mask(causes):
     if unknown := set(causes) - set(CAUSES):
         raise DriverError("ARGUMENT", f"Causes are {', '.join(CAUSES)}, not {', '.join(unknown)}")
     return sum(CAUSES[name] for name in set(causes))
+
+
+def by_deadline(deadlines: Sequence[int]) -> list[int]:
+    """Sentence numbers as the C driver's terse_order_by_deadline orders them.
+
+    The earliest deadline comes first, 0 (none) last, equal ones as they came.
+    """
+    return sorted(range(len(deadlines)), key=lambda number: deadlines[number] or float("inf"))

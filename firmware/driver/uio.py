@@ -8,7 +8,6 @@ buffer is u-dma-buf's, or anything with a file to map and a known bus address.
 import mmap
 import os
 import pathlib
-import struct
 import time
 
 from firmware.registers import SPAN
@@ -64,11 +63,6 @@ class UioLink:
     def put(self, address: int, data: bytes) -> None:
         start = self._inside(address, len(data))
         self._memory[start : start + len(data)] = data
-
-    def wait_for_interrupt(self, device: int) -> int:
-        """Block on the UIO file `device` until the line rises; how often it has risen so far."""
-        os.write(device, struct.pack("I", 1))  # unmask: the kernel masks it each time
-        return struct.unpack("I", os.read(device, 4))[0]
 
     def _inside(self, address, size):
         start = address - self.base

@@ -7,12 +7,13 @@ tokens), results.
 
 import numpy as np
 
+from firmware.driver import by_deadline
 from firmware.error_codes import Error
 from firmware.record import DESCRIPTOR, RECORD, Record, descriptor_bytes, token_bytes
 from firmware.registers import BY_NAME, COUNTERS
 from sim.cosim.cosim import IRQ, LIMIT, OP, Cosim
 
-__all__ = ["Session", "SessionError", "by_deadline"]
+__all__ = ["Session", "SessionError"]
 
 PAGE = 4096
 LOAD, START, RESET = 1, 2, 4  # bits of CONTROL
@@ -169,11 +170,3 @@ class Session:
     def _record(self, i):
         start = self.result_base + i * self.record_bytes
         return Record.parse(self.config, self.sim.memory[start : start + self.record_bytes])
-
-
-def by_deadline(deadlines):
-    """Sentence numbers as the driver's terse_order_by_deadline orders them.
-
-    The earliest deadline comes first, 0 (none) last, equal ones as they came.
-    """
-    return sorted(range(len(deadlines)), key=lambda number: deadlines[number] or float("inf"))

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from compress.data.tasks import find_task
+from firmware.driver import by_deadline
 from golden_model.config import MODELS
 from golden_model.hardware import HARDWARE, HardwareConfig, ceil_div
 from sim.cosim import build
-from sim.cosim.session import by_deadline
 from sim.cycles import measure as measuring
 from sim.cycles.modelled import BY_MODEL
 from sim.cycles.operations import SIMULATED
