@@ -120,6 +120,7 @@ PARAMETER = unsigned(16)  # of a word in a table of parameters: gamma and beta, 
 WORDS = unsigned(16)  # words of a request or of a burst
 BYTE = unsigned(8)
 BANKS = unsigned(2)  # a bit for each of two banks
+SDRAM_DATA = unsigned(16)  # data pins of a board's memory
 
 # AXI4's own fields (AMBA AXI and ACE protocol specification).
 AXI_LEN = unsigned(8)  # beats of a burst, minus 1

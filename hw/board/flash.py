@@ -36,7 +36,7 @@ class Flash(wiring.Component):
     select_n : Out(1), low while a command is under way
     clock : Out(1)
     given : Out(1), to the flash
-    taken : In(1), from it; a register of the pin is no harm: it is looked at a cycle after it comes
+    taken : In(1), from it, not later than two cycles after the clock's falling edge
     """
 
     def __init__(self):
@@ -96,16 +96,16 @@ class Flash(wiring.Component):
 
     def _read(self, m):
         """The run's words, and the end of the command."""
-        # A bit of data comes with each falling edge; it is there at the next rising one.
+        # A bit of data comes with each falling edge, and is taken just before the next one.
         with m.State("WORD"):
             m.d.sync += self.clock.eq(~self.clock)
-            with m.If(~self.clock):
+            with m.If(self.clock):
                 m.d.sync += [
                     self._bits.eq(Cat(self.taken, self._bits)),
                     self._left.eq(self._left - 1),
                 ]
-            with m.Elif(self._left == 0):
-                m.next = "GIVE"
+                with m.If(self._left == 1):
+                    m.next = "GIVE"
         # Until the word is taken; the clock stands.
         with m.State("GIVE"):
             m.d.comb += self.o.valid.eq(1)

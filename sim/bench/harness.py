@@ -83,7 +83,7 @@ def small(tokens=4, format=AF8, **changes):
     return HardwareConfig(format=format, **{**sizes, **changes})
 
 
-def run_bench(component, module, name, config=None, only=None, seed=1, **values):
+def run_bench(component, module, name, config=None, only=None, seed=1, large=False, **values):
     """Build `component` as `name` and run the cocotb tests of `module` on it; raise when one fails.
 
     Verilog, simulator and results go to build/sim/`name`. Icarus where it is installed, else
@@ -92,6 +92,7 @@ def run_bench(component, module, name, config=None, only=None, seed=1, **values)
 
     config, values : come back inside the simulation from `config()` and `parameters()`; JSON
     only : name of one cocotb test, with all its parameters
+    large : Verilator, which then knows no signals but the ports: many times as fast
     """
     folder = ROOT / "build" / "sim" / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +114,13 @@ def run_bench(component, module, name, config=None, only=None, seed=1, **values)
             dataclasses.asdict(config) | {"units": sorted(config.units)}
         )
     arguments = dict(
-        source=source, name=name, module=module, only=only, seed=seed, environment=environment
+        source=source,
+        name=name,
+        module=module,
+        only=only,
+        seed=seed,
+        environment=environment,
+        large=large,
     )
     failed, log = _simulate(folder, waves=False, **arguments)
     if failed:
@@ -143,14 +150,16 @@ def default_simulator():
     return "icarus" if shutil.which("iverilog") else "verilator"
 
 
-def _simulate(folder, source, name, module, only, seed, environment, waves):
+def _simulate(folder, source, name, module, only, seed, environment, large, waves):
     """Build and run once: (what failed, or "", log file)."""
-    simulator = os.environ.get("SIM", default_simulator())
+    simulator = "verilator" if large else os.environ.get("SIM", default_simulator())
     build_arguments = []
     if simulator == "verilator":
         _prepare_verilator()
         build_arguments = ["-Wno-fatal", "-Wno-lint", "-CFLAGS", "-O1", "--output-split", "5000"]
         build_arguments += ["--trace-fst", "--trace-structs"] if waves else []
+        # cocotb makes every signal public before these.
+        build_arguments += ["--no-public-flat-rw", "--public-depth", "1"] if large else []
     folder.mkdir(parents=True, exist_ok=True)
     results = folder / "results.xml"
     log = folder / "simulation.log"

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host's end of a serial line in a simulation, for programs that know nothing of simulations.
+
+async def test(dut):
+    line = SerialLine(dut, bit=100)
+    await bridge(program)(SerialLink(line))
+"""
+
+import cocotb
+from cocotb.queue import Queue
+from cocotb.task import resume
+from cocotb.triggers import FallingEdge, SimTimeoutError, Timer, with_timeout
+
+__all__ = ["SerialLine"]
+
+SILENCE = 20_000_000  # ns of simulated time after which a read ends
+
+
+class SerialLine:
+    """`read` and `write` of pyserial, to be called from a thread of cocotb's `bridge`.
+
+    bit : ns of a bit
+    spoil : numbers of the bytes to the board, from the next one on, of which a bit is changed
+    """
+
+    def __init__(self, dut, bit):
+        self._dut, self._bit = dut, bit
+        self.spoil = set()
+        self._received = Queue()
+        dut.rx.value = 1
+        cocotb.start_soon(self._listen())
+
+    async def _listen(self):
+        while True:
+            await FallingEdge(self._dut.tx)
+            await Timer(self._bit // 2, "ns")
+            byte = 0
+            for place in range(8):
+                await Timer(self._bit, "ns")
+                byte |= int(self._dut.tx.value) << place
+            await Timer(self._bit, "ns")
+            assert self._dut.tx.value == 1, "no stop bit"
+            self._received.put_nowait(byte)
+
+    @resume
+    async def read(self, size):
+        got = bytearray()
+        try:
+            while len(got) < size:
+                got.append(await with_timeout(self._received.get(), SILENCE, "ns"))
+        except SimTimeoutError:
+            pass
+        return bytes(got)
+
+    @resume
+    async def write(self, data):
+        for number, byte in enumerate(data):
+            sent = byte ^ 8 if number in self.spoil else byte
+            for level in (0, *(sent >> place & 1 for place in range(8)), 1):
+                self._dut.rx.value = level
+                await Timer(self._bit, "ns")
+        self.spoil = set()
+        return len(data)
