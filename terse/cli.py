@@ -10,7 +10,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from terse.commands import bench, compress, hardware, models, sentences, timing
+from terse.commands import bench, board, compress, hardware, models, sentences, timing
 from terse.commands.options import say
 from terse.errors import explain
 
@@ -25,7 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for part in (sentences, compress, models, hardware, bench, timing):
+for part in (sentences, compress, models, hardware, bench, timing, board):
     app.add_typer(part.app)
 
 

@@ -20,7 +20,7 @@ OURS = {
     "golden_model.checkpoint": ("CheckpointError",),
     "golden_model.model": ("SentenceError",),
     "sim.cosim.build": ("BuildError",),
-    "sim.synthesis.timing": ("TimingError",),
+    "sim.synthesis.tools": ("ToolError",),
 }
 # Exceptions of libraries that a reader of ours let through, and what they are about.
 THEIRS = {

@@ -13,6 +13,9 @@ from golden_model.counters import MACS
 from terse.errors import visible
 
 __all__ = [
+    "bitstream_lines",
+    "block_table",
+    "board_summary",
     "buffer_table",
     "evaluation",
     "fit_table",
@@ -105,13 +108,23 @@ def multiplications(counters):
 def summary(report):
     """The lines under the table."""
     yield f"Tensors: {', '.join(report.names)}"
-    if report.counters:
-        yield multiplications(report.counters)
+    yield from summary_of_counters(report)
     queues = f" of {report.jobs} queues" if report.jobs > 1 else ""
     yield (
         f"{report.tensors_compared:,} tensors, {report.elements_compared:,} values compared; "
         f"{report.total_cycles:,} cycles{queues}, {report.cycles_per_second:,.0f} cycles/s"
     )
+    yield from judgement(report)
+
+
+def summary_of_counters(report):
+    """What the hardware counted, if it counts."""
+    if report.counters and any(report.counters.values()):
+        yield multiplications(report.counters)
+
+
+def judgement(report):
+    """The first differences, and how many sentences have none."""
     good = sum(sentence.match for sentence in report.sentences)
     for failure in report.failures[:10]:
         yield f"[bold red]{failure}[/]" if "[" not in failure else Text(failure, style="bold red")
@@ -199,6 +212,8 @@ def buffer_table(rows):
 
 
 CELLS = ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD", "MULT18X18D")
+AREA = ("logic", "LUT4", "CCU2C", "MULT18X18D", "block RAM", "TRELLIS_FF")
+BOARD_DEPTH = 5  # levels of blocks below a board's top that a table tells
 
 
 def timing_table(found):
@@ -214,6 +229,37 @@ def timing_table(found):
         clocks = (f"{best.clock:.1f}", f"{one.median:.1f}", str(len(one.routes)))
         table.add_row(one.block, *clocks, *cells, path)
     return table
+
+
+def block_table(blocks):
+    """Cells of each block of a board, the blocks in it included."""
+    table = Table(title="after synthesis")
+    table.add_column("")
+    for name in AREA:
+        table.add_column(name, justify="right")
+    for name in sorted(blocks):
+        if name.count(".") <= BOARD_DEPTH:
+            table.add_row(name, *(f"{blocks[name][column]:,}" for column in AREA))
+    return table
+
+
+def bitstream_lines(found):
+    """The lines under the table: cells of the chip, and the clocks."""
+    cells = (f"{used:,} of {there:,} {kind}" for kind, (used, there) in found.used.items() if used)
+    yield f"Routed: {', '.join(cells)}"
+    for name, (reached, wanted) in found.clocks.items():
+        yield f"{name}: {reached:.1f} MHz, must be {wanted:.1f}"
+    path = " > ".join(found.route.path)
+    yield f"Worst path (seed {found.route.seed}): {path}: {found.route.delay:.1f} ns"
+    if found.path is None:
+        yield "No seed is fast enough: more --seeds, or a lower --clock"
+
+
+def board_summary(report):
+    """The lines under the table of a board's sentences."""
+    yield from summary_of_counters(report)
+    yield f"{report.total_cycles:,} cycles, from the start of each sentence to its end"
+    yield from judgement(report)
 
 
 @contextlib.contextmanager

