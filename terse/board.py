@@ -19,9 +19,12 @@ from firmware.driver.board import (
 from firmware.frames import FrameError
 from firmware.store import StoreError, store_parts
 from golden_model.model import run as run_golden
-from hw.board.board import BAUD
+from hw.board.board import BAUD, FLASH_ANSWERS, MEMORY_ANSWERS
 from hw.board.kinds import Kind, board_kinds
-from sim.proof.check import differences
+from sim.cosim.build import build as build_library
+from sim.cosim.cosim import EMBEDDING, MAIN
+from sim.cosim.session import Session
+from sim.proof.check import differences, untraced
 from sim.synthesis.bitstream import Bitstream, build_bitstream
 from terse import catalog
 from terse.artefacts import compile_images
@@ -33,6 +36,7 @@ __all__ = [
     "build_board",
     "flash_commands",
     "run_on_board",
+    "simulate_latency",
     "serial_port",
     "write_flash",
     "write_parts",
@@ -73,6 +77,35 @@ def build_board(
     if config.bus_bits != 32:
         raise UserError(f"A board's bus has 32 bits, not {config.bus_bits}; --set bus=32")
     return build_bitstream(kind, config, clock, seeds, watch)
+
+
+def simulate_latency(
+    board: str,
+    model: str = "tiny",
+    count: int | None = None,
+    hw: str | None = None,
+    settings: Sequence[str] = (),
+) -> dict[int, list[int]]:
+    """{slots: cycles of each sample sentence from its start to its end}, one queue of all.
+
+    The accelerator is co-simulated; its memories answer as those of the board do
+    (`MEMORY_ANSWERS`, `FLASH_ANSWERS` of hw/board/board.py). What crosses the serial line is not
+    in it.
+    """
+    kind = board_kind(board)
+    config = catalog.hardware(hw or kind.hw, settings)
+    _, sentences, _ = prepare(model, (), count=count, positions=config.positions)
+    image, embedding, _ = compile_images(model, hw or kind.hw, None, settings)
+    session = Session(build_library(config, untraced), config, {}, image, embedding, len(sentences))
+    session.sim.behave(MAIN, **MEMORY_ANSWERS)
+    session.sim.behave(EMBEDDING, **FLASH_ANSWERS)
+    session.load()
+    found = {}
+    for slots in range(1, config.slots + 1):
+        session.queue([(one.ids, one.segments) for one in sentences], slots)
+        session.run()
+        found[slots] = [record.cycles for record in session.results(len(sentences))]
+    return found
 
 
 def write_parts(

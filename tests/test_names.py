@@ -21,6 +21,7 @@ SIDES = ("golden_model", "firmware", "hw", "sim/cycles", "compress", "terse")
 # Files of one stem in one of these sides or beside them, and why that is one thing.
 STEMS = {
     "memory": "the memory that a bench, the co-simulation and the cycle model play",
+    "board": "a board: its RTL, what its host knows of it, its commands",
     "kept": "what is kept of earlier runs",
     "timing": "pictures of when things happen",
 }

@@ -5,7 +5,7 @@ from amaranth import Cat, Const, Module, Mux, Shape, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.arith.fixed import clamp, normalize, round_shift
+from hw.arith.fixed import clamp, clamp_setting, normalize, round_shift
 from hw.checks import check_shape
 from hw.shapes import ACT, OFFSET, tile_codes
 from hw.stream import Pipeline
@@ -127,7 +127,7 @@ class Encoder(wiring.Component):
         # Seven bits up clamp whatever is not 0, all bits and one down give 0: further amounts do
         # the same, so the shifter is no wider.
         rounded = round_shift(
-            m, magnitude, clamp(m, self.offset, -7, self._bits + 1), -7, self._bits + 1
+            m, magnitude, clamp_setting(m, self.offset, -7, self._bits + 1), -7, self._bits + 1
         )
         return Mux(rounded > 127, 127, rounded)[:7]
 

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.formats import EXP_FRAC
 from golden_model.functions import EXP_LOW_BITS, EXP_TABLE_FRAC, exp_tables
-from hw.arith.fixed import clamp, round_shift
+from hw.arith.fixed import clamp_setting, round_shift
 from hw.checks import check_shape
 from hw.shapes import ACT, ALIGN, DISTANCE, EXPONENTIAL
 from hw.stream import Pipeline
@@ -97,7 +97,7 @@ class Exponential(wiring.Component):
         # Amounts beyond these ends shift everything out, to 0 or to the largest.
         low = -DISTANCE.width
         high = len(difference) + 1
-        shifted = round_shift(m, difference, clamp(m, self.align, low, high), low, high)
+        shifted = round_shift(m, difference, clamp_setting(m, self.align, low, high), low, high)
         distance = Signal(DISTANCE)
         m.d.comb += distance.eq(Mux(shifted[DISTANCE.width :].any(), -1, shifted))
         return distance

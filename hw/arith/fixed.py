@@ -9,7 +9,15 @@ from amaranth import Const, Mux, Shape, Signal, Value, signed, unsigned
 
 from hw.shapes import ACT
 
-__all__ = ["align", "clamp", "count", "normalize", "round_shift", "saturate"]
+__all__ = [
+    "align",
+    "clamp",
+    "clamp_setting",
+    "count",
+    "normalize",
+    "round_shift",
+    "saturate",
+]
 
 
 def _named(m, name, value):
@@ -82,11 +90,21 @@ def clamp(m, value, low, high):
     return result
 
 
+def clamp_setting(m, value, low, high):
+    """`clamp` of a setting, a cycle late: it is stable from before the first word to the last.
+
+    So the comparisons do not stand in front of a shifter.
+    """
+    held = Signal(range(low, high + 1), name="held")
+    m.d.sync += held.eq(clamp(m, value, low, high))
+    return held
+
+
 def align(m, value, shift):
-    """round_shift(value, shift) of an ACT, to be saturated; `shift` is any signed Value."""
+    """round_shift(value, shift) of an ACT, to be saturated; `shift` is any signed setting."""
     # From +-16 on all amounts give the same after that, so the shifter has no more steps.
     limit = ACT.width
-    return round_shift(m, value, clamp(m, shift, -limit, limit), -limit, limit)
+    return round_shift(m, value, clamp_setting(m, shift, -limit, limit), -limit, limit)
 
 
 def normalize(m, value):

@@ -17,8 +17,9 @@ from hw.stream import Pipeline
 __all__ = ["LayerNorm", "parameter_layout"]
 
 SETS = 3  # embedding, attention, feed forward
+SQUARED = 2  # registers between a word and its sums
 STAGES = 2  # registers between the sums and the root's unit
-SUMS = 3  # cycles from a block's last word to its first root
+SUMS = 4  # cycles from a block's last word to its first root
 ROOTS = 8  # from there until the next block may come, and a cycle for each row
 RESULTS = 19  # from there to the first result, likewise
 REST = 2  # from a block's last result to the next one's first root
@@ -97,7 +98,7 @@ class LayerNorm(wiring.Component):
         leaving = Signal(tile_mask(self.config))  # `live` of the block that leaves
         bank = Signal()  # that is filled; the results are those of the other one
         full = Signal()  # a block is complete
-        squared = Signal()  # products come to the sums
+        squared = Signal(SQUARED)  # a word is in a register before the sums
         give = Signal()
         results = self._results(m, words, leaving, given, ~bank, give)
         taken = self.i.valid & self.i.ready
@@ -118,7 +119,7 @@ class LayerNorm(wiring.Component):
         with m.FSM():
             # Until a block is complete and the products of its last word are added.
             with m.State("SUM"):
-                with m.If(full & ~squared):
+                with m.If(full & ~squared.any()):
                     m.next = "ROOTS"
             # The rows' roots, one after another; then the next block may come.
             with m.State("ROOTS"):
@@ -170,16 +171,19 @@ class LayerNorm(wiring.Component):
 
     def _sum(self, m, taken, squared):
         """Both sums of every row."""
-        # Products have a register of their own: a multiplier block's is in front of the adder.
-        m.d.sync += squared.eq(taken)
+        # Words and products have registers of their own: a word comes late in its cycle, and a
+        # multiplier takes half of one.
+        m.d.sync += squared.eq(Cat(taken, squared))
         for n, x in enumerate(self.i.payload.values):
             product = Signal(unsigned(2 * ACT.width - 1), name=f"square_{n}")
+            word = Signal(ACT, name=f"word_{n}")
             value = Signal(ACT, name=f"value_{n}")
             m.d.sync += [
-                product.eq(x * x),
-                value.eq(x),
+                word.eq(x),
+                product.eq(word * word),
+                value.eq(word),
             ]
-            with m.If(squared):
+            with m.If(squared[-1]):
                 m.d.sync += [
                     self._squares[n].eq(self._squares[n] + product),
                     self._totals[n].eq(self._totals[n] + value),

@@ -170,16 +170,20 @@ class MacArray(wiring.Component):
         turn = Signal(self.config.columns)
         following = Signal(self.config.columns, init=1)
         opening = Signal()  # the lanes' first words are not all out
-        first = self.i_weights.payload.first | opening  # of a lane's string
-        m.d.comb += turn.eq(Mux(self.i_weights.payload.first, 1, following))
+        # Two words deep, so that the decoders' ready does not reach the reader in its cycle.
+        m.submodules.strings = strings = Fifo(string_layout(self.config), 2)
+        wiring.connect(m, wiring.flipped(self.i_weights), strings.i)
+        word = strings.o
+        first = word.payload.first | opening  # of a lane's string
+        m.d.comb += turn.eq(Mux(word.payload.first, 1, following))
         for index, lane in enumerate(self.lanes):
             m.d.comb += [
-                lane.i.payload.data.eq(self.i_weights.payload.data),
+                lane.i.payload.data.eq(word.payload.data),
                 lane.i.payload.first.eq(first),
-                lane.i.valid.eq(self.i_weights.valid & turn[index]),
+                lane.i.valid.eq(word.valid & turn[index]),
             ]
-        m.d.comb += self.i_weights.ready.eq((Cat(lane.i.ready for lane in self.lanes) & turn).any())
-        with m.If(self.i_weights.valid & self.i_weights.ready):
+        m.d.comb += word.ready.eq((Cat(lane.i.ready for lane in self.lanes) & turn).any())
+        with m.If(word.valid & word.ready):
             m.d.sync += [
                 following.eq(turn.rotate_left(1)),
                 opening.eq(first & ~turn[-1]),
@@ -291,20 +295,25 @@ class MacArray(wiring.Component):
         return window
 
     def _count(self, m, no_tile):
-        """Pulses of the counters, one cycle late."""
-        # Of a cycle without work one reason counts: lanes that starve keep the others blocked, not
-        # the other way round.
-        multiplies = Cat(lane.multiplies for lane in self.lanes)
-        starved, blocked, waits = (
-            Cat(getattr(lane, name) for lane in self.lanes).any()
-            for name in ("starved", "blocked", "waits")
-        )
+        """Pulses of the counters, two cycles late."""
+        # What lanes do is known late in a cycle, so a register comes first. Of a cycle without work
+        # one reason counts: lanes that starve keep the others blocked, not the other way round.
+        multiplies = Signal(self.config.columns)
+        starved = Signal()
+        blocked = Signal()
+        waits = Signal()
+        m.d.sync += [
+            multiplies.eq(Cat(lane.multiplies for lane in self.lanes)),
+            starved.eq(Cat(lane.starved for lane in self.lanes).any()),
+            blocked.eq(Cat(lane.blocked for lane in self.lanes).any()),
+            waits.eq(no_tile | Cat(lane.waits for lane in self.lanes).any()),
+        ]
         m.d.sync += [
             self.busy.eq(multiplies.any()),
             self.macs.eq(sum(multiplies)),
             self.stall_weights.eq(~multiplies.any() & starved),
             self.stall_drain.eq(~multiplies.any() & ~starved & blocked),
-            self.stall_load.eq(~multiplies.any() & ~starved & ~blocked & (no_tile | waits)),
+            self.stall_load.eq(~multiplies.any() & ~starved & ~blocked & waits),
         ]
 
 

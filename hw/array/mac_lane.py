@@ -155,6 +155,9 @@ class MacLane(wiring.Component):
         group = Signal(group_layout())
         entry = Signal(weight_layout(self.config))
         offered = Signal()
+        # Both sources' rows are compared before one is chosen: the choice comes late.
+        sources = self.i_dense, weights.o
+        dense_loaded, ring_loaded = (self._loaded(source.payload, group) for source in sources)
         with m.Switch(ahead):
             for index in range(WINDOW):
                 with m.Case(index):
@@ -165,14 +168,10 @@ class MacLane(wiring.Component):
             ),
             # A dense group's entry does not take the ring, where later operations' weights wait.
             offered.eq(Mux(group.dense, self.i_dense.valid, weights.o.valid)),
-            loaded.eq(
-                (self.loading.rows == 0)
-                | (self.loading.bank != group.bank)
-                | ((entry.k < self.loading.rows) & ~entry.last)
-            ),
+            loaded.eq(Mux(group.dense, dense_loaded, ring_loaded)),
             may.eq(group.valid & self._enable),
-            weights.o.ready.eq(may & loaded & ~group.dense),
-            self.i_dense.ready.eq(may & loaded & group.dense),
+            weights.o.ready.eq(may & ring_loaded & ~group.dense),
+            self.i_dense.ready.eq(may & dense_loaded & group.dense),
             self.multiplies.eq(may & loaded & offered),
             self.starved.eq(may & ~offered),
             self.waits.eq(may & ~loaded & offered),
@@ -181,6 +180,15 @@ class MacLane(wiring.Component):
         ]
         m.d.sync += ahead.eq(ahead + (self.multiplies & entry.last) - self.advance)
         return entry, group.bank
+
+    def _loaded(self, entry, group):
+        """Whether the row of an entry of a group can be read."""
+        loading = self.loading
+        return (
+            (loading.rows == 0)
+            | (loading.bank != group.bank)
+            | ((entry.k < loading.rows) & ~entry.last)
+        )
 
     def _activations(self, m, k, bank):
         """This lane's copy of the activations, read at row `k`, all tokens at once: stage 1."""

@@ -79,7 +79,7 @@ class Norm(wiring.Component):
     normed_write : Out(normed_write_layout)
     state_write_valid : Out(1)
     state_write : Out(state_write_layout)
-    saturated : Out(range(4 T + 1)), live values that saturated in this cycle
+    saturated : Out(range(4 T + 1)), live values that saturated in the cycle before
     progress : Out(progress_layout), how far the results are
     result_valid : Out(1), trace tap
     result : Out({tile, live, feature, values}), trace tap
@@ -274,7 +274,8 @@ class Norm(wiring.Component):
             total, clipped = saturate(m, residual + addend, ACT.width)
             m.d.comb += norm.i.payload.values[lane].eq(total)
             lost.append(clipped & tile.live[lane] & both)
-        m.d.comb += self.saturated.eq(sum(lost) + norm.saturated)
+        # A register: what is clamped is known late in the cycle.
+        m.d.sync += self.saturated.eq(sum(lost) + norm.saturated)
         wiring.connect(m, norm.param_write, wiring.flipped(self.param_write))
         return both & Mux(op.skip_sum, words.last, self.sum_words.payload.last)
 

@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.softmax import factor_guard
 from hw.arith import functions
-from hw.arith.fixed import clamp, round_shift, saturate
+from hw.arith.fixed import clamp_setting, round_shift, saturate
 from hw.arith.functions import Reciprocal
 from hw.arith.requantize import count_saturated
 from hw.checks import check_shape
@@ -130,7 +130,7 @@ class Normalize(wiring.Component):
             **word.keep("live", "meta"),
         )
         # Further than that all is shifted out: the shifter is no wider.
-        shift = clamp(m, self.shift, 0, FACTOR.width + MANTISSA.width + 1)
+        shift = clamp_setting(m, self.shift, 0, FACTOR.width + MANTISSA.width + 1)
         word = pipeline.stage(
             shifted=[round_shift(m, word.product[n], shift) for n in lanes],
             **word.keep("live", "meta"),

@@ -17,7 +17,7 @@ from hw.board.sdram import Sdram, memory_run, memory_word, sdram_pins
 from hw.board.uart import Uart
 from hw.bus import axi
 
-__all__ = ["BAUD", "FASTER", "MEMORY", "Board"]
+__all__ = ["BAUD", "FASTER", "FLASH_ANSWERS", "MEMORY", "MEMORY_ANSWERS", "Board"]
 
 BAUD = 1_000_000
 FASTER = 2  # of the memory's clock: its 16 bits bring 32 in a cycle of the machine
@@ -25,6 +25,11 @@ MEMORY = "memory"  # its clock domain
 RUNS = 4  # on their way to the memory
 WORDS = 16  # on their way to it and back
 PATIENCE = 0.1  # seconds after which half a request is forgotten
+# How memory and flash answer the machine, in its cycles, for a simulation without them: cycles to a
+# burst's first word, and bytes a cycle from there on. The memory: both crossings and `Sdram`'s own
+# cycles, rows' openings and refreshes spread over a burst of 64 words.
+MEMORY_ANSWERS = {"latency": 13, "bytes_per_cycle": 3.7}
+FLASH_ANSWERS = {"latency": 80 + 65 + 10, "bytes_per_cycle": 4 / 65}
 
 
 class Board(wiring.Component):

@@ -83,7 +83,9 @@ def small(tokens=4, format=AF8, **changes):
     return HardwareConfig(format=format, **{**sizes, **changes})
 
 
-def run_bench(component, module, name, config=None, only=None, seed=1, large=False, **values):
+def run_bench(
+    component, module, name, config=None, only=None, seed=1, large=False, beside="", **values
+):
     """Build `component` as `name` and run the cocotb tests of `module` on it; raise when one fails.
 
     Verilog, simulator and results go to build/sim/`name`. Icarus where it is installed, else
@@ -92,14 +94,14 @@ def run_bench(component, module, name, config=None, only=None, seed=1, large=Fal
 
     config, values : come back inside the simulation from `config()` and `parameters()`; JSON
     only : name of one cocotb test, with all its parameters
+    beside : Verilog of what `component` instantiates
     large : Verilator, which then knows no signals but the ports: many times as fast
     """
     folder = ROOT / "build" / "sim" / name
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / f"{name}.v"
-    source.write_text(
-        _kick(verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True))
-    )
+    text = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+    source.write_text(_kick(text) + beside)
     # The threads of PyTorch would fight for the cores with other benches.
     environment = {
         "BENCH": json.dumps(values),

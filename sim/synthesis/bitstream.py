@@ -17,7 +17,7 @@ from sim.cosim.kept import read_entry, read_text
 from sim.synthesis import netlist
 from sim.synthesis.area import parse
 from sim.synthesis.timing import Route
-from sim.synthesis.tools import pack, place_and_route, synthesise
+from sim.synthesis.tools import place_and_route, synthesise, write_bitstream
 
 __all__ = ["Bitstream", "build_bitstream"]
 
@@ -93,7 +93,7 @@ def build_bitstream(
         path = chip.with_suffix(".bit")
         if not path.exists():
             watch("bitstream")
-            pack(chip, path)
+            write_bitstream(chip, path)
     return Bitstream(
         path,
         top.clock,

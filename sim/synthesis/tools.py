@@ -9,7 +9,15 @@ from sim.cosim.kept import put
 from sim.cosim.processes import following
 from sim.synthesis import netlist
 
-__all__ = ["GRADE", "PACKAGE", "ToolError", "call", "pack", "place_and_route", "synthesise"]
+__all__ = [
+    "GRADE",
+    "PACKAGE",
+    "ToolError",
+    "call",
+    "place_and_route",
+    "synthesise",
+    "write_bitstream",
+]
 
 PACKAGE = "CABGA381"  # of the ULX3S
 GRADE = "6"  # the slowest one
@@ -46,7 +54,7 @@ def place_and_route(
     put(partial, report)
 
 
-def pack(config: pathlib.Path, bitstream: pathlib.Path) -> None:
+def write_bitstream(config: pathlib.Path, bitstream: pathlib.Path) -> None:
     """nextpnr's configuration of a chip as a bitstream, compressed."""
     partial = bitstream.with_suffix(".partial")
     command = [_beside("yowasp-ecppack"), "--compress", "--input", config.name]

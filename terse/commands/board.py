@@ -144,3 +144,30 @@ def board_run(
         console.print(line)
     write_json(json_file, result.to_json())
     raise typer.Exit(0 if result.bit_exact else 1)
+
+
+@board_app.command("latency")
+def board_latency(
+    board: Board = "ulx3s",
+    model: Model = "tiny",
+    hw: BoardHw = None,
+    settings: Settings = None,
+    sentences: Count = None,
+    clock: Annotated[
+        float | None, typer.Option(help="MHz of the machine; by default what the board can.")
+    ] = None,
+    json_file: Json = None,
+):
+    """Co-simulate the sample sentences with memories that answer as the board's do."""
+    from terse.board import board_kind, simulate_latency
+
+    found = simulate_latency(board, model, sentences, hw, settings or ())
+    megahertz = clock or board_kind(board).clock / 1e6
+    for slots, cycles in found.items():
+        mean = sum(cycles) / len(cycles)
+        print(
+            f"{slots} resident: mean of {len(cycles)} sentences {mean:,.0f} cycles, "
+            f"{mean / megahertz / 1e3:.2f} ms at {megahertz:g} MHz; "
+            f"longest {max(cycles) / megahertz / 1e3:.2f} ms"
+        )
+    write_json(json_file, found)

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.board.board import MEMORY, Board
 from hw.board.sdram import Chip, sdram_pins
+from hw.board.soc import Soc
 from sim.bench.board.sdram_model import FAULTS, SdramModel
 
 __all__ = ["Chips", "FlashChip"]
@@ -79,7 +80,7 @@ class FlashChip(wiring.Component):
 
 
 class Chips(wiring.Component):
-    """`board` with its memory of `words` half words, and a flash of these `parts`.
+    """A `Board`, or a `Soc` with this `program`; memory of `words` half words, flash of `parts`.
 
     Members
     -------
@@ -88,8 +89,12 @@ class Chips(wiring.Component):
     wrong : Out(FAULTS + 1), rules of the memory that were broken, and of the flash
     """
 
-    def __init__(self, config, clock, baud, words, parts):
-        self.board = Board(config, clock, baud, Chip(power_up=POWER_UP))
+    def __init__(self, config, clock, baud, words, parts, program=None):
+        chip = Chip(power_up=POWER_UP)
+        if program is None:
+            self.board = Board(config, clock, baud, chip)
+        else:
+            self.board = Soc(config, clock, program, baud, chip)
         self.sdram = SdramModel(words)
         self.flash = FlashChip(parts)
         super().__init__(

@@ -42,6 +42,20 @@ class SerialLine:
             assert self._dut.tx.value == 1, "no stop bit"
             self._received.put_nowait(byte)
 
+    async def until(self, end, patience):
+        """The bytes up to `end`; for tests, which are no threads. `patience` in ns."""
+        got = bytearray()
+
+        async def receive():
+            while not got.endswith(end):
+                got.append(await self._received.get())
+
+        try:
+            await with_timeout(cocotb.start_soon(receive()), patience, "ns")
+        except SimTimeoutError as error:
+            raise AssertionError(f"after {patience} ns only {bytes(got)!r}") from error
+        return bytes(got)
+
     @resume
     async def read(self, size):
         got = bytearray()

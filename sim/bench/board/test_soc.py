@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hw/board/soc.py: a program for RISC-V, with the C driver, asks eight sentences.
+
+The program is compiled by Debian's compiler; without it there is nothing to run.
+"""
+
+import functools
+import pathlib
+import shutil
+
+import cocotb
+import pytest
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles
+
+from firmware.bare_metal import COMPILER, build_program
+from firmware.compiler import compile_network
+from firmware.store import store_parts
+from golden_model.model import NEVER
+from golden_model.model import run as run_golden
+from golden_model.random_model import random_sentences
+from hw.board.cpu import cpu_verilog
+from sim.bench import harness
+from sim.bench.board.chips import Chips
+from sim.bench.board.serial_line import SerialLine
+from sim.proof.system import CONFIG, SMALL_MODEL, random_network
+
+CLOCK = 50e6
+BAUD = 12.5e6
+PERIOD = 20  # ns
+LONGEST = 4_000_000  # cycles that the program may take
+NAME = "soc"
+
+
+@functools.cache
+def compiled():
+    network = random_network()
+    return network, compile_network(network, CONFIG)
+
+
+def asked():
+    return random_sentences(SMALL_MODEL, 8, seed=6, low=3, high=12)
+
+
+@cocotb.test()
+async def eight_sentences(dut):
+    """A line for each; then the program says that it is done."""
+    network, _ = compiled()
+    line = SerialLine(dut, round(1e9 / BAUD))
+    Clock(dut.memory_clk, PERIOD // 2, unit="ns").start()
+    Clock(dut.clk, PERIOD, unit="ns").start()
+    dut.rst.value = 1
+    dut.memory_rst.value = 1
+    await ClockCycles(dut.clk, 4)
+    dut.rst.value = 0
+    dut.memory_rst.value = 0
+    text = await line.until(b"done\n", LONGEST * PERIOD)
+    lines = [[int(word) for word in one.split()] for one in text.decode().splitlines()[:-1]]
+    assert len(lines) == 8
+    for number, (sentence, found) in enumerate(zip(asked(), lines, strict=True)):
+        golden = run_golden(network, *sentence)
+        tag, predicted, exit_layer, cycles, tokens, dropped = found
+        assert (tag, predicted, exit_layer) == (number, golden.predicted_class, golden.exit_layer)
+        assert tokens == len(sentence[0]) and cycles > 0
+        assert dropped == sum(layer != NEVER for layer in golden.dropped_at_layer)
+    assert dut.wrong.value == 0
+
+
+@pytest.mark.skipif(shutil.which(COMPILER) is None, reason=f"{COMPILER} is not installed")
+def test_soc():
+    folder = pathlib.Path(harness.ROOT) / "build" / "sim" / NAME / "program"
+    program = build_program(folder, [(ids.tolist(), kinds.tolist()) for ids, kinds in asked()])
+    _, images = compiled()
+    chips = Chips(
+        CONFIG, CLOCK, BAUD, 1 << 16, store_parts(images.image, images.embedding), program
+    )
+    harness.run_bench(chips, "sim.bench.board.test_soc", NAME, large=True, beside=cpu_verilog())
