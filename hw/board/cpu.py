@@ -12,7 +12,7 @@ from hw.board.bridge import access_layout
 from hw.board.memory_port import word_done
 from hw.shapes import ADDRESS, AXI_LITE_STROBE, BYTE, WORD
 
-__all__ = ["FLASH", "LINE", "MEMORY", "REGISTERS", "Cpu", "cpu_verilog"]
+__all__ = ["Cpu", "cpu_verilog"]
 
 # What the CPU sees where.
 REGISTERS = 0x1000_0000
