@@ -15,7 +15,7 @@ PYTEST_ARGS ?=
 comma := ,
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: all setup tools test bench regress wheel campaign shapes small fullsize verilog release synth \
+.PHONY: all setup tools test bench regress wheel campaign shapes small board fullsize verilog release synth \
   synth-array timing train lint types docs-slow pictures charts clean
 .DEFAULT_GOAL := all
 
@@ -80,6 +80,10 @@ shapes: setup
 # The larger trained model on the larger machine: four real sentences, every tensor compared.
 small: setup
 	$(BIN)/terse run --model small --hw edgebert --sentences 4 --jobs 2
+
+# The board as it is built, with tiny in its flash, in simulation: sentences over its serial line.
+board: setup
+	$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS) sim/proof/test_board.py
 
 fullsize: setup
 	$(BIN)/python -m terse.fullsize base large $(if $(DATA),--data $(DATA))

@@ -78,4 +78,4 @@ def test_exact():
     image, embedding, _ = compile_images("tiny", KIND.hw)
     clock = KIND.top(config, KIND.clock).clock
     chips = Chips(config, clock, BAUD, WORDS, store_parts(image, embedding))
-    harness.run_bench(chips, "sim.bench.board.test_exact", "exact", large=True)
+    harness.run_bench(chips, "sim.proof.test_board", "exact_board", large=True)
