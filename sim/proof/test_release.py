@@ -3,6 +3,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from golden_model.hardware import UNITS
 from sim.bench.harness import small
 from sim.cosim.build import verilator
 from terse.packaging.release import release
+from terse.packaging.vivado import BUSES
 
 FUSESOC = Path(sys.executable).with_name("fusesoc")
 
@@ -44,6 +46,16 @@ def test_checksums(folder):
         digest, name = line.split("  ")
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
     assert len(lines) == sum(path.is_file() for path in folder.rglob("*")) - 1
+
+
+def test_ip_script(folder):
+    """Each port of the Verilog belongs to an interface that the script names, or is named."""
+    script = (folder / "terse_small_ip.tcl").read_text()
+    text = (folder / "terse_small.v").read_text()
+    ports = re.search(r"^module terse\((.*?)\);", text, re.MULTILINE | re.DOTALL)[1].split(", ")
+    for port in ports:
+        assert port.startswith(tuple(f"{bus}_" for bus in BUSES)) or port in script
+    assert all(any(port.startswith(f"{bus}_") for port in ports) for bus in BUSES)
 
 
 def test_lint(folder, tmp_path):

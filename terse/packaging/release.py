@@ -15,6 +15,7 @@ from hw.accelerator import Accelerator
 from hw.verilog import verilog
 from sim.cosim.build import ROOT
 from terse.packaging.fusesoc import bench_file, core_file
+from terse.packaging.vivado import ip_script
 
 __all__ = ["release"]
 
@@ -47,6 +48,7 @@ def _files(configurations):
         core = f"terse_{name}"
         yield f"{core}.core", core_file(core, config)
         yield f"{core}_tb.v", bench_file(config)
+        yield f"{core}_ip.tcl", ip_script(core)
         yield f"{core}.v", verilog(Accelerator(config), "terse")
 
 
