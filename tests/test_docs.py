@@ -39,6 +39,9 @@ ELSEWHERE = {
     "terse import": "tests/test_import.py",
     "terse compress": "tests/test_compress_run.py",
     "terse eval": "tests/test_cli.py",
+    "terse build": "sim/synthesis/test_bitstream.py",
+    "terse flash": "tests/test_board.py",
+    "terse board run": "sim/proof/test_board.py",
     "pip install": "the workflow of types",
     "pre-commit": "the workflow of lint",
 }

@@ -53,19 +53,20 @@ class Ulx3s(Elaboratable):
         m = Module()
         m.submodules.board = board = self.board
         self._clocks(m, platform)
-        uart = platform.request("uart", 0)
-        flash = platform.request("spi_flash", 0)
+        uart = platform.request("uart", 0, dir="-")
+        flash = platform.request("spi_flash", 0, dir="-")
         m.d.comb += [
-            board.rx.eq(uart.rx.i),
-            uart.tx.o.eq(board.tx),
-            platform.request("led", 0).o.eq(board.copying),
-            platform.request("led", 1).o.eq(board.irq),
-            flash.cs.o.eq(~board.flash_select_n),
-            flash.copi.o.eq(board.flash_given),
-            board.flash_taken.eq(flash.cipo.i),
-            flash.hold.o.eq(0),
-            flash.wp.o.eq(0),
+            board.rx.eq(_taken(m, uart.rx)),
+            board.flash_taken.eq(_taken(m, flash.cipo)),
         ]
+        # The platform inverts what the schematic does: hold and write protection are off.
+        _give(m, uart.tx, board.tx)
+        _give(m, platform.request("led", 0, dir="-"), board.copying)
+        _give(m, platform.request("led", 1, dir="-"), board.irq)
+        _give(m, flash.cs, ~board.flash_select_n)
+        _give(m, flash.copi, board.flash_given)
+        _give(m, flash.hold, 0)
+        _give(m, flash.wp, 0)
         # The flash's clock has no pin of its own: it is that of the configuration.
         m.submodules.flash_clock = Instance(
             "USRMCLK", i_USRMCLKI=board.flash_clock, i_USRMCLKTS=Const(0)
@@ -92,7 +93,7 @@ class Ulx3s(Elaboratable):
             p_CLKOS_DIV=slower,
             p_CLKOS_CPHASE=slower - 1,
             a_FREQUENCY_PIN_CLKI=f"{CRYSTAL / 1e6:g}",
-            i_CLKI=platform.request("clk25", 0).i,
+            i_CLKI=_taken(m, platform.request("clk25", 0, dir="-")),
             i_CLKFB=clocks[0],
             i_RST=Const(0),
             i_STDBY=Const(0),
@@ -100,7 +101,7 @@ class Ulx3s(Elaboratable):
             o_CLKOS=clocks[1],
             o_LOCK=locked,
         )
-        again = platform.request("button_fire", 0).i
+        again = _taken(m, platform.request("button_fire", 0, dir="-"))
         for domain, clock in ((MEMORY, clocks[0]), ("sync", clocks[1])):
             m.d.comb += ClockSignal(domain).eq(clock)
             m.submodules[f"reset_{domain}"] = ResetSynchronizer(~locked | again, domain=domain)
@@ -136,6 +137,20 @@ class Ulx3s(Elaboratable):
             data.oe.eq(Cat(board.sdram_drive)),
             board.sdram_taken.eq(data.i),
         ]
+
+
+def _taken(m, port):
+    """What comes in at a pin."""
+    buffer = io.Buffer("i", port)
+    m.submodules += buffer
+    return buffer.i
+
+
+def _give(m, port, value):
+    """A pin's value."""
+    buffer = io.Buffer("o", port)
+    m.submodules += buffer
+    m.d.comb += buffer.o.eq(value)
 
 
 KIND = Kind(
