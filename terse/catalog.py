@@ -93,8 +93,8 @@ def tokenizer(name: str, positions: int) -> SentenceTokenizer:
         raise UserError(f"Model {name} takes no text: {error}") from error
 
 
-def samples(name: str) -> list[tuple[str, int | None]]:
-    """(sentence, label or None) pairs that travel with a model."""
+def samples(name: str) -> list[tuple[tuple[str, ...], int | None]]:
+    """[((text,) or (text, second), label or None)] that travel with a model."""
     folder = model_folder(name)
     if not (folder / "samples.tsv").is_file():
         raise UserError(f"Model {name} has no sample sentences; give a TEXT")

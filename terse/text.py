@@ -60,9 +60,9 @@ def gather(
     elif texts:
         inputs = [((text,), None) for text in texts]
     elif pair:
-        raise UserError("--pair needs texts: the sample sentences are single ones")
+        raise UserError("--pair needs texts: samples are pairs where their model's task has pairs")
     else:
-        inputs = [((text,), label) for text, label in catalog.samples(model)]
+        inputs = catalog.samples(model)
         if count is not None and count > len(inputs):
             raise UserError(
                 f"--sentences must be at most {len(inputs)}, the samples of {model}, not {count}"

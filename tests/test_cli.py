@@ -216,7 +216,7 @@ def test_hardware_takes_the_format(terse, coarse, tmp_path):
 
 
 def test_labels_of_samples(coarse):
-    assert catalog.samples(coarse) == [("a good film .", 2), ("no good", 0)]
+    assert catalog.samples(coarse) == [(("a good film .",), 2), (("no good",), 0)]
 
 
 def test_eval(terse, coarse, tmp_path):

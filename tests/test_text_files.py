@@ -134,13 +134,14 @@ def test_sentences_refused(file, content, rule):
 @pytest.mark.parametrize(
     "content, samples",
     [
-        ("sentence\tlabel\na film\t1\n", [("a film", 1)]),
-        (MARK + b"sentence\tlabel\r\na film\t1\r\n\r\n", [("a film", 1)]),
-        ("label\tsentence\n1\ta film\n", [("a film", 1)]),
-        ("sentence\na film\n", [("a film", None)]),
-        ("a film\t0\n\nno film\n", [("a film", 0), ("no film", None)]),
-        ("a film\tgood\nno film\t0\n", [("a film", 1), ("no film", 0)]),
-        ("a\u2028film\t1\n", [("a\u2028film", 1)]),
+        ("sentence\tlabel\na film\t1\n", [(("a film",), 1)]),
+        (MARK + b"sentence\tlabel\r\na film\t1\r\n\r\n", [(("a film",), 1)]),
+        ("label\tsentence\n1\ta film\n", [(("a film",), 1)]),
+        ("sentence1\tsentence2\tlabel\nis it?\tit is\t1\n", [(("is it?", "it is"), 1)]),
+        ("sentence\na film\n", [(("a film",), None)]),
+        ("a film\t0\n\nno film\n", [(("a film",), 0), (("no film",), None)]),
+        ("a film\tgood\nno film\t0\n", [(("a film",), 1), (("no film",), 0)]),
+        ("a\u2028film\t1\n", [(("a\u2028film",), 1)]),
     ],
 )
 def test_samples(file, content, samples):
@@ -155,6 +156,7 @@ def test_samples(file, content, samples):
         ("sentence\tlabel\na film\tpositive\n", r"line 2: label must be 0\.\.1, not 'positive'"),
         ("sentence\tlabel\na film\n", "line 2: must have 2 fields, not 1"),
         ("sentence\tlabel\n\t1\n", "line 2: sentence must not be empty"),
+        ("sentence1\tsentence2\na film\t\n", "line 2: sentence must not be empty"),
         ("a film\t2\n", r"line 1: label must be 0\.\.1, not '2'"),
         ("a film\t-1\n", r"line 1: label must be 0\.\.1, not '-1'"),
         ("a film\t\n", r"line 1: label must be 0\.\.1, not ''"),

@@ -199,32 +199,34 @@ def _not_empty(path, number, fields):
 
 def read_samples(
     path: Path | str, classes: int, labels: tuple[str, ...] | None = None
-) -> list[tuple[str, int | None]]:
-    """[(sentence, label or None)] of a samples.tsv.
+) -> list[tuple[tuple[str, ...], int | None]]:
+    """[((sentence,) or (sentence, second), label or None)] of a samples.tsv.
 
-    A header names sentence and maybe label; without one a line is a sentence, or sentence, tab,
-    label. A label is a class number or one of the names in `labels`.
+    A header names sentence, or sentence1 and sentence2, and maybe label; without one a line is a
+    sentence, or sentence, tab, label. A label is a class number or one of the names in `labels`.
     """
     lines = [(number, text) for number, text in read_lines(path) if text.strip()]
-    names, place = _names(lines[0][1].split("\t")) if lines else [], None
-    if "sentence" in names:
-        lines, place = lines[1:], names.index("sentence")
+    names, columns = _names(lines[0][1].split("\t")) if lines else [], ()
+    for wanted in (PAIRS[0], ("sentence",)):
+        if set(wanted) <= set(names):
+            lines, columns = lines[1:], wanted
     if not lines:
         raise DataError(f"{path} holds no sentences")
     samples = []
     for number, text in lines:
         where = f"{path} line {number}"
-        if place is None:
+        if not columns:
             sentence, tab, label = text.rpartition("\t") if "\t" in text else (text, "", None)
+            sentences = (sentence,)
         else:
             fields = text.split("\t")
             if len(fields) != len(names):
                 raise DataError(f"{where}: must have {len(names)} fields, not {len(fields)}")
-            sentence = fields[place]
+            sentences = tuple(fields[names.index(column)] for column in columns)
             label = fields[names.index("label")] if "label" in names else None
-        _not_empty(path, number, [sentence])
+        _not_empty(path, number, sentences)
         label = None if label is None else label_number(label, classes, where, labels)
-        samples.append((sentence, label))
+        samples.append((sentences, label))
     return samples
 
 
