@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """NORM: residual add and LayerNorm of the selected tiles."""
 
-from amaranth import Const, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -79,7 +79,7 @@ class Norm(wiring.Component):
     normed_write : Out(normed_write_layout)
     state_write_valid : Out(1)
     state_write : Out(state_write_layout)
-    saturated : Out(range(4 T + 1)), live values that saturated in the cycle before
+    saturated : Out(range(4 T + 1)), live values that saturated, one or two cycles ago
     progress : Out(progress_layout), how far the results are
     result_valid : Out(1), trace tap
     result : Out({tile, live, feature, values}), trace tap
@@ -271,11 +271,15 @@ class Norm(wiring.Component):
             aligned = round_shift(m, words.values[lane], op.align[:RESIDUAL_BITS])
             residual = Mux(op.residual, aligned, Const(0, ACT))
             addend = Mux(op.skip_sum, Const(0, ACT), self.sum_words.payload.values[lane])
-            total, clipped = saturate(m, residual + addend, ACT.width)
+            total, clips = saturate(m, residual + addend, ACT.width)
             m.d.comb += norm.i.payload.values[lane].eq(total)
-            lost.append(clipped & tile.live[lane] & both)
-        # A register: what is clamped is known late in the cycle.
-        m.d.sync += self.saturated.eq(sum(lost) + norm.saturated)
+            lost.append(clips & tile.live[lane] & both)
+        # Two registers: what is clamped is known late in the cycle.
+        clipped = Signal(self.config.tokens)
+        m.d.sync += [
+            clipped.eq(Cat(lost)),
+            self.saturated.eq(sum(clipped) + norm.saturated),
+        ]
         wiring.connect(m, norm.param_write, wiring.flipped(self.param_write))
         return both & Mux(op.skip_sum, words.last, self.sum_words.payload.last)
 

@@ -23,6 +23,7 @@ __all__ = ["Bitstream", "build_bitstream"]
 
 TOP = "top"
 BUILD = ROOT / "build" / "board"
+ROUTER = "router2"  # nextpnr's usual one comes to a standstill where it is crowded
 SLACK = 1e-6  # share of a clock that rounding may take
 
 
@@ -79,7 +80,7 @@ def build_bitstream(
         chip = report.with_suffix(".config")
         if read_entry(report) is None:
             watch(f"place and route, seed {seed} of at most {seeds}")
-            options = ("--lpf", f"{TOP}.lpf", "--textcfg", chip.name)
+            options = ("--lpf", f"{TOP}.lpf", "--textcfg", chip.name, "--router", ROUTER)
             place_and_route(cells, report, kind.device, seed, *options)
         found = read_entry(report)
         share = min(one["achieved"] / one["constraint"] for one in found["fmax"].values())

@@ -155,7 +155,7 @@ def _give(m, port, value):
 
 KIND = Kind(
     hw="ci",
-    clock=50e6,
+    clock=25e6,
     platform=lambda: ULX3S_85F_Platform(toolchain="Trellis"),
     top=Ulx3s,
     device="85k",
