@@ -14,8 +14,11 @@ from golden_model import fixed as golden
 from hw.arith import fixed
 
 
-def evaluate(build, shapes, cases):
-    """Outputs of the logic that `build(m, *inputs)` returns, for each case of input values."""
+def evaluate(build, shapes, cases, clocked=False):
+    """Outputs of the logic that `build(m, *inputs)` returns, for each case of input values.
+
+    clocked : a cycle after the values came, for what a register takes of them
+    """
     m = Module()
     inputs = [Signal(shape) for shape in shapes]
     values = build(m, *inputs)
@@ -29,10 +32,12 @@ def evaluate(build, shapes, cases):
         for case in cases:
             for signal, value in zip(inputs, case, strict=True):
                 ctx.set(signal, value)
-            await ctx.delay(1e-9)
+            await (ctx.tick() if clocked else ctx.delay(1e-9))
             results.append(tuple(ctx.get(output) for output in outputs))
 
     simulator = Simulator(m)
+    if clocked:
+        simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
     return results
@@ -102,7 +107,10 @@ def test_saturate(shape, bits):
 def test_align():
     cases = [(x, s) for x in values(signed(16), 40) for s in range(-32, 32)]
     got = evaluate(
-        lambda m, x, s: fixed.saturate(m, fixed.align(m, x, s), 16), [signed(16), signed(6)], cases
+        lambda m, x, s: fixed.saturate(m, fixed.align(m, x, s), 16),
+        [signed(16), signed(6)],
+        cases,
+        clocked=True,
     )
     assert [y for y, _ in got] == [golden.align(x, s, 0) for x, s in cases]
     assert [bool(flag) for _, flag in got] == [

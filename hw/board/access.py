@@ -108,18 +108,13 @@ class Access(wiring.Component):
         """A word of the memory, or of the flash."""
         done = self.memory_done
         word = self.flash_word
-        # The memory takes the access.
+        # The memory takes the access when it answers it.
         with m.State("MEMORY"):
-            m.d.comb += self.memory.valid.eq(1)
-            with m.If(self.memory.ready):
-                m.next = "IDLE"
-            # It is answered with, or before, the cycle that takes it.
-            m.d.comb += done.ready.eq(self.o.ready)
-            with m.If(done.valid):
-                m.d.comb += [
-                    self.o.valid.eq(1),
-                    self.o.payload.eq(done.payload),
-                ]
+            m.d.comb += [
+                self.memory.valid.eq(1),
+                done.ready.eq(self.o.ready),
+            ]
+            self._end(m, done.valid, done.payload.data, done.payload.error)
         # The flash takes the run of one word.
         with m.State("FLASH"):
             m.d.comb += self.flash.valid.eq(1)
