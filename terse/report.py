@@ -213,6 +213,7 @@ def buffer_table(rows):
 
 CELLS = ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD", "MULT18X18D")
 AREA = ("logic", "LUT4", "CCU2C", "MULT18X18D", "block RAM", "TRELLIS_FF")
+SMALL = 100  # cells of logic; a block with less is part of the one around it
 BOARD_DEPTH = 5  # levels of blocks below a board's top that a table tells
 
 
@@ -238,7 +239,7 @@ def block_table(blocks):
     for name in AREA:
         table.add_column(name, justify="right")
     for name in sorted(blocks):
-        if name.count(".") <= BOARD_DEPTH:
+        if name.count(".") <= BOARD_DEPTH and blocks[name]["logic"] >= SMALL:
             table.add_row(name, *(f"{blocks[name][column]:,}" for column in AREA))
     return table
 

@@ -78,13 +78,15 @@ class Route:
 
     @classmethod
     def of(cls, report: dict, seed: int) -> "Route":
-        """From nextpnr's report."""
-        clock = min(one["achieved"] for one in report["fmax"].values())
+        """From nextpnr's report; of several clocks the one that is nearest to its constraint."""
+        fmax = report["fmax"]
+        net = min(fmax, key=lambda one: fmax[one]["achieved"] / fmax[one]["constraint"])
+        clock, edge = fmax[net]["achieved"], f"posedge {net}"
         worst = next(
             (
                 path["path"]
                 for path in report["critical_paths"]
-                if path["from"].startswith("posedge") and path["to"].startswith("posedge")
+                if path["from"] == path["to"] == edge
             ),
             [],
         )
