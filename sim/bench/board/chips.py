@@ -6,7 +6,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.board.board import MEMORY, Board
+from hw.board.board import FASTER, MEMORY, Board
 from hw.board.sdram import Chip, sdram_pins
 from hw.board.soc import Soc
 from sim.bench.board.sdram_model import FAULTS, SdramModel
@@ -95,7 +95,8 @@ class Chips(wiring.Component):
             self.board = Board(config, clock, baud, chip)
         else:
             self.board = Soc(config, clock, program, baud, chip)
-        self.sdram = SdramModel(words)
+        self._power_up = int(POWER_UP * clock * FASTER / 1e9)  # cycles
+        self.sdram = SdramModel(words, clock * FASTER)
         self.flash = FlashChip(parts)
         super().__init__(
             {
@@ -113,7 +114,7 @@ class Chips(wiring.Component):
         m.submodules.board = board
         m.submodules.flash = flash = self.flash
         m.submodules.sdram = DomainRenamer(MEMORY)(self.sdram)
-        up = Signal(range(int(POWER_UP / 10) + 1))
+        up = Signal(range(self._power_up + 1))
         m.d[MEMORY] += up.eq(up + ~self.sdram.power_up)
         m.d.comb += [
             board.rx.eq(self.rx),
@@ -121,7 +122,7 @@ class Chips(wiring.Component):
             self.copying.eq(board.copying),
             self.irq.eq(board.irq),
             self.wrong.eq(Cat(self.sdram.wrong, flash.wrong)),
-            self.sdram.power_up.eq(up == int(POWER_UP / 10)),
+            self.sdram.power_up.eq(up == self._power_up),
             flash.select_n.eq(board.flash_select_n),
             flash.clock.eq(board.flash_clock),
             flash.given.eq(board.flash_given),

@@ -4,6 +4,8 @@
 It notices what a controller must not do: `wrong` rises and stays.
 """
 
+import math
+
 from amaranth import Array, Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
@@ -11,13 +13,14 @@ from amaranth.lib.wiring import In, Out
 
 from hw.board.sdram import sdram_pins
 
-__all__ = ["CYCLES", "SdramModel"]
+__all__ = ["SdramModel"]
 
-# Cycles of 10 ns of the slowest of the usual chips (IS42S16160G-7: tRP, tRCD 20 ns, tRAS 42, tRC
-# and tRFC 63 and 70, tDPL and tMRD two cycles, a refresh each 7.8 us on the average).
-CYCLES = dict(
-    precharge=2, activate=2, active=5, row=7, refresh=7, write=2, mode=2, interval=782 * 3
+# Nanoseconds of the slowest of the usual chips (IS42S16160G-7: tRP, tRCD, tRAS, tRC, tRFC, and
+# three times the average between refreshes), and cycles at any clock (tDPL, tMRD).
+NANOSECONDS = dict(
+    precharge=20.0, activate=20.0, active=42.0, row=63.0, refresh=70.0, interval=3 * 7820.0
 )
+CYCLES = dict(write=2, mode=2)
 CAS = 3
 ROWS = 13
 COLUMNS = 9
@@ -28,7 +31,7 @@ FAULTS = 8
 
 
 class SdramModel(wiring.Component):
-    """Holds `words` of 16 bits, of the lowest addresses, again and again behind.
+    """Holds `words` of 16 bits, of the lowest addresses, again and again behind; `clock` in Hz.
 
     Members
     -------
@@ -37,7 +40,10 @@ class SdramModel(wiring.Component):
     wrong : Out(FAULTS), a bit for each rule that was broken (see `_rules`)
     """
 
-    def __init__(self, words, init=()):
+    def __init__(self, words, clock, init=()):
+        self._cycles = CYCLES | {
+            name: math.ceil(time * clock / 1e9 - 1e-9) for name, time in NANOSECONDS.items()
+        }
         self.memory = Memory(shape=16, depth=words, init=init)
         super().__init__(
             {
@@ -124,9 +130,11 @@ class SdramModel(wiring.Component):
             ).items()
         }
         since = {name: self._since(m, seen, name) for name, seen in is_.items()}
-        refreshed = Signal(range(CYCLES["interval"] + 1))
+        refreshed = Signal(range(self._cycles["interval"] + 1))
         m.d.sync += refreshed.eq(
-            Mux(is_["refresh"] | ~self._mode, 0, refreshed + (refreshed != CYCLES["interval"]))
+            Mux(
+                is_["refresh"] | ~self._mode, 0, refreshed + (refreshed != self._cycles["interval"])
+            )
         )
         column = is_["read"] | is_["write"]
         any_open = Cat(*self._open).any()
@@ -137,18 +145,21 @@ class SdramModel(wiring.Component):
         }
         rules = (
             # A command before the one before is over.
-            Cat(given & (since[name] < CYCLES[name]) for name, given in early.items()).any(),
+            Cat(given & (since[name] < self._cycles[name]) for name, given in early.items()).any(),
             # A column of a row that is closed, or opened just now.
-            column & (~self._open[bank] | (since["activate"] < CYCLES["activate"])),
+            column & (~self._open[bank] | (since["activate"] < self._cycles["activate"])),
             # A row that is open already, or reopened too soon.
-            is_["activate"] & (self._open[bank] | (since["activate"] < CYCLES["row"])),
+            is_["activate"] & (self._open[bank] | (since["activate"] < self._cycles["row"])),
             # A row closed too soon behind its opening or a write.
             is_["precharge"]
-            & ((since["activate"] < CYCLES["active"]) | (since["write"] < CYCLES["write"])),
+            & (
+                (since["activate"] < self._cycles["active"])
+                | (since["write"] < self._cycles["write"])
+            ),
             # A refresh or a mode with rows open.
             (is_["refresh"] | is_["mode"]) & any_open,
             # A refresh that does not come.
-            refreshed == CYCLES["interval"],
+            refreshed == self._cycles["interval"],
             # Anything before power is up, or columns without a mode.
             (~self.power_up & (command != NOP)) | (column & ~self._mode),
             # Both ends drive the data pins.

@@ -24,7 +24,7 @@ class Pair(wiring.Component):
 
     def __init__(self):
         self._sdram = Sdram(CLOCK, Chip(power_up=POWER_UP))
-        self._model = SdramModel(2 * WORDS)
+        self._model = SdramModel(2 * WORDS, CLOCK)
         super().__init__(
             {
                 "i": In(stream.Signature(memory_run())),
