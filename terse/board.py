@@ -150,12 +150,12 @@ def write_flash(commands: Sequence[Sequence[str]]) -> None:
             raise UserError(f"Failed: {shlex.join(command)}")
 
 
-def serial_port(port: str, baud: int | None) -> Any:
+def serial_port(port: str) -> Any:
     """pyserial's `Serial`; UserError where the port cannot be opened."""
     import serial
 
     try:
-        return serial.Serial(port, baud or BAUD, timeout=SILENCE)
+        return serial.Serial(port, BAUD, timeout=SILENCE)
     except (serial.SerialException, ValueError) as error:
         raise UserError(f"Serial port {port} cannot be opened: {error}") from error
 

@@ -169,4 +169,4 @@ def test_what_cannot_be_built(options, text):
 
 def test_a_port_that_is_not_there():
     with pytest.raises(UserError, match="/dev/none cannot be opened"):
-        boards.serial_port("/dev/none", None)
+        boards.serial_port("/dev/none")

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from terse.commands.options import (
     Count,
@@ -20,6 +19,7 @@ from terse.commands.options import (
     Truncate,
     parent_made,
     say,
+    step_progress,
     write_json,
 )
 from terse.errors import UserError
@@ -30,7 +30,7 @@ app = typer.Typer()
 board_app = typer.Typer(help="Use a board at a serial port.", no_args_is_help=True)
 app.add_typer(board_app, name="board")
 
-Board = Annotated[str, typer.Option(help="The board: ulx3s.")]
+Board = Annotated[str, typer.Option(help="Name of a board: a file of hw/board/kinds/.")]
 BoardHw = Annotated[
     str | None,
     typer.Option("--hw", help="Hardware configuration; by default the one made for the board."),
@@ -58,17 +58,8 @@ def build(
     from terse import report
     from terse.board import build_board
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("")
-        found = build_board(
-            board,
-            hw,
-            settings or (),
-            clock,
-            seeds,
-            lambda step: progress.update(task, description=step),
-        )
+    with step_progress() as watch:
+        found = build_board(board, hw, settings or (), clock, seeds, watch)
     console = Console() if sys.stdout.isatty() else Console(width=160)
     console.print(report.block_table(found.blocks))
     for line in report.bitstream_lines(found):
@@ -115,7 +106,6 @@ def flash(
 def board_run(
     texts: Texts = None,
     port: Annotated[str, typer.Option(help="Serial port of the board.")] = "/dev/ttyUSB0",
-    baud: Annotated[int | None, typer.Option(help="Bits in a second; by default 1000000.")] = None,
     board: Board = "ulx3s",
     model: Model = "tiny",
     hw: BoardHw = None,
@@ -133,7 +123,7 @@ def board_run(
     from terse import report
     from terse.board import run_on_board, serial_port
 
-    with serial_port(port, baud) as line:
+    with serial_port(port) as line:
         result = run_on_board(
             line, board, texts or (), model, pair, sentences, truncate, hw, settings or (), upload
         )

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options that several commands have, and what every command does with files and lines."""
 
+import contextlib
 import json
 import pathlib
 import sys
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from compress.data.data_folder import VARIABLE
 from terse.errors import UserError, visible
@@ -26,6 +29,7 @@ __all__ = [
     "format_of",
     "parent_made",
     "say",
+    "step_progress",
     "write_json",
 ]
 
@@ -92,6 +96,15 @@ def say(*lines):
     """Lines for the user on standard error."""
     for line in lines:
         print(visible(line), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def step_progress():
+    """What is done, and for how long already, on standard error; gives the function to tell it."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("")
+        yield lambda step: progress.update(task, description=step)
 
 
 def format_of(text):

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from terse.commands.options import Hw, Json, Settings, write_json
+from terse.commands.options import Hw, Json, Settings, step_progress, write_json
 
 __all__ = ["app"]
 
@@ -45,12 +44,8 @@ def timing(
 
     config = catalog.hardware(hw, settings or ())
     names = chosen_blocks(block or (), device, seeds)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("")
-        found = time_blocks(
-            config, hw, names, device, seeds, lambda step: progress.update(task, description=step)
-        )
+    with step_progress() as watch:
+        found = time_blocks(config, hw, names, device, seeds, watch)
     Console().print(report.timing_table(found))
     write_json(json_file, {one.block: one.to_json() for one in found})
     slower = against(found, baseline) if baseline else []
