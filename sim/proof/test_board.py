@@ -6,9 +6,8 @@ Minutes: `make board`.
 
 import cocotb
 import pytest
-from cocotb.clock import Clock
 from cocotb.task import bridge
-from cocotb.triggers import ClockCycles, FallingEdge
+from cocotb.triggers import FallingEdge
 
 from firmware.driver import DriverError, SerialLink, Terse
 from firmware.driver.board import board_windows, read_store
@@ -19,7 +18,7 @@ from hw.board.board import BAUD
 from hw.board.kinds import board_kinds
 from sim.bench import harness
 from sim.bench.board.chips import Chips
-from sim.bench.board.serial_line import SerialLine
+from sim.bench.board.serial_line import power_on
 
 BOARD = "ulx3s"
 KIND = board_kinds()[BOARD]
@@ -32,16 +31,7 @@ async def sentences(dut):
     """A real sentence; a token that there is not, a damaged image; each time the next is right."""
     from terse.board import run_on_board
 
-    line = SerialLine(dut, round(1e9 / BAUD))
-    period = round(1e9 / KIND.top(HARDWARE[KIND.hw], KIND.clock).clock)
-    Clock(dut.memory_clk, period // 2, unit="ns").start()
-    Clock(dut.clk, period, unit="ns").start()
-    dut.rst.value = 1
-    dut.memory_rst.value = 1
-    await ClockCycles(dut.clk, 4)
-    dut.rst.value = 0
-    dut.memory_rst.value = 0
-    await ClockCycles(dut.clk, 4)
+    line = await power_on(dut, KIND.top(HARDWARE[KIND.hw], KIND.clock).clock, BAUD)
     await FallingEdge(dut.copying)
 
     def right(**options):

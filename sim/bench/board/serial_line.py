@@ -2,18 +2,37 @@
 """The host's end of a serial line in a simulation, for programs that know nothing of simulations.
 
 async def test(dut):
-    line = SerialLine(dut, bit=100)
+    line = await power_on(dut, clock=50e6, baud=12.5e6)
     await bridge(program)(SerialLink(line))
 """
 
 import cocotb
+from cocotb.clock import Clock
 from cocotb.queue import Queue
 from cocotb.task import resume
-from cocotb.triggers import FallingEdge, SimTimeoutError, Timer, with_timeout
+from cocotb.triggers import ClockCycles, FallingEdge, SimTimeoutError, Timer, with_timeout
 
-__all__ = ["SerialLine"]
+from hw.board.board import FASTER
+
+__all__ = ["SerialLine", "power_on"]
 
 SILENCE = 20_000_000  # ns of simulated time after which a read ends
+
+
+async def power_on(dut, clock, baud):
+    """Both clocks of a `Chips`, its reset, and the host's end of its line.
+
+    clock : Hz of the machine; the memory's is `FASTER` times that
+    """
+    line = SerialLine(dut, round(1e9 / baud))
+    period = round(1e9 / clock)
+    Clock(dut.memory_clk, period // FASTER, unit="ns").start()
+    Clock(dut.clk, period, unit="ns").start()
+    for level in (1, 0):
+        dut.rst.value = level
+        dut.memory_rst.value = level
+        await ClockCycles(dut.clk, 4)
+    return line
 
 
 class SerialLine:

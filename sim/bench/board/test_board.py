@@ -7,9 +7,8 @@ import functools
 import cocotb
 import numpy as np
 import pytest
-from cocotb.clock import Clock
 from cocotb.task import bridge
-from cocotb.triggers import ClockCycles, FallingEdge
+from cocotb.triggers import FallingEdge
 
 from firmware.compiler import compile_network
 from firmware.driver import DriverError, SerialLink, Terse
@@ -22,14 +21,13 @@ from golden_model.model import run as run_golden
 from golden_model.random_model import random_sentences
 from sim.bench import harness
 from sim.bench.board.chips import Chips
-from sim.bench.board.serial_line import SerialLine
+from sim.bench.board.serial_line import power_on
 from sim.proof.check import differences
 from sim.proof.script import answers
 from sim.proof.system import CONFIG, SMALL_MODEL, random_network, sentence
 
 CLOCK = 50e6
 BAUD = 12.5e6
-PERIOD = 20  # ns
 FLASH = 1 << 31  # of the host's addresses: the flash's
 
 
@@ -41,15 +39,7 @@ def compiled():
 
 async def started(dut):
     """Clocks, reset, and a link once the image is copied."""
-    line = SerialLine(dut, round(1e9 / BAUD))
-    Clock(dut.memory_clk, PERIOD // 2, unit="ns").start()
-    Clock(dut.clk, PERIOD, unit="ns").start()
-    dut.rst.value = 1
-    dut.memory_rst.value = 1
-    await ClockCycles(dut.clk, 4)
-    dut.rst.value = 0
-    dut.memory_rst.value = 0
-    await ClockCycles(dut.clk, 4)
+    line = await power_on(dut, CLOCK, BAUD)
     if dut.copying.value == 1:
         await FallingEdge(dut.copying)
     return line, SerialLink(line)
