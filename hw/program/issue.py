@@ -14,6 +14,7 @@ from hw.stream import Fifo
 __all__ = ["Issue", "operation_layout"]
 
 REACHED = 2  # cycles from an operation's way in to `younger`, when nothing is before it
+NOTICED = 1  # cycles from an engine's `done` or `sent` until it counts here
 START = 1  # cycles from the end of an operation to the start of the next one
 # Operations that the sequencer may be ahead: from ATTEND to the second LINEAR behind it and more,
 # so that the weights of both are under way while ATTEND needs none. The first stands in registers.
@@ -48,9 +49,9 @@ class Issue(wiring.Component):
     one that ends next. Most of the time they are the same. Where the instruction says `follow`, an
     operation starts when the one before has `sent` all: that is taken, and `pending` until it ends.
 
-    An operation is `younger` `REACHED` cycles after it came, if nothing is before it. An engine
-    starts `START` cycles after the operation before has ended, or was taken; a skipped operation
-    takes one cycle. Operations end in their order, and at most two are at work. Stalled: by the
+    An operation is `younger` `REACHED` cycles after it came, if nothing is before it. It has ended,
+    or sent all, `NOTICED` cycles after its engine says so. An engine starts `START` cycles after
+    the operation before has ended, or was taken; a skipped operation takes one cycle. Operations end in their order, and at most two are at work. Stalled: by the
     engines alone; an illegal instruction stops it for good.
 
     Parameters
@@ -71,7 +72,7 @@ class Issue(wiring.Component):
     sent : In(engine_bits()), the engine has sent all of `younger`, high until `taken`
     taken : Out(1), pulse: the engine of `younger` is free for the next operation
     done : In(engine_bits()), pulse: `older` has ended on this engine
-    empty : In(1), with ADMIT's `done`: nothing is resident
+    empty : In(1), when ADMIT has ended: nothing is resident
     passes : Out(PASSES), begun since `restart`: ADMIT has ended and something is resident
     fault : Out(ERROR), code of the illegal instruction that was reached, 0 while there is none
     ended : Out(1), pulse: an operation has ended, or was skipped (trace tap)
@@ -112,6 +113,14 @@ class Issue(wiring.Component):
         there = Signal()  # `younger` holds an operation
         finished = Signal()  # the older operation ends
         passed = Signal()  # the younger one leaves without having been taken
+        # What engines say has come a long way from these operations, and goes a long way to all
+        # that begins when one ends: registers between.
+        done = Signal.like(self.done)
+        sent = Signal.like(self.sent)
+        m.d.sync += [
+            done.eq(self.done),
+            sent.eq(self.sent),
+        ]
         self._operations(m, queue.o, there, finished, passed)
         m.d.comb += [
             self.present.eq(self.pending | there),
@@ -123,7 +132,7 @@ class Issue(wiring.Component):
             m.d.sync += self.passes.eq(0)
         with m.FSM() as fsm:
             working = self.pending | fsm.ongoing("RUN")
-            m.d.comb += finished.eq(working & (_engine(self.older) & self.done.as_value()).any())
+            m.d.comb += finished.eq(working & (_engine(self.older) & done.as_value()).any())
             # Nothing younger is at work.
             with m.State("IDLE"):
                 self._begin(m, there, passed)
@@ -131,9 +140,9 @@ class Issue(wiring.Component):
             with m.State("RUN"):
                 # One that has sent all keeps its engine until the older one has ended, because only
                 # one operation can be pending.
-                sent = (_engine(self.younger) & self.sent.as_value()).any()
+                free = (_engine(self.younger) & sent.as_value()).any()
                 m.d.comb += [
-                    self.taken.eq(sent & (~self.pending | finished)),
+                    self.taken.eq(free & (~self.pending | finished)),
                     passed.eq(~self.pending & finished),
                 ]
                 with m.If(self.taken | passed):

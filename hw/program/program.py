@@ -13,12 +13,14 @@ from hw.shapes import PC, WORD
 
 __all__ = ["Program"]
 
+LATENCY = 2  # cycles from `fetch` to the instruction
+
 
 class Program(wiring.Component):
     """`CAPACITY` instructions of eight 32-bit words, in block RAM as wide as an instruction.
 
-    A word a cycle is written, from the first one on. An instruction is there in the cycle after its
-    `fetch`, until the next one. Nothing can stall it.
+    A word a cycle is written, from the first one on. An instruction is there `LATENCY` cycles after
+    its `fetch`, and stays. Nothing can stall it.
 
     Members
     -------
@@ -60,8 +62,12 @@ class Program(wiring.Component):
             write.data.eq(self.i.payload.replicate(WORDS)),
             read.en.eq(self.fetch),
             read.addr.eq(self.pc),
-            self.instruction.eq(read.data),
         ]
+        # A block RAM's data comes late in the cycle, and much is decoded from an instruction.
+        fetched = Signal()
+        m.d.sync += fetched.eq(self.fetch)
+        with m.If(fetched):
+            m.d.sync += self.instruction.eq(read.data)
         with m.If(self.restart):
             m.d.sync += self.written.eq(0)
         with m.Elif(taken):

@@ -13,7 +13,7 @@ from hw.bus.fetch import read_layout
 from hw.engine import engine_bits
 from hw.program.issue import operation_layout
 from hw.program.prefetch import stream_layout
-from hw.program.program import Program
+from hw.program.program import LATENCY, Program
 from hw.rows.layouts import slot_layout
 from hw.shapes import ADDRESS, LAYER, PC, WORD, index, slot_mask
 
@@ -21,7 +21,7 @@ __all__ = ["Sequencer"]
 
 START = 3  # cycles from the register's write to the request for the program
 LOADED = 2  # from the program's last word to the first instruction's fetch
-DECODE = 1  # from an instruction's fetch to its decoding
+DECODE = LATENCY  # from an instruction's fetch to its decoding
 
 
 class Sequencer(wiring.Component):
@@ -105,7 +105,7 @@ class Sequencer(wiring.Component):
         return m
 
     def _states(self, m, program, wanted):
-        """The program's `wanted` words onto the chip, then two states for each instruction."""
+        """The program's `wanted` words onto the chip, then three states for each instruction."""
         with m.FSM() as fsm:
             m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
             # No queue is running.
@@ -129,6 +129,9 @@ class Sequencer(wiring.Component):
             # An instruction is read from the block RAM.
             with m.State("FETCH"):
                 m.d.comb += program.fetch.eq(1)
+                m.next = "FETCHED"
+            # It goes to the register behind it.
+            with m.State("FETCHED"):
                 m.next = "DECODE"
             # It is there, until it has been given to those that it concerns.
             with m.State("DECODE"):

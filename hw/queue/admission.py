@@ -52,7 +52,7 @@ class Admission(wiring.Component):
     -------
     start, instruction, mask, slots, done : as `engine_signature`
     restart : In(1), pulse: a new queue
-    empty : Out(1), with `done`: no slot is resident
+    empty : Out(1), from the cycle after `done` on: no slot is resident
     count : In(WIDE_COUNT), sentences of the queue
     slot_limit : In(SLOT), slots that may be used
     total : In(ROWS), of the row table
@@ -146,10 +146,8 @@ class Admission(wiring.Component):
             # not depend on the memories.
             none = (self._sentence == self.count) | (sum(resident) >= self.slot_limit)
             with m.If(none | (self.i_sentence.valid & (self.total + head.rows > self.config.rows))):
-                m.d.comb += [
-                    self.done.eq(1),
-                    self.empty.eq(resident == 0),
-                ]
+                m.d.comb += self.done.eq(1)
+                m.d.sync += self.empty.eq(resident == 0)
                 m.next = "IDLE"
             with m.Elif(self.i_sentence.valid):
                 m.next = "BEGIN"

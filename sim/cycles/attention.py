@@ -12,6 +12,7 @@ from golden_model.hardware import ceil_div
 from hw import buffer, stream
 from hw.arith import requantize
 from hw.array import normalize, store
+from hw.array.drain import DEPTH as PLACES
 from hw.array.drain import LATENCY as DRAIN
 from hw.array.mac_array import DENSE, LOAD, OPEN
 from hw.attention import feed, scoring, softmax, turns, walkers
@@ -90,7 +91,7 @@ class _Machine:
         self._free = {}
         self._fed = 0
         # When the last columns came to the store, and scores to the softmax.
-        self._passed = [BEFORE] * DRAIN
+        self._passed = [BEFORE] * PLACES
         self._scores = [BEFORE] * requantize.LATENCY
 
     @property
@@ -233,7 +234,7 @@ class _Machine:
 
     def _score(self, ready, real, works):
         """When a column of scores leaves its lane; the softmax takes those of `real` keys."""
-        left = max(ready, self._passed[-DRAIN])
+        left = max(ready, self._passed[-PLACES] + 1)
         room = self._scores[-requantize.LATENCY]
         self._passed.append(max(left + DRAIN, self.passed + 1, room))
         scored = max(self.passed + requantize.LATENCY, self._scores[-1] + 1, works if real else 0)
@@ -244,7 +245,7 @@ class _Machine:
 
     def _context(self, ready):
         """When a column of a context leaves its lane; the store divides it when it can."""
-        left = max(ready, self._passed[-DRAIN])
+        left = max(ready, self._passed[-PLACES] + 1)
         self._passed.append(max(left + DRAIN, self.passed + 1, self._open))
         return left
 

@@ -10,8 +10,10 @@ from firmware.isa import Opcode, Source, Target
 from hw import buffer
 from hw.arith import adaptivfloat
 from hw.array import linear, store
+from hw.array.drain import DEPTH as PLACES
 from hw.array.drain import LATENCY as DRAIN
 from hw.array.mac_array import LOAD, OPEN
+from hw.program import issue
 from hw.rows import gather
 from sim.cycles.array import Array
 from sim.cycles.memory import BEFORE
@@ -26,7 +28,7 @@ class Written:
     """What a LINEAR or NORM wrote, for the operation that follows it.
 
     values : its instruction
-    ended : when it had; taken : when its engine was free for the next one
+    ended : when its engine had; taken : when that was free for the next one
     begun : by tile, when the last words of it began to be written; of NORM none
     written : by tile, when the last one was
     """
@@ -59,7 +61,7 @@ class Linears:
         self._free = [0, 0]  # banks: when they may be
         self._pushed = [BEFORE] * linear.COMMANDS  # commands: when they came into their queue
         self._popped = [BEFORE] * linear.COMMANDS  # when they left it
-        self._passed = [BEFORE] * DRAIN  # columns: when they came to the store
+        self._passed = [BEFORE] * PLACES  # columns: when they came to the store
 
     def run(self, values, code, streams, start, heights, before):
         """The `Written` of a LINEAR.
@@ -82,7 +84,7 @@ class Linears:
             send += linear.NEXT_BLOCK - linear.NEXT_TILE + self._first_tile
         streams.finished()
         written = self._written
-        written.taken = max(sent, self._loaded - 1, before.ended)
+        written.taken = max(sent, self._loaded - 1, before.ended) + issue.NOTICED
         written.ended = self._array.emptied if self._turns else self._passed[-1] + self._store
         return written
 
@@ -93,12 +95,13 @@ class Linears:
         self._streams = streams
         self._heights = heights
         self._turns = target == Target.VALUES
-        self._open = before.ended + 1  # the store takes no column of this LINEAR before
+        # The store takes no column of this LINEAR before.
+        self._open = before.ended + issue.NOTICED + 1
         self._store = store.latency(coded)
         self._written = Written(values)
         # Tiles without a selected row cost a cycle each; [CLS] tiles are known at once.
         self._first_tile = -linear.CLS if values.get("cls") else next(iter(heights))
-        follows = before.ended >= start and before.feeds(values)
+        follows = before.ended + issue.NOTICED >= start and before.feeds(values)
         self._loads.begin(values, before if follows else None)
 
     def _tile(self, block, tile, send, tiles):
@@ -142,7 +145,7 @@ class Linears:
 
     def _leave(self, ready):
         """When a column leaves its lane that could at `ready`: the drain must have a place."""
-        left = max(ready, self._passed[-DRAIN])
+        left = max(ready, self._passed[-PLACES] + 1)
         self._passed.append(max(left + DRAIN, self._passed[-1] + 1, self._open))
         return left
 

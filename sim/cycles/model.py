@@ -132,7 +132,8 @@ class _Model:
         self.now = max(self.now, start)
         left = self.now
         if works:
-            self.now = getattr(self, f"_{opcode.name.lower()}")(one, values, start)
+            ended = getattr(self, f"_{opcode.name.lower()}")(one, values, start)
+            self.now = ended + issue.NOTICED
             left = self.before.taken if opcode in (Opcode.LINEAR, Opcode.NORM) else self.now
         self.left.append(left)
 
@@ -205,6 +206,7 @@ class _Model:
                 # The turn gives a row a cycle, and fills up its last block.
                 times.written += one.height(number, lanes) + -features % lanes
             written.written[number] = times.written
+        written.taken += issue.NOTICED
         written.ended = times.written
         self.before = written
         return written.ended

@@ -96,6 +96,7 @@ class Bench:
         self.program, self.last = [], Operation({}, None, ended=0)  # `last` of the program before
         self.accepted = self.begun = self.finished = 0
         self.sent, self.done = set(), set()  # operations whose engines say so
+        self.noticed = {"sent": set(), "done": set()}  # opcodes whose engines said so a cycle ago
         cocotb.start_soon(self._watch())
 
     async def run(self, kinds=OPCODES, fault=0):
@@ -153,6 +154,7 @@ class Bench:
             if self.dut.rst.value == 0:
                 self.cycle += 1
                 self._end(*self._check(*self._begin()))
+                self.noticed = {name: self._saying(name) for name in self.noticed}
                 if self.dut.i__valid.value == 1 and self.dut.i__ready.value == 1:
                     self.program[self.accepted].there = self.cycle + REACHED
                     self.accepted += 1
@@ -212,7 +214,12 @@ class Bench:
         return done, taken
 
     def _says(self, name, one):
-        return getattr(self.dut, name).value.to_unsigned() >> OPCODES.index(one.opcode) & 1
+        return one.opcode in self.noticed[name]
+
+    def _saying(self, name):
+        """Opcodes whose engines say so in this cycle."""
+        bits = getattr(self.dut, name).value.to_unsigned()
+        return {opcode for number, opcode in enumerate(OPCODES) if bits >> number & 1}
 
     def _fault(self):
         """The fault that is seen: of an illegal operation, a cycle after all before it ended."""
