@@ -124,6 +124,9 @@ class Accelerator(wiring.Component):
         """Loading, running, failing and being reset; one of them at a time."""
         registers = self.registers
         self.abort = Signal()
+        # To the register a cycle late: loader and core end late in theirs.
+        self.causes = Signal.like(registers.irq_cause_set)
+        m.d.sync += registers.irq_cause_set.eq(self.causes)
         error = self._error(m)
         idle = self._masters(m)
         # A command counts as busy from the cycle in which it is there: a driver that sees its write
@@ -147,7 +150,7 @@ class Accelerator(wiring.Component):
             with m.State("LOADING"):
                 m.d.comb += self.loading.eq(1)
                 with m.If(self.loader.done & (error == 0)):
-                    m.d.comb += registers.irq_cause_set.loaded.eq(1)
+                    m.d.comb += self.causes.loaded.eq(1)
                     m.next = "IDLE"
                 self._reset_or(m, error)
             # The core works through the queue.
@@ -155,7 +158,7 @@ class Accelerator(wiring.Component):
                 m.d.comb += self.running.eq(1)
                 with m.If(self.core.done):
                     m.d.sync += self.done.eq(1)
-                    m.d.comb += registers.irq_cause_set.done.eq(1)
+                    m.d.comb += self.causes.done.eq(1)
                     m.next = "IDLE"
                 self._reset_or(m, error)
             # Everything stands still, for the host to read what happened.
@@ -206,7 +209,7 @@ class Accelerator(wiring.Component):
                     self.error.eq(error),
                     self.error_pc.eq(Mux(self.running, pc, 0)),
                 ]
-                m.d.comb += registers.irq_cause_set.error.eq(1)
+                m.d.comb += self.causes.error.eq(1)
                 m.next = "FAILED"
         with m.If(registers.control.reset):
             m.next = "RESET"
@@ -297,8 +300,10 @@ class Accelerator(wiring.Component):
             self.writer.i_data.valid.eq(core.result_data.valid),
             self.writer.i_data.payload.eq(core.result_data.payload),
             core.result_data.ready.eq(self.writer.i_data.ready),
-            core.result_done.eq(self.writer.done),
         ]
+
+        # A register, because much waits for it, and it comes straight from the bus.
+        m.d.sync += core.result_done.eq(self.writer.done)
 
     def _observe(self, m):
         """Ports of the core that the outside sees: operating point requests, and the taps."""

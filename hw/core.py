@@ -5,7 +5,7 @@ from amaranth import Module, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from firmware.isa import ENGINES, Opcode
+from firmware.isa import ENGINES
 from firmware.registers import BY_NAME
 from hw.bus.constants import write_constants
 from hw.bus.core_reads import connect_fetch, connect_port
@@ -256,6 +256,7 @@ class Core(wiring.Component):
         m.d.comb += [
             datapath.taken.eq(issue.taken),
             datapath.older.eq(issue.older),
+            datapath.acting.eq(issue.acting),
             datapath.younger.eq(issue.younger),
             datapath.turn.eq(issue.turn),
             datapath.pending.eq(issue.pending),
@@ -268,10 +269,10 @@ class Core(wiring.Component):
     def _scores(self, m):
         """The read side of SCORES serves EXIT and DROP: whose operation it is."""
         datapath = self.datapath
-        opcode = self.issue.older.instruction.opcode
-        users = [(self.exit, opcode == Opcode.EXIT)]
+        acting = self.issue.acting
+        users = [(self.exit, acting.exit)]
         if self.drop is not None:
-            users.append((self.drop, opcode == Opcode.DROP))
+            users.append((self.drop, acting.drop))
         for engine, chosen in users:
             m.d.comb += [
                 engine.scores_request.ready.eq(datapath.scores_request.ready & chosen),
@@ -338,7 +339,7 @@ class Core(wiring.Component):
         m.d.sync += ended.eq((self.sequencer.done | ended) & ~self.done)
         # A program that only runs in a circle makes no progress: ADMITs that admit nothing and
         # operations that are skipped do not count.
-        admits = issue.older.instruction.opcode == Opcode.ADMIT
+        admits = issue.acting.admission
         moved = self.words.valid & self.words.ready | self.token_done.valid & self.token_done.ready
         m.d.comb += [
             self.passed.eq(issue.ended & admits & ~self.admission.empty),

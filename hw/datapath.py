@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Buffers, array and the engines that work on rows: LINEAR, NORM and ATTEND."""
 
-from amaranth import Module, Mux
+from amaranth import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from firmware.buffers import BUFFERS, buffer_words
-from firmware.isa import ENGINES, Opcode, Source, Target
+from firmware.isa import ENGINES, Source, Target
 from hw.array.bitmask import string_layout
 from hw.array.column import column_meta
 from hw.array.linear import Linear
@@ -17,7 +17,7 @@ from hw.array.store import Store
 from hw.attention.attention import Attention
 from hw.buffer import Buffer, request_layout
 from hw.buffer_ports import connect_reads, connect_writes
-from hw.engine import connect_engine
+from hw.engine import connect_engine, engine_bits
 from hw.program.issue import operation_layout
 from hw.queue.staging import residual_layout
 from hw.rows.gather import Gather
@@ -45,7 +45,7 @@ class Datapath(wiring.Component):
     Members
     -------
     start, sent, done : a bit for each of DATAPATH_ENGINES, see `Issue`
-    taken, older, younger, pending, turn : of `Issue`
+    taken, older, acting, younger, pending, turn : of `Issue`
     slots : In(array of slot_layout(config)), stable while an operation runs
     row_address : Out(ROW), read port of the row table, a logical row
     row_physical : In(ROW), in the cycle after its address
@@ -95,6 +95,7 @@ class Datapath(wiring.Component):
                 "sent": Out(engines),
                 "taken": In(1),
                 "older": In(operation_layout(config)),
+                "acting": In(engine_bits()),
                 "younger": In(operation_layout(config)),
                 "pending": In(1),
                 "turn": In(1),
@@ -128,12 +129,11 @@ class Datapath(wiring.Component):
         blocks = ("gather", "store", "array", "operand", *DATAPATH_ENGINES)
         for name in (*BUFFERS, *blocks):
             m.submodules[name] = getattr(self, name)
-        op = self.older.instruction
-        self._attending = op.opcode == Opcode.ATTEND
+        self._attending = self.acting.attention
         self._engines(m)
         self._gather(m)
         self._array(m)
-        self._store(m, op)
+        self._store(m, self.older.instruction)
         connect_reads(m, self)
         connect_writes(m, self)
         self._taps(m)
@@ -144,9 +144,17 @@ class Datapath(wiring.Component):
         for engine in ENGINES:
             if engine.name in DATAPATH_ENGINES:
                 connect_engine(m, engine, getattr(self, engine.name), self, self.slots)
-        # NORM needs its instruction until the last word is written, and so beyond `taken`.
-        with m.If(self.older.instruction.opcode == Opcode.NORM):
-            m.d.comb += self.norm.instruction.eq(self.older.instruction)
+        # NORM needs its instruction until the last word is written, and so beyond `taken`. It looks
+        # at it from the cycle after `start` on.
+        held = Signal(self.norm.instruction.shape())
+        m.d.comb += self.norm.instruction.eq(held)
+        m.d.sync += held.eq(
+            Mux(
+                self.acting.norm,
+                self.older.instruction.as_value(),
+                self.younger.instruction.as_value(),
+            )
+        )
         m.d.comb += [
             self.linear.written.eq(self.store.ended),
             self.linear.turn.eq(self.turn),
@@ -162,7 +170,7 @@ class Datapath(wiring.Component):
         # By buffer and not by address: to wait for a word too many costs time, and no result.
         before = self.older.instruction
         source = self.younger.instruction.source
-        normed = before.opcode == Opcode.NORM
+        normed = self.acting.norm
         made = Mux(
             normed, before.target_buffer == Target.STATE, before.target_buffer == Target.CODES
         )

@@ -107,16 +107,19 @@ def align(m, value, shift):
     return round_shift(m, value, clamp_setting(m, shift, -limit, limit), -limit, limit)
 
 
-def normalize(m, value):
+def normalize(m, value, between=lambda shifted, position: (shifted, position)):
     """(`value` shifted left until its top bit is set, position of its leading one).
 
-    `value` is unsigned; zero gives (0, 0).
+    `value` is unsigned; zero gives (0, 0). `between` may put registers behind half of the steps.
     """
     width = len(value)
     shifted = value
     position = Const(width - 1, range(width))
+    steps = (width - 1).bit_length()
     # Halves, quarters, .. of the width: a step shifts when its part at the top is empty.
-    for k in reversed(range((width - 1).bit_length())):
+    for k in reversed(range(steps)):
+        if k == steps // 2 - 1:
+            shifted, position = between(shifted, position)
         step = 1 << k
         empty = _named(m, f"normalize_empty_{k}", ~shifted[max(width - step, 0) :].any())
         shifted = _named(m, f"normalize_{k}", Mux(empty, shifted << step, shifted)[:width])

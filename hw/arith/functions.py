@@ -15,7 +15,7 @@ from hw.stream import Pipeline
 
 __all__ = ["Reciprocal", "Rsqrt", "table_memory"]
 
-LATENCY = 6  # cycles
+LATENCY = 7  # cycles
 
 
 def table_memory(tables):
@@ -77,10 +77,17 @@ class _Normalized(wiring.Component):
         m.submodules.table = memory = table_memory([table])
         read = memory.read_port()
         bits = table.fraction_bits
-        # Shift, scale, look up (two stages), multiply, add: each stage is one of them.
+        # Shift (two stages), scale, look up (two), multiply, add.
         pipeline = Pipeline(m, self.i, self.o)
-        shifted, position = normalize(m, self.i.payload.z)
-        word = pipeline.stage(shifted=shifted, position=position, meta=self.i.payload.meta)
+        halfway = []
+
+        def between(shifted, position):
+            word = pipeline.stage(shifted=shifted, position=position, meta=self.i.payload.meta)
+            halfway.append(word)
+            return word.shifted, word.position
+
+        shifted, position = normalize(m, self.i.payload.z, between)
+        word = pipeline.stage(shifted=shifted, position=position, meta=halfway[0].meta)
         u, position = self.scale(m, word.shifted, word.position)
         word = pipeline.stage(u=u[: MANTISSA.width], position=position, meta=word.meta)
         m.d.comb += [

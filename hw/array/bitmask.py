@@ -104,6 +104,8 @@ class ColumnDecoder(wiring.Component):
         """
         chunks = self.config.bus_bytes // CHUNK
         word = Signal(self.config.bus_bits, reset_less=True)
+        behind = Signal(self.config.bus_bits, reset_less=True)  # the word behind it
+        waits = Signal()  # that is there
         full = Signal(range(chunks + 1))  # chunks that are left of a word
         circle = [
             [Signal(BYTE, name=f"byte_{half}_{at}", reset_less=True) for at in range(CHUNK)]
@@ -113,15 +115,19 @@ class ColumnDecoder(wiring.Component):
         half = Signal()  # the chunk to be filled
         rest = Signal.like(self._left)
         fill = Signal()
-        begins = self.i.payload.first & self.i.valid
+        taken = Signal()  # a word is
+        free = Signal()  # the next one has a place in `word`
         # A string may begin when all columns and padding bytes of the one before are gone.
         over = (self._columns == 0) & (self._left == 0) & (full == 0)
+        # What decides on `i.ready` are registers: all lanes' readies lead to the bus's reader.
         m.d.comb += [
             rest.eq(self._left - self._take),
             fill.eq((rest <= CHUNK) & (full != 0)),
-            self.i.ready.eq(Mux(begins, over, (full == 0) | ((full == 1) & fill))),
+            free.eq((full == 0) | ((full == 1) & fill)),
+            self.i.ready.eq(~waits & (~self.i.payload.first | over)),
+            taken.eq(self.i.valid & self.i.ready),
         ]
-        with m.If(begins & over):
+        with m.If(taken & self.i.payload.first):
             m.d.sync += [
                 self._columns.eq(self.groups),
                 last_index.eq((self.reduction - 1) >> ceil_log2(WORD_ROWS)),
@@ -135,10 +141,16 @@ class ColumnDecoder(wiring.Component):
         for number, chunk in enumerate(circle):
             with m.If(fill & (half == number)):
                 m.d.sync += Cat(chunk).eq(word)
-        with m.If(self.i.ready):
+        with m.If(free):
             m.d.sync += [
-                word.eq(self.i.payload.data),
-                full.eq(Mux(self.i.valid, chunks, 0)),
+                word.eq(Mux(waits, behind, self.i.payload.data)),
+                full.eq(Mux(waits | taken, chunks, 0)),
+                waits.eq(0),
+            ]
+        with m.Elif(taken):
+            m.d.sync += [
+                behind.eq(self.i.payload.data),
+                waits.eq(1),
             ]
         m.d.sync += [
             self._left.eq(rest + Mux(fill, CHUNK, 0)),

@@ -20,8 +20,8 @@ SETS = 3  # embedding, attention, feed forward
 SQUARED = 2  # registers between a word and its sums
 STAGES = 2  # registers between the sums and the root's unit
 SUMS = 4  # cycles from a block's last word to its first root
-ROOTS = 8  # from there until the next block may come, and a cycle for each row
-RESULTS = 19  # from there to the first result, likewise
+ROOTS = 9  # from there until the next block may come, and a cycle for each row
+RESULTS = 20  # from there to the first result, likewise
 REST = 2  # from a block's last result to the next one's first root
 
 

@@ -170,10 +170,7 @@ class MacArray(wiring.Component):
         turn = Signal(self.config.columns)
         following = Signal(self.config.columns, init=1)
         opening = Signal()  # the lanes' first words are not all out
-        # Two words deep, so that the decoders' ready does not reach the reader in its cycle.
-        m.submodules.strings = strings = Fifo(string_layout(self.config), 2)
-        wiring.connect(m, wiring.flipped(self.i_weights), strings.i)
-        word = strings.o
+        word = self.i_weights
         first = word.payload.first | opening  # of a lane's string
         m.d.comb += turn.eq(Mux(word.payload.first, 1, following))
         for index, lane in enumerate(self.lanes):

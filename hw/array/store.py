@@ -181,19 +181,18 @@ class Store(wiring.Component):
             self.scores.valid.eq(requantize.o.valid & score & ~padding),
             self.scores.payload.values.eq(requantize.o.payload.values),
             self.scores.payload.meta.eq(meta),
-            activation.i.payload.eq(normalize.o.payload),
-            activation.i.valid.eq(normalize.o.valid),
+            # A LINEAR's never comes at the same time as a context: there is nothing to arbitrate.
+            activation.i.payload.eq(
+                Mux(
+                    normalize.o.valid,
+                    normalize.o.payload.as_value(),
+                    requantize.o.payload.as_value(),
+                )
+            ),
+            activation.i.valid.eq(normalize.o.valid | requantize.o.valid & ~score),
             normalize.o.ready.eq(activation.i.ready),
-            requantize.o.ready.eq(self.scores.ready | padding),
+            requantize.o.ready.eq(Mux(score, self.scores.ready | padding, activation.i.ready)),
         ]
-        # A LINEAR's, never at the same time as a context: there is nothing to arbitrate.
-        with m.If(requantize.o.valid & ~score):
-            m.d.comb += [
-                activation.i.payload.eq(requantize.o.payload),
-                activation.i.valid.eq(1),
-                requantize.o.ready.eq(activation.i.ready),
-                normalize.o.ready.eq(0),
-            ]
 
     def _write(self, m, activation, encoder):
         """Values as they are, or their codes, to the buffer that is the target."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a host's accesses go: to the registers, to the memory, or to the flash."""
 
-from amaranth import Cat, Module, Signal
+from amaranth import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,7 +21,7 @@ class Access(wiring.Component):
     Memory addresses with the highest bit are the flash's, which is only read: a write there, and a
     register access that the bus answers with an error, ends with an error.
 
-    Latency: two cycles and the target's. Stalled: by the target, and by `o`.
+    Latency: three cycles and the target's. Stalled: by the target, and by `o`.
 
     Members
     -------
@@ -61,6 +61,8 @@ class Access(wiring.Component):
             self.memory.payload.data.eq(wanted.data),
             self.flash.payload.address.eq(wanted.address),
         ]
+        answer = Signal(self.o.payload.shape())
+        m.d.comb += self.o.payload.eq(answer)
         with m.FSM():
             # An access is taken over.
             with m.State("IDLE"):
@@ -83,11 +85,16 @@ class Access(wiring.Component):
                         m.next = "WRONG"
                 with m.Else():
                     m.next = "MEMORY"
-            self._register(m)
-            self._memory(m)
+            self._register(m, answer)
+            self._memory(m, answer)
+            # It waits in a register, because it has come from another clock's domain.
+            with m.State("ANSWER"):
+                m.d.comb += self.o.valid.eq(1)
+                with m.If(self.o.ready):
+                    m.next = "IDLE"
         return m
 
-    def _register(self, m):
+    def _register(self, m, answer):
         """An access of AXI4-Lite; each of its channels is offered until it is taken."""
         bus = self.bus
         # The answer of either kind.
@@ -98,13 +105,13 @@ class Access(wiring.Component):
                     m.d.sync += valid.eq(0)
             answered = bus.bvalid | bus.rvalid
             m.d.comb += [
-                bus.bready.eq(self.o.ready),
-                bus.rready.eq(self.o.ready),
+                bus.bready.eq(1),
+                bus.rready.eq(1),
             ]
             failed = (bus.bvalid & bus.bresp.any()) | (bus.rvalid & bus.rresp.any())
-            self._end(m, answered, bus.rdata, failed)
+            self._end(m, answer, answered, bus.rdata, failed)
 
-    def _memory(self, m):
+    def _memory(self, m, answer):
         """A word of the memory, or of the flash."""
         done = self.memory_done
         word = self.flash_word
@@ -112,9 +119,9 @@ class Access(wiring.Component):
         with m.State("MEMORY"):
             m.d.comb += [
                 self.memory.valid.eq(1),
-                done.ready.eq(self.o.ready),
+                done.ready.eq(1),
             ]
-            self._end(m, done.valid, done.payload.data, done.payload.error)
+            self._end(m, answer, done.valid, done.payload.data, done.payload.error)
         # The flash takes the run of one word.
         with m.State("FLASH"):
             m.d.comb += self.flash.valid.eq(1)
@@ -122,18 +129,17 @@ class Access(wiring.Component):
                 m.next = "FLASH_WORD"
         # Its word.
         with m.State("FLASH_WORD"):
-            m.d.comb += word.ready.eq(self.o.ready)
-            self._end(m, word.valid, word.payload.data, 0)
+            m.d.comb += word.ready.eq(1)
+            self._end(m, answer, word.valid, word.payload.data, 0)
         # Nobody writes the flash here.
         with m.State("WRONG"):
-            self._end(m, 1, 0, 1)
+            self._end(m, answer, 1, 0, 1)
 
-    def _end(self, m, valid, word, failed):
+    def _end(self, m, answer, valid, word, failed):
         """The access ends with this answer."""
-        m.d.comb += [
-            self.o.valid.eq(valid),
-            self.o.payload.data.eq(word),
-            self.o.payload.error.eq(failed),
+        m.d.sync += [
+            answer.data.eq(word),
+            answer.error.eq(failed),
         ]
-        with m.If(Cat(valid, self.o.ready).all()):
-            m.next = "IDLE"
+        with m.If(valid):
+            m.next = "ANSWER"

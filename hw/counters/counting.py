@@ -46,7 +46,6 @@ def drive_counters(m, core):
     array = datapath.array
     # Of two operations that overlap the older one counts: so the cycles of the engines add up to
     # those of the operations, and none is counted twice.
-    opcode = issue.older.instruction.opcode
     working = issue.present & ~issue.skipped
     steps = {
         "array_busy": array.busy,
@@ -57,7 +56,7 @@ def drive_counters(m, core):
         "stall_drain": array.stall_drain,
         "saturations": datapath.saturated,
         "passes": core.passed,
-        **{_busy(engine): working & (opcode == engine.opcode) for engine in ENGINES},
+        **{_busy(engine): working & issue.acting[engine.name] for engine in ENGINES},
         "busy_staging": ~core.staging.resting,
         **{name: tally.o[name] for name in tally.o.shape().members},
     }

@@ -33,7 +33,7 @@ __all__ = ["Drop"]
 
 START = 1  # cycles from the start to the first slot
 PER_ROW = 3  # its value, its numerator, its verdict
-PER_WORD = 2  # of values, besides: its request, and the buffer
+PER_WORD = 3  # of values, besides: its request, the buffer, the register behind it
 PER_SLOT = 17  # besides
 FOLLOW = 1  # from the verdict on a row to its keep bit in the row table
 
@@ -177,13 +177,14 @@ class Drop(wiring.Component):
         ]
 
     def _values(self, m, tiles, contribution):
-        """Two states: a word of values for each of the slot's tiles, and its live lanes.
+        """Three states: a word of values for each of the slot's tiles, and its live lanes.
 
         A word has one value of T rows, so its live lanes go into `contribution` one after another.
         """
         op = self.instruction
         live = Signal(tile_mask(self.config))  # lanes of the word still to come
         last = Signal()  # it is the slot's last word
+        values = Signal(self.scores_words.payload["values"].shape(), reset_less=True)
         m.d.comb += [
             self.scores_request.payload.address.eq(
                 op.source_base + tiles.payload.tile * op.source_stride
@@ -201,34 +202,35 @@ class Drop(wiring.Component):
                 last.eq(tiles.payload.last),
             ]
             with m.If(tiles.valid & tiles.ready):
+                m.next = "WORD"
+        # It comes.
+        with m.State("WORD"):
+            m.d.comb += self.scores_words.ready.eq(1)
+            m.d.sync += values.eq(self.scores_words.payload["values"])
+            with m.If(self.scores_words.valid):
                 m.next = "LANES"
-        # The word's live lanes, one a cycle.
+        # Its live lanes, one a cycle.
         with m.State("LANES"):
-            self._lanes(m, contribution, live, last)
-
-    def _lanes(self, m, contribution, live, last):
-        """The value of the word's lowest live lane; with the last lane the word is taken."""
-        lowest = live & (~live + 1)
-        words = self.scores_words
-        # One bit of `lowest` is set, so an or of what it lets through needs no priority encoder.
-        value = reduce(
-            or_,
-            (
-                Mux(lowest[lane], value.as_unsigned(), 0)
-                for lane, value in enumerate(words.payload.values)
-            ),
-        )
-        m.d.comb += [
-            contribution.i.payload.value.eq(value),
-            contribution.i.valid.eq(words.valid),
-        ]
-        with m.If(words.valid & contribution.i.ready):
-            m.d.sync += live.eq(live & ~lowest)
-            with m.If(live == lowest):
-                m.d.comb += words.ready.eq(1)
+            with m.If(self._lanes(m, contribution, values, live)):
                 m.next = "TILE"
                 with m.If(last):
                     m.next = "VERDICTS"
+
+    def _lanes(self, m, contribution, values, live):
+        """The value of the lowest live lane of a word; returns whether the last one is taken."""
+        lowest = live & (~live + 1)
+        # One bit of `lowest` is set, so an or of what it lets through needs no priority encoder.
+        value = reduce(
+            or_,
+            (Mux(lowest[lane], value.as_unsigned(), 0) for lane, value in enumerate(values)),
+        )
+        m.d.comb += [
+            contribution.i.payload.value.eq(value),
+            contribution.i.valid.eq(1),
+        ]
+        with m.If(contribution.i.ready):
+            m.d.sync += live.eq(live & ~lowest)
+        return contribution.i.ready & (live == lowest)
 
     def _verdict(self, m, rule, held, kept):
         """Verdicts on the rows of the slot in `held`, one a cycle, counted in `kept`.

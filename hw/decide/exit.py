@@ -50,7 +50,7 @@ class Exit(wiring.Component):
     o_rows : Out(stream of row_command_layout)
     rows_done : In(1), pulse: the row table has obeyed
     logit_valid : Out(1), pulse
-    logit : Out({slot: SLOT, index: CLASS, value: ACT}), for the slot's record
+    logit : Out({slot: SLOT, index: CLASS, value: ACT}), for the slot's record, a cycle late
     verdict_valid : Out(1), pulse
     verdict : Out({slot: SLOT, layer, entropy: THRESHOLD, exits}), `layer` from 0
     o_finish : Out(stream of {slot: SLOT, layer, label: CLASS}): the slot's sentence ends here;
@@ -180,6 +180,7 @@ class Exit(wiring.Component):
         tile = Array(i // lanes for i in slots)[number]
         word = self.scores_words
         count = Signal(CLASS)
+        came = Signal()
         m.d.comb += [
             entropy.align.eq(op.score_align),
             entropy.threshold.eq(self.threshold),
@@ -189,12 +190,16 @@ class Exit(wiring.Component):
             word.ready.eq(entropy.i.ready),
             self.scores_request.payload.address.eq(op.source_base + tile * op.source_stride),
             self.scores_request.payload.count.eq(op.reduction),
-            self.logit_valid.eq(word.valid & word.ready),
+            came.eq(word.valid & word.ready),
+        ]
+        # Late in its cycle, and then it has the record to go to.
+        m.d.sync += [
+            self.logit_valid.eq(came),
             self.logit.slot.eq(number),
             self.logit.index.eq(count),
             self.logit.value.eq(entropy.i.payload.value),
         ]
-        with m.If(self.logit_valid):
+        with m.If(came):
             m.d.sync += count.eq(Mux(word.payload.last, 0, count + 1))
 
     def _tell(self, m, held, release):

@@ -5,7 +5,7 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from firmware.isa import ENGINES, Opcode
+from firmware.isa import ENGINES
 from hw.engine import engine_bits
 from hw.instruction import instruction_layout
 from hw.shapes import ERROR, PASSES, PC, index, slot_mask
@@ -51,8 +51,9 @@ class Issue(wiring.Component):
 
     An operation is `younger` `REACHED` cycles after it came, if nothing is before it. It has ended,
     or sent all, `NOTICED` cycles after its engine says so. An engine starts `START` cycles after
-    the operation before has ended, or was taken; a skipped operation takes one cycle. Operations end in their order, and at most two are at work. Stalled: by the
-    engines alone; an illegal instruction stops it for good.
+    the operation before has ended, or was taken; a skipped operation takes one cycle. Operations
+    end in their order, and at most two are at work. Stalled: by the engines alone; an illegal
+    instruction stops it for good.
 
     Parameters
     ----------
@@ -64,6 +65,7 @@ class Issue(wiring.Component):
     restart : In(1), pulse: `passes` starts again
     younger : Out(operation_layout(config)), starts or has started last; stable from `start` on
     older : Out(operation_layout(config)), ends next; equal to `younger` unless `pending`
+    acting : Out(engine_bits()), the engine of `older`
     pending : Out(1), `older` has sent all and not ended; what is at work besides follows it
     turn : Out(1), of `younger`: 0 and 1 by turns
     present : Out(1), there is an `older`
@@ -89,6 +91,7 @@ class Issue(wiring.Component):
                 "restart": In(1),
                 "younger": Out(operation),
                 "older": Out(operation),
+                "acting": Out(engine_bits()),
                 "pending": Out(1),
                 "turn": Out(1),
                 "present": Out(1),
@@ -111,6 +114,7 @@ class Issue(wiring.Component):
         m.submodules.queue = queue = Fifo(self.i.payload.shape(), AHEAD - 1)
         wiring.connect(m, wiring.flipped(self.i), queue.i)
         there = Signal()  # `younger` holds an operation
+        engine = Signal(engine_bits())  # of `younger`
         finished = Signal()  # the older operation ends
         passed = Signal()  # the younger one leaves without having been taken
         # What engines say has come a long way from these operations, and goes a long way to all
@@ -121,7 +125,7 @@ class Issue(wiring.Component):
             done.eq(self.done),
             sent.eq(self.sent),
         ]
-        self._operations(m, queue.o, there, finished, passed)
+        self._operations(m, queue.o, engine, there, finished, passed)
         m.d.comb += [
             self.present.eq(self.pending | there),
             self.pc.eq(Mux(self.present, self.older.pc, 0)),
@@ -132,40 +136,45 @@ class Issue(wiring.Component):
             m.d.sync += self.passes.eq(0)
         with m.FSM() as fsm:
             working = self.pending | fsm.ongoing("RUN")
-            m.d.comb += finished.eq(working & (_engine(self.older) & done.as_value()).any())
+            m.d.comb += finished.eq(working & (self.acting.as_value() & done.as_value()).any())
             # Nothing younger is at work.
             with m.State("IDLE"):
-                self._begin(m, there, passed)
+                self._begin(m, engine, there, passed)
             # The younger operation is at work, until it has ended or is taken.
             with m.State("RUN"):
                 # One that has sent all keeps its engine until the older one has ended, because only
                 # one operation can be pending.
-                free = (_engine(self.younger) & sent.as_value()).any()
+                free = (engine.as_value() & sent.as_value()).any()
                 m.d.comb += [
                     self.taken.eq(free & (~self.pending | finished)),
                     passed.eq(~self.pending & finished),
                 ]
                 with m.If(self.taken | passed):
                     m.next = "IDLE"
-                admits = self.younger.instruction.opcode == Opcode.ADMIT
-                with m.If(passed & ~self.empty & admits):
+                with m.If(passed & ~self.empty & engine.admission):
                     m.d.sync += self.passes.eq(self.passes + 1)
         return m
 
-    def _operations(self, m, queued, there, finished, passed):
-        """`younger` and `older` are registers: every engine begins its paths at them."""
+    def _operations(self, m, queued, engine, there, finished, passed):
+        """`younger` and `older` are registers: every engine begins its paths at them.
+
+        So are their engines, `engine` and `acting`.
+        """
         pending = self.pending
         m.d.comb += queued.ready.eq(self.taken | passed | ~there)
         # What the younger one will be in the next cycle.
         following = Mux(queued.ready, queued.payload.as_value(), self.younger.as_value())
+        awaited = _engine(queued.payload)
         with m.If(queued.ready):
             m.d.sync += [
                 there.eq(queued.valid),
                 self.younger.eq(queued.payload),
+                engine.eq(awaited),
             ]
         with m.If(self.taken):
             m.d.sync += [
                 self.older.eq(self.younger),
+                self.acting.eq(engine),
                 pending.eq(1),
                 self.turn.eq(~self.turn),
             ]
@@ -173,10 +182,11 @@ class Issue(wiring.Component):
         with m.Elif(finished | ~pending):
             m.d.sync += [
                 self.older.eq(following),
+                self.acting.eq(Mux(queued.ready, awaited, engine.as_value())),
                 pending.eq(0),
             ]
 
-    def _begin(self, m, there, passed):
+    def _begin(self, m, engine, there, passed):
         """Start, skip or refuse the younger operation, if it need not wait for the older one."""
         younger = self.younger
         # Skipped and illegal ones wait as well: what ends, ends in the order of the program.
@@ -190,7 +200,7 @@ class Issue(wiring.Component):
                     passed.eq(1),
                 ]
             with m.Else():
-                m.d.comb += self.start.eq(_engine(younger))
+                m.d.comb += self.start.eq(engine)
                 m.next = "RUN"
 
 

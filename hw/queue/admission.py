@@ -24,6 +24,7 @@ from hw.shapes import (
 
 __all__ = ["Admission"]
 
+START = 2  # cycles from the start to the first sentence
 BEGIN = 2  # cycles until a sentence that is known may wait for its rows: SEEK, BEGIN
 PLACE = 3  # when they are there, besides a cycle for each: STAGED, PLACE, and the way back to SEEK
 
@@ -116,12 +117,11 @@ class Admission(wiring.Component):
         with m.If(self.restart):
             m.d.sync += self._sentence.eq(0)
         with m.FSM():
-            # Nothing to do. An ADMIT first tells the row table that no slot is fresh any more.
+            # Nothing to do.
             with m.State("IDLE"):
                 with m.If(self.start):
                     m.next = "SETTLE"
-                    self._rows(m, RowCommand.SETTLE, "SEEK")
-            # The row table was busy when the operation started.
+            # The row table is told that no slot is fresh any more.
             with m.State("SETTLE"):
                 self._rows(m, RowCommand.SETTLE, "SEEK")
             self._seek(m)

@@ -150,27 +150,30 @@ class Embedder(wiring.Component):
         """The reader serves the rows or, while `loading`, the loader."""
         row = self._fetcher
         reader = self._reader
+        # A cycle late, which nobody can tell: between load and run there is no word on its way.
+        loading = Signal()
+        m.d.sync += loading.eq(self.loading)
         # A failure of the loader's is its own to tell: no token fails by it.
         m.d.comb += [
-            reader.i_request.valid.eq(Mux(self.loading, self.i_request.valid, row.o_request.valid)),
+            reader.i_request.valid.eq(Mux(loading, self.i_request.valid, row.o_request.valid)),
             reader.i_request.payload.eq(
                 Mux(
-                    self.loading,
+                    loading,
                     self.i_request.payload.as_value(),
                     row.o_request.payload.as_value(),
                 )
             ),
-            self.i_request.ready.eq(reader.i_request.ready & self.loading),
-            row.o_request.ready.eq(reader.i_request.ready & ~self.loading),
+            self.i_request.ready.eq(reader.i_request.ready & loading),
+            row.o_request.ready.eq(reader.i_request.ready & ~loading),
             self.o_data.payload.eq(reader.o.payload),
             row.i_data.payload.eq(reader.o.payload),
-            self.o_data.valid.eq(reader.o.valid & self.loading),
-            row.i_data.valid.eq(reader.o.valid & ~self.loading),
-            reader.o.ready.eq(Mux(self.loading, self.o_data.ready, row.i_data.ready)),
+            self.o_data.valid.eq(reader.o.valid & loading),
+            row.i_data.valid.eq(reader.o.valid & ~loading),
+            reader.o.ready.eq(Mux(loading, self.o_data.ready, row.i_data.ready)),
             row.base.eq(self.base),
             row.size.eq(self.size),
             row.table.eq(self.table),
-            self._error.eq(Mux(self.loading, 0, reader.error)),
+            self._error.eq(Mux(loading, 0, reader.error)),
         ]
 
     def _number(self, m):

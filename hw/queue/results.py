@@ -26,6 +26,8 @@ from hw.shapes import (
 
 __all__ = ["Results"]
 
+TOLD = 1  # cycles from the writer's `done` to `written`
+
 REQUEST = 13  # cycles from a slot's end to the writer's request: six fields, two of them long
 
 
@@ -64,7 +66,7 @@ class Results(wiring.Component):
     clear : In(1), pulse: a new queue
     o_request : Out(stream of request()), counted in words, to the writer
     o_data : Out(stream of WORD), to the writer
-    written : In(1), pulse: the writer's `done`
+    written : In(1), pulse: the writer's `done`, `TOLD` cycles ago
     finished : Out(RESULTS), records written since `clear`
     """
 

@@ -100,7 +100,7 @@ class Gather(wiring.Component):
         request = Signal(self.request)
         lane = Signal(range(t + 1))
         block = Signal(FEATURE)  # of T features, the next one to read
-        given = Signal(FEATURE)  # words that have left
+        leaving = _Leaving()
         self._address(m, request, lane)
         m.d.comb += [
             self.state_request.payload.address.eq(self.pointers[lane] + block),
@@ -109,7 +109,7 @@ class Gather(wiring.Component):
             turn.i.valid.eq(self.state_words.valid),
             self.state_words.ready.eq(turn.i.ready),
             self.o.payload.values.eq(turn.o.payload.values),
-            self.o.payload.last.eq(given == request.features - 1),
+            self.o.payload.last.eq(leaving.last),
         ]
         with m.FSM():
             # A request is taken.
@@ -124,10 +124,10 @@ class Gather(wiring.Component):
                     m.next = "POINT"
             # The entries of its rows: addresses run one cycle ahead of them.
             with m.State("POINT"):
-                self._point(m, lane, block, given)
+                self._point(m, lane, block, leaving, request.features)
             # Block by block a word of each row, while turned words leave.
             with m.State("READ"):
-                self._read(m, turn, request, lane, block, given)
+                self._read(m, turn, request, lane, block, leaving)
         return m
 
     def _address(self, m, request, lane):
@@ -142,7 +142,7 @@ class Gather(wiring.Component):
         with m.Else():
             m.d.comb += self.row_address.eq(request.tile * t + lane)
 
-    def _point(self, m, lane, block, given):
+    def _point(self, m, lane, block, leaving, features):
         """Pointer and position of the lane whose address was given in the cycle before."""
         t = self.config.tokens
         read_lane = Signal(range(t + 1))
@@ -160,12 +160,14 @@ class Gather(wiring.Component):
             m.d.sync += [
                 lane.eq(0),
                 block.eq(0),
-                given.eq(0),
+                leaving.left.eq(features),
+                leaving.last.eq(features == 1),
+                leaving.spare.eq(0),
                 self.pointed.eq(1),
             ]
             m.next = "READ"
 
-    def _read(self, m, turn, request, lane, block, given):
+    def _read(self, m, turn, request, lane, block, leaving):
         """A word of lane after lane, block after block, until all features have left."""
         t = self.config.tokens
         wanted = block * t < request.features
@@ -185,13 +187,29 @@ class Gather(wiring.Component):
                     block.eq(block + 1),
                 ]
         # A row takes whole words of T features: what is beyond the last feature is dropped here.
-        spare = given == request.features
+        spare = leaving.spare
         m.d.comb += [
             self.o.valid.eq(turn.o.valid & ~spare),
             turn.o.ready.eq(self.o.ready | spare),
         ]
         with m.If(self.o.valid & self.o.ready):
-            m.d.sync += given.eq(given + 1)
+            m.d.sync += [
+                leaving.left.eq(leaving.left - 1),
+                leaving.last.eq(leaving.left == 2),
+                leaving.spare.eq(leaving.last),
+            ]
         # Not before the spare words have gone: the next request's would come behind them.
         with m.If(request.read & ~wanted & spare & ~turn.o.valid):
             m.next = "IDLE"
+
+
+class _Leaving:
+    """Words of a request that have not left, and registers of what much depends on.
+
+    left : how many; last : one; spare : none, and what comes is beyond the last feature
+    """
+
+    def __init__(self):
+        self.left = Signal(FEATURE, name="leaving_left")
+        self.last = Signal(name="leaving_last")
+        self.spare = Signal(name="leaving_spare")

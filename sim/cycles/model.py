@@ -140,7 +140,7 @@ class _Model:
     def _admit(self, one, values, start):
         """See `hw.queue.admission.cycles`, which a sentence takes when nothing is missing."""
         stager = self.stager
-        now = start + 1
+        now = start + admission.START
         stager.start(start)
         for sentence in one.admitted:
             number = len(stager.begun)
@@ -278,4 +278,4 @@ class _Model:
             left -= size
             acknowledged = beat + memory.latency
             address = acknowledged + transfer.NEXT
-        return acknowledged
+        return acknowledged + results.TOLD

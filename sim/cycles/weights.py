@@ -55,8 +55,9 @@ class LaneCode:
         self.columns = columns
         self.words = len(strings[0]) // bus_bytes
         self.entries = np.maximum(columns.nonzeros, 1).tolist()
-        # A word as wide as a chunk passes on at once, so one more is in the decoder.
-        self.ahead = 2 if bus_bytes == CHUNK else 1
+        # One waits behind the word whose chunks pass on. A word as wide as a chunk passes on at
+        # once, so one more is in the decoder.
+        self.ahead = 3 if bus_bytes == CHUNK else 2
         self._depth = depth
         found = [self._lane(lane, string, bus_bytes) for lane, string in enumerate(strings)]
         steps, held, begun, word, part = (
@@ -146,10 +147,9 @@ class Streams:
         self._end = 0  # words asked for
         self._left = []  # words: when they left the reader's buffer
         self._bursts = []  # when the memory gave their last beat
-        # By lane: when its last byte is taken; when its next word may come, and the one after.
+        # By lane: when its last byte is taken; when its next words may come, one after the other.
         self._done = [0] * lanes
-        self._next = [0] * lanes
-        self._later = [0] * lanes
+        self._next = []
         # By lane, of all columns of earlier streams: entries up to it; when it was released.
         self._entries = [[0] for _ in range(lanes)]
         self._times = [[0] for _ in range(lanes)]
@@ -171,8 +171,7 @@ class Streams:
         self._round = 0
         self._begins = []  # rounds: when the lanes begin with their words
         self._coming = iter(())  # words of the burst that was asked for last
-        self._next = [done + 1 for done in self._done]
-        self._later = [0] * self.lanes
+        self._next = [[done + 1] + [0] * (code.ahead - 1) for done in self._done]
 
     def until(self, group):
         """When the last entry of each of the group's columns is at its ring's output."""
@@ -223,9 +222,6 @@ class Streams:
         coming = self._coming
         taken = self.taken
         done = self._done
-        following = self._next
-        later = self._later
-        one_ahead = self.code.ahead == 1
         begins = []
         for lane, (cost, early, needed) in enumerate(self.code.steps[number]):
             beat = next(coming, 0)
@@ -236,7 +232,9 @@ class Streams:
             if output <= taken:
                 output = taken + 1
             self._left.append(output - 1)
-            taken = output if output > following[lane] else following[lane]
+            following = self._next[lane]
+            free = following.pop(0)
+            taken = output if output > free else free
             room = self.released[needed][lane] if needed >= 0 else self._room(number, lane)
             begin = room + 2 - cost  # the last of the word's bytes waits for room in the rings
             if begin <= taken:
@@ -244,11 +242,7 @@ class Streams:
             if begin < done[lane]:
                 begin = done[lane]
             begins.append(begin)
-            if one_ahead:
-                following[lane] = begin + early
-            else:
-                following[lane] = later[lane]
-                later[lane] = begin + early
+            following.append(begin + early)
             done[lane] = begin + cost
         self._begins.append(begins)
         self.taken = taken
