@@ -83,7 +83,7 @@ small: setup
 
 # The board as it is built, with tiny in its flash, in simulation: sentences over its serial line.
 board: setup
-	$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS) sim/proof/test_board.py
+	$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS) sim/proof/test_board.py sim/proof/test_soc.py
 
 fullsize: setup
 	$(BIN)/python -m terse.fullsize base large $(if $(DATA),--data $(DATA))

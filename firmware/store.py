@@ -21,8 +21,8 @@ __all__ = [
 
 MAGIC = 0x4B535254  # "TRSK"
 VERSION = 1
-STORE_AT = 0x200000  # in the flash, behind the bitstream of an LFE5U-85F
-EMBEDDING_AT = 0x400000  # in the flash
+STORE_AT = 0x400000  # in the flash, behind the bitstream of the largest chip, an XC7A100T
+EMBEDDING_AT = 0x600000  # in the flash
 HEADER = struct.Struct("<8I")
 STORE_BYTES = HEADER.size
 ALIGNMENT = 32

@@ -129,18 +129,8 @@ class Accelerator(wiring.Component):
         m.d.sync += registers.irq_cause_set.eq(self.causes)
         error = self._error(m)
         idle = self._masters(m)
-        # A command counts as busy from the cycle in which it is there: a driver that sees its write
-        # answered and reads STATUS at once must not take it for done.
-        commanded = registers.control.as_value().any()
-        m.d.comb += [
-            registers.status.busy.eq(self.loading | self.running | self.reset | commanded),
-            registers.status.loaded.eq(self.loader.loaded),
-            registers.status.error.eq(self.failed),
-            registers.status.done.eq(self.done),
-            registers.error.eq(self.error),
-            registers.error_pc.eq(self.error_pc),
-            self.loader.abort.eq(self.reset),
-        ]
+        self._status(m)
+        m.d.comb += self.loader.abort.eq(self.reset)
         with m.FSM():
             # The host may command.
             with m.State("IDLE"):
@@ -185,6 +175,21 @@ class Accelerator(wiring.Component):
                 m.d.comb += self.reset.eq(1)
                 with m.If(idle):
                     m.next = "IDLE"
+
+    def _status(self, m):
+        """What the host reads of all this."""
+        registers = self.registers
+        # A command counts as busy from the cycle in which it is there: a driver that sees its write
+        # answered and reads STATUS at once must not take it for done.
+        commanded = registers.control.as_value().any()
+        m.d.comb += [
+            registers.status.busy.eq(self.loading | self.running | self.reset | commanded),
+            registers.status.loaded.eq(self.loader.loaded),
+            registers.status.error.eq(self.failed),
+            registers.status.done.eq(self.done),
+            registers.error.eq(self.error),
+            registers.error_pc.eq(self.error_pc),
+        ]
 
     def _accept(self, m):
         """Begin what CONTROL says; a start without an image ends at once with NOT_LOADED."""

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.checks import check_count, check_shape
 
-__all__ = ["Fifo", "Pipeline", "connect"]
+__all__ = ["Fifo", "Pipeline", "Stage", "connect"]
 
 SHALLOW = 32  # words that a queue keeps in distributed RAM, which can be read at once
 
@@ -118,6 +118,41 @@ class _Stage:
     def keep(self, *names):
         """Arguments of the next `stage` for what goes on unchanged."""
         return {name: getattr(self, name) for name in names}
+
+
+class Stage(wiring.Component):
+    """A register between two streams, where what is in front of it comes late in the cycle.
+
+    Latency one cycle, one word a cycle. Stalled: the word on `o` is held; `i.ready` depends on
+    `o.ready`.
+
+    Parameters
+    ----------
+    shape : of the payload
+
+    Members
+    -------
+    i : In(stream of `shape`)
+    o : Out(stream of `shape`)
+    """
+
+    def __init__(self, shape):
+        check_shape("Payload", shape)
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform):
+        m = Module()
+        payload = Signal.like(self.o.payload, reset_less=True)
+        m.d.comb += [
+            self.i.ready.eq(~self.o.valid | self.o.ready),
+            self.o.payload.eq(payload),
+        ]
+        with m.If(self.i.ready):
+            m.d.sync += [
+                self.o.valid.eq(self.i.valid),
+                payload.eq(self.i.payload),
+            ]
+        return m
 
 
 class Fifo(wiring.Component):

@@ -26,6 +26,7 @@ from sim.cosim.cosim import EMBEDDING, MAIN
 from sim.cosim.session import Session
 from sim.proof.check import differences, untraced
 from sim.synthesis.bitstream import Bitstream, build_bitstream
+from sim.synthesis.vendor import Sources, build_sources
 from terse import catalog
 from terse.artefacts import compile_images
 from terse.errors import UserError
@@ -63,8 +64,11 @@ def build_board(
     megahertz: float | None = None,
     seeds: int = 1,
     watch: Callable[[str], None] = lambda step: None,
-) -> Bitstream:
-    """The bitstream of a board, by default with the configuration and the clock made for it."""
+) -> Bitstream | Sources:
+    """The bitstream of a board, by default with the configuration and the clock made for it.
+
+    Of a board whose chip only the vendor's tool places and routes the files for that.
+    """
     kind = board_kind(board)
     config = catalog.hardware(hw or kind.hw, settings)
     clock = kind.clock if megahertz is None else megahertz * 1e6
@@ -76,6 +80,8 @@ def build_board(
         )
     if config.bus_bits != 32:
         raise UserError(f"A board's bus has 32 bits, not {config.bus_bits}; --set bus=32")
+    if kind.device is None:
+        return build_sources(kind, config, clock, watch)
     return build_bitstream(kind, config, clock, seeds, watch)
 
 

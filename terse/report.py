@@ -22,6 +22,7 @@ __all__ = [
     "imported",
     "run_progress",
     "run_table",
+    "sources_lines",
     "summary",
     "timing_table",
 ]
@@ -254,6 +255,13 @@ def bitstream_lines(found):
     yield f"Worst path (seed {found.route.seed}): {path}: {found.route.delay:.1f} ns"
     if found.path is None:
         yield "No seed is fast enough: more --seeds, or a lower --clock"
+
+
+def sources_lines(found):
+    """What a board's machine takes of its chip, by Yosys' counts."""
+    cells = (f"{used:,} of {there:,} {kind}" for kind, (used, there) in found.cells.items())
+    yield f"Yosys' synth_xilinx, no run of the vendor's tool: {', '.join(cells)}"
+    yield f"{found.clock / 1e6:g} MHz are asked of the vendor's tool"
 
 
 def board_summary(report):

@@ -156,7 +156,7 @@ def test_every_board_has_what_is_asked_of_it():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (dict(board="nexys"), "No board 'nexys'; there is ulx3s"),
+        (dict(board="nexys"), "No board 'nexys'; there is arty_a7, ulx3s"),
         (dict(megahertz=3), "--clock must be in 5..200 MHz, not 3"),
         (dict(seeds=0), "--seeds must be in 1..100, not 0"),
         (dict(settings=["bus=64"]), "32 bits, not 64"),

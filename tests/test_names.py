@@ -28,6 +28,7 @@ STEMS = {
 # Public names that stand in several files, and what they all mean.
 NAMES = {
     "Linear": "y = W x + b: of the network, and its engine",
+    "KIND": "of a board: what it is",
     "Norm": "LayerNorm with its residual: of the network, and its engine",
     "app": "commands: of a file, and all of them",
     "main": "a command's entry",

@@ -15,7 +15,7 @@
 /* What lies in flash and memory: firmware/store.py. The board has copied header and image before the program runs. */
 #define STORE_MAGIC 0x4b535254u
 #define STORE_IMAGE 32u
-#define EMBEDDING 0x400000u
+#define EMBEDDING 0x600000u
 
 /* Behind the image, each at a multiple of the alignment: the queue, the tokens, the results. */
 #define ALIGNED(bytes) (((bytes) + TERSE_ALIGNMENT - 1u) / TERSE_ALIGNMENT * TERSE_ALIGNMENT)

@@ -30,17 +30,15 @@ def _named(m, name, value):
 def round_shift(m, value, shift, low=0, high=None):
     """Arithmetic right shift of `value` by `shift`, round half to even; left for a negative one.
 
-    `shift` is an int, or a Value in `low`..`high` (`low` <= 0, default `high` its largest value):
-    outside of those the result is undefined. The result has the width of `value`, minus a constant
-    `shift` (plus one for the carry), plus -`low`.
+    `shift` is an int, or an unsigned Value that begins with 0 for the shift `low` (<= 0) and ends
+    with that for `high` (default: its largest value), beyond which the result is undefined. The
+    result has the width of `value`, minus a constant `shift` (plus one for the carry), plus -`low`.
     """
     value = Value.cast(value)
     if isinstance(shift, int):
         return _round_shift_constant(m, value, shift)
-    if high is None:
-        high = (1 << (len(shift) - shift.shape().signed)) - 1
-    amount = Signal(range(high - low + 1), name="shift_amount")
-    m.d.comb += amount.eq(shift - low)
+    # No subtraction of `low` here: it would stand in front of the shifter.
+    amount = shift if high is None else shift[: (high - low).bit_length()]
     # To the left as far as any amount goes, and then to the right alone: one shifter, no second one
     # for the other direction. Rounding wants two things of what is shifted out: the bit below the
     # quotient, which stays in `shifted`, and whether any bit below that one is set, `sticky`.
@@ -91,12 +89,13 @@ def clamp(m, value, low, high):
 
 
 def clamp_setting(m, value, low, high):
-    """`clamp` of a setting, a cycle late: it is stable from before the first word to the last.
+    """A setting, clamped, less `low`: what `round_shift` wants. A cycle late.
 
-    So the comparisons do not stand in front of a shifter.
+    A setting is stable from before the first word to the last, so comparisons and subtraction do
+    not stand in front of a shifter.
     """
-    held = Signal(range(low, high + 1), name="held")
-    m.d.sync += held.eq(clamp(m, value, low, high))
+    held = Signal(range(high - low + 1), name="held")
+    m.d.sync += held.eq(clamp(m, value, low, high) - low)
     return held
 
 
@@ -110,7 +109,7 @@ def align(m, value, shift):
 def normalize(m, value, between=lambda shifted, position: (shifted, position)):
     """(`value` shifted left until its top bit is set, position of its leading one).
 
-    `value` is unsigned; zero gives (0, 0). `between` may put registers behind half of the steps.
+    `value` is unsigned; zero gives (0, 0). `between` may put registers behind the first two steps.
     """
     width = len(value)
     shifted = value
@@ -118,7 +117,7 @@ def normalize(m, value, between=lambda shifted, position: (shifted, position)):
     steps = (width - 1).bit_length()
     # Halves, quarters, .. of the width: a step shifts when its part at the top is empty.
     for k in reversed(range(steps)):
-        if k == steps // 2 - 1:
+        if k == steps - 3:
             shifted, position = between(shifted, position)
         step = 1 << k
         empty = _named(m, f"normalize_empty_{k}", ~shifted[max(width - step, 0) :].any())

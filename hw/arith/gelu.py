@@ -17,7 +17,7 @@ from hw.stream import Pipeline
 
 __all__ = ["Activation"]
 
-LATENCY = 7  # cycles
+LATENCY = 8  # cycles
 
 # Low bits of the argument, between two entries of the table; GELU's has fewer.
 FRACTION = tanh_table().fraction_bits
@@ -71,11 +71,12 @@ class Activation(wiring.Component):
         lanes = range(self._lanes)
         # NONE takes the same way, so that words stay in order: only the last stage knows it again.
         none = self.function == Function.NONE
-        aligned = [align(m, i.values[n], self.align) for n in lanes]
+        # A register in front: a word may come from two places.
+        word = pipeline.stage(x=[i.values[n] for n in lanes], live=i.live, meta=i.meta)
+        aligned = [align(m, word.x[n], self.align) for n in lanes]
         word = pipeline.stage(
-            x=[Mux(none, i.values[n], aligned[n]).as_signed() for n in lanes],
-            live=i.live,
-            meta=i.meta,
+            x=[Mux(none, word.x[n], aligned[n]).as_signed() for n in lanes],
+            **word.keep("live", "meta"),
         )
         clamped = [saturate(m, word.x[n], ACT.width) for n in lanes]
         count_saturated(m, pipeline, [flag for _, flag in clamped], word.live, self.saturated)

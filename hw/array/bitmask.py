@@ -51,7 +51,7 @@ class ColumnDecoder(wiring.Component):
 
     Stalled: stops as a whole when an output is not taken; headers run ahead of the weights by at
     most one column. After `groups` columns the string's other bytes are taken and ignored; the next
-    string's first word is taken when none of them is left, two cycles after the last one.
+    string's first word is taken when none of them is left, three cycles after the last one.
 
     Parameters
     ----------
@@ -118,7 +118,8 @@ class ColumnDecoder(wiring.Component):
         taken = Signal()  # a word is
         free = Signal()  # the next one has a place in `word`
         # A string may begin when all columns and padding bytes of the one before are gone.
-        over = (self._columns == 0) & (self._left == 0) & (full == 0)
+        over = Signal()
+        m.d.sync += over.eq((self._columns == 0) & (self._left == 0) & (full == 0) & ~taken)
         # What decides on `i.ready` are registers: all lanes' readies lead to the bus's reader.
         m.d.comb += [
             rest.eq(self._left - self._take),

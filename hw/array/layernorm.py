@@ -301,10 +301,7 @@ class LayerNorm(wiring.Component):
         # The centred value is brought near 1, by half the place of N's leading one, before it is
         # multiplied: 18 bits then hold what matters of it.
         low = -CENTRED_FRAC
-        high = len(self._totals[0]) - CENTRED_FRAC
-        factors = [
-            round_shift(m, word.y[n], self._halves[n] - CENTRED_FRAC, low, high) for n in lanes
-        ]
+        factors = [round_shift(m, word.y[n], self._halves[n], low) for n in lanes]
         word = self._shifted(pipeline, word, factors, keep)
         word = self._clamped(m, pipeline, word, word.y, FACTOR.width, live, lost, keep)
         word = pipeline.stage(

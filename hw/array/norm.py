@@ -22,12 +22,14 @@ from hw.progress import has_written, progress_layout
 from hw.rows import gather
 from hw.rows.tiles import TileIterator, tile_layout
 from hw.shapes import ACT, FEATURE, POINTER, TILE, WORDS, tile_mask, tile_values
+from hw.stream import Stage
 
 __all__ = ["Norm"]
 
 START = 2  # cycles from the start to the first tile, besides those without a selected row
 NEXT = 2  # from a tile's last word in, and the end of the one before, to the next tile
 ASK = 1  # from the pointers to the requests
+JOINED = 1  # from a word with its residual to the LayerNorm
 RESIDUAL_BITS = 4  # of the residual's shift: to the right, at most 15
 
 
@@ -48,8 +50,8 @@ class Norm(wiring.Component):
     `skip_sum` none), and of the residual from the residual stream or NORMED, go through
     `LayerNorm`; results go to NORMED or to the residual stream, see `NormWriter`.
 
-    A single tile takes `first_word`, 2 features cycles, the latency of `LayerNorm`, and for the
-    turn one for each row up to the last live one; of several each takes what it takes in
+    A single tile takes `first_word`, 2 features cycles, `JOINED`, the latency of `LayerNorm`, and
+    for the turn one for each row up to the last live one; of several each takes what it takes in
     `LayerNorm`, because a tile's words go in while the results of the one before come out. Stalled:
     waits for whichever operand is missing; the buffers always take the results.
 
@@ -247,18 +249,21 @@ class Norm(wiring.Component):
         words = Signal(self.sum_words.payload.shape())  # the residual's
         valid = Signal()  # the residual is there, or not wanted
         summed = Signal()  # the sum is there, or not wanted
-        both = Signal()  # and the LayerNorm takes them
+        both = Signal()  # and are taken
+        # Both come late in the cycle, and the LayerNorm squares what it gets.
+        m.submodules.joined = joined = Stage(norm.i.payload.shape())
+        wiring.connect(m, joined.o, norm.i)
         normed = op.source == Source.NORMED
         m.d.comb += [
             words.eq(Mux(normed, self.normed_words.payload, self.gather_words.payload)),
             valid.eq(~op.residual | Mux(normed, self.normed_words.valid, self.gather_words.valid)),
             summed.eq(op.skip_sum | self.sum_words.valid),
-            both.eq(valid & summed & norm.i.ready),
-            norm.i.valid.eq(valid & summed),
+            both.eq(valid & summed & joined.i.ready),
+            joined.i.valid.eq(valid & summed),
             self.sum_words.ready.eq(both & ~op.skip_sum),
             self.normed_words.ready.eq(both & op.residual & normed),
             self.gather_words.ready.eq(both & op.residual & ~normed),
-            norm.i.payload.live.eq(tile.live),
+            joined.i.payload.live.eq(tile.live),
             norm.length.eq(op.reduction),
             norm.set.eq(op.norm_set),
             norm.bypass.eq(~op.normalize),
@@ -272,7 +277,7 @@ class Norm(wiring.Component):
             residual = Mux(op.residual, aligned, Const(0, ACT))
             addend = Mux(op.skip_sum, Const(0, ACT), self.sum_words.payload.values[lane])
             total, clips = saturate(m, residual + addend, ACT.width)
-            m.d.comb += norm.i.payload.values[lane].eq(total)
+            m.d.comb += joined.i.payload["values"][lane].eq(total)
             lost.append(clips & tile.live[lane] & both)
         # Two registers: what is clamped is known late in the cycle.
         clipped = Signal(self.config.tokens)

@@ -111,14 +111,10 @@ class Normalize(wiring.Component):
         # The accumulator is first brought near 1, by the place of the denominator's leading one: a
         # multiplier of 18 x 17 bits then does where one as wide as the accumulator would be needed.
         guard = factor_guard(self.config.format)
-        highest = len(self.i_denominators.payload[0]) - 1
+        low = min(0, -guard)
         scaled = [
             round_shift(
-                m,
-                i.accumulators[n],
-                reciprocals[n].position - guard,
-                min(0, -guard),
-                highest - guard,
+                m, i.accumulators[n], (reciprocals[n].position + -(low + guard)).as_unsigned(), low
             )
             for n in lanes
         ]

@@ -4,7 +4,7 @@
 The division comes once, behind the product with V: hw/array/normalize.py.
 """
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -104,7 +104,10 @@ class Softmax(wiring.Component):
         # The codes' sum and not the numerators': a row then sums to one as the array sees it.
         with m.If(self.o.valid & self.o.ready):
             for total, number in zip(self.o_denominator.payload, self.o.payload.codes, strict=True):
-                m.d.sync += total.eq(total + decode(number, self.config.format))
+                # Never negative: without its sign it is decoded in half the time.
+                m.d.sync += total.eq(
+                    total + decode(Cat(number[:-1], Const(0, 1)), self.config.format)
+                )
         with m.FSM():
             # Scores are taken, and each row's maximum is found.
             with m.State("STORE"):

@@ -43,24 +43,26 @@ class Board(wiring.Component):
     config : HardwareConfig with `bus_bits` 32
     clock : Hz of the domain `sync`
     baud : bits in a second of the serial line
-    chip : Chip, the memory's
+    memory : Sdram, by default, or BlockMemory; it works in the domain `memory`
 
     Members
     -------
     rx, tx : the serial line
     flash_select_n, flash_clock, flash_given, flash_taken : the flash's pins, see `Flash`
-    sdram_* : the memory's pins, see `sdram_pins`; in the domain `memory`
+    sdram_* : the pins of an Sdram, see `sdram_pins`; in the domain `memory`
     copying : Out(1), the image is not in the memory yet
     irq : Out(1), the machine's
     """
 
-    def __init__(self, config, clock, baud=BAUD, chip=None):
+    def __init__(self, config, clock, baud=BAUD, memory=None):
         if config.bus_bits != 32:
             raise ValueError(f"A board's bus_bits must be 32, not {config.bus_bits}")
         self.config = config
         self._clock = clock
         self._baud = baud
-        self._chip = chip
+        self._controller = memory or Sdram(clock * FASTER)
+        pins = sdram_pins() if isinstance(self._controller, Sdram) else {}
+        self._pins = {f"sdram_{name}": name for name in pins}
         super().__init__(
             {
                 "rx": In(1, init=1),
@@ -71,7 +73,7 @@ class Board(wiring.Component):
                 "flash_taken": In(1),
                 "copying": Out(1),
                 "irq": Out(1),
-                **{f"sdram_{name}": member for name, member in sdram_pins().items()},
+                **{f"sdram_{name}": member for name, member in pins.items()},
             }
         )
 
@@ -107,26 +109,26 @@ class Board(wiring.Component):
     def _memory(self, m):
         """The machine, the copier and the host share it."""
         m.submodules.memory_port = port = MemoryPort()
-        sdram = Sdram(self._clock * FASTER, self._chip)
-        m.submodules.sdram = DomainRenamer(MEMORY)(sdram)
-        words = sdram.o.payload.shape()
+        memory = self._controller
+        m.submodules.memory = DomainRenamer(MEMORY)(memory)
+        words = memory.o.payload.shape()
         m.submodules.runs = runs = Crossing(memory_run(), RUNS, target=MEMORY)
         m.submodules.given = given = Crossing(memory_word(), WORDS, target=MEMORY)
         m.submodules.taken = taken = Crossing(words, WORDS, source=MEMORY)
         wiring.connect(m, port.run, runs.i)
         wiring.connect(m, port.data, given.i)
-        wiring.connect(m, runs.o, sdram.i)
-        wiring.connect(m, given.o, sdram.i_data)
+        wiring.connect(m, runs.o, memory.i)
+        wiring.connect(m, given.o, memory.i_data)
         wiring.connect(m, taken.o, port.words)
         # Who asks for words has room for them, so the crossing never fills.
         m.d.comb += [
-            taken.i.valid.eq(sdram.o.valid),
-            taken.i.payload.eq(sdram.o.payload),
+            taken.i.valid.eq(memory.o.valid),
+            taken.i.payload.eq(memory.o.payload),
         ]
         for name in axi.master(1).members:
             _join(m, self._accelerator, f"m_axi_{name}", getattr(port.bus, name))
-        for name in sdram_pins():
-            _join(m, sdram, name, getattr(self, f"sdram_{name}"))
+        for outer, name in self._pins.items():
+            _join(m, memory, name, getattr(self, outer))
         self._share(m, self._copier.memory, self._access.memory, port.i)
         self._share(m, self._copier.memory_done, self._access.memory_done, port.o, back=True)
 

@@ -18,9 +18,9 @@ class Soc(Board):
     program : bytes, see `Cpu`
     """
 
-    def __init__(self, config, clock, program, baud=BAUD, chip=None):
+    def __init__(self, config, clock, program, baud=BAUD, memory=None):
         self._cpu = Cpu(program)
-        super().__init__(config, clock, baud, chip)
+        super().__init__(config, clock, baud, memory)
 
     def _line(self, m):
         """The program's accesses, and its bytes to the line."""

@@ -106,6 +106,9 @@ class Sequencer(wiring.Component):
 
     def _states(self, m, program, wanted):
         """The program's `wanted` words onto the chip, then three states for each instruction."""
+        # A cycle late, as an operation is given away cycles before the program can end.
+        rests = Signal()
+        m.d.sync += rests.eq(self.resting)
         with m.FSM() as fsm:
             m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
             # No queue is running.
@@ -142,7 +145,7 @@ class Sequencer(wiring.Component):
                     self._pass_barrier(m)
             # The program has ended; waits for the operations.
             with m.State("REST"):
-                with m.If(self.resting):
+                with m.If(rests):
                     m.d.comb += self.done.eq(1)
                     m.next = "IDLE"
             # An illegal instruction was reached: until reset.

@@ -120,11 +120,12 @@ class EmbeddingSum(wiring.Component):
         return m
 
     def _shift(self, m):
-        """The shift of the table whose row comes."""
-        shift = Signal(EMBEDDING_SHIFT)
+        """The shift of the table whose row comes, for `round_shift`."""
+        shift = Signal(range(SHIFT_HIGH - SHIFT_LOW + 1))
         amounts = (self.word_shift, self.position_shift, self.segment_shift)
+        # A register: the table changes cycles before its first code comes.
         with m.Switch(self.table):
             for number, amount in enumerate(amounts):
                 with m.Case(number):
-                    m.d.comb += shift.eq(amount)
+                    m.d.sync += shift.eq(amount - SHIFT_LOW)
         return shift

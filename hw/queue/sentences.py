@@ -76,6 +76,9 @@ def _connect_dropped(m, core):
         results.tokens.layer.eq(core.issue.older.layer),
         results.tokens.entering.eq(tally.count),
         results.tokens.kept.eq(tally.kept),
+    ]
+    # A register, because the record has no time to lose; DROP works for long enough.
+    m.d.sync += [
         results.dropped_valid.eq(dropped.valid),
         results.dropped.slot.eq(dropped.slot),
         results.dropped.layer.eq(core.issue.older.layer),

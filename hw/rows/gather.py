@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from hw.buffer import Turn, request_layout, word_layout
 from hw.progress import has_written, progress_layout
 from hw.shapes import ACT, FEATURE, POINTER, POSITION, ROW, TILE, tile_values
+from hw.stream import Stage
 
 __all__ = ["Gather", "gather_request_layout"]
 
@@ -27,18 +28,18 @@ def pointed(config):
 
 
 def cycles(config):
-    """From a request to its first word: the pointers, T words of the rows, and the turn."""
-    return pointed(config) + config.tokens + 2
+    """From a request to its first word: the pointers, T words of the rows, the turn, a register."""
+    return pointed(config) + config.tokens + 3
 
 
 def behind(config):
-    """From the write of a tile's last words to the last word here: T rows, and the turn."""
-    return 2 * config.tokens + 2
+    """From the write of a tile's last words to the last word here: T rows, turn and register."""
+    return 2 * config.tokens + 3
 
 
 def rest(config, features):
     """From the last word to the next request; words beyond the last feature are dropped."""
-    return -features % config.tokens + 2
+    return -features % config.tokens + 1
 
 
 class Gather(wiring.Component):
@@ -101,6 +102,9 @@ class Gather(wiring.Component):
         lane = Signal(range(t + 1))
         block = Signal(FEATURE)  # of T features, the next one to read
         leaving = _Leaving()
+        # A turned word comes late in its cycle, and much is made of it.
+        m.submodules.words = words = Stage(self.o.payload.shape())
+        wiring.connect(m, words.o, wiring.flipped(self.o))
         self._address(m, request, lane)
         m.d.comb += [
             self.state_request.payload.address.eq(self.pointers[lane] + block),
@@ -108,8 +112,8 @@ class Gather(wiring.Component):
             turn.i.payload.eq(self.state_words.payload.values),
             turn.i.valid.eq(self.state_words.valid),
             self.state_words.ready.eq(turn.i.ready),
-            self.o.payload.values.eq(turn.o.payload.values),
-            self.o.payload.last.eq(leaving.last),
+            words.i.payload.values.eq(turn.o.payload.values),
+            words.i.payload.last.eq(leaving.last),
         ]
         with m.FSM():
             # A request is taken.
@@ -127,7 +131,7 @@ class Gather(wiring.Component):
                 self._point(m, lane, block, leaving, request.features)
             # Block by block a word of each row, while turned words leave.
             with m.State("READ"):
-                self._read(m, turn, request, lane, block, leaving)
+                self._read(m, turn, words.i, request, lane, block, leaving)
         return m
 
     def _address(self, m, request, lane):
@@ -167,7 +171,7 @@ class Gather(wiring.Component):
             ]
             m.next = "READ"
 
-    def _read(self, m, turn, request, lane, block, leaving):
+    def _read(self, m, turn, words, request, lane, block, leaving):
         """A word of lane after lane, block after block, until all features have left."""
         t = self.config.tokens
         wanted = block * t < request.features
@@ -189,10 +193,10 @@ class Gather(wiring.Component):
         # A row takes whole words of T features: what is beyond the last feature is dropped here.
         spare = leaving.spare
         m.d.comb += [
-            self.o.valid.eq(turn.o.valid & ~spare),
-            turn.o.ready.eq(self.o.ready | spare),
+            words.valid.eq(turn.o.valid & ~spare),
+            turn.o.ready.eq(words.ready | spare),
         ]
-        with m.If(self.o.valid & self.o.ready):
+        with m.If(words.valid & words.ready):
             m.d.sync += [
                 leaving.left.eq(leaving.left - 1),
                 leaving.last.eq(leaving.left == 2),

@@ -196,11 +196,11 @@ class _Model:
         words = norm.first_word(self.config, gathered)
         written = Written(values)
         for number, behind in zip(tiles, [*tiles[1:], None], strict=True):
-            entered = max(times.tile + words, times.free) + features - 1
+            entered = max(times.tile + words, times.free - norm.JOINED) + features - 1
             if values.get("follow"):
                 entered = max(entered, self._summed(behind, features))
             written.taken = times.tile = max(entered, times.written) + norm.NEXT
-            self._layernorm(times, entered, features)
+            self._layernorm(times, entered + norm.JOINED, features)
             times.written = times.given
             if values["target_buffer"] == Target.STATE:
                 # The turn gives a row a cycle, and fills up its last block.

@@ -19,9 +19,9 @@ from sim.synthesis.area import parse
 from sim.synthesis.timing import Route
 from sim.synthesis.tools import place_and_route, synthesise, write_bitstream
 
-__all__ = ["Bitstream", "build_bitstream"]
+__all__ = ["TOP", "Bitstream", "build_bitstream", "digest"]
 
-TOP = "top"
+TOP = "top"  # module of a board
 BUILD = ROOT / "build" / "board"
 ROUTER = "router2"  # nextpnr's usual one comes to a standstill where it is crowded
 SLACK = 1e-6  # share of a clock that rounding may take
@@ -66,7 +66,7 @@ def build_bitstream(
     top = kind.top(config, clock)
     plan = kind.platform().prepare(top, TOP)
     texts = [plan.files[f"{TOP}.{end}"] for end in ("il", "lpf")]
-    folder = BUILD / _digest(*texts, version("pyosys"), *netlist.PASSES)
+    folder = BUILD / digest(*texts, version("pyosys"), *netlist.PASSES)
     folder.mkdir(parents=True, exist_ok=True)
     for end, text in zip(("il", "lpf"), texts, strict=True):
         (folder / f"{TOP}.{end}").write_text(text)
@@ -105,6 +105,7 @@ def build_bitstream(
     )
 
 
-def _digest(*parts):
+def digest(*parts: str | bytes) -> str:
+    """A name for what depends on all of these."""
     joined = b"\0".join(part if isinstance(part, bytes) else part.encode() for part in parts)
     return hashlib.sha256(joined).hexdigest()[:16]

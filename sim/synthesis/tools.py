@@ -14,6 +14,7 @@ __all__ = [
     "PACKAGE",
     "ToolError",
     "call",
+    "count_cells",
     "place_and_route",
     "synthesise",
     "write_bitstream",
@@ -34,6 +35,14 @@ def synthesise(source: pathlib.Path, top: str, cells: pathlib.Path) -> None:
     call([sys.executable, "-m", netlist.__name__, source, top, partial], log)
     put(partial.with_name(partial.name + ".stat"), cells.with_suffix(".stat"))
     put(partial, cells)
+
+
+def count_cells(source: pathlib.Path, top: str, report: pathlib.Path) -> None:
+    """`stat -json` of RTLIL in cells of Xilinx' 7 series."""
+    partial = report.with_suffix(".partial")
+    command = [sys.executable, "-m", netlist.__name__, source, top, partial, "counted"]
+    call(command, source.with_name("yosys.log"))
+    put(partial, report)
 
 
 def place_and_route(

@@ -39,7 +39,10 @@ BoardHw = Annotated[
 
 @app.command()
 def build(
-    out: Annotated[pathlib.Path, typer.Option("--out", "-o", help="Bitstream to write.")],
+    out: Annotated[
+        pathlib.Path,
+        typer.Option("--out", "-o", help="Bitstream to write; for a vendor's tool a folder."),
+    ],
     board: Board = "ulx3s",
     hw: BoardHw = None,
     settings: Settings = None,
@@ -51,16 +54,25 @@ def build(
     ] = 5,
     json_file: Json = None,
 ):
-    """Make the bitstream of a board, with open tools alone.
+    """Make the bitstream of a board, with open tools alone; or what its vendor's tool takes.
 
     What is done already is not run again, after Ctrl-C neither.
     """
+    from sim.synthesis.vendor import Sources
     from terse import report
     from terse.board import build_board
 
     with step_progress() as watch:
         found = build_board(board, hw, settings or (), clock, seeds, watch)
     console = Console() if sys.stdout.isatty() else Console(width=160)
+    if isinstance(found, Sources):
+        for line in report.sources_lines(found):
+            console.print(line)
+        write_json(json_file, found.to_json())
+        for name, text in found.files.items():
+            parent_made(out / name).write_text(text)
+            print(f"{out / name}: {len(text):,} bytes")
+        return
     console.print(report.block_table(found.blocks))
     for line in report.bitstream_lines(found):
         console.print(line)

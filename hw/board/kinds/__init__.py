@@ -23,7 +23,7 @@ class Kind:
     clock : Hz of the machine
     platform : () -> Amaranth's platform
     top : (config, clock) -> the component that requests the board's pins
-    device : nextpnr-ecp5's option for the chip
+    device : nextpnr-ecp5's option for the chip; None where only its vendor's tool places and routes
     flash : openFPGALoader's name of the board
     """
 
@@ -31,7 +31,7 @@ class Kind:
     clock: float
     platform: Callable[[], Any]
     top: Callable[..., Any]
-    device: str
+    device: str | None
     flash: str
 
 

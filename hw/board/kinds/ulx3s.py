@@ -8,6 +8,7 @@ from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
 from hw.board.board import BAUD, FASTER, MEMORY, Board
 from hw.board.kinds import Kind
+from hw.board.pins import connect_pins, take_pin
 
 __all__ = ["KIND", "Ulx3s", "dividers"]
 
@@ -38,8 +39,8 @@ def dividers(clock):
 class Ulx3s(Elaboratable):
     """`Board` on the pins of a ULX3S; only this knows them.
 
-    Host: the USB connector US1 (FT231X). Light 0: the image is not copied yet; light 1: the machine
-    has something to tell (irq). Button F1 starts anew, from the flash.
+    Host: the USB connector US1 (FT231X). Lights: see `connect_pins`. Button F1 starts anew, from
+    the flash.
 
     config : HardwareConfig; clock : Hz at most, and as an attribute what it is
     """
@@ -53,20 +54,7 @@ class Ulx3s(Elaboratable):
         m = Module()
         m.submodules.board = board = self.board
         self._clocks(m, platform)
-        uart = platform.request("uart", 0, dir="-")
-        flash = platform.request("spi_flash", 0, dir="-")
-        m.d.comb += [
-            board.rx.eq(_taken(m, uart.rx)),
-            board.flash_taken.eq(_taken(m, flash.cipo)),
-        ]
-        # The platform inverts what the schematic does: hold and write protection are off.
-        _give(m, uart.tx, board.tx)
-        _give(m, platform.request("led", 0, dir="-"), board.copying)
-        _give(m, platform.request("led", 1, dir="-"), board.irq)
-        _give(m, flash.cs, ~board.flash_select_n)
-        _give(m, flash.copi, board.flash_given)
-        _give(m, flash.hold, 0)
-        _give(m, flash.wp, 0)
+        connect_pins(m, platform, board)
         # The flash's clock has no pin of its own: it is that of the configuration.
         m.submodules.flash_clock = Instance(
             "USRMCLK", i_USRMCLKI=board.flash_clock, i_USRMCLKTS=Const(0)
@@ -93,7 +81,7 @@ class Ulx3s(Elaboratable):
             p_CLKOS_DIV=slower,
             p_CLKOS_CPHASE=slower - 1,
             a_FREQUENCY_PIN_CLKI=f"{CRYSTAL / 1e6:g}",
-            i_CLKI=_taken(m, platform.request("clk25", 0, dir="-")),
+            i_CLKI=take_pin(m, platform.request("clk25", 0, dir="-")),
             i_CLKFB=clocks[0],
             i_RST=Const(0),
             i_STDBY=Const(0),
@@ -101,7 +89,7 @@ class Ulx3s(Elaboratable):
             o_CLKOS=clocks[1],
             o_LOCK=locked,
         )
-        again = _taken(m, platform.request("button_fire", 0, dir="-"))
+        again = take_pin(m, platform.request("button_fire", 0, dir="-"))
         for domain, clock in ((MEMORY, clocks[0]), ("sync", clocks[1])):
             m.d.comb += ClockSignal(domain).eq(clock)
             m.submodules[f"reset_{domain}"] = ResetSynchronizer(~locked | again, domain=domain)
@@ -137,20 +125,6 @@ class Ulx3s(Elaboratable):
             data.oe.eq(Cat(board.sdram_drive)),
             board.sdram_taken.eq(data.i),
         ]
-
-
-def _taken(m, port):
-    """What comes in at a pin."""
-    buffer = io.Buffer("i", port)
-    m.submodules += buffer
-    return buffer.i
-
-
-def _give(m, port, value):
-    """A pin's value."""
-    buffer = io.Buffer("o", port)
-    m.submodules += buffer
-    m.d.comb += buffer.o.eq(value)
 
 
 KIND = Kind(

@@ -7,7 +7,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.board.board import FASTER, MEMORY, Board
-from hw.board.sdram import Chip, sdram_pins
+from hw.board.sdram import Chip, Sdram, sdram_pins
 from hw.board.soc import Soc
 from sim.bench.board.sdram_model import FAULTS, SdramModel
 
@@ -90,11 +90,11 @@ class Chips(wiring.Component):
     """
 
     def __init__(self, config, clock, baud, words, parts, program=None):
-        chip = Chip(power_up=POWER_UP)
+        memory = Sdram(clock * FASTER, Chip(power_up=POWER_UP))
         if program is None:
-            self.board = Board(config, clock, baud, chip)
+            self.board = Board(config, clock, baud, memory)
         else:
-            self.board = Soc(config, clock, program, baud, chip)
+            self.board = Soc(config, clock, program, baud, memory)
         self._power_up = int(POWER_UP * clock * FASTER / 1e9)  # cycles
         self.sdram = SdramModel(words, clock * FASTER)
         self.flash = FlashChip(parts)

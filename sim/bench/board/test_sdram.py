@@ -11,12 +11,11 @@ from cocotb.triggers import ClockCycles, RisingEdge
 
 from hw.board.sdram import Chip, Sdram, memory_run, memory_word, sdram_pins
 from sim.bench import harness
+from sim.bench.board.memory_bench import WORDS, MemoryBench
 from sim.bench.board.sdram_model import FAULTS, SdramModel
-from sim.bench.players import silence
 
 CLOCK = 100e6
 POWER_UP = 2000.0  # ns, for the bench to be short
-WORDS = 1 << 12
 
 
 class Pair(wiring.Component):
@@ -55,31 +54,9 @@ class Pair(wiring.Component):
         return m
 
 
-class Memory:
+class Memory(MemoryBench):
     def __init__(self, dut, pause="none"):
-        pair = Pair()
-        self.dut, (idle, _) = dut, harness.pauses(pause)
-        silence(dut, pair)
-        self.runs = harness.Source(dut, "i", pair.i.payload.shape(), idle)
-        self.words = harness.Source(dut, "i_data", pair.i_data.payload.shape(), idle)
-        self.sink = harness.Sink(dut, "o", pair.o.payload.shape())
-        self.memory = [None] * WORDS
-
-    def write(self, address, values, strobes=None):
-        strobes = strobes or [15] * len(values)
-        self.runs.send([{"write": 1, "address": address, "length": len(values) - 1}])
-        self.words.send([{"data": d, "strobe": s} for d, s in zip(values, strobes, strict=True)])
-        for i, (value, strobe) in enumerate(zip(values, strobes, strict=True)):
-            mask = sum(255 << 8 * byte for byte in range(4) if strobe >> byte & 1)
-            place = (address + i) % WORDS
-            old = self.memory[place] or 0
-            self.memory[place] = old & ~mask | value & mask
-
-    async def read(self, address, count):
-        self.runs.send([{"write": 0, "address": address, "length": count - 1}])
-        got = await self.sink.receive(count)
-        assert [word["last"] for word in got] == [0] * (count - 1) + [1]
-        return [word["data"] for word in got]
+        super().__init__(dut, Pair(), pause)
 
     def no_wrong(self):
         assert self.dut.wrong.value == 0, f"rules broken: {self.dut.wrong.value}"
@@ -88,18 +65,10 @@ class Memory:
 @cocotb.test()
 @cocotb.parametrize(pause=harness.PAUSES)
 async def runs(dut, pause):
-    """All lengths, all banks and rows far apart; parts of words; every order of the two kinds."""
-    test, generator = Memory(dut, pause), random.Random(7)
+    """See `MemoryBench`; banks, too."""
+    test = Memory(dut, pause)
     await harness.start(dut)
-    for length in (1, 2, 3, 64, 256):
-        for row in (0, 1, 5):
-            address = 256 * row + generator.randrange(257 - length)
-            test.write(address, [generator.getrandbits(32) for _ in range(length)])
-            assert await test.read(address, length) == test.memory[address : address + length]
-    strobes = [generator.randrange(16) for _ in range(40)]
-    test.write(300, [generator.getrandbits(32) for _ in strobes])
-    test.write(300, [generator.getrandbits(32) for _ in strobes], strobes)
-    assert await test.read(300, 40) == test.memory[300:340]
+    await test.all_lengths(random.Random(7))
     test.no_wrong()
 
 

@@ -14,11 +14,11 @@ import pytest
 from firmware.bare_metal import COMPILER, build_program
 from firmware.compiler import compile_network
 from firmware.store import store_parts
-from golden_model.model import NEVER
 from golden_model.model import run as run_golden
 from golden_model.random_model import random_sentences
 from hw.board.cpu import cpu_verilog
 from sim.bench import harness
+from sim.bench.board.answers import check_answers
 from sim.bench.board.chips import Chips
 from sim.bench.board.serial_line import power_on
 from sim.proof.system import CONFIG, SMALL_MODEL, random_network
@@ -45,14 +45,8 @@ async def eight_sentences(dut):
     network, _ = compiled()
     line = await power_on(dut, CLOCK, BAUD)
     text = await line.until(b"done\n", LONGEST)
-    lines = [[int(word) for word in one.split()] for one in text.decode().splitlines()[:-1]]
-    assert len(lines) == 8
-    for number, (sentence, found) in enumerate(zip(asked(), lines, strict=True)):
-        golden = run_golden(network, *sentence)
-        tag, predicted, exit_layer, cycles, tokens, dropped = found
-        assert (tag, predicted, exit_layer) == (number, golden.predicted_class, golden.exit_layer)
-        assert tokens == len(sentence[0]) and cycles > 0
-        assert dropped == sum(layer != NEVER for layer in golden.dropped_at_layer)
+    cycles = check_answers(text, [run_golden(network, *sentence) for sentence in asked()])
+    assert len(cycles) == 8 and min(cycles) > 0
     assert dut.wrong.value == 0
 
 
