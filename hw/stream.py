@@ -47,6 +47,8 @@ class Pipeline:
     ----------
     m : the module that the registers belong to
     i, o : streams; `o` is given its payload by `output`
+    stalls : whether `o` may be stalled; if not it is taken whenever it is valid, whatever
+        `o.ready` says, and no register needs an enable
 
     Attributes
     ----------
@@ -56,8 +58,9 @@ class Pipeline:
     stages : how many there are so far
     """
 
-    def __init__(self, m, i, o):
+    def __init__(self, m, i, o, *, stalls=True):
         self._m = m
+        self._stalls = stalls
         self._i = i
         self._o = o
         self.enable = Signal(name="pipeline_enable")
@@ -103,7 +106,7 @@ class Pipeline:
         """The last stage is offered on `o`; `assignments` give its payload."""
         self._m.d.comb += [
             self._o.valid.eq(self.valid),
-            self.enable.eq(self._o.ready | ~self.valid),
+            self.enable.eq(self._o.ready | ~self.valid if self._stalls else 1),
             *assignments,
         ]
 

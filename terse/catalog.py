@@ -18,6 +18,7 @@ from terse.errors import UserError
 
 __all__ = [
     "EXAMPLES",
+    "changed_hardware",
     "checkpoint",
     "does_not_fit",
     "hardware",
@@ -108,9 +109,14 @@ def hardware(name: str, settings: Sequence[str] = ()) -> HardwareConfig:
     name : a named one, or a TOML file of the same settings, `base` a named one to begin with
     """
     base, own = (name, ()) if name in HARDWARE else _hardware_file(name)
-    changes = dict(_setting(text) for text in (*own, *settings))
+    return changed_hardware(HARDWARE[base], (*own, *settings))
+
+
+def changed_hardware(config: HardwareConfig, settings: Sequence[str]) -> HardwareConfig:
+    """`config`, changed by settings as those of `hardware`."""
+    changes = dict(_setting(text) for text in settings)
     try:
-        return dataclasses.replace(HARDWARE[base], **changes)
+        return dataclasses.replace(config, **changes)
     except (ValueError, TypeError) as error:
         raise UserError(str(error)) from error
 

@@ -39,6 +39,7 @@ class Encoder(wiring.Component):
     config : HardwareConfig, with the format
     meta : shape of what passes along unchanged
     shape : of one value, signed or not
+    stalls : whether `o` may be stalled, see `Pipeline`
 
     Members
     -------
@@ -47,8 +48,9 @@ class Encoder(wiring.Component):
     o : Out(stream of {codes: code x T, meta})
     """
 
-    def __init__(self, config, *, meta=0, shape=ACT):
+    def __init__(self, config, *, meta=0, shape=ACT, stalls=True):
         check_shape("Meta", meta)
+        self._stalls = stalls
         check_shape("Value", shape)
         self.config = config
         self._format = config.format
@@ -73,7 +75,7 @@ class Encoder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        pipeline = Pipeline(m, self.i, self.o)
+        pipeline = Pipeline(m, self.i, self.o, stalls=self._stalls)
         values = self.i.payload.values
         lanes = range(self._lanes)
         # Rounding to even is the same on both sides of 0, so signs wait beside the magnitudes.

@@ -36,6 +36,7 @@ class Activation(wiring.Component):
     ----------
     config : HardwareConfig
     meta : shape of what passes along unchanged
+    stalls : whether `o` may be stalled, see `Pipeline`
 
     Members
     -------
@@ -47,8 +48,9 @@ class Activation(wiring.Component):
         once a word
     """
 
-    def __init__(self, config, *, meta=0):
+    def __init__(self, config, *, meta=0, stalls=True):
         check_shape("Meta", meta)
+        self._stalls = stalls
         self._lanes = config.tokens
         word = data.StructLayout(
             {"values": tile_values(config), "live": tile_mask(config), "meta": meta}
@@ -65,7 +67,7 @@ class Activation(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        pipeline = Pipeline(m, self.i, self.o)
+        pipeline = Pipeline(m, self.i, self.o, stalls=self._stalls)
         i = self.i.payload
         o = self.o.payload
         lanes = range(self._lanes)

@@ -50,6 +50,7 @@ class Normalize(wiring.Component):
     ----------
     config : HardwareConfig
     meta : shape of what passes along unchanged
+    stalls : whether `o` may be stalled, see `Pipeline`
 
     Members
     -------
@@ -61,8 +62,9 @@ class Normalize(wiring.Component):
     saturated : Out(range(T + 1)), lanes with `live` set that saturated: for one cycle, once a word
     """
 
-    def __init__(self, config, *, meta=0):
+    def __init__(self, config, *, meta=0, stalls=True):
         check_shape("Meta", meta)
+        self._stalls = stalls
         self.config = config
         self._lanes = config.tokens
         accumulators = data.ArrayLayout(accumulator(config), self._lanes)
@@ -107,7 +109,7 @@ class Normalize(wiring.Component):
         lanes = range(self._lanes)
         i = self.i.payload
         o = self.o.payload
-        pipeline = Pipeline(m, words, self.o)
+        pipeline = Pipeline(m, words, self.o, stalls=self._stalls)
         # The accumulator is first brought near 1, by the place of the denominator's leading one: a
         # multiplier of 18 x 17 bits then does where one as wide as the accumulator would be needed.
         guard = factor_guard(self.config.format)

@@ -38,10 +38,16 @@ from hw.stream import Fifo
 __all__ = ["Store"]
 
 BLOCKS = 4  # of VALUES that the queue beside the turn holds: more than the turn does
+# Columns of VALUES that are inside and not yet in the turn: as many as the way there is long, and
+# two for the cycles until a place that is free is known to be.
+PLACES = 16
 
 
 def latency(coded, context=False):
-    """Cycles from a column to its write; where codes are written with that of the encoder."""
+    """Cycles from a column to its write, or where it is turned to the queue in front of the turn.
+
+    coded : with that of the encoder
+    """
     first = normalize.LATENCY if context else requantize.LATENCY
     return first + gelu.LATENCY + (adaptivfloat.LATENCY if coded else 0)
 
@@ -49,10 +55,10 @@ def latency(coded, context=False):
 class Store(wiring.Component):
     """A column of T accumulators becomes T values in a buffer, or T scores of the softmax.
 
-    Latency: see `latency`. One column a cycle. Stalled: only the turn of VALUES and the score
-    stream can stall it; a stalled column is held in the array's drain. Columns with destination
-    0xFFFF are dropped; of VALUES they keep their lane in the turned word. A LINEAR's columns whose
-    turn is another wait.
+    Latency: see `latency`. One column a cycle. Stalled: by the score stream, and while `PLACES`
+    columns of VALUES wait for their turn; a stalled column is held in the array's drain. Columns
+    with destination 0xFFFF are dropped; of VALUES they keep their lane in the turned word. A
+    LINEAR's columns whose turn is another wait.
 
     Parameters
     ----------
@@ -123,9 +129,10 @@ class Store(wiring.Component):
         m = Module()
         bits = self.meta.size
         m.submodules.requantize = requantize = Requantize(self.config, meta=bits)
-        m.submodules.normalize = normalize = Normalize(self.config, meta=bits)
-        m.submodules.activation = activation = Activation(self.config, meta=bits)
-        m.submodules.encoder = encoder = Encoder(self.config, meta=bits)
+        # What is let in always finds its way on, so nothing behind the two waits.
+        m.submodules.normalize = normalize = Normalize(self.config, meta=bits, stalls=False)
+        m.submodules.activation = activation = Activation(self.config, meta=bits, stalls=False)
+        m.submodules.encoder = encoder = Encoder(self.config, meta=bits, stalls=False)
         m.d.comb += [
             requantize.shift.eq(self.shift),
             normalize.shift.eq(self.context_shift),
@@ -137,12 +144,13 @@ class Store(wiring.Component):
             self.denominators.ready.eq(normalize.i_denominators.ready),
             self.saturated.eq(requantize.saturated + normalize.saturated + activation.saturated),
         ]
-        self._split(m, requantize, normalize)
+        full = Signal()  # there is no place for another column of VALUES
+        self._split(m, requantize, normalize, full)
         self._merge(m, requantize, normalize, activation)
-        self._write(m, activation, encoder)
+        self._write(m, activation, encoder, full)
         return m
 
-    def _split(self, m, requantize, normalize):
+    def _split(self, m, requantize, normalize, full):
         """Columns to `requantize` or, contexts, to `normalize`."""
         # Two ways from here on, so that scores overtake the contexts before them, which wait in
         # `normalize` for their denominators: the softmax would stand still otherwise.
@@ -160,7 +168,7 @@ class Store(wiring.Component):
         # The fields of the instruction are one operation's: the columns of the next one wait until
         # all of this one's have left.
         context = column.meta.kind == Kind.CONTEXT
-        wait = (column.meta.kind == Kind.LINEAR) & (column.meta.turn != self.turn)
+        wait = (column.meta.kind == Kind.LINEAR) & ((column.meta.turn != self.turn) | full)
         for block, chosen in ((requantize, ~context), (normalize, context)):
             m.d.comb += [
                 block.i.payload.accumulators.eq(column.accumulators),
@@ -190,23 +198,22 @@ class Store(wiring.Component):
                 )
             ),
             activation.i.valid.eq(normalize.o.valid | requantize.o.valid & ~score),
-            normalize.o.ready.eq(activation.i.ready),
-            requantize.o.ready.eq(Mux(score, self.scores.ready | padding, activation.i.ready)),
+            requantize.o.ready.eq(~score | self.scores.ready | padding),
         ]
 
-    def _write(self, m, activation, encoder):
+    def _write(self, m, activation, encoder, full):
         """Values as they are, or their codes, to the buffer that is the target."""
         plain = (self.target == Target.SUM) | (self.target == Target.SCORES)
         portion = PORTION * self.config.columns
         # The trace tap is in front of the encoder: it shows values, also where codes are stored.
         act = data.View(self.meta, activation.o.payload.meta)
         coded = data.View(self.meta, encoder.o.payload.meta)
-        moved = activation.o.valid & activation.o.ready
+        moved = activation.o.valid
+        turned = self._queue(m, encoder, full)
         m.d.comb += [
             encoder.i.payload.values.eq(activation.o.payload.values),
             encoder.i.payload.meta.eq(act),
             encoder.i.valid.eq(activation.o.valid & ~plain),
-            activation.o.ready.eq(plain | encoder.i.ready),
             self.stored_valid.eq(moved & (act.destination != NOWHERE)),
             self.stored.meta.eq(act),
             self.stored.values.eq(activation.o.payload.values),
@@ -217,9 +224,8 @@ class Store(wiring.Component):
         with m.If(plain):
             self._address(m, act, moved, act.destination // portion * portion)
         with m.Elif(self.target == Target.VALUES):
-            self._turn(m, encoder.o, coded)
+            self._turn(m, turned, data.View(self.meta, turned.payload.meta))
         with m.Else():
-            m.d.comb += encoder.o.ready.eq(1)
             self._address(m, coded, encoder.o.valid, coded.destination + 1)
 
     def _address(self, m, meta, valid, words):
@@ -241,6 +247,21 @@ class Store(wiring.Component):
                 self.progress.final.eq(meta.column.final),
                 self.progress.last.eq(meta.column.end),
             ]
+
+    def _queue(self, m, encoder, full):
+        """The stream of VALUES' columns; `full` while as many are inside as may be."""
+        m.submodules.queue = queue = Fifo(encoder.o.payload.shape(), PLACES)
+        inside = Signal(range(PLACES + 1))
+        columns = self.columns
+        values = self.target == Target.VALUES
+        enters = columns.valid & columns.ready & values & (columns.payload.meta.kind == Kind.LINEAR)
+        m.d.comb += [
+            queue.i.valid.eq(encoder.o.valid & values),
+            queue.i.payload.eq(encoder.o.payload),
+        ]
+        m.d.sync += inside.eq(inside + enters - (queue.o.valid & queue.o.ready))
+        m.d.comb += full.eq(values & (inside == PLACES))
+        return queue.o
 
     def _turn(self, m, coded, meta):
         """VALUES: P columns of T tokens become T rows of P features, up to the last live row."""

@@ -8,6 +8,7 @@ from golden_model.hardware import HARDWARE
 from sim.cycles.modelled import BY_MODEL
 from sim.cycles.operations import SIMULATED
 from sim.proof.every_shape import SHAPES
+from terse import catalog
 from terse.benchmark.cases import ORDERS, Deadlines, Emulated, Fitted, Passage, Stream, twin
 from terse.errors import UserError
 
@@ -23,6 +24,7 @@ __all__ = [
     "select",
     "stream_hardware",
     "streams",
+    "with_settings",
     "with_source",
 ]
 
@@ -151,6 +153,16 @@ def with_source(cases, source):
     if source not in (BY_MODEL, SIMULATED):
         raise UserError(f"--source must be {BY_MODEL} or {SIMULATED}, not {source!r}")
     return list(dict.fromkeys(twin(case, source) for case in cases))
+
+
+def with_settings(cases, settings):
+    """Each on its machine changed by settings such as T=8; those that become the same are one."""
+    return list(
+        dict.fromkeys(
+            dataclasses.replace(case, hardware=catalog.changed_hardware(case.hardware, settings))
+            for case in cases
+        )
+    )
 
 
 def select(cases, only=()):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from terse.commands.options import Json, parent_made, say, write_json
+from terse.commands.options import Json, Settings, parent_made, say, write_json
 
 __all__ = ["app"]
 
@@ -40,6 +40,7 @@ def bench(
         str | None,
         typer.Option(help="Take all cycles from the model, or from the simulated machine."),
     ] = None,
+    settings: Settings = None,
     trip: Annotated[
         int, typer.Option(help="Cycles of EdgeBERT's host for each tile of results.")
     ] = 0,
@@ -70,6 +71,7 @@ def bench(
 
     cases = sweep.select(sweep.quick_cases() if quick else sweep.full_cases(), only or ())
     cases = sweep.with_source(cases, source) if source else cases
+    cases = sweep.with_settings(cases, settings) if settings else cases
     with tables.bench_progress(cases) as watch:
         result = benching.bench(cases, watch=watch, trip=trip)
     console = Console() if sys.stdout.isatty() else Console(width=150)
