@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Joining streams: a `connect` that checks shapes, and the valid bits of a pipeline."""
 
-from amaranth import Cat, Module, Shape, Signal, Value
+from amaranth import Cat, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.checks import check_count, check_shape
 
-__all__ = ["Fifo", "Pipeline", "Stage", "connect"]
+__all__ = ["Fifo", "Pipeline", "Skid", "Stage", "connect"]
 
 SHALLOW = 32  # words that a queue keeps in distributed RAM, which can be read at once
 
@@ -155,6 +155,49 @@ class Stage(wiring.Component):
                 self.o.valid.eq(self.i.valid),
                 payload.eq(self.i.payload),
             ]
+        return m
+
+
+class Skid(wiring.Component):
+    """Two registers between two streams: no path leads through it, forwards or backwards.
+
+    Latency one cycle, one word a cycle. Stalled: the word on `o` is held, and one more is taken.
+
+    Parameters
+    ----------
+    shape : of the payload
+
+    Members
+    -------
+    i : In(stream of `shape`)
+    o : Out(stream of `shape`)
+    """
+
+    def __init__(self, shape):
+        check_shape("Payload", shape)
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform):
+        m = Module()
+        first = Signal.like(self.o.payload, reset_less=True)
+        second = Signal.like(self.o.payload, reset_less=True)
+        waits = Signal()  # a word is in the second one
+        move = Signal()
+        m.d.comb += [
+            move.eq(~self.o.valid | self.o.ready),
+            self.i.ready.eq(~waits),
+            self.o.payload.eq(first),
+        ]
+        with m.If(~waits):
+            m.d.sync += second.eq(self.i.payload)
+        with m.If(move):
+            m.d.sync += [
+                self.o.valid.eq(self.i.valid | waits),
+                first.eq(Mux(waits, Value.cast(second), Value.cast(self.i.payload))),
+                waits.eq(0),
+            ]
+        with m.Else():
+            m.d.sync += waits.eq(waits | self.i.valid)
         return m
 
 

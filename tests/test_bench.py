@@ -254,6 +254,15 @@ def test_golden_times(monkeypatch, capsys):
     )
 
 
+def test_settings():
+    cases = sweep.quick_cases()
+    changed = sweep.with_settings(cases, ["T=8", "P=8"])
+    assert all((one.hardware.tokens, one.hardware.columns) == (8, 8) for one in changed)
+    assert 0 < len(changed) < len(cases)  # those of all shapes are one
+    with pytest.raises(UserError, match="Hardware rows must be"):
+        sweep.with_settings(cases, ["rows=8"])
+
+
 def test_select():
     assert [case.source for case in sweep.select(sweep.quick_cases(), ["32 tokens, 80%"])] == [
         "simulated",

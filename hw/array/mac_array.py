@@ -12,7 +12,7 @@ from hw.array.mac_lane import WINDOW, MacLane, group_layout, loading_layout, wri
 from hw.array.product import unpack_products
 from hw.checks import check_shape
 from hw.shapes import BANKS, BLOCK, COLUMN, GROUPS, code, tile_codes
-from hw.stream import Fifo, Stage
+from hw.stream import Fifo
 
 __all__ = ["MacArray", "activation_layout", "array_command_layout", "dense_layout"]
 
@@ -191,10 +191,8 @@ class MacArray(wiring.Component):
         # A short queue, so that the source need not keep step with the lanes. They take an entry in
         # the same cycle, so nobody has to remember who has had it.
         m.submodules.dense = queue = Fifo(dense_layout(self.config), DENSE)
-        m.submodules.entry = stage = Stage(dense_layout(self.config))
         wiring.connect(m, wiring.flipped(self.i_dense), queue.i)
-        wiring.connect(m, queue.o, stage.i)
-        entry = stage.o
+        entry = queue.o
         m.d.comb += entry.ready.eq(
             (~entry.payload.lanes | Cat(lane.i_dense.ready for lane in self.lanes)).all()
         )

@@ -12,7 +12,7 @@ from hw.array.bitmask import ColumnDecoder, header_layout, string_layout, weight
 from hw.array.product import operand_layout, product, shifted_product, shifts, unpack_products
 from hw.array.ring import NO_COLLISIONS, Ring
 from hw.shapes import GROUPS, accumulator, code
-from hw.stream import connect
+from hw.stream import Skid, connect
 
 __all__ = [
     "WINDOW",
@@ -142,12 +142,16 @@ class MacLane(wiring.Component):
         connect(m, wiring.flipped(self.i), decoder.i)
         connect(m, decoder.o, weights.i)
         connect(m, decoder.o_header, headers.i)
+        # Lanes take a dense entry together, each into registers of its own: what the slowest one
+        # waits for is far away.
+        m.submodules.dense = dense = Skid(weight_layout(self.config))
+        connect(m, wiring.flipped(self.i_dense), dense.i)
         self._enable = Signal()  # the pipeline moves
-        last, products = self._multiply(m, *self._issue(m, weights))
+        last, products = self._multiply(m, *self._issue(m, weights, dense.o))
         self._accumulate(m, last, products, headers)
         return m
 
-    def _issue(self, m, weights):
+    def _issue(self, m, weights, dense):
         """(The entry that enters the pipeline if `multiplies`, the bank that it reads)."""
         ahead = Signal(range(WINDOW + 1))  # groups of the window that are done
         may = Signal()  # an entry is wanted
@@ -156,22 +160,20 @@ class MacLane(wiring.Component):
         entry = Signal(weight_layout(self.config))
         offered = Signal()
         # Both sources' rows are compared before one is chosen: the choice comes late.
-        sources = self.i_dense, weights.o
+        sources = dense, weights.o
         dense_loaded, ring_loaded = (self._loaded(source.payload, group) for source in sources)
         with m.Switch(ahead):
             for index in range(WINDOW):
                 with m.Case(index):
                     m.d.comb += group.eq(self.window[index])
         m.d.comb += [
-            entry.eq(
-                Mux(group.dense, self.i_dense.payload.as_value(), weights.o.payload.as_value())
-            ),
+            entry.eq(Mux(group.dense, dense.payload.as_value(), weights.o.payload.as_value())),
             # A dense group's entry does not take the ring, where later operations' weights wait.
-            offered.eq(Mux(group.dense, self.i_dense.valid, weights.o.valid)),
+            offered.eq(Mux(group.dense, dense.valid, weights.o.valid)),
             loaded.eq(Mux(group.dense, dense_loaded, ring_loaded)),
             may.eq(group.valid & self._enable),
             weights.o.ready.eq(may & ring_loaded & ~group.dense),
-            self.i_dense.ready.eq(may & dense_loaded & group.dense),
+            dense.ready.eq(may & dense_loaded & group.dense),
             self.multiplies.eq(may & loaded & offered),
             self.starved.eq(may & ~offered),
             self.waits.eq(may & ~loaded & offered),

@@ -1,6 +1,6 @@
 # amaranth: UnusedElaboratable=no
 # SPDX-License-Identifier: Apache-2.0
-"""Pipeline, Fifo and the bench itself: every word passes, in order, whatever stalls."""
+"""Pipeline, queues, registers and the bench: every word passes, in order, whatever stalls."""
 
 import random
 
@@ -10,7 +10,7 @@ from amaranth import Module, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.stream import Fifo, Pipeline, connect, cycles
+from hw.stream import Fifo, Pipeline, Skid, Stage, connect, cycles
 from sim.bench import harness
 
 STAGES = 2
@@ -84,6 +84,18 @@ def test_fifo(depth):
     harness.run_bench(
         Fifo(WORD, depth), "sim.bench.test_stream", f"fifo_{depth}", only="queue", depth=depth
     )
+
+
+@cocotb.test()
+@cocotb.parametrize(pause=harness.PAUSES)
+async def register(dut, pause):
+    harness.assert_same("register", await passed(dut, pause, 1), words(100))
+
+
+@pytest.mark.parametrize("kind", [Stage, Skid])
+def test_registers(kind):
+    name = kind.__name__.lower()
+    harness.run_bench(kind(WORD), "sim.bench.test_stream", name, only="register")
 
 
 def test_connect_compares_shapes():
