@@ -44,7 +44,8 @@ def round_shift(m, value, shift, low=0, high=None):
     # quotient, which stays in `shifted`, and whether any bit below that one is set, `sticky`.
     shifted = _named(m, "shift_in", value << (1 - low))
     sticky = Const(0, 1)
-    for k, bit in enumerate(amount):
+    # The widest step first: its many bits are looked at while the others shift.
+    for k, bit in reversed(list(enumerate(amount))):
         dropped = shifted[: 1 << k].any()
         sticky = _named(m, f"shift_sticky_{k}", sticky | (bit & dropped))
         shifted = _named(m, f"shift_{k}", Mux(bit, shifted >> (1 << k), shifted))
@@ -101,9 +102,13 @@ def clamp_setting(m, value, low, high):
 
 def align(m, value, shift):
     """round_shift(value, shift) of an ACT, to be saturated; `shift` is any signed setting."""
-    # From +-16 on all amounts give the same after that, so the shifter has no more steps.
-    limit = ACT.width
-    return round_shift(m, value, clamp_setting(m, shift, -limit, limit), -limit, limit)
+    # From 16 to the left all amounts give the same after that, from 16 to the right all give 0: the
+    # shifter has no more steps.
+    low, high = -ACT.width, ACT.width - 1
+    gone = Signal(name="gone")
+    m.d.sync += gone.eq(shift > high)
+    value = Mux(gone, 0, value).as_signed()
+    return round_shift(m, value, clamp_setting(m, shift, low, high), low, high)
 
 
 def normalize(m, value, between=lambda shifted, position: (shifted, position)):

@@ -222,7 +222,8 @@ class LayerNorm(wiring.Component):
             m.d.sync += gone.eq(gone + 1)
             for values, new in (
                 (self._roots, rsqrt.o.payload.mantissa),
-                (self._halves, rsqrt.o.payload.position),
+                # Without a shift for those that go through as they are.
+                (self._halves, Mux(self.bypass, CENTRED_FRAC, rsqrt.o.payload.position)),
             ):
                 m.d.sync += [
                     here.eq(after) for here, after in zip(values, (*values[1:], new), strict=True)
@@ -302,7 +303,7 @@ class LayerNorm(wiring.Component):
         # multiplied: 18 bits then hold what matters of it.
         low = -CENTRED_FRAC
         factors = [round_shift(m, word.y[n], self._halves[n], low) for n in lanes]
-        word = self._shifted(pipeline, word, factors, keep)
+        word = pipeline.stage(y=factors, **word.keep(*keep))
         word = self._clamped(m, pipeline, word, word.y, FACTOR.width, live, lost, keep)
         word = pipeline.stage(
             y=[Mux(bypass, word.y[n], word.y[n] * self._roots[n]) for n in lanes],
@@ -310,26 +311,24 @@ class LayerNorm(wiring.Component):
         )
         point = MANTISSA_FRAC + CENTRED_FRAC - NORM_FRAC
         normal = [round_shift(m, word.y[n], point) for n in lanes]
-        word = self._shifted(pipeline, word, normal, keep)
+        word = pipeline.stage(
+            y=[Mux(bypass, word.y[n], normal[n]).as_signed() for n in lanes], **word.keep(*keep)
+        )
         word = self._clamped(m, pipeline, word, word.y, FACTOR.width, live, lost, keep)
         word = pipeline.stage(
             y=[Mux(bypass, word.y[n], word.y[n] * word.gamma) for n in lanes],
             beta=Mux(bypass, 0, word.beta).as_signed(),
             feature=word.feature,
         )
-        results = [round_shift(m, word.y[n], self.shift) for n in lanes]
-        word = self._shifted(pipeline, word, results, ("beta", "feature"))
+        # A register, which is there long before the first word.
+        shift = Signal(SHIFT)
+        m.d.sync += shift.eq(Mux(bypass, 0, self.shift))
+        results = [round_shift(m, word.y[n], shift) for n in lanes]
+        word = pipeline.stage(y=results, **word.keep("beta", "feature"))
         sums = [word.y[n] + word.beta for n in lanes]
         word = self._clamped(m, pipeline, word, sums, ACT.width, live, lost, ("feature",))
         m.d.comb += self.saturated.eq(sum(lost))
         return word
-
-    def _shifted(self, pipeline, word, values, keep):
-        """A stage of shifted values: a wide shifter and a clamp in one cycle would be too long."""
-        return pipeline.stage(
-            y=[Mux(self.bypass, word.y[n], value).as_signed() for n, value in enumerate(values)],
-            **word.keep(*keep),
-        )
 
     def _clamped(self, m, pipeline, word, values, bits, live, lost, keep):
         """A stage of values clamped to `bits`, which are counted."""

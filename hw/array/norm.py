@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """NORM: residual add and LayerNorm of the selected tiles."""
 
-from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -250,9 +250,18 @@ class Norm(wiring.Component):
         valid = Signal()  # the residual is there, or not wanted
         summed = Signal()  # the sum is there, or not wanted
         both = Signal()  # and are taken
-        # Both come late in the cycle, and the LayerNorm squares what it gets.
-        m.submodules.joined = joined = Stage(norm.i.payload.shape())
-        wiring.connect(m, joined.o, norm.i)
+        # A register between the shifter and the adder.
+        lanes = range(self.config.tokens)
+        operands = data.ArrayLayout(ACT, self.config.tokens)
+        m.submodules.joined = joined = Stage(
+            data.StructLayout(
+                {
+                    "residuals": data.ArrayLayout(signed(ACT.width + 1), self.config.tokens),
+                    "addends": operands,
+                    "live": tile_mask(self.config),
+                }
+            )
+        )
         normed = op.source == Source.NORMED
         m.d.comb += [
             words.eq(Mux(normed, self.normed_words.payload, self.gather_words.payload)),
@@ -271,14 +280,23 @@ class Norm(wiring.Component):
         ]
         # The words are added as they come, on the way into the LayerNorm: no buffer holds the sums.
         lost = []
+        pair = joined.o.payload
+        m.d.comb += [
+            norm.i.valid.eq(joined.o.valid),
+            norm.i.payload.live.eq(pair.live),
+            joined.o.ready.eq(norm.i.ready),
+        ]
         # SUM's scale is the coarser one, so it is the residual that is shifted, to the right.
-        for lane in range(self.config.tokens):
+        for lane in lanes:
             aligned = round_shift(m, words.values[lane], op.align[:RESIDUAL_BITS])
-            residual = Mux(op.residual, aligned, Const(0, ACT))
             addend = Mux(op.skip_sum, Const(0, ACT), self.sum_words.payload.values[lane])
-            total, clips = saturate(m, residual + addend, ACT.width)
-            m.d.comb += joined.i.payload["values"][lane].eq(total)
-            lost.append(clips & tile.live[lane] & both)
+            total, clips = saturate(m, pair.residuals[lane] + pair.addends[lane], ACT.width)
+            m.d.comb += [
+                joined.i.payload.residuals[lane].eq(Mux(op.residual, aligned, Const(0, ACT))),
+                joined.i.payload.addends[lane].eq(addend),
+                norm.i.payload["values"][lane].eq(total),
+            ]
+            lost.append(clips & pair.live[lane] & joined.o.valid & joined.o.ready)
         # Two registers: what is clamped is known late in the cycle.
         clipped = Signal(self.config.tokens)
         m.d.sync += [

@@ -13,22 +13,25 @@ from hw.buffer import request_layout, word_layout
 from hw.checks import check_shape
 from hw.progress import has_written, progress_layout
 from hw.shapes import FEATURE, OFFSET, SOURCE, TILE, WORDS, tile_codes, tile_values
+from hw.stream import Skid
 
 __all__ = ["HELD", "Operand"]
 
+REQUEST = 1  # cycles from a request to its source
+REQUESTS = 2  # that wait for their source
 # Buffers that are read as they are, not gathered; a word is held until it is written.
 HELD = ("normed", "codes")
-# Tiles on their way that the counter holds. There are five at most, of a word each: in the source,
-# in the encoder and before the array.
-MOST_TILES = 7
+# Tiles on their way that the counter holds. There are eight at most, of a word each: two requests,
+# and words in the source, in the encoder and before the array.
+MOST_TILES = 15
 
 
 class Operand(wiring.Component):
     """The words of a tile as codes, from the residual stream, from NORMED or from CODES.
 
-    Latency that of the source, and of the encoder where the words are ACT; one word a cycle where
-    the source gives one. Stalled: holds its word and the source's. Of a source that is still being
-    written (`follow`) a word is read when it is there.
+    Latency `REQUEST`, that of the source, and of the encoder where the words are ACT; one word a
+    cycle where the source gives one. Stalled: holds its word and the source's. Of a source that is
+    still being written (`follow`) a word is read when it is there.
 
     Parameters
     ----------
@@ -85,6 +88,10 @@ class Operand(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        # Between those who ask and all that a source's ready depends on.
+        m.submodules.asked = asked = Skid(tile_request_layout())
+        wiring.connect(m, wiring.flipped(self.i), asked.i)
+        self._asked = asked.o
         self._ask(m)
         self._count(m)
         self._choose(m)
@@ -96,20 +103,21 @@ class Operand(wiring.Component):
         request = self.gather_request.payload
         tile = Signal(TILE)  # that a buffer's request is of
         m.d.comb += [
-            request.tile.eq(self.i.payload.tile),
+            request.tile.eq(self._asked.payload.tile),
             request.cls.eq(self.source == Source.CLS),
             request.read.eq(1),
             request.features.eq(self.features),
         ]
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += tile.eq(self.i.payload.tile)
+        with m.If(self._asked.valid & self._asked.ready):
+            m.d.sync += tile.eq(self._asked.payload.tile)
         # Index 0: the buffer's next word is the first one of the request that is offered.
         for name in HELD:
             request = getattr(self, f"{name}_request").payload
             index = getattr(self, f"{name}_index")
-            written = has_written(self.progress, Mux(index == 0, self.i.payload.tile, tile), index)
+            current = Mux(index == 0, self._asked.payload.tile, tile)
+            written = has_written(self.progress, current, index)
             m.d.comb += [
-                request.address.eq(self.i.payload.address),
+                request.address.eq(self._asked.payload.address),
                 request.count.eq(self.features),
                 getattr(self, f"{name}_hold").eq(self.follow & ~written),
             ]
@@ -132,8 +140,8 @@ class Operand(wiring.Component):
             # Codes pass by the encoder.
             with m.Case(Source.CODES):
                 m.d.comb += [
-                    self.codes_request.valid.eq(self.i.valid),
-                    self.i.ready.eq(self.codes_request.ready),
+                    self.codes_request.valid.eq(self._asked.valid),
+                    self._asked.ready.eq(self.codes_request.ready),
                     self.o.valid.eq(self.codes_words.valid),
                     self.codes_words.ready.eq(self.o.ready),
                     self.o.payload.codes.eq(self.codes_words.payload.values),
@@ -147,8 +155,8 @@ class Operand(wiring.Component):
     def _encode(self, m, encoder, request, words):
         """The words of a source of ACT through the encoder."""
         m.d.comb += [
-            request.valid.eq(self.i.valid),
-            self.i.ready.eq(request.ready),
+            request.valid.eq(self._asked.valid),
+            self._asked.ready.eq(request.ready),
             encoder.i.valid.eq(words.valid),
             words.ready.eq(encoder.i.ready),
             encoder.i.payload.values.eq(words.payload.values),

@@ -92,7 +92,7 @@ class Store(wiring.Component):
     def __init__(self, config):
         self.config = config
         self.meta = data.StructLayout(
-            {"column": column_meta(config), "destination": COLUMN, "last": 1}
+            {"column": column_meta(config), "destination": COLUMN, "padding": 1, "last": 1}
         )
         values = tile_values(config)
         scores = data.StructLayout({"values": values, "meta": self.meta})
@@ -161,7 +161,8 @@ class Store(wiring.Component):
             meta.column.eq(column.meta),
             meta.destination.eq(column.destination),
             meta.last.eq(column.last),
-            live.eq(Mux(column.destination == NOWHERE, 0, column.meta.live)),
+            meta.padding.eq(column.destination == NOWHERE),
+            live.eq(Mux(meta.padding, 0, column.meta.live)),
             requantize.i.payload.bias.eq(column.bias),
             normalize.i.payload.last.eq(column.last & column.meta.final),
         ]
@@ -184,7 +185,7 @@ class Store(wiring.Component):
         """Scores to the softmax; a LINEAR's columns and contexts to the activation."""
         meta = data.View(self.meta, requantize.o.payload.meta)
         score = meta.column.kind == Kind.SCORE
-        padding = meta.destination == NOWHERE
+        padding = meta.padding
         m.d.comb += [
             self.scores.valid.eq(requantize.o.valid & score & ~padding),
             self.scores.payload.values.eq(requantize.o.payload.values),
@@ -214,7 +215,7 @@ class Store(wiring.Component):
             encoder.i.payload.values.eq(activation.o.payload.values),
             encoder.i.payload.meta.eq(act),
             encoder.i.valid.eq(activation.o.valid & ~plain),
-            self.stored_valid.eq(moved & (act.destination != NOWHERE)),
+            self.stored_valid.eq(moved & ~act.padding),
             self.stored.meta.eq(act),
             self.stored.values.eq(activation.o.payload.values),
             self.write.values.eq(activation.o.payload.values),
@@ -233,14 +234,14 @@ class Store(wiring.Component):
         m.d.comb += [
             self.write_valid.eq(valid),
             self.write.address.eq(meta.column.offset + meta.destination),
-            self.write.lanes.eq(Mux(meta.destination == NOWHERE, 0, meta.column.live)),
+            self.write.lanes.eq(Mux(meta.padding, 0, meta.column.live)),
             self.retired.eq(valid & meta.last),
             self.ended.eq(self.retired & is_end(meta.column)),
         ]
         # Progress goes back to nothing with the operation: the next one is another's source.
         with m.If(self.ended):
             m.d.sync += self.progress.eq(0)
-        with m.Elif(valid & (meta.destination != NOWHERE) & (meta.column.kind == Kind.LINEAR)):
+        with m.Elif(valid & ~meta.padding & (meta.column.kind == Kind.LINEAR)):
             m.d.sync += [
                 self.progress.tile.eq(meta.column.tile),
                 self.progress.words.eq(words),
@@ -290,7 +291,7 @@ class Store(wiring.Component):
         beat = Signal(range(self.config.columns))
         # What is known of a block goes beside the turn, which holds codes alone.
         word = Signal(COLUMN)
-        real = meta.destination != NOWHERE
+        real = ~meta.padding
         final = beat == self.config.columns - 1
         # The destination of VALUES is the word's number, the same in all columns of a group. The
         # last column may be padding, which has none: then it is that of the one before.

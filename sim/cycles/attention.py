@@ -11,7 +11,7 @@ from typing import NamedTuple
 from golden_model.hardware import ceil_div
 from hw import buffer, stream
 from hw.arith import requantize
-from hw.array import normalize, store
+from hw.array import normalize, operand, store
 from hw.array.drain import DEPTH as PLACES
 from hw.array.drain import LATENCY as DRAIN
 from hw.array.mac_array import DENSE, LOAD, OPEN
@@ -105,7 +105,7 @@ class _Machine:
         """
         summed = self._summed[-AHEAD] + 1 if len(self._summed) >= AHEAD else 0
         turn = self._push(max(offered, summed))
-        self._load(turn, self._head, buffer.LATENCY)
+        self._load(turn, self._head, operand.REQUEST + buffer.LATENCY)
         behind = self._items[-1] if self._items else None
         # The softmax is free for this item when the numerators of the one before are in the array.
         if behind:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from firmware.isa import Opcode, Source, Target
 from hw import buffer
 from hw.arith import adaptivfloat
-from hw.array import linear, store
+from hw.array import linear, operand, store
 from hw.array.drain import DEPTH as PLACES
 from hw.array.drain import LATENCY as DRAIN
 from hw.array.mac_array import LOAD, OPEN
@@ -155,7 +155,8 @@ class _Loads:
 
     def __init__(self, config):
         self._config = config
-        self._idle = 0  # when the next request is taken
+        self._idle = 0  # when the source takes the next request
+        self._passed = [BEFORE] * operand.REQUESTS  # requests: when their source took them
 
     def begin(self, values, before):
         """The tiles of an operation; before : `Written` that is still being written, or None."""
@@ -181,8 +182,9 @@ class _Loads:
 
         send : when it is asked for; free : when the bank is
         """
-        taken = max(send, self._idle)
-        first = max(taken + self._first, free)
+        taken = max(send, self._passed[-operand.REQUESTS] + 1)
+        self._passed.append(max(taken + operand.REQUEST, self._idle))
+        first = max(self._passed[-1] + self._first, free)
         last = max(first + self._reduction - 1, self._followed(tile))
         self._idle = last + self._again
         return taken, first, last

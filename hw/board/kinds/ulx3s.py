@@ -129,7 +129,7 @@ class Ulx3s(Elaboratable):
 
 KIND = Kind(
     hw="ci",
-    clock=25e6,
+    clock=50e6,
     platform=lambda: ULX3S_85F_Platform(toolchain="Trellis"),
     top=Ulx3s,
     device="85k",

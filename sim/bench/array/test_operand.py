@@ -192,7 +192,8 @@ async def follow(dut, name):
         getattr(dut, f"{name}_{port}") for port in ("request__ready", "index", "hold")
     )
     dut.i__valid.value = 1
-    asked = None
+    asked = None  # the tile of the request that the source has taken
+    waiting = []  # tiles of those that it has not
     for _ in range(400):
         offered, follow = generator.randrange(4), generator.choice([0, 1, 1, 1])
         progress = {
@@ -207,17 +208,20 @@ async def follow(dut, name):
         harness.drive(dut, "i__payload", tile_request_layout(), {"tile": offered})
         harness.drive(dut, "progress", shape, progress)
         await RisingEdge(dut.clk)
-        tile = asked if number else offered
-        written = (
+        tile = asked if number else waiting[0] if waiting else None
+        written = tile is not None and (
             tile < progress["tile"]
             and progress["final"]
             or tile == progress["tile"]
             and number < progress["words"]
         )
-        assert hold.value == int(follow and not written), (
+        assert tile is None or hold.value == int(follow and not written), (
             f"word {number} of tile {tile}, {progress}"
         )
-        asked = offered if ready.value == 1 else asked
+        if waiting and ready.value == 1:
+            asked = waiting.pop(0)
+        if dut.i__ready.value == 1:
+            waiting.append(offered)
 
 
 async def write(dut, block, name, words, parts, generator):
