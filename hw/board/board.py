@@ -26,10 +26,10 @@ RUNS = 4  # on their way to the memory
 WORDS = 16  # on their way to it and back
 PATIENCE = 0.1  # seconds after which half a request is forgotten
 # How memory and flash answer the machine, in its cycles, for a simulation without them: cycles to a
-# burst's first word, and bytes a cycle from there on. The memory: both crossings and `Sdram`'s own
-# cycles, rows' openings and refreshes spread over a burst of 64 words.
+# burst's first word, bytes a cycle from there on, and bursts at a time. The memory: both crossings
+# and `Sdram`'s own cycles, rows' openings and refreshes spread over a burst of 64 words.
 MEMORY_ANSWERS = {"latency": 13, "bytes_per_cycle": 3.7}
-FLASH_ANSWERS = {"latency": 80 + 65 + 10, "bytes_per_cycle": 4 / 65}
+FLASH_ANSWERS = {"latency": 80 + 65 + 10, "bytes_per_cycle": 4 / 65, "bursts": 1}
 
 
 class Board(wiring.Component):

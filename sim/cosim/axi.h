@@ -55,7 +55,7 @@ struct Window { uint64_t low, high; };
 
 struct Memory {  // bytes behind one AXI port and how it behaves
     std::vector<uint8_t> bytes;
-    uint32_t latency = 8, stall = 0;
+    uint32_t latency = 8, stall = 0, bursts = READ_BURSTS;  // bursts: of reads at a time
     double bytes_per_cycle = 1e9;
     std::vector<Fault> faults;
     std::vector<Window> writable;  // empty: everything
@@ -116,7 +116,7 @@ struct ReadPort {
     void drive(uint64_t now, Random &random) {
         if (!bus) return;
         credit = std::min(credit, double(bus)) + memory.bytes_per_cycle;
-        arready.set(bursts.size() < READ_BURSTS && !random.chance(memory.stall));
+        arready.set(bursts.size() < memory.bursts && !random.chance(memory.stall));
         if (!offering && !bursts.empty() && bursts[0].ready_at <= now && credit >= bus && !random.chance(memory.stall)) {
             Burst &burst = bursts[0];
             uint64_t address = burst.address + uint64_t(burst.done) * bus;

@@ -140,9 +140,10 @@ uint8_t *sim_memory(Simulation *sim, uint32_t port) { return sim->memory(port).b
 uint64_t sim_port(Simulation *sim, const char *name) { return sim->pins.find(name).get(); }
 uint32_t sim_port_width(Simulation *sim, const char *name) { return uint32_t(sim->pins.find(name).width); }
 
-void sim_behave(Simulation *sim, uint32_t port, uint32_t latency, double bytes_per_cycle, uint32_t stall, uint64_t seed) {
+void sim_behave(Simulation *sim, uint32_t port, uint32_t latency, double bytes_per_cycle, uint32_t stall, uint64_t seed,
+                uint32_t bursts) {
     Memory &memory = sim->memory(port);
-    memory.latency = latency; memory.bytes_per_cycle = bytes_per_cycle; memory.stall = stall;
+    memory.latency = latency; memory.bytes_per_cycle = bytes_per_cycle; memory.stall = stall; memory.bursts = bursts;
     sim->random.seed(seed);
 }
 void sim_fault(Simulation *sim, uint32_t port, uint64_t low, uint64_t high, uint32_t response, uint32_t write) {

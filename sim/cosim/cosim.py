@@ -17,6 +17,7 @@ import numpy as np
 from amaranth.hdl import Shape
 
 from sim.bench.waveform import Compressor
+from sim.cosim.memory import READ_BURSTS
 from sim.cosim.taps import decode_tap
 
 __all__ = ["EMBEDDING", "IRQ", "LIMIT", "MAIN", "OP", "Cosim", "CosimError"]
@@ -34,7 +35,7 @@ _SIGNATURES = {
     "sim_memory": (c_void_p, c_void_p, c_uint32),
     "sim_port": (c_uint64, c_void_p, c_char_p),
     "sim_port_width": (c_uint32, c_void_p, c_char_p),
-    "sim_behave": (None, c_void_p, c_uint32, c_uint32, c_double, c_uint32, c_uint64),
+    "sim_behave": (None, c_void_p, c_uint32, c_uint32, c_double, c_uint32, c_uint64, c_uint32),
     "sim_fault": (None, c_void_p, c_uint32, c_uint64, c_uint64, c_uint32, c_uint32),
     "sim_clear_faults": (None, c_void_p),
     "sim_writable": (None, c_void_p, c_uint64, c_uint64),
@@ -128,7 +129,15 @@ class Cosim:
         """The present value of a port of the design, up to 64 bits."""
         return self._lib.sim_port(self._sim, name.encode())
 
-    def behave(self, port=MAIN, latency=8, bytes_per_cycle=1e9, stall=0.0, seed=1):
+    def behave(
+        self,
+        port=MAIN,
+        latency=8,
+        bytes_per_cycle=1e9,
+        stall=0.0,
+        seed=1,
+        bursts=READ_BURSTS,
+    ):
         """How a memory answers.
 
         Parameters
@@ -136,8 +145,13 @@ class Cosim:
         latency : cycles to the first beat
         bytes_per_cycle : bandwidth
         stall : chance that a channel pauses in a cycle
+        bursts : of reads whose addresses it takes before their beats have gone, 1 to READ_BURSTS
         """
-        self._lib.sim_behave(self._sim, port, latency, bytes_per_cycle, int(stall * 256), seed)
+        if not 1 <= bursts <= READ_BURSTS:
+            raise ValueError(f"Bursts must be in 1..{READ_BURSTS}, not {bursts}")
+        self._lib.sim_behave(
+            self._sim, port, latency, bytes_per_cycle, int(stall * 256), seed, bursts
+        )
 
     def fault(self, low, high, response=SLVERR, write=False, port=MAIN):
         """Answer accesses that touch bytes low..high-1 with an error."""

@@ -83,6 +83,12 @@ def test_bandwidth(copier):
     assert copier.cycle > 3 * 40
 
 
+@pytest.mark.parametrize("bursts", [0, 9])
+def test_bursts_at_a_time(copier, bursts):
+    with pytest.raises(ValueError, match=f"Bursts must be in 1..8, not {bursts}"):
+        copier.behave(bursts=bursts)
+
+
 def test_taps_end_each_operation(copier):
     start(copier)
     for i, word in enumerate(WORDS):

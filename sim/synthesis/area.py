@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `make synth` found, by block. Exit status 1 if it does not fit.
 
-`python -m sim.synthesis.area build/synth/ecp5.stat` reads yosys' `stat -hierarchy`.
+`python -m sim.synthesis.area build/synth/ecp5.stat` reads what stands beside a netlist.
 
 `python -m sim.synthesis.area build/synth/ecp5_array_dsp.v` writes a configuration's array alone,
 with the multipliers named, for `make synth-array`;
@@ -9,8 +9,8 @@ an array alone need not fit.
 """
 
 import dataclasses
+import json
 import pathlib
-import re
 import sys
 
 from golden_model.hardware import HARDWARE
@@ -25,20 +25,15 @@ CELLS = ("LUT4", "CCU2C", "MULT18X18D", "DP16KD", "PDPW16KD", "TRELLIS_DPR16X4",
 # port.
 LUTS = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
 LIMITS = {"logic": 83_640, "MULT18X18D": 156, "block RAM": 208}  # LFE5U-85F
-MODULE = re.compile(r"^=== (\S+) ===$", re.MULTILINE)
 DEPTH = 3  # levels of blocks in the table
+SMALL = 100  # logic cells of a block that the table leaves out
 
 
 def parse(text):
-    """{module: {cell: count, blocks in it included}}."""
-    parts = MODULE.split(text.partition("=== design hierarchy ===")[0])
+    """{block: {cell: count}} of `count_blocks` (sim/synthesis/netlist.py), with sums."""
     found = {}
-    for name, body in zip(parts[1::2], parts[2::2], strict=True):
-        counts = dict.fromkeys(CELLS, 0) | {
-            cell: int(count)
-            for count, cell in re.findall(r"^ +(\d+) +[\d-]+ +(\w+)$", body, re.MULTILINE)
-            if cell in CELLS
-        }
+    for name, cells in json.loads(text).items():
+        counts = {cell: cells.get(cell, 0) for cell in CELLS}
         found[name] = {
             "logic": sum(counts[cell] * luts for cell, luts in LUTS.items()),
             **counts,
@@ -62,7 +57,7 @@ def table(blocks, depth=DEPTH):
     yield f"| block | {' | '.join(columns)} |"
     yield f"| --- |{' --- |' * len(columns)}"
     for name in sorted(blocks):
-        if name.count(".") <= depth:
+        if name.count(".") <= depth and blocks[name]["logic"] >= SMALL:
             yield f"| {name} | {' | '.join(f'{blocks[name][column]:,}' for column in columns)} |"
 
 

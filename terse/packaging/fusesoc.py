@@ -51,7 +51,7 @@ targets:
     tools:
       yosys:
         arch: ecp5
-        yosys_synth_options: [-noflatten, -nowidelut]
+        yosys_synth_options: [-nowidelut]
 """
 
 BENCH = """// Reads registers of Terse over AXI4-Lite: is it there, and is it the one of this file?
