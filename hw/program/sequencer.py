@@ -133,9 +133,10 @@ class Sequencer(wiring.Component):
             with m.State("FETCH"):
                 m.d.comb += program.fetch.eq(1)
                 m.next = "FETCHED"
-            # It goes to the register behind it.
+            # It comes, in parts.
             with m.State("FETCHED"):
-                m.next = "DECODE"
+                with m.If(program.ready):
+                    m.next = "DECODE"
             # It is there, until it has been given to those that it concerns.
             with m.State("DECODE"):
                 self._decode(m)
