@@ -16,6 +16,7 @@ from hw.board.memory_port import MemoryPort
 from hw.board.sdram import Sdram, memory_run, memory_word, sdram_pins
 from hw.board.uart import Uart
 from hw.bus import axi
+from hw.stream import Skid
 
 __all__ = ["BAUD", "FASTER", "FLASH_ANSWERS", "MEMORY", "MEMORY_ANSWERS", "Board"]
 
@@ -111,14 +112,17 @@ class Board(wiring.Component):
         m.submodules.memory_port = port = MemoryPort()
         memory = self._controller
         m.submodules.memory = DomainRenamer(MEMORY)(memory)
-        words = memory.o.payload.shape()
+        answers = memory.o.payload.shape()
         m.submodules.runs = runs = Crossing(memory_run(), RUNS, target=MEMORY)
         m.submodules.given = given = Crossing(memory_word(), WORDS, target=MEMORY)
-        m.submodules.taken = taken = Crossing(words, WORDS, source=MEMORY)
+        m.submodules.taken = taken = Crossing(answers, WORDS, source=MEMORY)
         wiring.connect(m, port.run, runs.i)
         wiring.connect(m, port.data, given.i)
         wiring.connect(m, runs.o, memory.i)
-        wiring.connect(m, given.o, memory.i_data)
+        # The memory takes a word late in its cycle, and the crossing's way to the next one is long.
+        m.submodules.words = words = DomainRenamer(MEMORY)(Skid(memory_word()))
+        wiring.connect(m, given.o, words.i)
+        wiring.connect(m, words.o, memory.i_data)
         wiring.connect(m, taken.o, port.words)
         # Who asks for words has room for them, so the crossing never fills.
         m.d.comb += [

@@ -28,13 +28,14 @@ from hw.shapes import (
     tile_mask,
     tile_values,
 )
+from hw.stream import Stage
 
 __all__ = ["Drop"]
 
 START = 1  # cycles from the start to the first slot
 PER_ROW = 3  # its value, its numerator, its verdict
 PER_WORD = 3  # of values, besides: its request, the buffer, the register behind it
-PER_SLOT = 17  # besides
+PER_SLOT = 18  # besides
 FOLLOW = 1  # from the verdict on a row to its keep bit in the row table
 
 
@@ -185,6 +186,9 @@ class Drop(wiring.Component):
         live = Signal(tile_mask(self.config))  # lanes of the word still to come
         last = Signal()  # it is the slot's last word
         values = Signal(self.scores_words.payload["values"].shape(), reset_less=True)
+        # What is chosen by so many lanes has a register before it is compared.
+        m.submodules.chosen = chosen = Stage(contribution.i.payload.shape())
+        wiring.connect(m, chosen.o, contribution.i)
         m.d.comb += [
             self.scores_request.payload.address.eq(
                 op.source_base + tiles.payload.tile * op.source_stride
@@ -211,12 +215,12 @@ class Drop(wiring.Component):
                 m.next = "LANES"
         # Its live lanes, one a cycle.
         with m.State("LANES"):
-            with m.If(self._lanes(m, contribution, values, live)):
+            with m.If(self._lanes(m, chosen, values, live)):
                 m.next = "TILE"
                 with m.If(last):
                     m.next = "VERDICTS"
 
-    def _lanes(self, m, contribution, values, live):
+    def _lanes(self, m, chosen, values, live):
         """The value of the lowest live lane of a word; returns whether the last one is taken."""
         lowest = live & (~live + 1)
         # One bit of `lowest` is set, so an or of what it lets through needs no priority encoder.
@@ -225,12 +229,12 @@ class Drop(wiring.Component):
             (Mux(lowest[lane], value.as_unsigned(), 0) for lane, value in enumerate(values)),
         )
         m.d.comb += [
-            contribution.i.payload.value.eq(value),
-            contribution.i.valid.eq(1),
+            chosen.i.payload.value.eq(value),
+            chosen.i.valid.eq(1),
         ]
-        with m.If(contribution.i.ready):
+        with m.If(chosen.i.ready):
             m.d.sync += live.eq(live & ~lowest)
-        return contribution.i.ready & (live == lowest)
+        return chosen.i.ready & (live == lowest)
 
     def _verdict(self, m, rule, held, kept):
         """Verdicts on the rows of the slot in `held`, one a cycle, counted in `kept`.

@@ -21,7 +21,7 @@ __all__ = ["Sequencer"]
 
 START = 3  # cycles from the register's write to the request for the program
 LOADED = 2  # from the program's last word to the first instruction's fetch
-DECODE = LATENCY  # from an instruction's fetch to its decoding
+DECODE = LATENCY + 1  # from an instruction's fetch to its decoding
 
 
 class Sequencer(wiring.Component):
@@ -89,6 +89,7 @@ class Sequencer(wiring.Component):
         self._pending = Signal(slot_mask(self.config))
         self._group = Signal(slot_mask(self.config))
         self._layer = Signal(index(self.config.layers + 1))
+        self._offset = Signal(ADDRESS)  # bytes from the first layer's stream to this one's
         # Slots at the model's last layer. It is told at ADMIT, once for the pass: EXIT moves others
         # to that layer, which they have not run yet.
         self._last = Signal(slot_mask(self.config))
@@ -105,7 +106,7 @@ class Sequencer(wiring.Component):
         return m
 
     def _states(self, m, program, wanted):
-        """The program's `wanted` words onto the chip, then three states for each instruction."""
+        """The program's `wanted` words onto the chip, then four states for each instruction."""
         # A cycle late, as an operation is given away cycles before the program can end.
         rests = Signal()
         m.d.sync += rests.eq(self.resting)
@@ -136,8 +137,12 @@ class Sequencer(wiring.Component):
             # It comes, in parts.
             with m.State("FETCHED"):
                 with m.If(program.ready):
-                    m.next = "DECODE"
-            # It is there, until it has been given to those that it concerns.
+                    m.next = "MEASURE"
+            # It is there, and with it how far its layer's stream is from the first one.
+            with m.State("MEASURE"):
+                m.d.sync += self._offset.eq(self._layer * self._stride(self._op))
+                m.next = "DECODE"
+            # Decoded, until it has been given to those that it concerns.
             with m.State("DECODE"):
                 self._decode(m)
             # Waits for the end of an operation that changes the slot table.
@@ -201,7 +206,7 @@ class Sequencer(wiring.Component):
         barriers = Cat(op.opcode == engine.opcode for engine in ENGINES if engine.barrier)
         # The stream is asked for first and once, even if the operation itself must wait for room.
         m.d.comb += [
-            request.payload.address.eq(op.address + self._layer * self._stride(op)),
+            request.payload.address.eq(op.address + self._offset),
             request.payload.beats.eq(op.beats),
             request.payload.reduction.eq(op.reduction),
             request.payload.groups.eq(op.groups),
