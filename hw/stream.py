@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.checks import check_count, check_shape
 
-__all__ = ["Fifo", "Pipeline", "Skid", "Stage", "connect"]
+__all__ = ["Fifo", "Pipeline", "Skid", "RegisterSlice", "connect"]
 
 SHALLOW = 32  # words that a queue keeps in distributed RAM, which can be read at once
 
@@ -123,7 +123,7 @@ class _Stage:
         return {name: getattr(self, name) for name in names}
 
 
-class Stage(wiring.Component):
+class RegisterSlice(wiring.Component):
     """A register between two streams, where what is in front of it comes late in the cycle.
 
     Latency one cycle, one word a cycle. Stalled: the word on `o` is held; `i.ready` depends on

@@ -22,7 +22,7 @@ from hw.progress import has_written, progress_layout
 from hw.rows import gather
 from hw.rows.tiles import TileIterator, tile_layout
 from hw.shapes import ACT, FEATURE, POINTER, TILE, WORDS, tile_mask, tile_values
-from hw.stream import Stage
+from hw.stream import RegisterSlice
 
 __all__ = ["Norm"]
 
@@ -250,61 +250,64 @@ class Norm(wiring.Component):
         valid = Signal()  # the residual is there, or not wanted
         summed = Signal()  # the sum is there, or not wanted
         both = Signal()  # and are taken
-        # A register between the shifter and the adder.
-        lanes = range(self.config.tokens)
-        operands = data.ArrayLayout(ACT, self.config.tokens)
-        m.submodules.joined = joined = Stage(
-            data.StructLayout(
-                {
-                    "residuals": data.ArrayLayout(signed(ACT.width + 1), self.config.tokens),
-                    "addends": operands,
-                    "live": tile_mask(self.config),
-                }
-            )
-        )
+        pairs = self._total(m)
         normed = op.source == Source.NORMED
         m.d.comb += [
             words.eq(Mux(normed, self.normed_words.payload, self.gather_words.payload)),
             valid.eq(~op.residual | Mux(normed, self.normed_words.valid, self.gather_words.valid)),
             summed.eq(op.skip_sum | self.sum_words.valid),
-            both.eq(valid & summed & joined.i.ready),
-            joined.i.valid.eq(valid & summed),
+            both.eq(valid & summed & pairs.ready),
+            pairs.valid.eq(valid & summed),
             self.sum_words.ready.eq(both & ~op.skip_sum),
             self.normed_words.ready.eq(both & op.residual & normed),
             self.gather_words.ready.eq(both & op.residual & ~normed),
-            joined.i.payload.live.eq(tile.live),
+            pairs.payload.live.eq(tile.live),
             norm.length.eq(op.reduction),
             norm.set.eq(op.norm_set),
             norm.bypass.eq(~op.normalize),
             norm.shift.eq(op.shift),
         ]
+        # SUM's scale is the coarser one, so it is the residual that is shifted, to the right.
+        for lane in range(self.config.tokens):
+            aligned = round_shift(m, words.values[lane], op.align[:RESIDUAL_BITS])
+            addend = Mux(op.skip_sum, Const(0, ACT), self.sum_words.payload.values[lane])
+            m.d.comb += [
+                pairs.payload.residuals[lane].eq(Mux(op.residual, aligned, Const(0, ACT))),
+                pairs.payload.addends[lane].eq(addend),
+            ]
+        wiring.connect(m, norm.param_write, wiring.flipped(self.param_write))
+        return both & Mux(op.skip_sum, words.last, self.sum_words.payload.last)
+
+    def _total(self, m):
+        """The stream of residuals and addends whose sums go into the LayerNorm."""
         # The words are added as they come, on the way into the LayerNorm: no buffer holds the sums.
-        lost = []
+        # A register stands between the shifter and the adder.
+        norm = self.layernorm
+        lanes = range(self.config.tokens)
+        pair = {
+            "residuals": data.ArrayLayout(signed(ACT.width + 1), self.config.tokens),
+            "addends": tile_values(self.config),
+            "live": tile_mask(self.config),
+        }
+        m.submodules.joined = joined = RegisterSlice(data.StructLayout(pair))
         pair = joined.o.payload
         m.d.comb += [
             norm.i.valid.eq(joined.o.valid),
             norm.i.payload.live.eq(pair.live),
             joined.o.ready.eq(norm.i.ready),
         ]
-        # SUM's scale is the coarser one, so it is the residual that is shifted, to the right.
-        for lane in lanes:
-            aligned = round_shift(m, words.values[lane], op.align[:RESIDUAL_BITS])
-            addend = Mux(op.skip_sum, Const(0, ACT), self.sum_words.payload.values[lane])
-            total, clips = saturate(m, pair.residuals[lane] + pair.addends[lane], ACT.width)
-            m.d.comb += [
-                joined.i.payload.residuals[lane].eq(Mux(op.residual, aligned, Const(0, ACT))),
-                joined.i.payload.addends[lane].eq(addend),
-                norm.i.payload["values"][lane].eq(total),
-            ]
-            lost.append(clips & pair.live[lane] & joined.o.valid & joined.o.ready)
+        totals = [
+            saturate(m, pair.residuals[lane] + pair.addends[lane], ACT.width) for lane in lanes
+        ]
+        m.d.comb += [norm.i.payload["values"][lane].eq(totals[lane][0]) for lane in lanes]
         # Two registers: what is clamped is known late in the cycle.
         clipped = Signal(self.config.tokens)
+        moved = joined.o.valid & joined.o.ready
         m.d.sync += [
-            clipped.eq(Cat(lost)),
+            clipped.eq(Cat(totals[lane][1] & pair.live[lane] & moved for lane in lanes)),
             self.saturated.eq(sum(clipped) + norm.saturated),
         ]
-        wiring.connect(m, norm.param_write, wiring.flipped(self.param_write))
-        return both & Mux(op.skip_sum, words.last, self.sum_words.payload.last)
+        return joined.i
 
     def _results(self, m, writer, tile, leaving, writing):
         """Results to the writer, and what it says to the ports."""

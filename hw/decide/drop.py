@@ -28,7 +28,7 @@ from hw.shapes import (
     tile_mask,
     tile_values,
 )
-from hw.stream import Stage
+from hw.stream import RegisterSlice
 
 __all__ = ["Drop"]
 
@@ -187,7 +187,7 @@ class Drop(wiring.Component):
         last = Signal()  # it is the slot's last word
         values = Signal(self.scores_words.payload["values"].shape(), reset_less=True)
         # What is chosen by so many lanes has a register before it is compared.
-        m.submodules.chosen = chosen = Stage(contribution.i.payload.shape())
+        m.submodules.chosen = chosen = RegisterSlice(contribution.i.payload.shape())
         wiring.connect(m, chosen.o, contribution.i)
         m.d.comb += [
             self.scores_request.payload.address.eq(

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from hw.buffer import Turn, request_layout, word_layout
 from hw.progress import has_written, progress_layout
 from hw.shapes import ACT, FEATURE, POINTER, POSITION, ROW, TILE, tile_values
-from hw.stream import Stage
+from hw.stream import RegisterSlice
 
 __all__ = ["Gather", "gather_request_layout"]
 
@@ -103,7 +103,7 @@ class Gather(wiring.Component):
         block = Signal(FEATURE)  # of T features, the next one to read
         leaving = _Leaving()
         # A turned word comes late in its cycle, and much is made of it.
-        m.submodules.words = words = Stage(self.o.payload.shape())
+        m.submodules.words = words = RegisterSlice(self.o.payload.shape())
         wiring.connect(m, words.o, wiring.flipped(self.o))
         self._address(m, request, lane)
         m.d.comb += [

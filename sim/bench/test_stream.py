@@ -10,7 +10,7 @@ from amaranth import Module, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.stream import Fifo, Pipeline, Skid, Stage, connect, cycles
+from hw.stream import Fifo, Pipeline, RegisterSlice, Skid, connect, cycles
 from sim.bench import harness
 
 STAGES = 2
@@ -92,7 +92,7 @@ async def register(dut, pause):
     harness.assert_same("register", await passed(dut, pause, 1), words(100))
 
 
-@pytest.mark.parametrize("kind", [Stage, Skid])
+@pytest.mark.parametrize("kind", [RegisterSlice, Skid])
 def test_registers(kind):
     name = kind.__name__.lower()
     harness.run_bench(kind(WORD), "sim.bench.test_stream", name, only="register")
