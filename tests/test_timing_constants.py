@@ -99,8 +99,9 @@ def test_docstrings_quote_what_a_block_publishes(path):
 def test_the_memory_model_takes_its_constants():
     """sim/cosim/axi.h writes no number where the cycle model has one."""
     header = (ROOT / "sim" / "cosim" / "axi.h").read_text()
-    limits = re.findall(r"bursts\.size\(\) < (\w+)", header)
-    assert limits == ["READ_BURSTS", "WRITE_BURSTS"]
+    limits = re.findall(r"bursts\.size\(\) < ([\w.]+)", header)
+    assert limits == ["memory.bursts", "WRITE_BURSTS"]
+    assert re.findall(r"\bbursts = (\w+);", header) == ["READ_BURSTS"]
     assert READ_BURSTS > WRITE_BURSTS > 0
 
 

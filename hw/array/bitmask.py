@@ -16,6 +16,7 @@ __all__ = ["ColumnDecoder", "header_layout", "string_layout", "weight_layout"]
 # Bytes that come to the decoder at once. As many as the narrowest bus word has, so a machine's
 # decoder does not grow with its bus: a wide word waits and is given away in chunks.
 CHUNK = 4
+AHEAD = 2  # bus words that are taken before the one in front has passed its chunks on
 # Cycles from a weight's byte to its entry, at least: the next byte shows whether it is the last.
 HELD = 1
 # Most bytes that leave at once: a weight and the mask word behind it. Both in one cycle, or a

@@ -13,7 +13,7 @@ from firmware.columns import COLUMN_HEADER_BYTES, HEADERS, lane_strings
 from golden_model.bitmask import WORD_ROWS
 from golden_model.hardware import ceil_div
 from hw.accelerator import BURST, OUTSTANDING
-from hw.array.bitmask import CHUNK, HELD, MASK_BYTES, TAKEN
+from hw.array.bitmask import AHEAD, CHUNK, HELD, MASK_BYTES, TAKEN
 from hw.array.ring import LATENCY as RING
 from hw.bus import dma, transfer
 from hw.program import prefetch
@@ -57,7 +57,7 @@ class LaneCode:
         self.entries = np.maximum(columns.nonzeros, 1).tolist()
         # One waits behind the word whose chunks pass on. A word as wide as a chunk passes on at
         # once, so one more is in the decoder.
-        self.ahead = 3 if bus_bytes == CHUNK else 2
+        self.ahead = AHEAD + (bus_bytes == CHUNK)
         self._depth = depth
         found = [self._lane(lane, string, bus_bytes) for lane, string in enumerate(strings)]
         steps, held, begun, word, part = (
