@@ -306,7 +306,6 @@ class Accelerator(wiring.Component):
             self.writer.i_data.payload.eq(core.result_data.payload),
             core.result_data.ready.eq(self.writer.i_data.ready),
         ]
-
         # A register, because much waits for it, and it comes straight from the bus.
         m.d.sync += core.result_done.eq(self.writer.done)
 

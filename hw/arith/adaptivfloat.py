@@ -50,8 +50,8 @@ class Encoder(wiring.Component):
 
     def __init__(self, config, *, meta=0, shape=ACT, stalls=True):
         check_shape("Meta", meta)
-        self._stalls = stalls
         check_shape("Value", shape)
+        self._stalls = stalls
         self.config = config
         self._format = config.format
         self._lanes = config.tokens

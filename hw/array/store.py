@@ -38,9 +38,6 @@ from hw.stream import Fifo
 __all__ = ["Store"]
 
 BLOCKS = 4  # of VALUES that the queue beside the turn holds: more than the turn does
-# Columns of VALUES that are inside and not yet in the turn: as many as the way there is long, and
-# two for the cycles until a place that is free is known to be.
-PLACES = 16
 
 
 def latency(coded, context=False):
@@ -50,6 +47,11 @@ def latency(coded, context=False):
     """
     first = normalize.LATENCY if context else requantize.LATENCY
     return first + gelu.LATENCY + (adaptivfloat.LATENCY if coded else 0)
+
+
+# Columns of VALUES that are inside and not yet in the turn: as many as the way there is long, and
+# two for the cycles until a place that is free is known to be.
+PLACES = latency(coded=True) + 2
 
 
 class Store(wiring.Component):

@@ -60,7 +60,7 @@ def build_sources(
     watch("elaboration")
     top = kind.top(config, clock)
     platform = kind.platform()
-    # Yosys takes hours to read a large memory's contents in Verilog: it gets RTLIL.
+    # Yosys did not read a large memory's contents in Verilog within nine minutes: it gets RTLIL.
     platform._vivado_file_templates = {**platform._vivado_file_templates, **RTLIL}
     plan = platform.prepare(top, TOP)
     files = {f"{TOP}.{end}": plan.files[f"{TOP}.{end}"] for end in FILES}
