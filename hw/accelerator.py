@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The accelerator: registers, image loader, bus masters and the core, and who works when."""
 
-from amaranth import Module, Mux, ResetInserter, Signal
+from amaranth import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
@@ -127,7 +127,7 @@ class Accelerator(wiring.Component):
         # To the register a cycle late: loader and core end late in theirs.
         self.causes = Signal.like(registers.irq_cause_set)
         m.d.sync += registers.irq_cause_set.eq(self.causes)
-        error = self._error(m)
+        error, wrong = self._error(m)
         idle = self._masters(m)
         self._status(m)
         m.d.comb += self.loader.abort.eq(self.reset)
@@ -135,14 +135,14 @@ class Accelerator(wiring.Component):
             # The host may command.
             with m.State("IDLE"):
                 self._accept(m)
-                self._reset_or(m, None)
+                self._reset(m)
             # The loader reads and checks both images.
             with m.State("LOADING"):
                 m.d.comb += self.loading.eq(1)
-                with m.If(self.loader.done & (error == 0)):
+                with m.If(self.loader.done & ~wrong):
                     m.d.comb += self.causes.loaded.eq(1)
                     m.next = "IDLE"
-                self._reset_or(m, error)
+                self._stop(m, wrong, error)
             # The core works through the queue.
             with m.State("RUNNING"):
                 m.d.comb += self.running.eq(1)
@@ -150,14 +150,14 @@ class Accelerator(wiring.Component):
                     m.d.sync += self.done.eq(1)
                     m.d.comb += self.causes.done.eq(1)
                     m.next = "IDLE"
-                self._reset_or(m, error)
+                self._stop(m, wrong, error)
             # Everything stands still, for the host to read what happened.
             with m.State("FAILED"):
                 m.d.comb += [
                     self.abort.eq(1),
                     self.failed.eq(1),
                 ]
-                self._reset_or(m, None)
+                self._reset(m)
             # The masters ask for nothing more, what happened is forgotten.
             with m.State("RESET"):
                 m.d.comb += [
@@ -202,21 +202,23 @@ class Accelerator(wiring.Component):
             m.d.sync += self.done.eq(0)
             m.next = "RUNNING"
 
-    def _reset_or(self, m, error):
-        """Leave this state for a soft reset, or for an error, which the registers keep."""
-        registers = self.registers
-        if error is not None:
-            with m.If(error != 0):
-                # Weights are fetched for operations that have not begun: their number, not that of
-                # the one at work, goes with a fault of the memory port.
-                pc = Mux(self.reader.error != 0, self.core.read_pc, self.core.pc)
-                m.d.sync += [
-                    self.error.eq(error),
-                    self.error_pc.eq(Mux(self.running, pc, 0)),
-                ]
-                m.d.comb += self.causes.error.eq(1)
-                m.next = "FAILED"
-        with m.If(registers.control.reset):
+    def _stop(self, m, wrong, error):
+        """Leave this state where something is `wrong`: the registers keep the error; or reset."""
+        with m.If(wrong):
+            # Weights are fetched for operations that have not begun: their number, not that of the
+            # one at work, goes with a fault of the memory port.
+            pc = Mux(self.reader.error != 0, self.core.read_pc, self.core.pc)
+            m.d.sync += [
+                self.error.eq(error),
+                self.error_pc.eq(Mux(self.running, pc, 0)),
+            ]
+            m.d.comb += self.causes.error.eq(1)
+            m.next = "FAILED"
+        self._reset(m)
+
+    def _reset(self, m):
+        """Leave this state for a soft reset."""
+        with m.If(self.registers.control.reset):
             m.next = "RESET"
 
     def _masters(self, m):
@@ -226,7 +228,7 @@ class Accelerator(wiring.Component):
         return masters[0].idle & masters[1].idle & masters[2].idle
 
     def _error(self, m):
-        """The code of what is wrong in this cycle, else 0; of several causes the first below."""
+        """(code of the first cause below that holds in this cycle, whether any does)."""
         error = Signal(ERROR)
         waited = Signal(CYCLES)
         limit = self.registers.watchdog
@@ -247,14 +249,14 @@ class Accelerator(wiring.Component):
             (self.reader.error != 0, self.reader.error),
             (self.writer.error != 0, self.writer.error),
             (bus_error, Error.EMBEDDING_BUS),
-            (self.loading & self.loader.done, self.loader.error),
+            (self.loading & (self.loader.error != 0), self.loader.error),
             (self.running & ~self.loader.loaded, Error.NOT_LOADED),
             ((limit != 0) & (waited >= limit), Error.WATCHDOG),
         )
         for cause, code in reversed(causes):
             with m.If(cause):
                 m.d.comb += error.eq(code)
-        return error
+        return error, Cat(cause for cause, _ in causes).any()
 
     def _ports(self, m):
         """Reader and embedder serve the loader while it loads, else the core."""

@@ -10,7 +10,7 @@ from hw.attention.turns import item_layout
 from hw.buffer import request_layout
 from hw.rows.layouts import slot_layout
 from hw.rows.tiles import TileIterator
-from hw.shapes import COLUMN, FEATURE, ROW, STRIDE
+from hw.shapes import COLUMN, FEATURE, PLACE, ROW, STRIDE
 
 __all__ = ["KeyWalker", "ValueWalker", "groups_in_tile", "run_layout", "tiles_in_group"]
 
@@ -128,12 +128,13 @@ class KeyWalker(_Walker):
         nth_group = Signal(range(groups_in_tile(self.config) + 1))  # of its tile
         cut = groups_in_tile(self.config) > 1
         opening = Signal()  # the group begins with this tile
+        place = Signal(PLACE)  # of the tile's first word, behind the slot's
         last_tile = nth_tile == tiles_in_group(self.config) - 1
         m.d.comb += [
             tiles.slots.eq(self.slots),
             tiles.i.payload.eq(1 << self.i.payload.slot),
             opening.eq(1 if cut else nth_tile == 0),
-            self.o_request.payload.address.eq(self.i.payload.offset + tile.tile * self.stride),
+            self.o_request.payload.address.eq(self.i.payload.offset + place),
             self.o_request.payload.count.eq(self.length),
             run.place.eq(nth_group if cut else nth_tile),
             run.closing.eq(1 if cut else last_tile | tile.last),
@@ -149,8 +150,10 @@ class KeyWalker(_Walker):
             # The slot's next tile; where it begins a group that is announced.
             with m.State("TILE"):
                 m.d.comb += tiles.o.ready.eq(1)
+                # A product and an adder in one cycle would be a long way.
                 m.d.sync += [
                     tile.eq(tiles.o.payload),
+                    place.eq(tiles.o.payload.tile * self.stride),
                     nth_group.eq(self._first(m, tiles.o.payload.live)),
                 ]
                 with m.If(tiles.o.valid):

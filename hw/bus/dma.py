@@ -6,7 +6,7 @@ until `abort`; neither block ever leaves a burst unfinished, because an intercon
 the rest of one hangs for everybody.
 """
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
@@ -16,10 +16,11 @@ from hw.bus import axi
 from hw.bus.transfer import BURST, Run, bus_word, check_burst, transfer_layout
 from hw.checks import check_count
 from hw.shapes import BYTE, ERROR, WORD
+from hw.stream import Skid
 
 __all__ = ["Reader", "Writer"]
 
-# Cycles from the bus to a reader's output: a queue in block RAM, and the register behind it.
+# Cycles from the bus to a reader's output: a queue in block RAM, and the registers behind it.
 BUFFERED = 3
 
 
@@ -146,6 +147,9 @@ class Reader(wiring.Component):
         beat = Signal()
         bad = Signal()
         discard = aborting | self.abort
+        # The block RAM's own output is slow, and half of the machine decides when a word is taken.
+        output = Skid(self.o.payload.shape())
+        m.submodules.output = ResetInserter(discard)(output)
         drop = discard | (self.error != 0)
         m.d.comb += [
             bus.rready.eq(1),
@@ -154,15 +158,12 @@ class Reader(wiring.Component):
             finals.r_en.eq(beat & bus.rlast),
             buffer.w_data.eq(Cat(bus.rdata, bus.rlast & finals.r_data)),
             buffer.w_en.eq(beat & ~bad & ~drop),
-            buffer.r_en.eq(self.o.ready | ~self.o.valid | discard),
+            buffer.r_en.eq(output.i.ready | discard),
             freed.eq((buffer.r_rdy & buffer.r_en) + (beat & ~buffer.w_en)),
+            output.i.payload.eq(buffer.r_data),
+            output.i.valid.eq(buffer.r_rdy),
         ]
-        # The block RAM's own output is slow: a register stands between it and the machine.
-        with m.If(buffer.r_en):
-            m.d.sync += [
-                self.o.payload.eq(buffer.r_data),
-                self.o.valid.eq(buffer.r_rdy & ~discard),
-            ]
+        wiring.connect(m, output.o, wiring.flipped(self.o))
         with m.If(bad & ~drop):
             m.d.sync += self.error.eq(Mux(bus.rresp[0], Error.READ_DECERR, Error.READ_SLVERR))
         return finals

@@ -52,7 +52,7 @@ class Exit(wiring.Component):
     logit_valid : Out(1), pulse
     logit : Out({slot: SLOT, index: CLASS, value: ACT}), for the slot's record, a cycle late
     verdict_valid : Out(1), pulse
-    verdict : Out({slot: SLOT, layer, entropy: THRESHOLD, exits}), `layer` from 0
+    verdict : Out({slot: SLOT, layer, entropy: THRESHOLD, exits}), a cycle late; `layer` from 0
     o_finish : Out(stream of {slot: SLOT, layer, label: CLASS}): the slot's sentence ends here;
         `layer` from 1, of its last one
     """
@@ -60,6 +60,8 @@ class Exit(wiring.Component):
     def __init__(self, config):
         self.config = config
         self.entropy = Entropy(config)
+        self._decided = Signal()  # the verdict on a slot is there
+        self._exits = Signal()  # its sentence ends
         words = word_layout(tile_values(config))
         layer = index(config.layers + 1)
         logit = {"slot": SLOT, "index": CLASS, "value": ACT}
@@ -88,6 +90,7 @@ class Exit(wiring.Component):
         release = Signal(slot_mask(self.config))  # slots that ended
         given = Signal()  # COMPACT has been given
         compacted = Signal()  # it is done
+        ending = Signal()  # any has
         self._read(m, walk.held.number)
         self._tell(m, walk.held, release)
         m.d.comb += [
@@ -105,6 +108,7 @@ class Exit(wiring.Component):
             with m.State("IDLE"):
                 m.d.sync += [
                     release.eq(0),
+                    ending.eq(0),
                     given.eq(0),
                     compacted.eq(0),
                 ]
@@ -114,12 +118,12 @@ class Exit(wiring.Component):
             with m.State("SLOT"):
                 m.d.comb += walk.o.ready.eq(1)
                 with m.If(~walk.o.valid):
-                    self._end(m, release, given, compacted | given & self.rows_done)
+                    self._end(m, ending, given, compacted | given & self.rows_done)
                 with m.Elif(self.instruction.groups == 0):
                     m.next = "ADVANCE"
                 with m.Else():
                     m.next = "REQUEST"
-            self._decide(m, walk.held, release)
+            self._decide(m, walk.held, release, ending)
             # The sentence stays, and moves on a layer.
             with m.State("ADVANCE"):
                 m.d.comb += self.o_rows.valid.eq(1)
@@ -138,7 +142,7 @@ class Exit(wiring.Component):
                     m.next = "SLOT"
         return m
 
-    def _decide(self, m, held, release):
+    def _decide(self, m, held, release, ending):
         """Two states: the verdict on the slot in `held`; those that end are added to `release`."""
         # Its logits are asked for.
         with m.State("REQUEST"):
@@ -147,21 +151,24 @@ class Exit(wiring.Component):
                 m.next = "VERDICT"
         # They are in the entropy unit, whose result is awaited.
         with m.State("VERDICT"):
-            with m.If(self.entropy.o.valid):
-                m.d.comb += self.verdict_valid.eq(1)
+            m.d.comb += self._decided.eq(self.entropy.o.valid)
+            with m.If(self._decided):
                 m.next = "ADVANCE"
-                with m.If(self.verdict.exits):
-                    m.d.sync += release.eq(release | held.selected)
+                with m.If(self._exits):
+                    m.d.sync += [
+                        release.eq(release | held.selected),
+                        ending.eq(1),
+                    ]
                     m.next = "FINISH"
 
-    def _end(self, m, release, given, compacted):
+    def _end(self, m, ending, given, compacted):
         """No slot is left: done, when the row table has followed."""
         # Where nobody ended the table stays as it is, and nothing is paid for it.
-        with m.If((release == 0) | compacted):
+        with m.If(ending):
+            self._compact(m, given)
+        with m.If(~ending | compacted):
             m.d.comb += self.done.eq(1)
             m.next = "IDLE"
-        with m.Else():
-            self._compact(m, given)
 
     def _compact(self, m, given):
         """Rows of those that ended go, once."""
@@ -210,14 +217,19 @@ class Exit(wiring.Component):
         # same.
         decides = "exit" in self.config.units
         m.d.comb += [
-            self.verdict.slot.eq(held.number),
-            self.verdict.layer.eq(held.layer),
-            self.verdict.entropy.eq(result.entropy),
-            self.verdict.exits.eq((result.exits & decides) | self.instruction.final),
+            self._exits.eq((result.exits & decides) | self.instruction.final),
             self.o_finish.payload.slot.eq(held.number),
             self.o_finish.payload.layer.eq(held.layer + 1),
             self.o_finish.payload.label.eq(result["class"]),
             *(rows[name].eq(0) for name in ("position", "physical", "sentence", "mask")),
             rows.slot.eq(held.number),
             rows.release.eq(release),
+        ]
+        # As the logits: the record is next.
+        m.d.sync += [
+            self.verdict_valid.eq(self._decided),
+            self.verdict.slot.eq(held.number),
+            self.verdict.layer.eq(held.layer),
+            self.verdict.entropy.eq(result.entropy),
+            self.verdict.exits.eq(self._exits),
         ]

@@ -93,6 +93,12 @@ class Sequencer(wiring.Component):
         # Slots at the model's last layer. It is told at ADMIT, once for the pass: EXIT moves others
         # to that layer, which they have not run yet.
         self._last = Signal(slot_mask(self.config))
+        # Of the instruction that is decoded: slots, whether it has an engine here, and what is done
+        # with it. In registers, since whether it can go is known late in its cycle.
+        self._mask = Signal(slot_mask(self.config))
+        self._known = Signal()
+        self._skipped = Signal()
+        self._barrier = Signal()
         wanted = Signal(range(CAPACITY * WORDS + 1))
         m.d.comb += [
             self.o_fetch.payload.address.eq(self.program),
@@ -138,9 +144,10 @@ class Sequencer(wiring.Component):
             with m.State("FETCHED"):
                 with m.If(program.ready):
                     m.next = "MEASURE"
-            # It is there, and with it how far its layer's stream is from the first one.
+            # It is there; how far is its layer's stream from the first one, and whom is it for?
             with m.State("MEASURE"):
                 m.d.sync += self._offset.eq(self._layer * self._stride(self._op))
+                self._look(m)
                 m.next = "DECODE"
             # Decoded, until it has been given to those that it concerns.
             with m.State("DECODE"):
@@ -158,16 +165,29 @@ class Sequencer(wiring.Component):
             with m.State("FAULT"):
                 pass
 
+    def _look(self, m):
+        """What is known of an instruction before it is decoded; nothing changes it meanwhile."""
+        op = self._op
+        engines = Cat(op.opcode == engine.opcode for engine in ENGINES)
+        mask = self._selected(m)
+        # ADMIT selects no slot, and is never skipped.
+        skipped = (op.opcode != Opcode.ADMIT) & (mask == 0)
+        barriers = Cat(op.opcode == engine.opcode for engine in ENGINES if engine.barrier)
+        m.d.sync += [
+            self._mask.eq(mask),
+            self._known.eq((engines & self.present.as_value()).any()),
+            self._skipped.eq(skipped),
+            self._barrier.eq(barriers.any() & ~skipped),
+        ]
+
     def _decode(self, m):
         """Control flow is done here, operations go to `Issue`."""
         op = self._op
         operation = self.o_operation.payload
-        engine = Cat(op.opcode == engine.opcode for engine in ENGINES) & self.present.as_value()
-        mask = self._selected(m)
         m.d.comb += [
             operation.pc.eq(self._pc),
             operation.layer.eq(self._layer),
-            operation.mask.eq(mask),
+            operation.mask.eq(self._mask),
             operation.instruction.eq(self._program.instruction),
         ]
         # A program must end with HALT or LOOP; running over its end is as illegal as a wrong
@@ -180,11 +200,10 @@ class Sequencer(wiring.Component):
             self._go(m, op.target)
         with m.Elif(op.opcode == Opcode.GROUP):
             self._next_group(m)
-        with m.Elif(~engine.any()):
+        with m.Elif(~self._known):
             self._fail(m)
         with m.Else():
-            # ADMIT selects no slot, and is never skipped.
-            self._issue(m, (op.opcode != Opcode.ADMIT) & (mask == 0))
+            self._issue(m)
 
     def _fail(self, m):
         """An illegal instruction, reported when everything before it has ended."""
@@ -195,15 +214,13 @@ class Sequencer(wiring.Component):
         with m.If(self.o_operation.ready):
             m.next = "FAULT"
 
-    def _issue(self, m, skipped):
+    def _issue(self, m):
         """An operation, and before it its weight stream."""
         op = self._op
         asked = Signal()
-        wants = (op.opcode == Opcode.LINEAR) & ~skipped
+        wants = (op.opcode == Opcode.LINEAR) & ~self._skipped
         request = self.o_stream
         operation = self.o_operation
-        barrier = Signal()
-        barriers = Cat(op.opcode == engine.opcode for engine in ENGINES if engine.barrier)
         # The stream is asked for first and once, even if the operation itself must wait for room.
         m.d.comb += [
             request.payload.address.eq(op.address + self._offset),
@@ -213,13 +230,12 @@ class Sequencer(wiring.Component):
             request.payload.pc.eq(self._pc),
             request.valid.eq(wants & ~asked),
             operation.valid.eq(~wants | asked | request.ready),
-            operation.payload.skipped.eq(skipped),
-            barrier.eq(barriers.any() & ~skipped),
+            operation.payload.skipped.eq(self._skipped),
         ]
         m.d.sync += asked.eq((asked | (request.valid & request.ready)) & ~operation.ready)
         with m.If(operation.valid & operation.ready):
             self._go(m, self._pc + 1)
-            with m.If(barrier):
+            with m.If(self._barrier):
                 m.next = "BARRIER"
 
     def _stride(self, op):

@@ -100,12 +100,13 @@ class Gather(wiring.Component):
         m.submodules.turn = turn = Turn(ACT, t, t)
         request = Signal(self.request)
         lane = Signal(range(t + 1))
+        row = Signal(ROW)  # of the lane
         block = Signal(FEATURE)  # of T features, the next one to read
         leaving = _Leaving()
         # A turned word comes late in its cycle, and much is made of it.
         m.submodules.words = words = RegisterSlice(self.o.payload.shape())
         wiring.connect(m, words.o, wiring.flipped(self.o))
-        self._address(m, request, lane)
+        self._address(m, request, row)
         m.d.comb += [
             self.state_request.payload.address.eq(self.pointers[lane] + block),
             self.state_request.payload.count.eq(1),
@@ -122,29 +123,23 @@ class Gather(wiring.Component):
                 with m.If(self.i.valid):
                     m.d.sync += [
                         request.eq(self.i.payload),
+                        row.eq(self.i.payload.tile * t),
                         lane.eq(0),
                         self.pointed.eq(0),
                     ]
                     m.next = "POINT"
             # The entries of its rows: addresses run one cycle ahead of them.
             with m.State("POINT"):
+                m.d.sync += row.eq(row + 1)
                 self._point(m, lane, block, leaving, request.features)
             # Block by block a word of each row, while turned words leave.
             with m.State("READ"):
                 self._read(m, turn, words.i, request, lane, block, leaving)
         return m
 
-    def _address(self, m, request, lane):
-        """The logical row of a lane, to the row table."""
-        t = self.config.tokens
-        slot = Signal(ROW)
-        with m.If(request.cls):
-            m.d.comb += [
-                slot.eq(request.tile * t + lane),
-                self.row_address.eq(self.starts[slot]),
-            ]
-        with m.Else():
-            m.d.comb += self.row_address.eq(request.tile * t + lane)
+    def _address(self, m, request, row):
+        """The logical row of a lane, to the row table: of [CLS] rows `row` is the slot."""
+        m.d.comb += self.row_address.eq(Mux(request.cls, self.starts[row], row))
 
     def _point(self, m, lane, block, leaving, features):
         """Pointer and position of the lane whose address was given in the cycle before."""
