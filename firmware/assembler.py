@@ -8,7 +8,7 @@ import numpy as np
 from firmware import isa
 from firmware.buffers import areas, beyond
 from firmware.columns import PORTION, arrange_columns, pack_columns, sort_runs
-from firmware.image import stream_stride
+from firmware.image import CHECK_BYTES, seal, stream_stride
 from firmware.isa import Opcode, Source, Target
 from golden_model.hardware import ceil_div
 
@@ -136,9 +136,12 @@ class Assembler:
             block=self._block(columns, values.get("cls")),
             **values,
         )
-        stride = stream_stride(beats * self.hardware.bus_bytes)
+        size = beats * self.hardware.bus_bytes
         self.columns[pc] = columns
-        self.streams[pc] = b"".join(packed.data.ljust(stride, b"\0") for packed in columns)
+        self.streams[pc] = b"".join(
+            seal(packed.data[:-CHECK_BYTES], size).ljust(stream_stride(size), b"\0")
+            for packed in columns
+        )
 
     def _pack(self, name, codes, bias, arrangement):
         hardware = self.hardware

@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from firmware.image import CHECK_BYTES
 from golden_model.bitmask import WORD_ROWS, decode_column
 from golden_model.hardware import ceil_div
 
@@ -56,7 +57,8 @@ class Column:
 class Columns:
     """A packed weight stream.
 
-    data : the bytes; lane_bytes : of one lane's string; rows : K
+    data : the bytes, with room for a check word at the end; lane_bytes : of one lane's string;
+        rows : K
     slots : (groups, P) column numbers by group and lane, -1 padding
     nonzeros : (groups, P), what each lane multiplies in each group
     """
@@ -225,6 +227,7 @@ def pack_columns(codes, bias, destinations, columns, bus_bytes, orders=None, slo
     ]
     encoded.append(_header(0, PADDING) + bytes(2 * ceil_div(codes.shape[1], WORD_ROWS)))
     strings = [b"".join(encoded[column] for column in lane) for lane in slots.T]
+    strings[-1] += bytes(CHECK_BYTES)
     lane_bytes = ceil_div(max(map(len, strings)), bus_bytes) * bus_bytes
     lanes = np.frombuffer(b"".join(s.ljust(lane_bytes, b"\0") for s in strings), np.uint8)
     words = lanes.reshape(columns, -1, bus_bytes).transpose(1, 0, 2)
@@ -242,7 +245,8 @@ def _header(bias, destination):
 
 
 def lane_strings(data, columns, bus_bytes):
-    """The P byte strings of a weight stream."""
+    """The P byte strings of a weight stream, without its check word."""
+    data = data[:-CHECK_BYTES] + bytes(CHECK_BYTES)
     words = np.frombuffer(data, np.uint8).reshape(-1, columns, bus_bytes)
     return [lane.tobytes() for lane in words.transpose(1, 0, 2)]
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from firmware import isa
 from firmware.assembler import Assembler, CompileError, Symbol
+from firmware.constants import Memory, constant_words
 from firmware.embedding_image import build_embedding, parse_embedding
 from firmware.fit import problems, units_needed
-from firmware.image import Layout, Memory, build_image
+from firmware.image import Layout, build_image
 from firmware.passes import write_pass
 from golden_model.counters import layer_work
 from golden_model.hardware import UNITS, HardwareConfig
@@ -74,7 +75,7 @@ def compile_network(network, hardware, early_exit=None):
 def _image(asm, early_exit, embedding_hash):
     """(instructions as words, image)."""
     network, model, hardware = asm.network, asm.model, asm.hardware
-    constants = list(_constants(network, hardware))
+    constants = constant_words(hardware, dict(_constants(network, hardware)))
     layout = Layout(len(asm.instructions), len(constants), tuple(map(len, asm.streams.values())))
     for pc, address in zip(asm.streams, layout.streams, strict=False):
         asm.instructions[pc]["address"] = address
@@ -100,17 +101,17 @@ def _image(asm, early_exit, embedding_hash):
 
 
 def _constants(network, hardware):
-    """(Memory, index, word) of all that the machine keeps in memories of parameters."""
+    """((Memory, index), word) of the network's parameters."""
     for number, name in enumerate(("embedding.norm", "attention.norm", "feed_forward.norm")):
         norm = network.norms[name]
         pairs = zip(norm.gamma.tolist(), norm.beta.tolist(), strict=True)
         for feature, (gamma, beta) in enumerate(pairs):
             word = gamma & 0xFFFF | (beta & 0xFFFF) << 16
-            yield Memory.NORM, number * hardware.widest + feature, word
+            yield (Memory.NORM, number * hardware.widest + feature), word
     if "span" in hardware.units:
         for head, span in enumerate(network.span.tolist()):
             first = head * hardware.positions
-            yield from ((Memory.SPAN, first + i, value) for i, value in enumerate(span))
+            yield from (((Memory.SPAN, first + i), value) for i, value in enumerate(span))
     work = [value for pair in layer_work(network).values() for value in pair]
     for unit, memory, words in (
         ("drop", Memory.ETA, network.eta.tolist()),
@@ -118,7 +119,7 @@ def _constants(network, hardware):
         ("counters", Memory.WORK, work),
     ):
         if unit in hardware.units:
-            yield from ((memory, index, word) for index, word in enumerate(words))
+            yield from (((memory, index), word) for index, word in enumerate(words))
 
 
 def _embedding_image(network):

@@ -24,9 +24,10 @@ __all__ = [
     "EMBEDDING_OFFSET",
     "EmbeddingImage",
     "build_embedding",
-    "crc8",
-    "crc8_of_rows",
+    "ROW_CHECK_BYTES",
+    "checks_of_rows",
     "parse_embedding",
+    "row_check",
 ]
 
 EMBEDDING_MAGIC = 0x4D535254
@@ -45,34 +46,37 @@ EMBEDDING_HEADER = {
 EMBEDDING_OFFSET = {name: 4 * word for word, name in enumerate(EMBEDDING_HEADER)}  # byte of a word
 SEGMENTS = 2  # rows at the end, also for a model with one segment
 WIDEST = 4096  # features
+ROW_CHECK_BYTES = 2  # behind a row, high byte first
 
 
-def _crc8_table():
-    for value in range(256):
+def _crc16_table():
+    for value in range(0, 1 << 16, 1 << 8):
         for _ in range(8):
-            value = value << 1 ^ (0x107 if value & 0x80 else 0)
+            value = value << 1 ^ (0x11021 if value & 0x8000 else 0)
         yield value
 
 
-_CRC8 = bytes(_crc8_table())
+_CRC16 = np.fromiter(_crc16_table(), np.uint16)
 
 
-def crc8_of_rows(data, starts, sizes):
-    """`crc8` of data[start : start + size] for each start and size (arrays), at once."""
-    table = np.frombuffer(_CRC8, np.uint8)
-    values = np.zeros(len(starts), np.uint8)
+def checks_of_rows(data, starts, sizes):
+    """The check of each row of `data` by its number: size bytes from its start (arrays)."""
+    values = np.full(len(starts), 0xFFFF, np.uint16)
     for i in range(int(sizes.max(initial=0))):
         inside = i < sizes
-        values[inside] = table[values[inside] ^ data[starts[inside] + i]]
-    return values
+        old = values[inside]
+        values[inside] = old << 8 ^ _CRC16[old >> 8 ^ data[starts[inside] + i]]
+    return values ^ np.arange(len(starts)).astype(np.uint16)
 
 
-def crc8(data):
-    """CRC-8, polynomial 0x07, initial value 0."""
-    value = 0
-    for byte in data:
-        value = _CRC8[value ^ byte]
-    return value
+def row_check(number, row):
+    """The check of a row: CRC-16 of its bytes, exclusive or the low 16 bits of its number.
+
+    Polynomial 0x1021, initial value 0xFFFF. With the number no row can stand in for another one.
+    """
+    data = np.frombuffer(row, np.uint8)
+    value = int(checks_of_rows(data, np.zeros(1, int), np.array([len(row)]))[0])
+    return value ^ number & 0xFFFF
 
 
 @dataclass(frozen=True)
@@ -88,17 +92,18 @@ class EmbeddingImage:
     offsets: tuple
 
     def row(self, number):
-        """Codes of one row. Raises ImageError when its check byte is wrong."""
+        """Codes of one row. Raises ImageError when its check is wrong."""
         codes, used = decode_column(
             self.data[self.offsets[number] : self.offsets[number + 1]], self.width
         )
         column = self.data[self.offsets[number] : self.offsets[number] + used]
-        check_byte = self.data[self.offsets[number] + used]
+        end = self.offsets[number] + used
+        stored = int.from_bytes(self.data[end : end + ROW_CHECK_BYTES], "big")
+        found = row_check(number, column)
         require(
-            crc8(column) == check_byte,
+            found == stored,
             Error.SENTENCE_CHECK,
-            f"Embedding row {number} must have check byte {crc8(column):#04x}, "
-            f"not {check_byte:#04x}",
+            f"Embedding row {number} must have the check {found:#06x}, not {stored:#06x}",
         )
         return codes
 
@@ -106,7 +111,13 @@ class EmbeddingImage:
 def build_embedding(word, position, segment):
     """The bytes of an embedding image from (rows, E) codes of each table; two rows of segments."""
     encoded = [row for table in (word, position, segment) for row in encode_columns(table)]
-    encoded = [row + bytes([crc8(row)]) for row in encoded]
+    data = np.frombuffer(b"".join(encoded), np.uint8)
+    sizes = np.fromiter(map(len, encoded), int)
+    checks = checks_of_rows(data, np.cumsum(sizes) - sizes, sizes).tolist()
+    encoded = [
+        row + check.to_bytes(ROW_CHECK_BYTES, "big")
+        for row, check in zip(encoded, checks, strict=True)
+    ]
     encoded = [row.ljust(ceil_div(len(row), 4) * 4, b"\0") for row in encoded]
     start = aligned(HEADER_BYTES + 4 * (len(encoded) + 1))
     offsets = list(itertools.accumulate(map(len, encoded), initial=start))
@@ -198,7 +209,7 @@ def _row_table(data, header):
         f"at a multiple of 4, not at {start} with {rows} rows",
     )
     offsets = struct.unpack_from(f"<{rows + 1}I", data, start)
-    least = 2 * ceil_div(width, WORD_ROWS) + 1
+    least = 2 * ceil_div(width, WORD_ROWS) + ROW_CHECK_BYTES
     for row, (begin, end) in enumerate(itertools.pairwise((first, *offsets))):
         require(
             begin + least * (row > 0) <= end <= len(data),

@@ -30,6 +30,8 @@ class Error(enum.IntEnum):
     EMBEDDING_BUS = 15
     WATCHDOG = 16
     NOT_LOADED = 17
+    IMAGE_SECTION = 18
+    ENDLESS = 19
     SENTENCE_EMPTY = 32
     SENTENCE_LENGTH = 33
     SENTENCE_TOKEN = 34
@@ -64,6 +66,8 @@ _ERROR_TEXT = {
     Error.EMBEDDING_BUS: "embedding port: read answered SLVERR or DECERR",
     Error.WATCHDOG: "no progress for WATCHDOG cycles",
     Error.NOT_LOADED: "queue started without a loaded image",
+    Error.IMAGE_SECTION: "image: CRC-32 of the program, of the constants or of weights differs",
+    Error.ENDLESS: "program: a pass has more instructions, or a sentence more passes, than any can",
     Error.SENTENCE_EMPTY: "sentence: no tokens",
     Error.SENTENCE_LENGTH: "sentence: more tokens than the model or the hardware takes",
     Error.SENTENCE_TOKEN: "sentence: token id beyond the vocabulary",

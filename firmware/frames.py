@@ -12,8 +12,6 @@ import struct
 
 import numpy as np
 
-from firmware.embedding_image import crc8
-
 __all__ = [
     "REQUEST_BYTES",
     "MOST_WORDS",
@@ -29,6 +27,7 @@ __all__ = [
 HEADER = struct.Struct("<BIH")
 REQUEST_BYTES = HEADER.size + 1  # with its check byte
 MOST_WORDS = (1 << 16) - 1
+POLYNOMIAL = 0x107
 LAST = 0x55  # what the CRC is combined with at its end
 
 
@@ -59,7 +58,12 @@ class FrameError(RuntimeError):
 
 def check_byte(data: bytes) -> int:
     """CRC-8/I-432-1: zeros alone do not pass, as they would with a plain CRC."""
-    return crc8(data) ^ LAST
+    value = 0
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value << 1 ^ (POLYNOMIAL if value & 0x80 else 0)
+    return value ^ LAST
 
 
 def request_bytes(operation: FrameKind, address: int, words: int | np.ndarray) -> bytes:

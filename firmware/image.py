@@ -6,7 +6,6 @@ gives for the same fault. Whether a hardware takes an image, `firmware.image_mat
 hardware does not look at is checked by `firmware.image_rules`.
 """
 
-import enum
 import itertools
 import struct
 import zlib
@@ -19,23 +18,26 @@ from golden_model.hardware import ceil_div
 
 __all__ = [
     "ALIGNMENT",
+    "CHECK_BYTES",
     "HEADER",
     "HEADER_BYTES",
     "HEADER_OFFSET",
     "Image",
     "ImageError",
     "Layout",
-    "Memory",
     "aligned",
     "build_image",
+    "is_sealed",
     "pack_words",
     "parse_image",
     "require",
+    "seal",
+    "section_bytes",
     "stream_stride",
 ]
 
 ALIGNMENT = 32
-MEMORY_SHIFT = 28  # address of a constant = memory << MEMORY_SHIFT | index
+CHECK_BYTES = 4  # a section ends with the CRC-32 of all before it
 HEADER_BYTES = 64
 # The header's words, and what docs/design.md says of them.
 HEADER: dict[str, str] = {
@@ -47,7 +49,7 @@ HEADER: dict[str, str] = {
     "program_offset": "Byte offset of the program.",
     "instructions": "Instructions of the program.",
     "constants_offset": "Byte offset of the constants.",
-    "constants": "Pairs of constants.",
+    "constants": "Words of constants.",
     "model": "Layers + 2^8 classes + 2^16 live heads.",
     "positions": "Longest sentence of the model.",
     "vocabulary": "Word rows of the embedding image.",
@@ -57,26 +59,6 @@ HEADER: dict[str, str] = {
     "reserved": "0.",
 }
 HEADER_OFFSET = {name: 4 * word for word, name in enumerate(HEADER)}  # byte of a word
-
-
-class Memory(enum.IntEnum):
-    """The memories that constants go to; `index` and `data` say what a constant's words are."""
-
-    index: str
-    data: str
-
-    def __new__(cls, value: int, index: str, data: str) -> "Memory":
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.index = index
-        member.data = data
-        return member
-
-    NORM = 0, "set * `widest` + feature", "gamma + 2^16 beta, 16 bits signed each"
-    SPAN = 1, "live head * `positions` + distance", "Q0.8, 256 = 1"
-    ETA = 2, "layer", "Q1.16"
-    DVFS = 3, "entropy bin", "predicted exit layer"
-    WORK = 4, "2 * (0 useful, 1 zeros, 2 heads, 3 dense) + (0 a token, 1 a pair)", "multiplications"
 
 
 class ImageError(ValueError):
@@ -98,6 +80,22 @@ def aligned(size):
     return ceil_div(size, ALIGNMENT) * ALIGNMENT
 
 
+def section_bytes(size):
+    """Bytes of a section with `size` bytes of content: zeros and its CRC-32 behind them."""
+    return aligned(size + CHECK_BYTES)
+
+
+def seal(content, size):
+    """A section of `size` bytes: the content, zeros, and the CRC-32 of both."""
+    padded = content.ljust(size - CHECK_BYTES, b"\0")
+    return padded + pack_words([zlib.crc32(padded)])
+
+
+def is_sealed(section):
+    """Whether its last word is the CRC-32 of what is before."""
+    return pack_words([zlib.crc32(section[:-CHECK_BYTES])]) == section[-CHECK_BYTES:]
+
+
 def pack_words(values):
     """Little-endian 32-bit words as bytes."""
     return struct.pack(f"<{len(values)}I", *values)
@@ -117,12 +115,12 @@ class Layout:
 
     @property
     def constants_offset(self):
-        return self.program + isa.BYTES * self.instructions
+        return self.program + section_bytes(isa.BYTES * self.instructions)
 
     @property
     def streams(self):
         """Byte offset of each stream, and of the end of the last one."""
-        start = aligned(self.constants_offset + 8 * self.constants)
+        start = self.constants_offset + section_bytes(4 * self.constants)
         return tuple(itertools.accumulate(map(aligned, self.stream_bytes), initial=start))
 
     @property
@@ -136,8 +134,8 @@ def build_image(layout, instructions, constants, streams, **header):
     Parameters
     ----------
     instructions : lists of `isa.WORDS` words
-    constants : (Memory, index, data word)
-    streams : bytes of each weight stream
+    constants : words, see `firmware.constants`
+    streams : bytes of each weight stream, sealed
     header : the words of `HEADER` that sizes do not give; layers, classes and heads make `model`
     """
     model = header.pop("layers") | header.pop("classes") << 8 | header.pop("heads") << 16
@@ -155,15 +153,11 @@ def build_image(layout, instructions, constants, streams, **header):
     }
     image = bytearray(layout.length)
     image[:HEADER_BYTES] = pack_words([values[name] for name in HEADER])
-    parts = [
+    sections = [
         (layout.program, b"".join(map(pack_words, instructions))),
-        (
-            layout.constants_offset,
-            b"".join(
-                struct.pack("<II", m << MEMORY_SHIFT | index, word) for m, index, word in constants
-            ),
-        ),
+        (layout.constants_offset, pack_words(constants)),
     ]
+    parts = [(start, seal(content, section_bytes(len(content)))) for start, content in sections]
     for start, part in [*parts, *zip(layout.streams, streams, strict=False)]:
         image[start : start + len(part)] = part
     image[-4:] = pack_words([zlib.crc32(image[:-4])])
@@ -177,13 +171,15 @@ class Image:
     data : all bytes
     header : words by name
     program : tuple of `isa.WORDS` words for each instruction
-    pairs : (Memory, index, data word) of each constant
+    constant_words : see `firmware.constants`
+    sections : the bytes of program and constants, with their check words
     """
 
     data: bytes
     header: dict
     program: tuple
-    pairs: tuple
+    constant_words: tuple
+    sections: tuple
 
     def __getattr__(self, name):
         header = object.__getattribute__(self, "header")
@@ -203,6 +199,10 @@ class Image:
     @property
     def heads(self):
         return self.header["model"] >> 16 & 0xFF
+
+    @property
+    def spare(self):
+        return self.header["model"] >> 24
 
     def stream(self, pc, bus_bytes, layer=0):
         """The weight stream of a LINEAR; of one layer where it has several."""
@@ -250,29 +250,27 @@ def parse_image(data):
         Error.IMAGE_CRC,
         f"Image CRC-32 must be {stored:#010x} as stored, not {found:#010x}: it is damaged",
     )
-    for name, size in (("instructions", isa.BYTES), ("constants", 8)):
-        start = header["program_offset" if name == "instructions" else "constants_offset"]
-        require(
-            start % ALIGNMENT == 0 and start + size * header[name] <= len(data),
-            Error.IMAGE_LENGTH,
-            f"Image {name} must lie inside it and start at a multiple of {ALIGNMENT}, "
-            f"not {header[name]} at {start}",
-        )
-    program = tuple(
-        struct.unpack_from("<8I", data, header["program_offset"] + isa.BYTES * pc)
-        for pc in range(header["instructions"])
+    program = _section(data, header, "instructions", isa.BYTES)
+    constants = _section(data, header, "constants", 4)
+    instructions = tuple(struct.iter_unpack(f"<{isa.WORDS}I", program))
+    words = tuple(word for (word,) in struct.iter_unpack("<I", constants))
+    return Image(
+        data,
+        header,
+        instructions[: header["instructions"]],
+        words[: header["constants"]],
+        (program, constants),
     )
-    words = struct.unpack_from(f"<{2 * header['constants']}I", data, header["constants_offset"])
-    addresses, values = words[::2], words[1::2]
-    for number, address in enumerate(addresses):
-        require(
-            address >> MEMORY_SHIFT in iter(Memory),
-            Error.IMAGE_MODEL,
-            f"Image constant {number} must go to memory 0..{max(Memory)}, "
-            f"not {address >> MEMORY_SHIFT}",
-        )
-    pairs = tuple(
-        (Memory(address >> MEMORY_SHIFT), address & ((1 << MEMORY_SHIFT) - 1), value)
-        for address, value in zip(addresses, values, strict=True)
+
+
+def _section(data, header, name, size):
+    """The section of the program or of the constants, which have `size` bytes each."""
+    start = header[f"{'program' if name == 'instructions' else name}_offset"]
+    end = start + section_bytes(size * header[name])
+    require(
+        start % ALIGNMENT == 0 and end <= len(data),
+        Error.IMAGE_LENGTH,
+        f"Image {name} must lie inside it and start at a multiple of {ALIGNMENT}, "
+        f"not {header[name]} at {start}",
     )
-    return Image(data, header, program, pairs)
+    return data[start:end]

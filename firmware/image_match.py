@@ -1,15 +1,65 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a hardware takes an image, by the rules of its loader, and which one an image is for."""
+"""Whether a hardware takes an image, and which one an image is for.
 
-from dataclasses import replace
+`HEADER_LIMITS` is the only list of what a header's numbers may be: the loader (hw/bus/headers.py)
+is made of it too, so both refuse the same images.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 from firmware import isa
+from firmware.constants import constant_count
 from firmware.error_codes import Error
-from firmware.image import require
+from firmware.image import is_sealed, require
 from golden_model.config import FORMATS
-from golden_model.hardware import HARDWARE, UNITS
+from golden_model.hardware import HARDWARE, SIZES, UNITS
 
-__all__ = ["check_image", "config_name", "named", "unit_names"]
+__all__ = [
+    "ANY",
+    "HEADER_LIMITS",
+    "HeaderLimit",
+    "check_image",
+    "check_limits",
+    "check_sections",
+    "config_name",
+    "named",
+    "unit_names",
+]
+
+
+@dataclass(frozen=True)
+class HeaderLimit:
+    """A number of the header and what it may be.
+
+    name : attribute of `Image`; a word of the header, or a part of `model`
+    text : what messages call it
+    least : at least
+    most : of a `HardwareConfig`, or of `ANY`, the most that it takes
+    """
+
+    name: str
+    text: str
+    least: int
+    most: Callable
+
+
+# Where the hardware is not known: the largest of every size.
+ANY = SimpleNamespace(**{name: high for name, (_, high) in SIZES.items()})
+
+HEADER_LIMITS = (
+    HeaderLimit("layers", "layers", 1, lambda hardware: hardware.layers),
+    HeaderLimit("classes", "classes", 2, lambda hardware: hardware.classes),
+    HeaderLimit("heads", "live heads", 0, lambda hardware: hardware.heads),
+    HeaderLimit("spare", "model word's top byte", 0, lambda hardware: 0),
+    HeaderLimit("positions", "positions", 1, lambda hardware: hardware.positions),
+    HeaderLimit("vocabulary", "vocabulary", 1, lambda hardware: 1 << 16),
+    HeaderLimit("embedding_width", "embedding width", 1, lambda hardware: hardware.embedding),
+    HeaderLimit("exit_threshold", "exit threshold", 0, lambda hardware: (1 << 18) - 1),
+    HeaderLimit("instructions", "instructions", 1, lambda hardware: isa.CAPACITY),
+    HeaderLimit("reserved", "reserved word", 0, lambda hardware: 0),
+)
 
 
 def check_image(image, hardware, embedding=None):
@@ -31,21 +81,43 @@ def check_image(image, hardware, embedding=None):
         f"Image must be compiled for hardware {hardware.config_hash:#010x}, "
         f"not for {config_name(image.config_hash)}",
     )
-    for name, value, limit in (
-        ("layers", image.layers, hardware.layers),
-        ("classes", image.classes, hardware.classes),
-        ("heads", image.heads, hardware.heads),
-        ("positions", image.positions, hardware.positions),
-        ("embedding width", image.embedding_width, hardware.embedding),
-        ("instructions", image.instructions, isa.CAPACITY),
-    ):
-        require(
-            value <= limit,
-            Error.IMAGE_MODEL,
-            f"Image {name} must be at most {limit} on this hardware, not {value}",
-        )
+    check_limits(image, hardware)
+    check_sections(image, hardware)
     if embedding is not None:
         _check_embedding(image, embedding)
+
+
+def check_limits(image, hardware=ANY):
+    """Raise `ImageError` at the first number of the header that is beyond its limits."""
+    where = "" if hardware is ANY else " on this hardware"
+    for limit in HEADER_LIMITS:
+        value = getattr(image, limit.name)
+        most = limit.most(hardware)
+        allowed = f"{most}" if limit.least == most else f"in {limit.least}..{most}"
+        require(
+            limit.least <= value <= most,
+            Error.IMAGE_MODEL,
+            f"Image {limit.text} must be {allowed}{where}, not {value}",
+        )
+
+
+def check_sections(image, hardware=None):
+    """Raise `ImageError` where there are not as many constants as the hardware takes, or where
+    program or constants have another CRC-32 than the one behind them.
+    """
+    if hardware is not None:
+        count = constant_count(hardware)
+        require(
+            image.constants == count,
+            Error.IMAGE_MODEL,
+            f"Image constants must be {count} on this hardware, not {image.constants}",
+        )
+    for name, section in zip(("program", "constants"), image.sections, strict=True):
+        require(
+            is_sealed(section),
+            Error.IMAGE_SECTION,
+            f"Image section {name} must end with its CRC-32",
+        )
 
 
 def _check_embedding(image, embedding):

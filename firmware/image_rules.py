@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the content of an image and of an embedding image must be, whose CRC is right.
 
-The hardware checks the headers (`firmware.image.check`) and trusts the rest. `check_content` and
-`check_rows` do not: a number is read against the tables here, in their order, before anybody uses
-it. Limits are those of the hardware where it is known, else those of any hardware.
+The hardware checks headers and check words (`firmware.image_match`) and trusts the rest.
+`check_content` and `check_rows` do not: a number is read against the tables here, in their order,
+before anybody uses it. Limits are those of the hardware where it is known, else those of any
+hardware.
 """
 
 from dataclasses import dataclass
@@ -14,18 +15,17 @@ from firmware import isa
 from firmware.buffers import buffer_words
 from firmware.columns import COLUMN_HEADER_BYTES as COLUMN_HEADER
 from firmware.columns import HEADERS
-from firmware.embedding_image import crc8_of_rows
+from firmware.constants import name_constants
+from firmware.embedding_image import ROW_CHECK_BYTES, checks_of_rows
 from firmware.error_codes import Error
-from firmware.image import ALIGNMENT, HEADER_BYTES, Memory, require, stream_stride
-from firmware.image_match import named
+from firmware.flow import check_flow
+from firmware.image import ALIGNMENT, HEADER_BYTES, is_sealed, require, stream_stride
+from firmware.image_match import check_limits, check_sections, named
 from firmware.isa import Function, Opcode, Select, Source, Target
-from golden_model import dvfs
 from golden_model.bitmask import WORD_ROWS
 from golden_model.hardware import HardwareConfig, ceil_div
 
 __all__ = ["check_content", "check_rows", "hardware_of"]
-
-WORK_WORDS = 8
 
 # The most that any configuration has, and the least of what a stream is cut by.
 WIDEST = 4096
@@ -72,20 +72,6 @@ def _facts(image, hardware):
     )
 
 
-# Header: (name, value of an image, least, most).
-HEADER_RULES = (
-    ("layers", lambda image: image.layers, 1, 48),
-    ("classes", lambda image: image.classes, 2, 16),
-    ("live heads", lambda image: image.heads, 0, 64),
-    ("model word's top byte", lambda image: image.model >> 24, 0, 0),
-    ("positions", lambda image: image.positions, 1, 512),
-    ("vocabulary", lambda image: image.vocabulary, 1, 1 << 16),
-    ("embedding width", lambda image: image.embedding_width, 1, 1024),
-    ("exit threshold", lambda image: image.exit_threshold, 0, (1 << 18) - 1),
-    ("instructions", lambda image: image.instructions, 1, isa.CAPACITY),
-    ("reserved word", lambda image: image.reserved, 0, 0),
-)
-
 # Instructions: for each opcode the fields, and what each may be: a set of members of its
 # enumeration, or (least, most), numbers or names of `Facts`.
 _EVERY = frozenset(Select)
@@ -93,7 +79,6 @@ _ROWS = frozenset({Source.STATE, Source.NORMED})
 _LINEAR_TARGETS = frozenset({Target.SUM, Target.CODES, Target.KEYS, Target.VALUES, Target.SCORES})
 TILE_BUFFERS = frozenset({Target.SUM, Target.NORMED, Target.CODES, Target.KEYS, Target.SCORES})
 RULES = {
-    Opcode.HALT: {},
     Opcode.ADMIT: {
         "target_buffer": frozenset({Target.STATE}),
         "reduction": ("embedding", "embedding"),
@@ -129,15 +114,6 @@ RULES = {
     Opcode.LOOP: {"target": (0, "last")},
 }
 
-# Constants: words of each memory, and the largest data word.
-CONSTANT_RULES = {
-    Memory.NORM: (lambda facts: 3 * facts.widest, 0xFFFFFFFF),
-    Memory.SPAN: (lambda facts: max(1, facts.heads) * facts.positions, 256),
-    Memory.ETA: (lambda facts: facts.layers, 1 << 16),
-    Memory.DVFS: (lambda facts: dvfs.BINS, 0xFF),
-    Memory.WORK: (lambda facts: WORK_WORDS, 0xFFFFFFFF),
-}
-
 
 def check_content(image, hardware=None):
     """Raise `ImageError` at the first thing in a parsed image that no compiler writes.
@@ -145,19 +121,17 @@ def check_content(image, hardware=None):
     hardware : what it was compiled for; by default the named configuration of that hash
     """
     facts = _facts(image, hardware or hardware_of(image))
-    for name, value, low, high in HEADER_RULES:
-        _between(f"Image {name}", value(image), low, high, Error.IMAGE_MODEL)
+    check_limits(image)
+    check_sections(image, facts.hardware)
     for pc, words in enumerate(image.program):
         _check_instruction(pc, words, facts)
         if isa.unpack(words, "opcode") == Opcode.LINEAR:
-            _check_stream(pc, words, facts, len(image.data))
+            _check_stream(pc, words, facts, image)
         if facts.hardware is not None:
             _check_area(pc, words, facts.hardware)
-    for number, (memory, index, data) in enumerate(image.pairs):
-        depth, largest = CONSTANT_RULES[memory]
-        thing = f"Image constant {number}"
-        _between(f"{thing}: index of {memory.name}", index, 0, depth(facts) - 1, Error.IMAGE_MODEL)
-        _between(f"{thing}: word of {memory.name}", data, 0, largest, Error.IMAGE_MODEL)
+    check_flow(image.program)
+    if facts.hardware is not None:
+        name_constants(facts.hardware, image.constant_words)
 
 
 def _between(thing, value, low, high, error):
@@ -168,7 +142,7 @@ def _between(thing, value, low, high, error):
 def _check_instruction(pc, words, facts):
     """The opcode and the fields that it uses."""
     number = isa.unpack(words, "opcode")
-    _between(f"Instruction {pc}: opcode", number, 0, max(Opcode), Error.ILLEGAL_OPCODE)
+    _between(f"Instruction {pc}: opcode", number, 1, max(Opcode), Error.ILLEGAL_OPCODE)
     opcode = Opcode(number)
     for name, allowed in RULES[opcode].items():
         value, thing = isa.unpack(words, name), f"Instruction {pc}: {name} of {opcode.name}"
@@ -194,8 +168,9 @@ def _check_area(pc, words, hardware):
     _between(f"Instruction {pc}: end of its area of {name}", end, 0, depth, Error.ILLEGAL_OPCODE)
 
 
-def _check_stream(pc, words, facts, length):
-    """The weight stream of a LINEAR: inside the image, and long enough for its columns' masks."""
+def _check_stream(pc, words, facts, image):
+    """The weight stream of a LINEAR: inside the image, long enough for its masks, and sealed."""
+    length = len(image.data)
     names = ("address", "beats", "stacked", "groups", "reduction")
     address, beats, stacked, groups, rows = (isa.unpack(words, name) for name in names)
     thing = f"Instruction {pc}: weight stream"
@@ -222,6 +197,15 @@ def _check_stream(pc, words, facts, length):
         Error.ILLEGAL_OPCODE,
         f"{thing} must have at least {least} bytes for {groups} groups of {rows} rows, not {size}",
     )
+    if facts.hardware is not None:
+        for layer in range(facts.layers if stacked else 1):
+            require(
+                is_sealed(image.stream(pc, facts.bus_bytes, layer)),
+                Error.IMAGE_SECTION,
+                f"{thing} {layer} must end with its CRC-32"
+                if stacked
+                else f"{thing} must end with its CRC-32",
+            )
 
 
 def check_rows(embedding):
@@ -239,9 +223,9 @@ def check_rows(embedding):
         if rest < WORD_ROWS:
             _every(masks >> rest == 0, f"have no code beyond its {embedding.width} features")
         at += 2 + np.bitwise_count(masks).astype(np.int64)
-    _fits(at + 1, ends)
-    found = crc8_of_rows(data, offsets[:-1], at - offsets[:-1])
-    _every(found == data[at], "have the check byte of its codes")
+    _fits(at + ROW_CHECK_BYTES, ends)
+    found = checks_of_rows(data, offsets[:-1], at - offsets[:-1])
+    _every(found == (data[at].astype(int) << 8 | data[at + 1]), "have the check of its codes")
 
 
 def _fits(at, ends):

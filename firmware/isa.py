@@ -28,8 +28,11 @@ class Coded(enum.IntEnum):
 
 
 class Opcode(Coded):
-    HALT = 0, "The queue is done: interrupt."
-    ADMIT = 1, "Admit sentences while rows and slots are free; halt when none is left."
+    # 0 is none of them: memory that reads as zeros is no program.
+    ADMIT = (
+        1,
+        "Admit sentences while rows and slots are free; where none is left the queue is done.",
+    )
     GROUP = 2, "Select the slots of the next pending layer; if none is pending, go to `target`."
     LINEAR = 3, "One weight operation over the selected rows."
     NORM = 4, "Residual add and LayerNorm, or a plain move, of the selected rows."

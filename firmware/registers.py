@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 ID = int.from_bytes(b"TRSE", "little")
-VERSION = 3  # of the register table, the image layout and the queue together
+VERSION = 4  # of the register table, the image layout and the queue together
 WATCHDOG_RESET = 1 << 20
 SPAN = 0x200  # bytes of the AXI4-Lite window; other offsets answer DECERR
 ADDRESS_BITS = 9

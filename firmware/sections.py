@@ -5,8 +5,9 @@ import inspect
 import re
 
 from firmware import isa
+from firmware.constants import Memory
 from firmware.embedding_image import EMBEDDING_HEADER
-from firmware.image import HEADER, HEADER_BYTES, Memory
+from firmware.image import HEADER, HEADER_BYTES
 from firmware.show import SHOWN
 from golden_model.config import NumberFormat
 from golden_model.hardware import HARDWARE, SIZES, UNITS, HardwareConfig

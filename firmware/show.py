@@ -3,9 +3,10 @@
 
 from firmware import isa
 from firmware.columns import count_nonzeros
+from firmware.constants import memory_words
 from firmware.embedding_image import EMBEDDING_MAGIC, parse_embedding
 from firmware.error_codes import Error
-from firmware.image import HEADER, ImageError, Memory, parse_image, require
+from firmware.image import HEADER, ImageError, parse_image, require
 from firmware.image_match import config_name, unit_names
 from firmware.image_rules import check_content, check_rows, hardware_of
 from firmware.registers import ID
@@ -16,7 +17,6 @@ __all__ = ["SHOWN", "describe", "disassemble", "show"]
 _LOAD = ("select", "source", "source_base", "source_stride")
 _STORE = ("target_buffer", "target_base", "target_stride")
 SHOWN = {
-    isa.Opcode.HALT: (),
     isa.Opcode.ADMIT: (
         "reduction",
         "target_buffer",
@@ -176,14 +176,15 @@ def _image(data, hardware):
     image = parse_image(data)
     hardware = hardware or hardware_of(image)
     check_content(image, hardware)
-    counts = (f"{sum(m == memory for m, _, _ in image.pairs)} {memory.name}" for memory in Memory)
+    words = memory_words(hardware) if hardware else {}
+    counts = ", ".join(f"{count} {memory.name}" for memory, count in words.items())
+    program, constants = map(len, image.sections)
     lines = [
         "header",
         *_show_header(image),
         "sections",
-        f"  program   {image.program_offset:9} {isa.BYTES * image.instructions:9} bytes",
-        f"  constants {image.constants_offset:9} {8 * image.constants:9} bytes: "
-        + ", ".join(counts),
+        f"  program   {image.program_offset:9} {program:9} bytes",
+        f"  constants {image.constants_offset:9} {constants:9} bytes: {counts or image.constants}",
         "program",
         *(f"  {pc:4} {disassemble(words)}" for pc, words in enumerate(image.program)),
     ]

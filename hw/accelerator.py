@@ -2,7 +2,7 @@
 """The accelerator: registers, image loader, bus masters and the core, and who works when."""
 
 from amaranth import Cat, Module, Mux, ResetInserter, Signal
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
 from firmware.error_codes import Error
@@ -11,15 +11,17 @@ from hw.bus import axi
 from hw.bus.dma import Reader, Writer
 from hw.bus.loader import Loader
 from hw.bus.registers import Registers
-from hw.core import QUEUE, Core
+from hw.core import Core, queue_layout
 from hw.counters.counting import accumulate
 from hw.queue.dvfs import dvfs_ports
 from hw.queue.embedding import Embedder
-from hw.shapes import CYCLES, ERROR, PC
+from hw.shapes import CYCLES, ERROR, PC, WORD
 from hw.trace import taps
 
 __all__ = ["Accelerator"]
 
+# Registers that say where the images lie; a run works on those that were loaded.
+PLACES = ("image_base", "image_size", "embedding_base", "embedding_size")
 # Of the memory port, which weights come through: enough on their way for a latency of 400 cycles.
 BURST = 64
 OUTSTANDING = 8
@@ -83,6 +85,9 @@ class Accelerator(wiring.Component):
         self.done = Signal()
         self.error = Signal(ERROR)
         self.error_pc = Signal(PC)
+        # What the host has written is looked at when it commands: it may write on meanwhile.
+        self.queue = Signal(queue_layout())
+        self.places = Signal(data.StructLayout(dict.fromkeys(PLACES, WORD)))
         axi.attach(m, self, "s_axil", self.registers.bus)
         axi.attach(m, self, "m_axi", self.reader.bus)
         axi.attach(m, self, "m_axi", self.writer.bus)
@@ -99,18 +104,23 @@ class Accelerator(wiring.Component):
     def _settings(self, m):
         """Registers to the loader and the core."""
         registers = self.registers
-        queue = self.core.queue
+        queue = self.queue
         loader = self.loader
-        for name in QUEUE:
-            if name != "SLOT_LIMIT":
-                m.d.comb += queue[name.lower()].eq(getattr(registers, name.lower()))
-        for name in ("image_base", "image_size", "embedding_base", "embedding_size"):
-            m.d.comb += getattr(loader, name).eq(getattr(registers, name))
+        with m.If(self.loader.start):
+            m.d.sync += [self.places[name].eq(getattr(registers, name)) for name in PLACES]
         # A limit of nothing, or of more than there are, means all slots: the reset value works.
         limit = registers.slot_limit
         usable = (limit != 0) & (limit < self.config.slots)
+        with m.If(self.core.start):
+            m.d.sync += [
+                *(queue[name].eq(getattr(registers, name)) for name in queue.shape().members),
+                queue.slot_limit.eq(Mux(usable, limit, self.config.slots)),
+            ]
         m.d.comb += [
-            queue.slot_limit.eq(Mux(usable, limit, self.config.slots)),
+            *(getattr(loader, name).eq(self.places[name]) for name in PLACES),
+            self.core.queue.eq(queue),
+            self.core.image_base.eq(self.places.image_base),
+            self.core.image_size.eq(self.places.image_size),
             self.core.image.eq(loader.image),
             self.core.constant_valid.eq(loader.o_constant.valid),
             self.core.constant.eq(loader.o_constant.payload),
@@ -207,7 +217,8 @@ class Accelerator(wiring.Component):
         with m.If(wrong):
             # Weights are fetched for operations that have not begun: their number, not that of the
             # one at work, goes with a fault of the memory port.
-            pc = Mux(self.reader.error != 0, self.core.read_pc, self.core.pc)
+            read = (self.reader.error != 0) | self.core.damaged
+            pc = Mux(read, self.core.read_pc, self.core.pc)
             m.d.sync += [
                 self.error.eq(error),
                 self.error_pc.eq(Mux(self.running, pc, 0)),
@@ -246,6 +257,7 @@ class Accelerator(wiring.Component):
         m.d.sync += waited.eq(Mux((self.loading | self.running) & ~progress, waited + 1, 0))
         causes = (
             (self.core.fault != 0, self.core.fault),
+            (self.core.damaged, Error.IMAGE_SECTION),
             (self.reader.error != 0, self.reader.error),
             (self.writer.error != 0, self.writer.error),
             (bus_error, Error.EMBEDDING_BUS),
@@ -283,8 +295,8 @@ class Accelerator(wiring.Component):
             core.words.payload.eq(reader.o.payload),
             reader.o.ready.eq(Mux(self.loading, loader.i_data.ready, core.words.ready)),
             embedder.loading.eq(self.loading),
-            embedder.base.eq(self.registers.embedding_base),
-            embedder.size.eq(self.registers.embedding_size),
+            embedder.base.eq(self.places.embedding_base),
+            embedder.size.eq(self.places.embedding_size),
             embedder.table.eq(loader.embedding),
             embedder.word_shift.eq(core.shifts.word),
             embedder.position_shift.eq(core.shifts.position),

@@ -8,10 +8,11 @@ from amaranth.lib.wiring import In, Out
 from firmware.isa import ENGINES
 from firmware.registers import BY_NAME
 from hw.bus.constants import write_constants
-from hw.bus.core_reads import connect_fetch, connect_port
+from hw.bus.core_reads import connect_check, connect_fetch, connect_port, section_layout
 from hw.bus.fetch import Fetch
 from hw.bus.headers import constant_layout, image_layout
 from hw.bus.reads import Reads
+from hw.bus.section_check import SectionCheck
 from hw.bus.transfer import bus_word, transfer_layout
 from hw.counters.counting import counters_layout, drive_counters
 from hw.counters.tally import Tally
@@ -29,15 +30,13 @@ from hw.queue.results import Results
 from hw.queue.sentences import connect_dvfs, connect_results, connect_staging
 from hw.queue.staging import Staging
 from hw.rows.rows import Rows
-from hw.shapes import ERROR, PC, WORD
+from hw.shapes import ADDRESS, ERROR, PC, SIZE, WORD
 from hw.trace import observe, taps
 
 __all__ = ["QUEUE", "Core", "queue_layout"]
 
 # Registers that say what the queue is and where it lies.
 QUEUE = (
-    "IMAGE_BASE",
-    "IMAGE_SIZE",
     "INPUT_BASE",
     "INPUT_SIZE",
     "RESULT_BASE",
@@ -70,7 +69,8 @@ class Core(wiring.Component):
     busy : Out(1)
     done : Out(1), pulse
     image : In(image_layout()), stable while busy
-    queue : In(queue_layout()), stable while busy
+    image_base, image_size : In(ADDRESS), In(SIZE), of the image, stable while busy
+    queue : In(queue_layout()), from the cycle after `start` on, stable while busy
     constant_valid : In(1), before `start`
     constant : In(constant_layout()), a constant of the image
     o_request : Out(stream of request()), runs of bus words on the memory port
@@ -84,8 +84,10 @@ class Core(wiring.Component):
     result_data : Out(stream of WORD), its words
     result_done : In(1), pulse: it is written
     fault : Out(ERROR), code of an illegal instruction, 0 while there is none
+    damaged : Out(1), a section of the image was not what it was when it was loaded
     pc : Out(PC), number of the instruction that ends next
-    read_pc : Out(PC), of the one whose words are awaited on the memory port
+    read_pc : Out(PC), of the one whose words are awaited on the memory port, or whose weights are
+        `damaged`
     finished : Out(QUEUE_COUNT's width), results written since `start`
     progress : Out(1), something has moved, other than instructions
     counters : Out(counters_layout(config)), of this cycle, when the unit is present
@@ -102,6 +104,7 @@ class Core(wiring.Component):
         self.prefetch = Prefetch(config)
         self.fetch = Fetch(config)
         self.reads = Reads(config)
+        self.check = SectionCheck(config, section_layout())
         self.staging = Staging(config)
         # Engines by the names of firmware.isa.ENGINES, beside those of the datapath.
         self.admission = Admission(config)
@@ -127,6 +130,8 @@ class Core(wiring.Component):
                 "busy": Out(1),
                 "done": Out(1),
                 "image": In(image_layout()),
+                "image_base": In(ADDRESS),
+                "image_size": In(SIZE),
                 "queue": In(queue_layout()),
                 "constant_valid": In(1),
                 "constant": In(constant_layout()),
@@ -141,6 +146,7 @@ class Core(wiring.Component):
                 "result_data": Out(stream.Signature(WORD)),
                 "result_done": In(1),
                 "fault": Out(ERROR),
+                "damaged": Out(1),
                 "pc": Out(PC),
                 "read_pc": Out(PC),
                 "finished": Out(BY_NAME["SENTENCES_DONE"].width),
@@ -163,7 +169,8 @@ class Core(wiring.Component):
         self._end(m)
         # What belongs to a room alone is connected there: this file would be twice as long.
         connect_port(m, self)
-        connect_fetch(m, self)
+        program = connect_fetch(m, self)
+        connect_check(m, self, program)
         connect_staging(m, self)
         connect_results(m, self)
         write_constants(m, self)
@@ -182,6 +189,7 @@ class Core(wiring.Component):
             "prefetch",
             "fetch",
             "reads",
+            "check",
             "datapath",
             "admission",
             "exit",
@@ -206,11 +214,12 @@ class Core(wiring.Component):
             sequencer.start.eq(self.start),
             self.busy.eq(sequencer.busy),
             self.working.eq(sequencer.busy & ~sequencer.done),
-            sequencer.program.eq(self.queue.image_base + self.image.program_offset),
+            sequencer.program.eq(self.image_base + self.image.program_offset),
             sequencer.instructions.eq(self.image.instructions),
             sequencer.layers.eq(self.image.layers),
             sequencer.slots.eq(self.rows.slots),
             sequencer.empty.eq(self.admission.empty),
+            sequencer.told.eq(self.result_done),
             sequencer.ended.eq(issue.ended),
             sequencer.resting.eq(issue.resting),
             issue.restart.eq(self.start),

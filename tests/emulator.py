@@ -13,8 +13,9 @@ import torch
 from firmware import isa
 from firmware.buffers import buffer_words
 from firmware.columns import PADDING, unpack_columns
+from firmware.constants import Memory, name_constants
 from firmware.embedding_image import parse_embedding
-from firmware.image import Memory, parse_image
+from firmware.image import parse_image
 from firmware.image_match import check_image
 from firmware.isa import Function, Opcode, Select, Source, Target
 from golden_model import softmax
@@ -74,7 +75,7 @@ class Machine:
         }
         self.values = torch.full((words["values"], hw.columns), RUBBISH)
         self.state = torch.full((hw.rows, hw.widest), RUBBISH)
-        self.constants = {(memory, index): value for memory, index, value in self.image.pairs}
+        self.constants = name_constants(hw, self.image.constant_words)
         self.streams = {}
         self.tensors = {}
         self.results = {}
@@ -254,7 +255,7 @@ class Machine:
         if op.normalize:
             width = self.hardware.widest
             words = torch.tensor(
-                [self.constants[Memory.NORM, op.norm_set * width + i] for i in range(op.reduction)]
+                [self.constants[Memory.NORM][op.norm_set * width + i] for i in range(op.reduction)]
             )
             gamma, beta = ((half ^ 0x8000) - 0x8000 for half in (words & 0xFFFF, words >> 16))
             x = layernorm(x, gamma, beta, op.shift)
@@ -275,7 +276,7 @@ class Machine:
             if slot in slots:
                 score = self.read(Target.SCORES, op.source_base, op.source_stride, rows, 1)[:, 0]
                 e = softmax.numerator(score, op.score_align + EXP_IN_FRAC)
-                verdict = keep(e, self.constants[Memory.ETA, slot.layer])
+                verdict = keep(e, self.constants[Memory.ETA][slot.layer])
                 self.note(slot, e, "layer{l}.predict_exp")
                 self.note(slot, verdict)
                 for position, stays in zip(slot.positions, verdict.tolist(), strict=True):
@@ -335,7 +336,7 @@ class Machine:
                 torch.tensor(
                     [
                         [
-                            self.constants[Memory.SPAN, head * self.hardware.positions + int(i)]
+                            self.constants[Memory.SPAN][head * self.hardware.positions + int(i)]
                             for i in row
                         ]
                         for row in distance

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from firmware.compiler import compile_network
-from firmware.image import Memory, parse_image
+from firmware.constants import Memory, name_constants
+from firmware.image import parse_image
 from golden_model.config import AF8, INT8, MODELS
 from golden_model.counters import MACS, Work, count_macs, layer_work
 from golden_model.hardware import HARDWARE
@@ -126,8 +127,9 @@ def test_shortest_pass_outlasts_the_tally(config):
 def test_constants_of_the_image():
     net = network(dead_heads=1)
     for units in (small().units, small().units - {"counters"}):
-        pairs = parse_image(compile_network(net, small(units=units)).image).pairs
-        words = [data for memory, _, data in pairs if memory == Memory.WORK]
+        hardware = small(units=units)
+        image = parse_image(compile_network(net, hardware).image)
+        words = name_constants(hardware, image.constant_words).get(Memory.WORK, [])
         assert words == (
             np.ravel(list(layer_work(net).values())).tolist() if "counters" in units else []
         )

@@ -8,9 +8,10 @@ import pytest
 
 from firmware import isa
 from firmware.columns import pack_columns
-from firmware.embedding_image import build_embedding, crc8, parse_embedding
+from firmware.constants import constant_count
+from firmware.embedding_image import build_embedding, parse_embedding, row_check
 from firmware.error_codes import Error
-from firmware.image import ImageError, Layout, Memory, build_image, parse_image
+from firmware.image import ImageError, Layout, build_image, parse_image, seal
 from firmware.image_match import check_image
 from firmware.show import show
 from golden_model.hardware import HARDWARE, UNITS
@@ -19,14 +20,15 @@ CI = HARDWARE["ci"]
 RANDOM = np.random.default_rng(0)
 CODES = RANDOM.integers(0, 3, (10, 32)).astype(np.uint8)
 TABLES = [RANDOM.integers(0, 3, (rows, 16)).astype(np.uint8) for rows in (50, 8, 2)]
-CONSTANTS = [(Memory.NORM, 5, 0x0001_FFFF), (Memory.SPAN, 3, 256), (Memory.ETA, 0, 65536)]
 
 
 def make(hardware=CI, units=0, embedding_hash=7, **sizes):
-    """(image, packed columns) of one LINEAR and HALT; `sizes` replaces header fields."""
+    """(image, packed columns) of one LINEAR in a circle; `sizes` replaces header fields."""
     packed = pack_columns(CODES, [0] * 10, range(10), hardware.columns, hardware.bus_bytes)
-    layout = Layout(2, len(CONSTANTS), (len(packed.data), 12))
+    constants = [n % 200 for n in range(constant_count(hardware))]
+    layout = Layout(3, len(constants), (len(packed.data), 12))
     program = [
+        isa.pack(opcode=isa.Opcode.ADMIT, target_buffer=isa.Target.STATE, reduction=16),
         isa.pack(
             opcode=isa.Opcode.LINEAR,
             reduction=32,
@@ -35,7 +37,7 @@ def make(hardware=CI, units=0, embedding_hash=7, **sizes):
             address=layout.streams[0],
             beats=len(packed.data) // hardware.bus_bytes,
         ),
-        isa.pack(opcode=isa.Opcode.HALT),
+        isa.pack(opcode=isa.Opcode.LOOP),
     ]
     header = {
         "layers": 3,
@@ -48,8 +50,8 @@ def make(hardware=CI, units=0, embedding_hash=7, **sizes):
     return build_image(
         layout,
         program,
-        CONSTANTS,
-        [packed.data, b"last stream."],
+        constants,
+        [seal(packed.data[:-4], len(packed.data)), b"last stream."],
         config_hash=hardware.config_hash,
         embedding_hash=embedding_hash,
         exit_threshold=1,
@@ -72,8 +74,8 @@ def test_parse_gives_back_what_was_built():
     data, packed = make()
     image = parse_image(data)
     assert len(data) % 32 == 0 and data[-4:] == struct.pack("<I", zlib.crc32(data[:-4]))
-    assert image.pairs == tuple(CONSTANTS)
-    assert image.stream(0, CI.bus_bytes) == packed.data
+    assert image.constant_words == tuple(n % 200 for n in range(constant_count(CI)))
+    assert image.stream(1, CI.bus_bytes)[:-4] == packed.data[:-4]
     assert (image.layers, image.classes, image.heads, image.positions, image.exit_threshold) == (
         3,
         3,
@@ -111,7 +113,7 @@ def test_wrong_version():
     data, _ = make()
     refused(
         Error.IMAGE_VERSION,
-        "Image version must be 3, not 1",
+        "Image version must be 4, not 1",
         lambda: parse_image(data[:4] + b"\1" + data[5:]),
     )
 
@@ -121,9 +123,9 @@ def test_longest_program(spare):
     """A program that fills the memory passes; one instruction more is refused."""
     count = isa.CAPACITY + spare
     data = build_image(
-        Layout(count, 0, ()),
-        [isa.pack(opcode=isa.Opcode.HALT)] * count,
-        [],
+        Layout(count, constant_count(CI), ()),
+        [isa.pack(opcode=isa.Opcode.LOOP)] * count,
+        [0] * constant_count(CI),
         [],
         config_hash=CI.config_hash,
         embedding_hash=7,
@@ -140,7 +142,7 @@ def test_longest_program(spare):
     if spare:
         refused(
             Error.IMAGE_MODEL,
-            f"instructions must be at most {isa.CAPACITY} on this hardware, not {count}",
+            rf"instructions must be in 1\.\.{isa.CAPACITY} on this hardware, not {count}",
             lambda: check_image(image, CI),
         )
     else:
@@ -200,7 +202,7 @@ def test_model_too_large(name, value):
     data, _ = make(**{name: value})
     refused(
         Error.IMAGE_MODEL,
-        f"{name.replace('_', ' ')} must be at most {value - 1} on this hardware, not {value}",
+        rf"{name.replace('_', ' ')} must be in \d\.\.{value - 1} on this hardware, not {value}",
         lambda: check_image(parse_image(data), CI),
     )
 
@@ -217,8 +219,22 @@ def test_embedding_gives_back_every_row():
     assert all(offset % 4 == 0 for offset in embedding.offsets)
 
 
-def test_crc8_of_the_catalogue():
-    assert crc8(b"123456789") == 0xF4
+def test_row_check_is_the_catalogued_one_with_the_row_s_number():
+    """The check value of CRC-16/IBM-3740."""
+    assert row_check(0, b"123456789") == 0x29B1
+    assert row_check(0x12345, b"123456789") == 0x29B1 ^ 0x2345
+
+
+def test_no_row_passes_for_another_one():
+    """All rows are alike, but for one; zeros alone are no row."""
+    rows = np.zeros((50, 16), np.uint8)
+    embedding = parse_embedding(build_embedding(rows, TABLES[1], TABLES[2]))
+    checks = {embedding.data[at + 2 : at + 4] for at in embedding.offsets[:50]}
+    assert len(checks) == 50 and b"\0\0" not in checks
+    offsets = list(embedding.offsets)
+    offsets[3] = offsets[7]
+    moved = dataclasses.replace(embedding, offsets=tuple(offsets))
+    refused(Error.SENTENCE_CHECK, "Embedding row 3 must have the check", lambda: moved.row(3))
 
 
 def test_every_flipped_embedding_byte_is_refused():
@@ -234,7 +250,7 @@ def test_damaged_embedding_row():
     damaged = dataclasses.replace(
         embedding, data=embedding.data[: start + 2] + b"\x55" + embedding.data[start + 3 :]
     )
-    refused(Error.SENTENCE_CHECK, "Embedding row 3 must have check byte", lambda: damaged.row(3))
+    refused(Error.SENTENCE_CHECK, "Embedding row 3 must have the check", lambda: damaged.row(3))
 
 
 def test_other_embedding_image():
@@ -260,7 +276,7 @@ def test_show(tmp_path):
     assert (
         "(ci)" in text
         and "LINEAR select=ALL source=STATE" in text
-        and "1 NORM, 1 SPAN, 1 ETA, 0 DVFS" in text
+        and "384 NORM, 256 SPAN, 12 ETA, 64 DVFS, 8 WORK" in text
     )
     assert f"{packed.nonzeros.sum()}" in text and f" {packed.cycles} " in text
     odd = dataclasses.replace(CI, slots=1)

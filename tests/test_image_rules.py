@@ -9,8 +9,9 @@ import pytest
 
 from firmware import isa
 from firmware.compiler import compile_network
+from firmware.constants import Memory, memory_words
 from firmware.embedding_image import EMBEDDING_OFFSET, parse_embedding
-from firmware.image import HEADER_BYTES, HEADER_OFFSET, ImageError, parse_image
+from firmware.image import HEADER_BYTES, HEADER_OFFSET, ImageError, parse_image, seal
 from firmware.isa import Opcode, Target
 from firmware.show import describe
 from golden_model.config import MODELS
@@ -31,6 +32,17 @@ def program():
 def sealed(data):
     """The image with the CRC of its content."""
     return bytes(data[:-4]) + struct.pack("<I", zlib.crc32(data[:-4]))
+
+
+def resealed(data):
+    """The image with the check words of program and constants too."""
+    image = bytearray(data)
+    found = parse_image(sealed(image))
+    for start, section in zip(
+        (found.program_offset, found.constants_offset), found.sections, strict=True
+    ):
+        image[start : start + len(section)] = seal(section[:-4], len(section))
+    return sealed(image)
 
 
 def sealed_embedding(data):
@@ -66,7 +78,7 @@ def mutants(data, seal, interesting, count, seed):
 def places(program):
     """Bytes of the header, the instructions and the constants of a compiled image."""
     image = parse_image(program.image)
-    return range(0, image.constants_offset + 8 * image.constants, 4)
+    return range(0, image.constants_offset + 4 * image.constants, 4)
 
 
 def refused(candidates):
@@ -100,7 +112,8 @@ def first(program, opcode):
 
 
 FIELDS = [
-    (Opcode.ADMIT, "opcode", 9, r"opcode must be in 0\.\.8, not 9"),
+    (Opcode.ADMIT, "opcode", 9, r"opcode must be in 1\.\.8, not 9"),
+    (Opcode.ADMIT, "opcode", 0, r"opcode must be in 1\.\.8, not 0"),
     (Opcode.ADMIT, "reduction", 15, "reduction of ADMIT must be 16, not 15"),
     (Opcode.ADMIT, "target_buffer", Target.CODES, r"must be STATE \(6\), not 1"),
     (Opcode.LINEAR, "target_buffer", 12, r"must be SUM \(0\), .*SCORES \(4\), not 12"),
@@ -138,7 +151,7 @@ def test_instruction(program, opcode, name, value, text):
     mask = ((1 << field.width) - 1) << field.low
     word = words[field.word] & ~mask | value << field.low
     with pytest.raises(ImageError, match=f"^Instruction {pc}: .*{text}"):
-        describe(with_word(program.image, at + 4 * field.word, word))
+        describe(with_word(program.image, at + 4 * field.word, word, resealed))
 
 
 def test_stream_that_ends_early(program):
@@ -147,7 +160,7 @@ def test_stream_that_ends_early(program):
     address = struct.unpack_from("<I", program.image, at + 4)[0]
     data = bytearray(program.image)
     size = 4 * struct.unpack_from("<I", program.image, at + 8)[0]
-    data[address : address + size] = b"\xff" * size
+    data[address : address + size] = seal(b"\xff" * (size - 4), size)
     with pytest.raises(ImageError, match=r"must have 8 groups, lane 0 ends in group \d"):
         describe(sealed(data))
 
@@ -172,23 +185,48 @@ def test_header(program, name, value, text):
 
 
 @pytest.mark.parametrize(
-    "address, data, text",
+    "memory, index, word, text",
     [
-        (15 << 28, 0, r"must go to memory 0\.\.4, not 15"),
-        (0 << 28 | 384, 0, r"index of NORM must be in 0\.\.383, not 384"),
-        (1 << 28 | 128, 0, r"index of SPAN must be in 0\.\.127, not 128"),
-        (1 << 28, 257, r"word of SPAN must be in 0\.\.256, not 257"),
-        (2 << 28 | 3, 0, r"index of ETA must be in 0\.\.2, not 3"),
-        (2 << 28, 65537, r"word of ETA must be in 0\.\.65536, not 65537"),
-        (3 << 28 | 64, 0, r"index of DVFS must be in 0\.\.63, not 64"),
-        (4 << 28 | 8, 0, r"index of WORK must be in 0\.\.7, not 8"),
+        (Memory.SPAN, 3, 257, r"constant 3 of SPAN must be in 0\.\.256, not 257"),
+        (Memory.ETA, 0, 65537, r"constant 0 of ETA must be in 0\.\.65536, not 65537"),
+        (Memory.DVFS, 63, 256, r"constant 63 of DVFS must be in 0\.\.255, not 256"),
     ],
 )
-def test_constant(program, address, data, text):
-    start = parse_image(program.image).constants_offset
-    image = with_word(program.image, start, address)
-    with pytest.raises(ImageError, match=f"^Image constant 0.* {text}$"):
-        describe(with_word(image, start + 4, data))
+def test_constant(program, memory, index, word, text):
+    image = parse_image(program.image)
+    words = memory_words(CI)
+    before = sum(count for other, count in words.items() if other < memory)
+    at = image.constants_offset + 4 * (before + index)
+    with pytest.raises(ImageError, match=f"^Image {text}$"):
+        describe(with_word(program.image, at, word, resealed))
+
+
+def test_check_words(program):
+    """Program, constants and weights that are right by the image's CRC alone."""
+    image = parse_image(program.image)
+    stream = isa.unpack(image.program[first(program, Opcode.LINEAR)[0]], "address")
+    for at, text in (
+        (image.program_offset + 4 * 7, "Image section program must end with its CRC-32"),
+        (image.constants_offset, "Image section constants must end with its CRC-32"),
+        (stream, r"Instruction \d+: weight stream must end with its CRC-32"),
+    ):
+        with pytest.raises(ImageError, match=text):
+            describe(with_word(program.image, at, 0x5A))
+
+
+def test_control_flow(program):
+    """Circles that nothing ends, and a program that begins in its middle."""
+    image = parse_image(program.image)
+    pc, at = first(program, Opcode.LOOP)
+    target = at + 4 * isa.FIELDS["target"].word
+    for value in (pc, pc - 1):
+        with pytest.raises(ImageError, match=r"Instruction \d+ must lead to an ADMIT or a GROUP"):
+            describe(with_word(program.image, target, value, resealed))
+    swapped = bytearray(program.image)
+    start = image.program_offset
+    swapped[start : start + isa.BYTES] = program.image[at : at + isa.BYTES]
+    with pytest.raises(ImageError, match="Instruction 0 must be ADMIT, not LOOP"):
+        describe(resealed(swapped))
 
 
 @pytest.mark.parametrize(
@@ -198,7 +236,7 @@ def test_constant(program, address, data, text):
         ("vocabulary", 63, "81 in all, not 82"),
         ("width", (1 << 32) - 1, r"width must be in 1\.\.4096, not 4294967295"),
         ("width", 0, r"width must be in 1\.\.4096, not 0"),
-        ("width", 64, "row table must rise by 9 bytes a row or more"),
+        ("width", 64, "row table must rise by 10 bytes a row or more"),
         ("table_offset", (1 << 32) - 4, "row table must lie inside its"),
         ("table_offset", 60, "row table must lie inside its"),
     ],
@@ -210,13 +248,13 @@ def test_embedding_header(program, name, value, text):
 
 
 def test_embedding_rows(program):
-    """An offset behind the end, one that falls, a mask with a code too many, a wrong check byte."""
+    """An offset behind the end, one that falls, a mask with a code too many, a wrong check."""
     image = parse_embedding(program.embedding)
     cases = [
         (64 + 4 * 5, len(program.embedding) + 4, "entry 5 is"),
         (64 + 4 * 5, image.offsets[4], "entry 5 is"),
         (image.offsets[7], 0xFFFFFFFF, "Embedding row 7 must "),
-        (image.offsets[-2], 1, "Embedding row 81 must have the check byte of its codes"),
+        (image.offsets[-2], 1, "Embedding row 81 must have the check of its codes"),
     ]
     for at, value, text in cases:
         with pytest.raises(ImageError, match=text):

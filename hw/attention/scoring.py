@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ATTEND's softmax side: an item's scores come from the array and go back as numerators."""
 
-from amaranth import Module, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -86,6 +86,7 @@ class Scoring(wiring.Component):
         item = self.i.payload
         works = Signal()  # the item's positions are there
         row = Signal(ROW)  # of the next score
+        behind = Signal(ROW)  # the one after it: an adder in front of the row table would be late
         given = Signal(ROW)  # of the next numerator
         taken = softmax.i.valid & softmax.i.ready
         emitted = softmax.o.valid & softmax.o.ready
@@ -93,9 +94,10 @@ class Scoring(wiring.Component):
         self._taps(m, item, taken, emitted, row, given)
         # The row table's port is read one score ahead, because an entry follows its address by a
         # cycle.
-        m.d.comb += self.row_address.eq(row + taken)
+        m.d.comb += self.row_address.eq(Mux(taken, behind, row))
         m.d.sync += [
             row.eq(self.row_address),
+            behind.eq(self.row_address + 1),
             given.eq(given + emitted),
         ]
         with m.FSM():

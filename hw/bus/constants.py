@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Constants of the image into the parameter memories."""
 
-from firmware.image import MEMORY_SHIFT, Memory
+from firmware.constants import Memory
 from hw.shapes import WORD
 
 __all__ = ["write_constants"]
@@ -11,9 +11,9 @@ HALF = WORD.width // 2  # gamma and beta share a word
 
 def write_constants(m, core):
     """What the loader passes on, into the memories of the blocks that a `Core` has."""
-    index = core.constant.address[:MEMORY_SHIFT]
+    index = core.constant.index
     value = core.constant.data
-    memory = core.constant.address[MEMORY_SHIFT:]
+    memory = core.constant.memory
     norm = core.datapath.param_write
     span = core.datapath.span_write
     # A memory keeps as many bits of a constant as its values have.

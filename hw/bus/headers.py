@@ -8,14 +8,15 @@ them: so driver and machine refuse an image with the same code.
 from amaranth.lib import data
 
 from firmware import isa
+from firmware.constants import Memory, constant_count
 from firmware.embedding_image import EMBEDDING_MAGIC
 from firmware.error_codes import Error
-from firmware.image import ALIGNMENT, HEADER_BYTES
+from firmware.image import ALIGNMENT, CHECK_BYTES, HEADER_BYTES
+from firmware.image_match import HEADER_LIMITS
 from firmware.registers import ID, VERSION
-from hw.shapes import BYTE, CLASS, FEATURE, HEAD, LAYER, POSITION, THRESHOLD, TOKEN, WORD
+from hw.shapes import BYTE, CLASS, FEATURE, HEAD, LAYER, PARAMETER, POSITION, THRESHOLD, TOKEN, WORD
 
 __all__ = [
-    "PAIR_BYTES",
     "constant_layout",
     "embedding_layout",
     "embedding_rules",
@@ -24,7 +25,7 @@ __all__ = [
     "image_rules",
 ]
 
-PAIR_BYTES = 2 * WORD.width // BYTE.width  # of a constant: address and value
+MODEL = ("layers", "classes", "heads", "spare")  # bytes of the header's word `model`
 
 
 def image_layout():
@@ -61,8 +62,8 @@ def embedding_layout():
 
 
 def constant_layout():
-    """A constant: memory << MEMORY_SHIFT | index, and its value."""
-    return data.StructLayout({"address": WORD, "data": WORD})
+    """A constant: its memory of firmware/constants.py, its place there, and its value."""
+    return data.StructLayout({"memory": range(len(Memory)), "index": PARAMETER, "data": WORD})
 
 
 def header_rules(header, size):
@@ -77,30 +78,29 @@ def header_rules(header, size):
     )
 
 
-def image_rules(config, header, image, crc_holds):
-    """What must hold of a whole image; `image` is the view of `header` in `image_layout()`."""
+def image_rules(config, header, crc_holds):
+    """What must hold of a whole image."""
     # The CRC comes first: a damaged image is called damaged, not one for another machine.
-    lacking = ((1 << WORD.width) - 1) ^ config.unit_bits
     yield crc_holds, Error.IMAGE_CRC
-    yield (header["units"] & lacking) == 0, Error.IMAGE_UNITS
-    yield header["config_hash"] == config.config_hash, Error.IMAGE_CONFIG
-    for value, limit in (
-        (image.layers, config.layers),
-        (image.classes, config.classes),
-        (image.heads, config.heads),
-        # The whole words: what `image` keeps of them may have lost upper bits.
-        (header["positions"], config.positions),
-        (header["embedding_width"], config.embedding),
-    ):
-        yield value <= limit, Error.IMAGE_MODEL
     for offset, count, size in (
         ("program_offset", "instructions", isa.BYTES),
-        ("constants_offset", "constants", PAIR_BYTES),
+        ("constants_offset", "constants", WORD.width // BYTE.width),
     ):
         # Sections may overlap: that makes a wrong program, but no access outside the image.
-        end = header[offset] + header[count] * size
+        content = header[count] * size + CHECK_BYTES + ALIGNMENT - 1
+        end = header[offset] + content // ALIGNMENT * ALIGNMENT
         yield (header[offset] % ALIGNMENT == 0) & (end <= header["length"]), Error.IMAGE_LENGTH
-    yield header["instructions"] <= isa.CAPACITY, Error.IMAGE_MODEL
+    lacking = ((1 << WORD.width) - 1) ^ config.unit_bits
+    yield (header["units"] & lacking) == 0, Error.IMAGE_UNITS
+    yield header["config_hash"] == config.config_hash, Error.IMAGE_CONFIG
+    numbers = {
+        **header,
+        **{name: header["model"].word_select(at, BYTE.width) for at, name in enumerate(MODEL)},
+    }
+    for limit in HEADER_LIMITS:
+        number = numbers[limit.name]
+        yield (number >= limit.least) & (number <= limit.most(config)), Error.IMAGE_MODEL
+    yield header["constants"] == constant_count(config), Error.IMAGE_MODEL
 
 
 def embedding_rules(header, image, size, crc_holds):

@@ -6,11 +6,11 @@ from amaranth.lib import crc, stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
+from firmware.constants import memory_words
 from firmware.embedding_image import EMBEDDING_HEADER
 from firmware.error_codes import Error
-from firmware.image import HEADER, HEADER_BYTES
+from firmware.image import HEADER, HEADER_BYTES, section_bytes
 from hw.bus.headers import (
-    PAIR_BYTES,
     constant_layout,
     embedding_layout,
     embedding_rules,
@@ -20,7 +20,7 @@ from hw.bus.headers import (
 )
 from hw.bus.transfer import bus_word, transfer_layout
 from hw.bus.words import Words
-from hw.shapes import ADDRESS, BYTE, ERROR, SIZE, WIDE_COUNT, WORD
+from hw.shapes import ADDRESS, BYTE, ERROR, SIZE, WORD
 
 __all__ = ["Loader"]
 
@@ -30,11 +30,12 @@ HEADER_WORDS = HEADER_BYTES * BYTE.width // WORD.width
 class Loader(wiring.Component):
     """Checks the image and the embedding image's header, then hands out the constants.
 
-    Image header: magic, version, length (= IMAGE_SIZE); CRC-32 of the whole image; units, hardware
-    configuration, sizes, sections inside the image; embedding header: magic, version, length
-    (= EMBEDDING_SIZE), its CRC-32, sizes as the image's; then the embedding hash.
+    Image header: magic, version, length (= IMAGE_SIZE); CRC-32 of the whole image; sections inside
+    the image, units, hardware configuration, sizes; embedding header: magic, version, length
+    (= EMBEDDING_SIZE), its CRC-32, sizes as the image's; then the embedding hash. The constants are
+    read once more, and by their own CRC-32 are those that were checked.
 
-    Throughput: one bus word per cycle while the CRC is computed; a constant per two 32-bit words.
+    Throughput: one bus word per cycle while the CRC is computed; a constant per 32-bit word.
     Stalled: by the readers, and by `o_constant`. Every failure ends with `done` and its `error`.
     Nothing is left in flight on the ports then, except after an error of a reader, which must be
     aborted.
@@ -53,7 +54,7 @@ class Loader(wiring.Component):
     i_data : In(stream of bus_word(config)), of that reader
     i_error : In(ERROR), of that reader
     o_embedding_request, i_embedding_data, i_embedding_error : the same for the embedding port
-    o_constant : Out(stream of constant_layout()), only when all checks have passed
+    o_constant : Out(stream of constant_layout()), only when all checks but the last have passed
     busy : Out(1), loading
     done : Out(1), pulse at its end
     error : Out(ERROR), code, valid with `done` and after it; 0 when `loaded`
@@ -100,8 +101,6 @@ class Loader(wiring.Component):
             name: Signal(WORD, name=f"embedding_{name}") for name in EMBEDDING_HEADER
         }
         self._count = Signal(range(HEADER_WORDS + 1))  # words so far
-        self._pair_first = Signal(WORD)
-        self._pairs = Signal(WIDE_COUNT)
         self._outputs(m)
         with m.FSM() as fsm:
             # Nothing is being loaded.
@@ -240,7 +239,7 @@ class Loader(wiring.Component):
             self._guard(m, self.i_error)
         # The image ends with its CRC, so the sum over all of it is a constant.
         holds = self._crc.match_detected
-        broken = self._broken(m, image_rules(self.config, header, self.image, holds))
+        broken = self._broken(m, image_rules(self.config, header, holds))
         # The rules are weighed.
         with m.State("CHECK_IMAGE"):
             m.next = "JUDGE_IMAGE"
@@ -287,49 +286,57 @@ class Loader(wiring.Component):
 
     def _read_constants(self, m):
         """States that hand out the constants; then the image is loaded."""
-        bus_bytes = self.config.bus_bytes
-        header = self._header
-        count = header["constants"]
+        memories = memory_words(self.config)
+        size = section_bytes(WORD.width // BYTE.width * sum(memories.values()))
         window = self.image_base, self.image_size
-        start = self.image_base + header["constants_offset"]
-        # Asks for them, if there are any.
+        start = self.image_base + self._header["constants_offset"]
+        # Asks for them.
         with m.State("ASK_CONSTANTS"):
-            m.d.sync += [
-                self._pairs.eq(0),
-                self._count.eq(0),
-            ]
-            words = (count * PAIR_BYTES + bus_bytes - 1) // bus_bytes
+            m.d.comb += self._crc.start.eq(1)
+            words = size // self.config.bus_bytes
             self._ask(m, self.o_request, start, words, window, "CONSTANTS")
-            with m.If(count == 0):
-                m.d.comb += self.o_request.valid.eq(0)
-                m.next = "LOADED"
-        # Pairs of words; padding after the last pair, within its bus word, is taken and ignored.
+        # Their words, and what their section has behind them.
         with m.State("CONSTANTS"):
             self._feed(m, self.i_data)
-            self._hand_out(m, self._pairs == count)
+            self._hand_out(m, memories, "CHECK_CONSTANTS")
             self._guard(m, self.i_error)
+        broken = self._broken(m, [(self._crc.match_detected, Error.IMAGE_SECTION)])
+        # The rule is weighed.
+        with m.State("CHECK_CONSTANTS"):
+            m.next = "JUDGE_CONSTANTS"
+        # Is it broken?
+        with m.State("JUDGE_CONSTANTS"):
+            self._judge(m, broken, "LOADED")
         # The load is over.
         with m.State("LOADED"):
             m.d.sync += self.loaded.eq(1)
             m.d.comb += self.done.eq(1)
             m.next = "IDLE"
 
-    def _hand_out(self, m, done):
-        """The splitter's words, two for a constant, until all pairs are `done`."""
+    def _hand_out(self, m, memories, following):
+        """The splitter's words, memory after memory; then the state `following`."""
         word = self._words.o
-        second = self._count[0]
+        constant = self.o_constant.payload
+        # Which of the memories: an image has words for all that the machine has, and no others.
+        at = Signal(range(len(memories) + 1))
+        index = Signal(constant.index.shape())
         m.d.comb += [
-            self.o_constant.valid.eq(word.valid & second & ~done),
-            word.ready.eq(~second | self.o_constant.ready | done),
-            self.o_constant.payload.address.eq(self._pair_first),
-            self.o_constant.payload.data.eq(word.payload.data),
+            self.o_constant.valid.eq(word.valid & (at != len(memories))),
+            word.ready.eq(self.o_constant.ready),
+            constant.index.eq(index),
+            constant.data.eq(word.payload.data),
         ]
-        with m.If(word.valid & word.ready):
-            m.d.sync += [
-                self._count.eq(~second),
-                self._pairs.eq(self._pairs + (second & ~done)),
-            ]
-            with m.If(~second):
-                m.d.sync += self._pair_first.eq(word.payload.data)
-            with m.If(word.payload.last):
-                m.next = "LOADED"
+        with m.Switch(at):
+            for number, (memory, count) in enumerate(memories.items()):
+                with m.Case(number):
+                    m.d.comb += constant.memory.eq(memory)
+                    with m.If(self.o_constant.valid & self.o_constant.ready):
+                        m.d.sync += index.eq(index + 1)
+                        with m.If(index == count - 1):
+                            m.d.sync += [
+                                index.eq(0),
+                                at.eq(at + 1),
+                            ]
+        with m.If(word.valid & word.ready & word.payload.last):
+            m.d.sync += at.eq(0)
+            m.next = following

@@ -6,6 +6,7 @@ from amaranth.lib import data, enum, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from firmware.constants import WORK_WORDS
 from golden_model.counters import MACS
 from hw.arith.multiply import SerialMultiplier
 from hw.rows.layouts import slot_layout
@@ -15,7 +16,6 @@ from hw.stream import Fifo
 
 __all__ = ["Tally", "longest", "tally_layout"]
 
-WORK_WORDS = 8  # useful, zeros, heads, dense; each of a row and of a pair
 DENSE = 6  # the first word of the last
 
 

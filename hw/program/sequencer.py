@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from firmware.error_codes import Error
-from firmware.image import ALIGNMENT
+from firmware.image import ALIGNMENT, section_bytes
 from firmware.isa import CAPACITY, ENGINES, STACKED_BITS, WORDS, Opcode, Select
 from hw.bus.fetch import read_layout
 from hw.engine import engine_bits
@@ -15,13 +15,14 @@ from hw.program.issue import operation_layout
 from hw.program.prefetch import stream_layout
 from hw.program.program import LATENCY, Program
 from hw.rows.layouts import slot_layout
-from hw.shapes import ADDRESS, LAYER, PC, WORD, index, slot_mask
+from hw.shapes import ADDRESS, BYTE, LAYER, PC, WORD, index, slot_mask
 
 __all__ = ["Sequencer"]
 
 START = 3  # cycles from the register's write to the request for the program
-LOADED = 2  # from the program's last word to the first instruction's fetch
+LOADED = 4  # from the program's last word to the first instruction's fetch: its check
 DECODE = LATENCY + 1  # from an instruction's fetch to its decoding
+CHECKED = section_bytes(0) * BYTE.width // WORD.width  # words behind the program, its check word
 
 
 class Sequencer(wiring.Component):
@@ -32,6 +33,9 @@ class Sequencer(wiring.Component):
     that has not ended, since the slots that are selected depend on it. The weight stream of a
     LINEAR is asked for as soon as it is reached. An operation without a selected slot moves no
     data.
+
+    A pass of more instructions than any can have, or more passes without a result than a sentence
+    has layers, are the fault ENDLESS: so every program comes to its end.
 
     Stalled: by `o_operation` and `o_stream`, at the instruction that gives to them.
 
@@ -48,11 +52,13 @@ class Sequencer(wiring.Component):
     slots : In(array of slot_layout(config)), the slot table
     o_fetch : Out(stream of read_layout()), request for the program
     words : In(stream of WORD), its words
+    proven : In(1), pulse: they have all been taken, and their check word is right
     o_operation : Out(stream of operation_layout(config)), to `Issue`
     o_stream : Out(stream of stream_layout()), to `Prefetch`
     ended : In(1), pulse, an operation has ended
     resting : In(1), none is waiting or at work
     empty : In(1), with ADMIT's end: nothing is resident, so the queue is finished
+    told : In(1), pulse: the result of a sentence is written
     present : In(engine_bits()), engines that exist; opcodes of others are illegal
     busy : Out(1)
     done : Out(1), pulse, the queue is finished
@@ -69,11 +75,13 @@ class Sequencer(wiring.Component):
                 "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
                 "o_fetch": Out(stream.Signature(read_layout())),
                 "words": In(stream.Signature(WORD)),
+                "proven": In(1),
                 "o_operation": Out(stream.Signature(operation_layout(config))),
                 "o_stream": Out(stream.Signature(stream_layout())),
                 "ended": In(1),
                 "resting": In(1),
                 "empty": In(1),
+                "told": In(1),
                 "present": In(engine_bits()),
                 "busy": Out(1),
                 "done": Out(1),
@@ -93,26 +101,31 @@ class Sequencer(wiring.Component):
         # Slots at the model's last layer. It is told at ADMIT, once for the pass: EXIT moves others
         # to that layer, which they have not run yet.
         self._last = Signal(slot_mask(self.config))
+        # Bounds that no progress puts off. An instruction is reached once in a pass, and once more
+        # for each slot that a GROUP chooses; who is resident has a layer less to go after a pass.
+        self._most_steps = CAPACITY * (self.config.slots + 1)
+        self._steps = Signal(range(self._most_steps + 2))  # instructions of this pass
+        self._passes = Signal(LAYER)  # begun since the last result
         # Of the instruction that is decoded: slots, whether it has an engine here, and what is done
         # with it. In registers, since whether it can go is known late in its cycle.
         self._mask = Signal(slot_mask(self.config))
         self._known = Signal()
         self._skipped = Signal()
         self._barrier = Signal()
-        wanted = Signal(range(CAPACITY * WORDS + 1))
         m.d.comb += [
             self.o_fetch.payload.address.eq(self.program),
-            self.o_fetch.payload.words.eq(self.instructions * WORDS),
-            wanted.eq(self.instructions * WORDS),
+            self.o_fetch.payload.words.eq(self.instructions * WORDS + CHECKED),
             program.i.payload.eq(self.words.payload),
             program.pc.eq(self._pc),
             program.restart.eq(self.start),
         ]
-        self._states(m, program, wanted)
+        self._states(m, program)
+        with m.If(self.told):
+            m.d.sync += self._passes.eq(0)
         return m
 
-    def _states(self, m, program, wanted):
-        """The program's `wanted` words onto the chip, then four states for each instruction."""
+    def _states(self, m, program):
+        """The program's words onto the chip, then four states for each instruction."""
         # A cycle late, as an operation is given away cycles before the program can end.
         rests = Signal()
         m.d.sync += rests.eq(self.resting)
@@ -121,24 +134,29 @@ class Sequencer(wiring.Component):
             # No queue is running.
             with m.State("IDLE"):
                 with m.If(self.start):
-                    m.d.sync += self._pc.eq(0)
+                    m.d.sync += [
+                        self._pc.eq(0),
+                        self._steps.eq(0),
+                        self._passes.eq(0),
+                    ]
                     m.next = "READ"
-            # Asks for the program; one of no instructions has no words.
+            # Asks for the program.
             with m.State("READ"):
-                m.d.comb += self.o_fetch.valid.eq(self.instructions != 0)
-                with m.If(self.o_fetch.ready | (self.instructions == 0)):
+                m.d.comb += self.o_fetch.valid.eq(1)
+                with m.If(self.o_fetch.ready):
                     m.next = "WORDS"
-            # Its words.
+            # Its words, until they are proven.
             with m.State("WORDS"):
                 m.d.comb += [
                     self.words.ready.eq(1),
                     program.i.valid.eq(self.words.valid),
                 ]
-                with m.If(program.written == wanted):
+                with m.If(self.proven):
                     m.next = "FETCH"
             # An instruction is read from the block RAM.
             with m.State("FETCH"):
                 m.d.comb += program.fetch.eq(1)
+                m.d.sync += self._steps.eq(self._steps + 1)
                 m.next = "FETCHED"
             # It comes, in parts.
             with m.State("FETCHED"):
@@ -161,6 +179,9 @@ class Sequencer(wiring.Component):
                 with m.If(rests):
                     m.d.comb += self.done.eq(1)
                     m.next = "IDLE"
+            # A pass begins that no sentence can need.
+            with m.State("ENDLESS"):
+                self._fail(m, Error.ENDLESS)
             # An illegal instruction was reached: until reset.
             with m.State("FAULT"):
                 pass
@@ -190,26 +211,25 @@ class Sequencer(wiring.Component):
             operation.mask.eq(self._mask),
             operation.instruction.eq(self._program.instruction),
         ]
-        # A program must end with HALT or LOOP; running over its end is as illegal as a wrong
-        # opcode.
+        # A program must end with LOOP; running over its end is as illegal as a wrong opcode.
         with m.If(self._pc >= self.instructions):
-            self._fail(m)
-        with m.Elif(op.opcode == Opcode.HALT):
-            m.next = "REST"
+            self._fail(m, Error.ILLEGAL_OPCODE)
+        with m.Elif(self._steps > self._most_steps):
+            self._fail(m, Error.ENDLESS)
         with m.Elif(op.opcode == Opcode.LOOP):
             self._go(m, op.target)
         with m.Elif(op.opcode == Opcode.GROUP):
             self._next_group(m)
         with m.Elif(~self._known):
-            self._fail(m)
+            self._fail(m, Error.ILLEGAL_OPCODE)
         with m.Else():
             self._issue(m)
 
-    def _fail(self, m):
+    def _fail(self, m, error):
         """An illegal instruction, reported when everything before it has ended."""
         m.d.comb += [
             self.o_operation.valid.eq(1),
-            self.o_operation.payload.fault.eq(Error.ILLEGAL_OPCODE),
+            self.o_operation.payload.fault.eq(error),
         ]
         with m.If(self.o_operation.ready):
             m.next = "FAULT"
@@ -254,8 +274,14 @@ class Sequencer(wiring.Component):
                 self._pending.eq(self._resident()),
                 self._last.eq(Cat(slot.layer + 1 == self.layers for slot in self._slots())),
             ]
+            m.d.sync += [
+                self._steps.eq(0),
+                self._passes.eq(self._passes + 1),
+            ]
             with m.If(self.empty):
                 m.next = "REST"
+            with m.Elif(self._passes == self.layers):
+                m.next = "ENDLESS"
 
     def _go(self, m, pc):
         m.d.sync += self._pc.eq(pc)

@@ -31,7 +31,7 @@ from hw.stream import Fifo
 
 __all__ = ["Embedder", "token_layout"]
 
-SUMMED = 6  # cycles from a token's last check byte, at least, to its last feature and `o_done`
+SUMMED = 5  # cycles from a token's last check byte, at least, to its last feature and `o_done`
 REST = 2  # from `o_done` until the next token's row, or a token in its place, can be taken
 TOKENS = 4  # that may be inside: enough for the rows that are looked up ahead
 

@@ -3,7 +3,7 @@
 
 from amaranth import Module, Mux, Signal
 from amaranth.lib import crc, stream, wiring
-from amaranth.lib.crc.catalog import CRC8_SMBUS
+from amaranth.lib.crc.catalog import CRC16_IBM_3740
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
@@ -21,12 +21,13 @@ NEXT = 3  # cycles from a row's last word until the next row may be taken
 class RowDecoder(wiring.Component):
     """A row's words to the codes of its features (golden_model/bitmask.py), zeros too.
 
-    About 9/8 cycles a feature: one for each, two for each mask word, one for the check byte, and
-    `NEXT` for the row. All features come, in order, each a cycle after its byte. Stalled by `i` it
+    About 9/8 cycles a feature: one for each, two for each mask word, two for the check, and `NEXT`
+    for the row. All features come, in order, each a cycle after its byte. Stalled by `i` it
     waits; its output cannot be stalled.
 
-    A row fails that is `bad`, or ends before its last feature, or has a wrong check byte (if the
-    config has the unit "embedding_check"); all its words are taken all the same.
+    A row fails that is `bad`, or ends before its last feature, or has not the check of its bytes
+    and its number (if the config has the unit "embedding_check"); all its words are taken all the
+    same.
 
     Parameters
     ----------
@@ -71,6 +72,7 @@ class RowDecoder(wiring.Component):
                 m.d.comb += self.i_row.ready.eq(1)
                 with m.If(self.i_row.valid):
                     m.d.sync += [
+                        self._number.eq(self.i_row.payload.number),
                         self.status.eq(
                             Mux(self.i_row.payload.bad, Error.SENTENCE_CHECK, Error.NONE)
                         ),
@@ -98,6 +100,7 @@ class RowDecoder(wiring.Component):
         lane = Signal(range(parts))
         i = self.i
         self._left = Signal(range(longest_row(self.config.embedding) + 1))  # bytes of the row
+        self._number = Signal(self.i_row.payload.number.shape())  # of the row, as its check has it
         # A state wants a byte: then it is taken, waited for or, past the row's end, missing.
         self._want = Signal()
         self._taken = Signal()
@@ -127,7 +130,7 @@ class RowDecoder(wiring.Component):
         self._feature = Signal(FEATURE)  # the next one
         self._mask = Signal(WORD_ROWS)  # its bit is the lowest
         self._decoded = Signal()  # it leaves
-        m.submodules.crc = self._crc = crc.Parameters(CRC8_SMBUS, BYTE.width).create()
+        m.submodules.crc = self._crc = crc.Parameters(CRC16_IBM_3740, BYTE.width).create()
         m.d.comb += [
             self._crc.data.eq(self._byte),
             self._crc.start.eq(start),
@@ -142,10 +145,12 @@ class RowDecoder(wiring.Component):
             m.d.sync += self._feature.eq(0)
 
     def _decode(self, m):
-        """States from the first mask to the check byte."""
+        """States from the first mask to the check."""
         feature = self._feature
         mask = self._mask
         check = self._crc
+        # With its number, so that no row passes for another one.
+        wanted = check.crc ^ self._number
         # The mask word's low byte.
         with m.State("MASK_LOW"):
             m.d.comb += [
@@ -182,22 +187,29 @@ class RowDecoder(wiring.Component):
                     m.next = "MASK_LOW"
                 # The width need not be a multiple of 16.
                 with m.If(feature + 1 == self.width):
-                    m.next = "CHECK"
+                    m.next = "CHECK_HIGH"
             self._whole(m)
-        # The check byte is compared.
-        with m.State("CHECK"):
-            m.d.comb += self._want.eq(1)
-            with m.If(self._taken):
-                m.next = "DRAIN"
-                if self._check:
-                    with m.If(self._byte != check.crc):
-                        self._fail(m)
-            self._whole(m)
+        # The check's high byte is compared.
+        with m.State("CHECK_HIGH"):
+            self._compare(m, wanted[BYTE.width :], "CHECK_LOW")
+        # Its low byte.
+        with m.State("CHECK_LOW"):
+            self._compare(m, wanted[: BYTE.width], "DRAIN")
         # Padding, and what follows the row in its last bus word.
         with m.State("DRAIN"):
             m.d.comb += self.i.ready.eq(~self._last)
             with m.If(self._last | (self.i.valid & self.i.payload.last)):
                 m.next = "FINISH"
+
+    def _compare(self, m, wanted, following):
+        """A byte of the check, then the state `following`."""
+        m.d.comb += self._want.eq(1)
+        with m.If(self._taken):
+            m.next = following
+            if self._check:
+                with m.If(self._byte != wanted):
+                    self._fail(m)
+        self._whole(m)
 
     def _whole(self, m):
         """The row is refused when it ends too early."""

@@ -9,13 +9,14 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from firmware.embedding_image import ROW_CHECK_BYTES
 from golden_model.bitmask import WORD_ROWS
 from golden_model.hardware import ceil_div
 from hw.array.bitmask import MASK_BYTES
 from hw.bus.headers import embedding_layout
 from hw.bus.transfer import bus_word, transfer_layout, word
 from hw.bus.words import Words
-from hw.shapes import ADDRESS, EMBEDDING_ROW, SIZE, WIDE_COUNT, WORD
+from hw.shapes import ADDRESS, BYTE, EMBEDDING_ROW, SIZE, WIDE_COUNT, WORD
 from hw.stream import Fifo
 
 __all__ = ["RowFetcher", "longest_row", "row_layout"]
@@ -28,8 +29,8 @@ FOUND = 2  # from a look-up's last word until its row can be chosen
 
 
 def longest_row(features):
-    """Bytes of a row without a zero: masks, codes, check byte, padded."""
-    size = ceil_div(features, WORD_ROWS) * MASK_BYTES + features + 1
+    """Bytes of a row without a zero: masks, codes, check, padded."""
+    size = ceil_div(features, WORD_ROWS) * MASK_BYTES + features + ROW_CHECK_BYTES
     return ceil_div(size, OFFSET_BYTES) * OFFSET_BYTES
 
 
@@ -37,9 +38,11 @@ def row_layout(config):
     """A row that comes.
 
     length : its bytes
+    number : the low bits of its number, as many as its check has
     bad : its table entry cannot be right, and no byte of it comes
     """
-    return data.StructLayout({"bad": 1, "length": range(longest_row(config.embedding) + 1)})
+    length = range(longest_row(config.embedding) + 1)
+    return data.StructLayout({"bad": 1, "number": BYTE.width * ROW_CHECK_BYTES, "length": length})
 
 
 class RowFetcher(wiring.Component):
@@ -74,9 +77,11 @@ class RowFetcher(wiring.Component):
     def __init__(self, config):
         self.config = config
         self._shift = ceil_log2(config.bus_bytes)
-        # Of a request: it is a look-up; 32-bit words that come before the first one wanted.
+        # Of a request: it is a look-up, of this row; 32-bit words that come before the first one
+        # wanted.
         skip = range(max(2, config.bus_bits // WORD.width))
-        self._run = data.StructLayout({"table": 1, "skip": skip})
+        number = row_layout(config)["number"].shape
+        self._run = data.StructLayout({"table": 1, "number": number, "skip": skip})
         # Of a row looked up; `begin` is its offset in the image.
         self._place = data.StructLayout({"row": row_layout(config), "begin": WORD})
         super().__init__(
@@ -116,6 +121,7 @@ class RowFetcher(wiring.Component):
         count = Signal(WIDE_COUNT)
         skip = Signal.like(runs.i.payload.skip)
         row = Signal(row_layout(self.config))
+        number = Signal(row.number.shape())
         asked = self.o_request
         resting = Signal()
         step = self.config.bus_bytes
@@ -125,6 +131,7 @@ class RowFetcher(wiring.Component):
             asked.payload.base.eq(self.base),
             asked.payload.size.eq(self.size),
             runs.i.payload.table.eq(is_table),
+            runs.i.payload.number.eq(number),
             runs.i.payload.skip.eq(skip),
             rows.i.payload.eq(row),
         ]
@@ -136,6 +143,7 @@ class RowFetcher(wiring.Component):
                     self._look_up(m, begin, end)
                     m.d.sync += [
                         is_table.eq(1),
+                        number.eq(self.i.payload),
                         ahead.eq(ahead + 1),
                     ]
                     m.next = "MEASURE"
@@ -207,12 +215,14 @@ class RowFetcher(wiring.Component):
         at = Signal(range(self.config.bus_bits // WORD.width + 2))
         begin = Signal(WORD)
         end = Signal(WORD)
+        number = Signal(row.number.shape())
         length = Signal(unsigned(WORD.width + 1))  # more than any row's where `end` < `begin`
         m.d.comb += [
             self.o.payload.eq(current),
             length.eq(end - begin),
             places.i.payload.begin.eq(begin),
             row.length.eq(length),
+            row.number.eq(number),
             row.bad.eq(
                 (length > longest_row(self.config.embedding))
                 | (length == 0)
@@ -225,6 +235,7 @@ class RowFetcher(wiring.Component):
             with m.State("TAKE"):
                 with m.If(runs.o.valid & runs.o.payload.table):
                     m.d.comb += words.o.ready.eq(1)
+                    m.d.sync += number.eq(runs.o.payload.number)
                     with m.If(words.o.valid & current.last):
                         m.next = "JUDGE"
                 # Words before the row, in its first bus word, are dropped.

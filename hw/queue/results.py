@@ -38,8 +38,8 @@ class Results(wiring.Component):
 
     Latency: an event is written in its cycle. An end takes `REQUEST` cycles and the writing of
     RECORD.words words; its stream is taken when the memory has acknowledged them. Throughput: an
-    event a cycle, one end at a time. Stalled: the end waits for the writer, events do not; `begin`
-    waits for the record that is being cleared.
+    event a cycle, one end at a time. Stalled: the end waits for `hold` and for the writer, events
+    do not; `begin` waits for the record that is being cleared.
 
     Parameters
     ----------
@@ -66,6 +66,7 @@ class Results(wiring.Component):
     clear : In(1), pulse: a new queue
     o_request : Out(stream of request()), counted in words, to the writer
     o_data : Out(stream of WORD), to the writer
+    hold : In(1), no record may leave yet: what it was made of is not proven
     written : In(1), pulse: the writer's `done`, `TOLD` cycles ago
     finished : Out(RESULTS), records written since `clear`
     """
@@ -95,6 +96,7 @@ class Results(wiring.Component):
                 "clear": In(1),
                 "o_request": Out(stream.Signature(transfer_layout())),
                 "o_data": Out(stream.Signature(WORD)),
+                "hold": In(1),
                 "written": In(1),
                 "finished": Out(RESULTS),
             }
@@ -173,7 +175,7 @@ class Results(wiring.Component):
         with m.FSM():
             # No sentence ends.
             with m.State("IDLE"):
-                with m.If(failed | self.success.valid):
+                with m.If((failed | self.success.valid) & ~self.hold):
                     m.next = "STATUS"
             # Each of the next six writes a field that is known only now: the error code.
             with m.State("STATUS"):

@@ -6,7 +6,7 @@ All times are cycles.
 
 import struct
 
-from firmware.embedding_image import EMBEDDING_HEADER
+from firmware.embedding_image import EMBEDDING_HEADER, ROW_CHECK_BYTES
 from golden_model.bitmask import WORD_ROWS
 from golden_model.hardware import ceil_div
 from hw.array.bitmask import MASK_BYTES
@@ -46,7 +46,7 @@ class RowImage:
         return begin, end - begin
 
     def steps(self, begin):
-        """For each cycle of the decoder whether it takes a byte: masks, features, check byte."""
+        """For each cycle of the decoder whether it takes a byte: masks, features, check."""
         at = begin
         left = self._features
         while left > 0:
@@ -55,7 +55,7 @@ class RowImage:
             at += MASK_BYTES + mask.bit_count()
             yield from (bool(mask >> bit & 1) for bit in range(min(left, WORD_ROWS)))
             left -= WORD_ROWS
-        yield True
+        yield from [True] * ROW_CHECK_BYTES
 
 
 class EmbedderTimes:

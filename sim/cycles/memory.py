@@ -23,6 +23,7 @@ class BusTimes:
 
     latency : from an address to its first beat; rate : bytes a cycle; width : bytes of a bus word
     last : when the last beat came
+    ends : of each burst, when its last beat came; whoever asks for one adds to it
     """
 
     def __init__(self, latency, rate, width):
@@ -30,8 +31,15 @@ class BusTimes:
         self.rate = rate
         self.width = width
         self.last = -1
+        self.ends = []
         self._credit = width + rate
         self._behind_first = {}  # (credit, beats): see `_behind`
+
+    def room(self, at):
+        """When the memory takes an address that is there at `at`: it holds only so many bursts."""
+        if len(self.ends) < READ_BURSTS:
+            return at
+        return max(at, self.ends[-READ_BURSTS] + 1)
 
     def beat(self, ready):
         """The cycle of the next beat, of a burst whose first one may come at `ready`."""
@@ -79,7 +87,6 @@ class RunReader:
         self.free = 0
         self.taken = 0
         self.behind = 0
-        self._ended = []  # bursts: when the memory gave their last beat
 
     def request(self, at, address, count):
         """Ask at `at` for the bus words that hold `count` bytes from `address` on.
@@ -90,14 +97,14 @@ class RunReader:
         taken = max(at, self.free)
         first = address // width
         end = ceil_div(address + count, width)
-        asked = self._ask(taken + transfer.ADDRESS_CYCLES)
+        asked = self.memory.room(taken + transfer.ADDRESS_CYCLES)
         beats = []
         for number in range(first, end):
             if beats and number % self.burst == 0:
-                self._ended.append(self.memory.last)
-                asked = self._ask(asked + transfer.NEXT)
+                self.memory.ends.append(self.memory.last)
+                asked = self.memory.room(asked + transfer.NEXT)
             beats.append(self.memory.beat(asked + self.memory.latency) + dma.BUFFERED)
-        self._ended.append(self.memory.last)
+        self.memory.ends.append(self.memory.last)
         self.free = asked + 1
         return taken, beats
 
@@ -109,9 +116,3 @@ class RunReader:
             found += range(start, start + self.memory.width // WORD_BYTES)
             self.taken = found[-1]
         return found
-
-    def _ask(self, at):
-        """When the memory takes the address of a burst: it holds only so many."""
-        if len(self._ended) < READ_BURSTS:
-            return at
-        return max(at, self._ended[-READ_BURSTS] + 1)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 from firmware.columns import PORTION
-from firmware.image import stream_stride
+from firmware.image import section_bytes, stream_stride
 from firmware.isa import BYTES, ENGINES, Opcode, Source, Target
 from firmware.record import RECORD
 from hw import accelerator, buffer
@@ -92,7 +92,8 @@ class _Model:
             RunReader(self.embedding, transfer.BURST),
             queue,
         )
-        _, beats = self.port.request(sequencer.START, 0, len(self.program.instructions) * BYTES)
+        size = section_bytes(len(self.program.instructions) * BYTES)
+        _, beats = self.port.request(sequencer.START, 0, size)
         self.fetched = self.port.words(beats)[-1] + sequencer.LOADED
         predicted = []
         before = 0

@@ -7,6 +7,7 @@ A long stream of equal sentences comes to passes that repeat; those that have re
 predicted again.
 """
 
+from firmware.image import section_bytes
 from firmware.isa import BYTES, Opcode
 from firmware.record import RECORD
 from sim.cycles.embedding import RowImage
@@ -45,7 +46,7 @@ class Modelled:
             ]
         operations = []
         layer = -1
-        read = BYTES * len(self.program.instructions)
+        read = section_bytes(BYTES * len(self.program.instructions))
         for run, taken, stalled in zip(runs, cycles, saved, strict=True):
             layer += self._opcode(run[-1]) == Opcode.ADMIT
             operations.append(

@@ -17,7 +17,6 @@ from hw.array.bitmask import AHEAD, CHUNK, HELD, MASK_BYTES, TAKEN
 from hw.array.ring import LATENCY as RING
 from hw.bus import dma, transfer
 from hw.program import prefetch
-from sim.cosim.memory import READ_BURSTS
 from sim.cycles.memory import BEFORE
 
 __all__ = ["LaneCode", "Streams"]
@@ -144,9 +143,9 @@ class Streams:
         self.memory = memory
         self.asked = BEFORE
         self.taken = 0
+        self._before = 0  # when the word before that one was
         self._end = 0  # words asked for
         self._left = []  # words: when they left the reader's buffer
-        self._bursts = []  # when the memory gave their last beat
         # By lane: when its last byte is taken; when its next words may come, one after the other.
         self._done = [0] * lanes
         self._next = []
@@ -196,17 +195,16 @@ class Streams:
 
     def _burst(self):
         """Asks for the next words; an iterator over when they come."""
-        if self._end > self._first:
-            self._bursts.append(self.memory.last)
         local = self._end - self._first
         size = min(BURST - (self._offset + local) % BURST, self._beats - local)
         self._end += size
         self.asked += transfer.NEXT
         if self._end > IN_FLIGHT:
             self.asked = max(self.asked, self._left[self._end - IN_FLIGHT - 1] + 1)
-        if len(self._bursts) >= READ_BURSTS:
-            self.asked = max(self.asked, self._bursts[-READ_BURSTS] + 1)
-        return iter(self.memory.burst(self.asked + self.memory.latency, size))
+        self.asked = self.memory.room(self.asked)
+        beats = self.memory.burst(self.asked + self.memory.latency, size)
+        self.memory.ends.append(beats[-1])
+        return iter(beats)
 
     def _room(self, number, lane):
         """When enough columns of earlier streams have left the lane's rings for a word."""
@@ -220,6 +218,7 @@ class Streams:
         """One word for each lane. Comparisons in place of `max`: the model's time goes here."""
         number = self._round
         coming = self._coming
+        before = self._before
         taken = self.taken
         done = self._done
         begins = []
@@ -229,11 +228,13 @@ class Streams:
                 coming = self._coming = self._burst()
                 beat = next(coming)
             output = beat + dma.BUFFERED
+            # Two registers are behind the reader's buffer.
+            self._left.append(output - 1 if output > before + 1 else before + 1)
             if output <= taken:
                 output = taken + 1
-            self._left.append(output - 1)
             following = self._next[lane]
             free = following.pop(0)
+            before = taken
             taken = output if output > free else free
             room = self.released[needed][lane] if needed >= 0 else self._room(number, lane)
             begin = room + 2 - cost  # the last of the word's bytes waits for room in the rings
@@ -245,5 +246,6 @@ class Streams:
             following.append(begin + early)
             done[lane] = begin + cost
         self._begins.append(begins)
+        self._before = before
         self.taken = taken
         self._round = number + 1

@@ -14,7 +14,7 @@ import torch
 from firmware import isa
 from firmware.compiler import compile_network
 from firmware.embedding_image import EMBEDDING_OFFSET
-from firmware.image import HEADER_OFFSET, parse_image
+from firmware.image import HEADER_OFFSET, parse_image, seal
 from firmware.registers import BY_NAME, REGISTERS, SPAN
 from golden_model.config import MODELS
 from golden_model.hardware import UNITS
@@ -56,14 +56,23 @@ def random_network(seed=5):
     return quantize(random_checkpoint(SMALL_MODEL, seed=seed, exit_threshold=0.9), CONFIG.format)
 
 
-def reseal(image):
-    """The image with the CRC-32 that its bytes have now."""
-    return bytes(image[:-4]) + struct.pack("<I", zlib.crc32(image[:-4]))
+def reseal(image, sections=True):
+    """The image with the CRC-32 that its bytes have now; those of program and constants too."""
+    image = bytes(image[:-4]) + struct.pack("<I", zlib.crc32(image[:-4]))
+    if not sections:
+        return image
+    found = parse_image(image)
+    for start, section in zip(
+        (found.program_offset, found.constants_offset), found.sections, strict=True
+    ):
+        image = image[:start] + seal(section[:-4], len(section)) + image[start + len(section) :]
+    return reseal(image, sections=False)
 
 
-def with_header(image, **words):
-    """The image with other header words, sealed."""
-    return reseal(_words(image, {HEADER_OFFSET[name]: value for name, value in words.items()}))
+def with_header(image, sections=False, **words):
+    """The image with other header words, sealed; so are sections whose sizes have changed."""
+    words = {HEADER_OFFSET[name]: value for name, value in words.items()}
+    return reseal(_words(image, words), sections)
 
 
 def embedding_header(embedding, **words):

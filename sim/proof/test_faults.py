@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from firmware import isa
+from firmware.constants import constant_count
 from firmware.error_codes import Error
 from firmware.image import HEADER_BYTES, parse_image
-from firmware.isa import Opcode
+from firmware.isa import Opcode, Select
 from firmware.registers import VERSION
 from golden_model.hardware import UNITS
-from golden_model.random_model import random_sentences
 from sim.cosim import session as host
-from sim.cosim.cosim import DECERR
-from sim.cosim.session import PAGE
+from sim.cosim.cosim import DECERR, IRQ
+from sim.cosim.session import CAUSES, PAGE, START
 from sim.proof.system import (
     CONFIG,
     SMALL_MODEL,
@@ -75,10 +75,21 @@ HEADERS = {
     "an absent unit": ({"units": CONFIG.unit_bits | 1 << UNITS.index("dvfs")}, Error.IMAGE_UNITS),
     "an unknown unit": ({"units": 1 << 31}, Error.IMAGE_UNITS),
     "too many layers": ({"model": CONFIG.layers + 1 | 3 << 8 | 2 << 16}, Error.IMAGE_MODEL),
+    "no layers": ({"model": 0 | 3 << 8 | 2 << 16}, Error.IMAGE_MODEL),
+    "a class": ({"model": 3 | 1 << 8 | 2 << 16}, Error.IMAGE_MODEL),
+    "a word too large": ({"model": 3 | 3 << 8 | 2 << 16 | 1 << 24}, Error.IMAGE_MODEL),
+    "no positions": ({"positions": 0}, Error.IMAGE_MODEL),
+    "no instructions": ({"instructions": 0}, Error.IMAGE_MODEL),
+    "a threshold too large": ({"exit_threshold": 1 << 18}, Error.IMAGE_MODEL),
+    "a reserved word": ({"reserved": 1}, Error.IMAGE_MODEL),
+    "no constants": ({"constants": 0}, Error.IMAGE_MODEL),
+    "a constant less": ({"constants": constant_count(CONFIG) - 1}, Error.IMAGE_MODEL),
+    "other constants": ({"constants_offset": HEADER_BYTES}, Error.IMAGE_SECTION),
     "too many positions": ({"positions": CONFIG.positions + 1}, Error.IMAGE_MODEL),
     "another vocabulary": ({"vocabulary": SMALL_MODEL.vocabulary + 1}, Error.EMBEDDING_HEADER),
     "program outside": ({"program_offset": 0x10000}, Error.IMAGE_LENGTH),
     "too many instructions": ({"instructions": 0x8000}, Error.IMAGE_LENGTH),
+    "a constant more": ({"constants": constant_count(CONFIG) + 1}, Error.IMAGE_MODEL),
     "constants outside": ({"constants_offset": 0x10000}, Error.IMAGE_LENGTH),
     "too many constants": ({"constants": 0x100000}, Error.IMAGE_LENGTH),
 }
@@ -126,7 +137,7 @@ def run_patched(machine, image, error, pc):
     machine.refuses(machine.start, error, pc)
 
 
-@pytest.mark.parametrize("opcode", [9, 255])
+@pytest.mark.parametrize("opcode", [0, 9, 255])
 @pytest.mark.parametrize("where", [Opcode.ADMIT, Opcode.LINEAR, Opcode.EXIT, Opcode.LOOP])
 def test_illegal_opcode(machine, where, opcode):
     pc = find(machine.program.image, where)
@@ -141,23 +152,8 @@ def test_illegal_opcode(machine, where, opcode):
 def test_program_without_an_end(machine):
     image = machine.program.image
     loop = find(image, Opcode.LOOP)
-    run_patched(machine, with_header(image, instructions=loop), Error.ILLEGAL_OPCODE, loop)
-
-
-@pytest.mark.parametrize("sentences", [2, 6])
-def test_program_that_ends_early(machine, sentences):
-    """HALT in place of LOOP leaves sentences resident, staged, and under way.
-
-    The next run knows nothing of them.
-    """
-    image = machine.program.image
-    machine.image(with_instruction(image, find(image, Opcode.LOOP), opcode=Opcode.HALT))
-    machine.session.load()
-    machine.session.queue(random_sentences(SMALL_MODEL, sentences, seed=4))
-    machine.session.run()
-    assert machine.session.read("STATUS") == 0b1010  # loaded, done
-    machine.image(image)
-    machine.exact(machine.sentences)
+    shorter = with_header(image, sections=True, instructions=loop)
+    run_patched(machine, shorter, Error.ILLEGAL_OPCODE, loop)
 
 
 def test_jump_beyond_the_program(machine):
@@ -173,15 +169,36 @@ def test_jump_beyond_the_program(machine):
 
 @pytest.mark.parametrize("opcode", [Opcode.LOOP, Opcode.GROUP])
 def test_program_in_a_circle(machine, opcode):
-    """A jump to itself; and one back to ADMIT before anybody works on the rows."""
+    """A jump to itself; and one back to ADMIT before anybody works on the rows.
+
+    Neither waits for WATCHDOG, which progress puts off.
+    """
     pc = find(machine.program.image, opcode)
     target = pc if opcode == Opcode.LOOP else 0
     run_patched(
         machine,
         with_instruction(machine.program.image, pc, opcode=Opcode.LOOP, target=target),
-        Error.WATCHDOG,
+        Error.ENDLESS,
         None,
     )
+
+
+def test_program_of_a_circle_that_works(machine):
+    """The last LOOP leads behind ADMIT: operation after operation, and never a result."""
+    image = machine.program.image
+    loop = parse_image(image).instructions - 1
+    run_patched(machine, with_instruction(image, loop, target=1), Error.ENDLESS, None)
+
+
+def test_memory_of_zeros(machine):
+    """Where the program was loaded from there are zeros when it is read again."""
+    session, image = machine.session, parse_image(machine.program.image)
+    session.load()
+    session.queue(machine.sentences)
+    program, _ = image.sections
+    at = PAGE + image.program_offset
+    session.sim.memory[at : at + len(program)] = 0
+    machine.refuses(session.run, Error.IMAGE_SECTION, 0)
 
 
 WEIGHTS = {
@@ -191,7 +208,9 @@ WEIGHTS = {
     "not aligned": (lambda size, beats: {"address": 1}, Error.WINDOW),
     "nothing": (lambda size, beats: {"beats": 0}, Error.WINDOW),
     "everything": (lambda size, beats: {"beats": 0xFFFFFFFF}, Error.WINDOW),
-    "too few": (lambda size, beats: {"beats": beats // 2}, Error.WATCHDOG),
+    "too few": (lambda size, beats: {"beats": beats // 2}, Error.IMAGE_SECTION),
+    "too many": (lambda size, beats: {"beats": beats + 1}, Error.IMAGE_SECTION),
+    "many too many": (lambda size, beats: {"beats": beats + 1000}, Error.IMAGE_SECTION),
 }
 
 
@@ -204,13 +223,53 @@ def test_weights(machine, case):
     run_patched(machine, with_instruction(image, pc, **change(len(image), beats)), error, pc)
 
 
-@pytest.mark.parametrize("surplus", [1, 64, 1000])
-def test_surplus_weights(machine, surplus):
-    """Words after the last column of a stream do no harm."""
-    image = machine.program.image
-    pc = find(image, Opcode.LINEAR)
-    beats = isa.unpack(parse_image(image).program[pc], "beats")
-    machine.image(with_instruction(image, pc, beats=beats + surplus))
+@pytest.mark.parametrize("place", ["program", "weights", "last weights"])
+def test_bit_flipped_behind_a_load(machine, place):
+    """Every bit is read once to be checked and once to be used."""
+    session, image = machine.session, parse_image(machine.program.image)
+    session.load()
+    session.queue(machine.sentences)
+    pcs = [
+        pc
+        for pc, words in enumerate(image.program)
+        if isa.unpack(words, "opcode") == Opcode.LINEAR
+        and isa.unpack(words, "select") == Select.ALL
+    ]
+    pc = {"program": 0, "weights": pcs[0], "last weights": pcs[-1]}[place]
+    at = image.program_offset + 40 if pc == 0 else isa.unpack(image.program[pc], "address") + 30
+    session.sim.memory[PAGE + at] ^= 4
+    machine.refuses(session.run, Error.IMAGE_SECTION, pc)
+
+
+# Registers ----------------------------------------------------------------------------------------
+
+
+REWRITTEN = dict.fromkeys(("QUEUE_COUNT", "SLOT_LIMIT", "EXIT_THRESHOLD"), 0) | {
+    f"{name}_{part}": 64
+    for name in ("IMAGE", "EMBEDDING", "INPUT", "RESULT")
+    for part in ("BASE", "SIZE")
+}
+
+
+@pytest.mark.parametrize("cycle", [40, 900, 2500])
+def test_registers_rewritten_in_a_run(machine, cycle):
+    """A run has what they were at its START, and the images what they were at their LOAD."""
+    session = machine.session
+    session.load()
+    session.queue(machine.sentences)
+    for name in ("IMAGE", "EMBEDDING"):
+        session.write(f"{name}_BASE", 0x8000)
+    session.write("CONTROL", START)
+    machine.sim.run(IRQ, cycle)
+    for name, value in REWRITTEN.items():
+        session.write(name, value)
+    machine.sim.run(IRQ)
+    session.write("IRQ_CAUSE", CAUSES)
+    assert session.read("STATUS") & 1 == 0 and session.read("SENTENCES_DONE") == 2
+    for record, words in zip(session.results(2), machine.sentences, strict=True):
+        golden = machine.golden(words)
+        assert (record.status, record.exit_layer) == (0, golden.exit_layer)
+    machine.restore()
     machine.exact(machine.sentences)
 
 

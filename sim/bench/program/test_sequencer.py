@@ -15,8 +15,8 @@ from cocotb.triggers import ClockCycles, RisingEdge
 
 from firmware import isa
 from firmware.error_codes import Error
-from firmware.image import stream_stride
-from firmware.isa import ENGINES, Opcode, Select
+from firmware.image import section_bytes, stream_stride
+from firmware.isa import CAPACITY, ENGINES, Opcode, Select
 from hw.program.issue import AHEAD, Issue, operation_layout
 from hw.program.sequencer import Sequencer
 from sim.bench import harness
@@ -24,6 +24,7 @@ from sim.bench.players import pulse, pulses, silence, slot_table, until
 
 PROGRAM = 0x1240
 LAYERS = 3
+WORD_BYTES = 4
 OPCODES = [engine.opcode for engine in ENGINES]
 # Every opcode and selection: a layer for each group, then the last layer, then all that is left.
 EVERY = [
@@ -51,7 +52,6 @@ EVERY = [
     ),
     (Opcode.NORM, {"select": Select.ALL}),
     (Opcode.LOOP, {"target": 0}),
-    (Opcode.HALT, {}),
 ]
 
 
@@ -103,6 +103,8 @@ class Machine:
         self.empty = 0
 
     def apply(self, opcode, mask):
+        """Returns whether a sentence ends."""
+        ends = False
         if opcode == Opcode.ADMIT:
             arrivals = self.queue.pop(0) if self.queue else ()
             for i, slot in enumerate(self.table):
@@ -115,6 +117,8 @@ class Machine:
                 if mask >> i & 1:
                     slot["layer"] += 1
                     slot["resident"] = int(slot["layer"] < LAYERS)
+                    ends |= not slot["resident"]
+        return ends
 
     def mask(self, select, group, last):
         """The slots that an operation works on."""
@@ -137,6 +141,9 @@ def interpret(machine, program, present=frozenset(OPCODES), limit=500):
     events = []
     skipped = 0
     passes = 0
+    without = 0  # passes since a sentence ended
+    steps = 0  # instructions of this pass
+    most = CAPACITY * (machine.config.slots + 1)
     pc = 0
     pending = set()
     group = set()
@@ -146,8 +153,9 @@ def interpret(machine, program, present=frozenset(OPCODES), limit=500):
         if pc >= len(program):
             return events, skipped, passes, Error.ILLEGAL_OPCODE
         opcode, values = program[pc]
-        if opcode == Opcode.HALT:
-            return events, skipped, passes, 0
+        steps += 1
+        if steps > most:
+            return events, skipped, passes, Error.ENDLESS
         if opcode == Opcode.LOOP:
             pc = values["target"]
             continue
@@ -167,13 +175,18 @@ def interpret(machine, program, present=frozenset(OPCODES), limit=500):
             skipped, pc = skipped + 1, pc + 1
             continue
         events.append((pc, opcode, mask, layer if values.get("select") == Select.GROUP else None))
-        machine.apply(opcode, mask)
+        if machine.apply(opcode, mask):
+            without = 0
         if opcode == Opcode.ADMIT:
             pending = {i for i, slot in enumerate(machine.table) if slot["resident"]}
             last = {i for i in pending if machine.table[i]["layer"] + 1 == LAYERS}
             if machine.empty:
                 return events, skipped, passes, 0
             passes += 1
+            without += 1
+            steps = 0
+            if without > LAYERS:
+                return events, skipped, passes, Error.ENDLESS
         pc += 1
     raise AssertionError("the program does not end")
 
@@ -203,16 +216,16 @@ class Bench:
     async def _fetch(self):
         while True:
             (request,) = await self.requests.receive(1)
-            harness.assert_same(
-                "request", request, {"address": PROGRAM, "words": isa.WORDS * len(self.program)}
-            )
-            self.words.send(
-                [
-                    word
-                    for opcode, values in self.program
-                    for word in isa.pack(opcode=opcode, **values)
-                ]
-            )
+            words = [
+                word
+                for opcode, values in self.program
+                for word in isa.pack(opcode=opcode, **values)
+            ]
+            size = section_bytes(WORD_BYTES * len(words)) // WORD_BYTES
+            harness.assert_same("request", request, {"address": PROGRAM, "words": size})
+            self.words.send(words + [0] * (size - len(words)))
+            await self.words.wait()
+            await pulse(self.dut, "proven")
 
     async def _engines(self):
         """Play the engines: check each start, and that operation and pc hold until it is done."""
@@ -238,7 +251,8 @@ class Bench:
                 assert port.value == operation, "the operation moved under the engine"
             assert dut.issue_pc.value.to_unsigned() == pc
             assert len(self.ended) == ended, "ended before the engine was done"
-            self.machine.apply(opcode, younger["mask"])
+            if self.machine.apply(opcode, younger["mask"]):
+                await pulse(dut, "told")
             harness.drive(dut, "slots", self.block.slots.shape(), self.machine.table)
             dut.empty.value = self.machine.empty
             await pulse(dut, "issue_done", started)
@@ -307,7 +321,7 @@ class Bench:
 @cocotb.test()
 @cocotb.parametrize(pause=harness.PAUSES)
 async def programs(dut, pause):
-    """Every opcode, HALT alone and a bad opcode, over queues of none to four passes."""
+    """Every opcode and a bad one, over queues of none to four passes."""
     test = Bench(dut, pause)
     await harness.start(dut)
     last = test.config.slots - 1
@@ -318,14 +332,13 @@ async def programs(dut, pause):
         [],
     ):
         await test.run(EVERY, queue)
-    await test.run([(Opcode.HALT, {})])
     await test.run(
         [
             (Opcode.LOOP, {"target": 2}),
             (15, {}),
             (Opcode.ADMIT, {}),
-            (Opcode.NORM, {}),
-            (Opcode.HALT, {}),
+            (Opcode.EXIT, {}),
+            (Opcode.LOOP, {"target": 0}),
         ],
         [(0,)],
     )
@@ -346,7 +359,9 @@ async def ahead(dut):
         *[(Opcode.LINEAR, linear)] * 3,
         (Opcode.EXIT, {}),
         (Opcode.LINEAR, linear),
-        (Opcode.HALT, {}),
+        (Opcode.EXIT, {}),
+        (Opcode.EXIT, {}),
+        (Opcode.LOOP, {"target": 0}),
     ]
     test.linger = 200
     cocotb.start_soon(test.run(program, [(0,)]))
@@ -362,6 +377,10 @@ async def ahead(dut):
 
 FAULTS = {
     "opcode": ([(Opcode.ADMIT, {}), (9, {})], OPCODES),
+    "zeros": ([(0, {})], OPCODES),
+    "circle": ([(Opcode.ADMIT, {}), (Opcode.NORM, {}), (Opcode.LOOP, {"target": 1})], OPCODES),
+    "self": ([(Opcode.ADMIT, {}), (Opcode.LOOP, {"target": 1})], OPCODES),
+    "no_layer": ([(Opcode.ADMIT, {}), (Opcode.LOOP, {"target": 0})], OPCODES),
     "end": ([(Opcode.ADMIT, {}), (Opcode.NORM, {})], OPCODES),
     "jump": ([(Opcode.ADMIT, {}), (Opcode.LOOP, {"target": 99})], OPCODES),
     "no_program": ([], OPCODES),
@@ -379,11 +398,10 @@ async def faults(dut, kind):
     await harness.start(dut)
     program, present = FAULTS[kind]
     await test.run(program, [(0,)], frozenset(present))
-    if kind != "no_program":
+    pcs = {"jump": 99, "end": len(program)}
+    if kind not in ("no_program", "circle", "self", "no_layer"):
         harness.assert_same(
-            "pc",
-            dut.pc.value.to_unsigned(),
-            99 if kind == "jump" else program.index(program[-1]) + (kind == "end"),
+            "pc", dut.pc.value.to_unsigned(), pcs.get(kind, program.index(program[-1]))
         )
 
 
