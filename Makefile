@@ -15,7 +15,7 @@ PYTEST_ARGS ?=
 comma := ,
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: all setup tools test bench regress wheel campaign shapes small board fullsize verilog release synth \
+.PHONY: all setup tools test bench regress wheel campaign flips shapes small board fullsize verilog release synth \
   synth-array timing train lint types docs-slow pictures charts clean
 .DEFAULT_GOAL := all
 
@@ -73,6 +73,10 @@ wheel: setup
 
 campaign: setup
 	$(BIN)/python -m sim.proof.campaign --seed $(SEED)
+
+# A thousand bits of each part of memory that flip behind a load; minutes.
+flips: setup
+	$(BIN)/python -m sim.proof.flips --seed $(SEED)
 
 shapes: setup
 	$(BIN)/python -m sim.proof.every_shape

@@ -6,6 +6,7 @@ Two slots, with drops, exits and a dead head.
 
 import pytest
 
+from firmware.image import section_bytes
 from firmware.isa import BYTES, Opcode
 from golden_model.config import MODELS
 from golden_model.counters import MACS, count_macs, layer_work
@@ -54,7 +55,11 @@ def moved(program, sentences, goldens):
     queue = [of_golden(*pair) for pair in zip(sentences, goldens, strict=True)]
     modelled, total = (
         Modelled(program),
-        {"BYTES_READ": BYTES * len(program.instructions), "BYTES_EMBEDDING": 0, "BYTES_WRITTEN": 0},
+        {
+            "BYTES_READ": section_bytes(BYTES * len(program.instructions)),
+            "BYTES_EMBEDDING": 0,
+            "BYTES_WRITTEN": 0,
+        },
     )
     for one in executed(program, schedule(program, queue)):
         total = {name: total[name] + count for name, count in modelled.moved(one).items()}
