@@ -71,5 +71,5 @@ _ERROR_TEXT = {
     Error.SENTENCE_EMPTY: "sentence: no tokens",
     Error.SENTENCE_LENGTH: "sentence: more tokens than the model or the hardware takes",
     Error.SENTENCE_TOKEN: "sentence: token id beyond the vocabulary",
-    Error.SENTENCE_CHECK: "sentence: check byte of an embedding row is wrong",
+    Error.SENTENCE_CHECK: "sentence: check of an embedding row is wrong",
 }

@@ -96,7 +96,7 @@ _PLAIN = [
             _flag("EXIT", 2, "early exit"),
             _flag("DVFS", 3, "voltage and frequency requests"),
             _flag("COUNTERS", 4, "performance counters"),
-            _flag("EMBEDDING_CHECK", 5, "check byte of embedding rows"),
+            _flag("EMBEDDING_CHECK", 5, "checks of embedding rows"),
         ),
     ),
     Register(
@@ -243,9 +243,7 @@ COUNTER_BASE = 0x80  # offset of the first one
 def _counters():
     for i, (name, doc) in enumerate(_COUNTERS.items()):
         low = COUNTER_BASE + 8 * i
-        yield Register(
-            f"{name}_LO", low, "ro", f"{doc} Low word; reading it latches the high word."
-        )
+        yield Register(f"{name}_LO", low, "ro", f"{doc} Low word.")
         yield Register(f"{name}_HI", low + 4, "ro", f"{doc} High word.")
 
 

@@ -14,7 +14,6 @@ __all__ = ["svd"]
 
 WORD = 32  # bits of every register, as the bus accesses it
 _ACCESS = {"ro": "read-only", "rw": "read-write", "w1c": "read-write", "pulse": "write-only"}
-_LATCH = "reading it latches"  # how the doc of such a register says that a read changes another one
 
 
 def svd():
@@ -75,8 +74,6 @@ def _register(parent, register):
     )
     if register.access == "w1c":
         _texts(element, modifiedWriteValues="oneToClear")
-    if _LATCH in register.doc:
-        _texts(element, readAction="modifyExternal")
     # A register without fields is one value, as wide as it is.
     fields = register.fields or (Bits("VALUE", 0, register.width, register.doc),)
     group = ElementTree.SubElement(element, "fields")

@@ -26,6 +26,7 @@ class Fake:
         self.delay, self.left, self.outcome, self.after = 2, 0, 0, {}
         self.memory = bytearray(1 << 16)
         self.commands = []
+        self.missing = 0  # results of the next queue
 
     def read(self, offset):
         if offset == BY_NAME["STATUS"].offset:
@@ -37,6 +38,9 @@ class Fake:
     def write(self, offset, value):
         if offset == BY_NAME["CONTROL"].offset:
             self.commands.append(value)
+            if value == 2:
+                count = self.words[BY_NAME["QUEUE_COUNT"].offset]
+                self.words[BY_NAME["SENTENCES_DONE"].offset] = count - self.missing
             self.left, self.outcome = self.delay, self.after.get(value, LOADED | DONE)
         elif offset == BY_NAME["IRQ_CAUSE"].offset:
             self.words[offset] &= ~value
@@ -216,3 +220,27 @@ def test_uio(tmp_path):
             link.get(address, size)
     with pytest.raises(OSError):
         UioLink(tmp_path / "none", tmp_path / "udmabuf0", 0, 8192)
+
+
+def test_missing_results(fake, terse, layout):
+    terse.load(layout)
+    terse.run(layout.input[0], 2)
+    fake.missing = 1
+    assert "must have 2 results, not 1" in str(ends("RESULTS", terse.run, layout.input[0], 2))
+
+
+def test_counter_that_carries_while_it_is_read(fake, terse):
+    """The low word goes over behind the first read of the high one."""
+    high, low = (BY_NAME[f"CYCLES_{end}"].offset for end in ("HI", "LO"))
+    fake.words[high], fake.words[low] = 1, 0xFFFFFFFF
+    read, reads = fake.read, []
+
+    def carries(offset):
+        value = read(offset)
+        reads.append(offset)
+        if reads == [high]:
+            fake.words[high], fake.words[low] = 2, 0
+        return value
+
+    fake.read = carries
+    assert terse.counters()["CYCLES"] == 2 << 32

@@ -172,9 +172,11 @@ class Terse:
         raise DriverError("TIMEOUT", f"Still busy after {self.polls} reads of STATUS")
 
     def run(self, queue: int, count: int) -> None:
-        """Start and wait."""
+        """Start and wait; there must be a result for each sentence."""
         self.start(queue, count)
         self.wait()
+        if (found := self.finished()) != count:
+            raise DriverError("RESULTS", f"The queue must have {count} results, not {found}")
 
     def _check_command(self):
         """Whether a command would be obeyed."""
@@ -208,7 +210,16 @@ class Terse:
 
     def counters(self) -> dict[str, int]:
         """The 64-bit counters; 0 without the unit."""
-        return {name: self.read(f"{name}_LO") | self.read(f"{name}_HI") << 32 for name in COUNTERS}
+        return {name: self._counter(name) for name in COUNTERS}
+
+    def _counter(self, name):
+        """Both words of one moment: the high one has not moved meanwhile."""
+        high = self.read(f"{name}_HI")
+        while True:
+            low = self.read(f"{name}_LO")
+            if (again := self.read(f"{name}_HI")) == high:
+                return high << 32 | low
+            high = again
 
     def set_exit_threshold(self, threshold: int) -> None:
         """Entropy below which a sentence stops, Q2.16 nats, until the next load."""

@@ -133,7 +133,11 @@ enum terse_result terse_start(const struct terse *t, uint32_t queue, uint32_t co
 enum terse_result terse_run(const struct terse *t, uint32_t queue, uint32_t count, uint32_t polls)
 {
     enum terse_result result = terse_start(t, queue, count);
-    return result == TERSE_OK ? terse_wait(t, polls) : result;
+    if (result == TERSE_OK)
+        result = terse_wait(t, polls);
+    if (result == TERSE_OK && terse_get(t, TERSE_SENTENCES_DONE) != count)
+        result = TERSE_RESULTS;
+    return result;
 }
 
 /* A register that may always be read. */
@@ -207,7 +211,11 @@ enum terse_result terse_counter(const struct terse *t, uint32_t low_offset, uint
         return TERSE_ARGUMENT;
     if (low_offset < TERSE_CYCLES_LO || low_offset >= TERSE_COUNTERS_END)
         return TERSE_ARGUMENT;
-    uint32_t low = terse_get(t, low_offset); /* latches the high word */
-    *value = (uint64_t)terse_get(t, low_offset + 4u) << 32 | low;
+    /* Both words of one moment, whoever else reads meanwhile: the high word has not moved. */
+    uint32_t high = terse_get(t, low_offset + 4u);
+    uint32_t low = terse_get(t, low_offset);
+    for (uint32_t again; (again = terse_get(t, low_offset + 4u)) != high; high = again)
+        low = terse_get(t, low_offset);
+    *value = (uint64_t)high << 32 | low;
     return TERSE_OK;
 }

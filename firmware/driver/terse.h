@@ -12,7 +12,7 @@
  *
  * Every wait ends after `polls` reads of STATUS, with terse_mmio_delay between them. Addresses are the accelerator's
  * bus addresses. terse_mmio.h says what is due for caches. `struct terse` does not change after terse_init: any number
- * of contexts may share it; those that give commands, or read the 64-bit counters, must take turns.
+ * of contexts may share it; those that give commands must take turns.
  *
  * An interrupt handler:
  *
@@ -49,7 +49,8 @@ enum terse_result {
     TERSE_BUSY,     /**< Loading or running. */
     TERSE_TIMEOUT,  /**< Still busy after `polls` reads. */
     TERSE_FAULT,    /**< Stopped by an error: terse_read_fault says which; terse_reset to go on. */
-    TERSE_RECORD    /**< Not a record that this machine writes. */
+    TERSE_RECORD,   /**< Not a record that this machine writes. */
+    TERSE_RESULTS   /**< Not as many results as sentences: a bus that lies, or a second driver. */
 };
 
 /** A found accelerator; terse_init fills it, nothing changes it afterwards. */

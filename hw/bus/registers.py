@@ -20,8 +20,12 @@ __all__ = ["Registers", "shape"]
 # the driver may change it afterwards.
 SET_BY_IMAGE = ("EXIT_THRESHOLD",)
 STEP = WORD.width // BYTE.width  # bytes from a register to the next one
-_HIGH = {f"{name}_HI" for name in COUNTERS}
-_LOW = {f"{name}_LO": name.lower() for name in COUNTERS}
+# Words of counters: the counter's port, and where the word begins.
+_COUNTED = {
+    f"{name}_{end}": (name.lower(), low)
+    for name in COUNTERS
+    for end, low in (("LO", 0), ("HI", WORD.width))
+}
 
 
 def shape(register):
@@ -55,7 +59,7 @@ def _members(config):
             members |= {name: Out(shape(register)), f"{name}_set": In(shape(register))}
         elif register.access == "pulse":
             members[name] = Out(shape(register))
-        elif register.name not in _HIGH | set(_LOW) and not _is_constant(register, config):
+        elif register.name not in _COUNTED and not _is_constant(register, config):
             members[name] = In(shape(register))
         if register.name in SET_BY_IMAGE:
             members |= {f"{name}_load": In(1), f"{name}_value": In(register.width)}
@@ -70,8 +74,9 @@ class Registers(wiring.Component):
 
     An address that is no register answers DECERR; writing a read-only register, or without all four
     strobes, answers SLVERR; neither has an effect. Bits above a register's width are ignored.
-    Reading the low word of a counter keeps its high word for the next read of any high word.
-    Without the unit "counters" all counters read zero.
+    The words of a counter are read one at a time: who reads the high word before and after the low
+    one, and again where it has moved, has both of one moment. Without the unit "counters" all
+    counters read zero.
 
     Parameters
     ----------
@@ -158,9 +163,6 @@ class Registers(wiring.Component):
         """One read: the address is taken, and answered in the next cycle."""
         bus = self.bus
         accept = Signal()
-        # The upper half of the counter whose lower half was read last: the two belong together,
-        # however long the driver takes between them.
-        high = Signal(WORD)
         m.d.comb += [
             accept.eq(bus.arvalid & ~bus.rvalid),
             bus.arready.eq(~bus.rvalid),
@@ -170,12 +172,8 @@ class Registers(wiring.Component):
         by_offset = {register.offset: register for register in REGISTERS}
         offsets = range(0, 1 << ADDRESS_BITS, STEP)
         # One wide selection each: half the logic of a case per register.
-        words = Cat(self._read(by_offset.get(offset), high) for offset in offsets)
-        highs = Cat(self._high(by_offset.get(offset)) for offset in offsets[::2])
+        words = Cat(self._read(by_offset.get(offset)) for offset in offsets)
         known = Cat(Const(offset in by_offset, 1) for offset in offsets)
-        lows = Cat(
-            Const(offset in by_offset and by_offset[offset].name in _LOW, 1) for offset in offsets
-        )
         with m.If(accept):
             hit = known.bit_select(bus.araddr[2:], 1) & (bus.araddr[:2] == 0)
             m.d.sync += [
@@ -183,29 +181,17 @@ class Registers(wiring.Component):
                 bus.rresp.eq(Mux(hit, Resp.OKAY, Resp.DECERR)),
                 bus.rdata.eq(words.word_select(bus.araddr[2:], WORD.width)),
             ]
-            with m.If(hit & lows.bit_select(bus.araddr[2:], 1)):
-                m.d.sync += high.eq(highs.word_select(bus.araddr[3:], WORD.width))
 
-    def _read(self, register, high):
+    def _read(self, register):
         """The word that a register reads as; None is no register."""
         if register is None or register.access == "pulse":
             return Const(0, WORD)
         if _is_constant(register, self.config):
             return Const(constants(self.config).get(register.name, register.reset), WORD)
-        if register.name in _HIGH:
-            return high
-        if register.name in _LOW:
-            return self._counter(register)[: WORD.width]
+        if register.name in _COUNTED:
+            name, low = _COUNTED[register.name]
+            if "counters" not in self.config.units:
+                return Const(0, WORD)
+            return getattr(self, name)[low : low + WORD.width]
         value = self._value(register.name)
         return Cat(value, Const(0, WORD.width - len(value)))
-
-    def _high(self, register):
-        """The word that reading this register keeps for the next read of a high word."""
-        if register is None or register.name not in _LOW:
-            return Const(0, WORD)
-        return self._counter(register)[WORD.width :]
-
-    def _counter(self, register):
-        if "counters" not in self.config.units:
-            return Const(0, COUNTER)
-        return getattr(self, _LOW[register.name])

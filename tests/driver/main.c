@@ -155,6 +155,9 @@ static int test_run(void)
     EXPECT(terse_describe(&t, queue, 0x4020, 48, 0, 77) == TERSE_OK);
     EXPECT(terse_token(5, 1) == 0x80000005u);
     EXPECT(terse_run(&t, 0x4000, 3, 10) == TERSE_OK && fake.last_command == TERSE_CONTROL_START);
+    fake.missing = 1;
+    EXPECT(terse_run(&t, 0x4000, 3, 10) == TERSE_RESULTS);
+    fake.missing = 0;
     EXPECT(fake.words[TERSE_QUEUE_BASE / 4] == 0x4000 && fake.words[TERSE_QUEUE_COUNT / 4] == 3);
     return 0;
 }
@@ -239,7 +242,11 @@ static int test_counter(void)
 {
     uint64_t value;
     fake.words[TERSE_CYCLES_LO / 4] = 9;
+    fake.words[TERSE_CYCLES_HI / 4] = 7;
     EXPECT(terse_counter(&t, TERSE_CYCLES_LO, &value) == TERSE_OK && value == (7ull << 32 | 9));
+    fake.words[TERSE_CYCLES_LO / 4] = UINT32_MAX;
+    fake.carries = 1;
+    EXPECT(terse_counter(&t, TERSE_CYCLES_LO, &value) == TERSE_OK && value == 8ull << 32);
     EXPECT(terse_counter(&t, TERSE_CYCLES_HI, &value) == TERSE_ARGUMENT);
     fake.words[TERSE_SKIPPED_EXITS_LO / 4] = 5;
     EXPECT(terse_counter(&t, TERSE_SKIPPED_EXITS_LO, &value) == TERSE_OK && value == 5);

@@ -17,6 +17,8 @@ struct fake {
     uint32_t barriers;
     uint32_t delays;
     uint32_t barriers_at_command; /* that came before the last command */
+    uint32_t carries;    /* of the counter CYCLES, each behind a read of its high word */
+    uint32_t missing;    /* results of the next queue */
 };
 
 extern struct fake fake;
@@ -31,9 +33,13 @@ static inline uint32_t terse_mmio_read(volatile void *base, uint32_t offset)
         }
         return file->outcome;
     }
-    if (offset == TERSE_CYCLES_LO)
-        file->words[TERSE_CYCLES_HI / 4] = 7; /* latched by the read of the low word */
-    return file->words[offset / 4];
+    uint32_t value = file->words[offset / 4];
+    if (offset == TERSE_CYCLES_HI && file->carries > 0) {
+        file->carries--; /* the counter moves on behind the read */
+        file->words[TERSE_CYCLES_HI / 4]++;
+        file->words[TERSE_CYCLES_LO / 4] = 0;
+    }
+    return value;
 }
 
 static inline void fake_command(struct fake *file, uint32_t command)
@@ -41,6 +47,8 @@ static inline void fake_command(struct fake *file, uint32_t command)
     if (command != TERSE_CONTROL_RESET && (file->outcome & TERSE_STATUS_ERROR) != 0)
         return; /* as the machine does */
     uint32_t good = command == TERSE_CONTROL_LOAD ? TERSE_STATUS_LOADED : TERSE_STATUS_LOADED | TERSE_STATUS_DONE;
+    if (command == TERSE_CONTROL_START)
+        file->words[TERSE_SENTENCES_DONE / 4] = file->words[TERSE_QUEUE_COUNT / 4] - file->missing;
     file->last_command = command;
     file->barriers_at_command = file->barriers;
     file->reads_left = file->delay;
