@@ -12,10 +12,11 @@ from firmware.isa import CAPACITY, ENGINES, STACKED_BITS, WORDS, Opcode, Select
 from hw.bus.fetch import read_layout
 from hw.engine import engine_bits
 from hw.program.issue import operation_layout
+from hw.program.legal import legal
 from hw.program.prefetch import stream_layout
 from hw.program.program import LATENCY, Program
 from hw.rows.layouts import slot_layout
-from hw.shapes import ADDRESS, BYTE, LAYER, PC, WORD, index, slot_mask
+from hw.shapes import ADDRESS, BYTE, CLASS, FEATURE, HEAD, LAYER, PC, WORD, index, slot_mask
 
 __all__ = ["Sequencer"]
 
@@ -48,7 +49,8 @@ class Sequencer(wiring.Component):
     start : In(1), pulse; begins at instruction 0
     program : In(ADDRESS), byte address of the program
     instructions : In(PC), its length
-    layers : In(LAYER), of the model
+    layers, classes, heads, embedding : In(LAYER), In(CLASS), In(HEAD), In(FEATURE), of the model;
+        an instruction that does not fit them is illegal (`legal`)
     slots : In(array of slot_layout(config)), the slot table
     o_fetch : Out(stream of read_layout()), request for the program
     words : In(stream of WORD), its words
@@ -72,6 +74,9 @@ class Sequencer(wiring.Component):
                 "program": In(ADDRESS),
                 "instructions": In(PC),
                 "layers": In(LAYER),
+                "classes": In(CLASS),
+                "heads": In(HEAD),
+                "embedding": In(FEATURE),
                 "slots": In(data.ArrayLayout(slot_layout(config), config.slots)),
                 "o_fetch": Out(stream.Signature(read_layout())),
                 "words": In(stream.Signature(WORD)),
@@ -106,10 +111,11 @@ class Sequencer(wiring.Component):
         self._most_steps = CAPACITY * (self.config.slots + 1)
         self._steps = Signal(range(self._most_steps + 2))  # instructions of this pass
         self._passes = Signal(LAYER)  # begun since the last result
-        # Of the instruction that is decoded: slots, whether it has an engine here, and what is done
-        # with it. In registers, since whether it can go is known late in its cycle.
+        # Of the instruction that is decoded: slots, whether its opcode and its fields are allowed,
+        # and what is done with it. In registers: whether it can go is known late in its cycle.
         self._mask = Signal(slot_mask(self.config))
         self._known = Signal()
+        self._legal = Signal()
         self._skipped = Signal()
         self._barrier = Signal()
         m.d.comb += [
@@ -194,9 +200,19 @@ class Sequencer(wiring.Component):
         # ADMIT selects no slot, and is never skipped.
         skipped = (op.opcode != Opcode.ADMIT) & (mask == 0)
         barriers = Cat(op.opcode == engine.opcode for engine in ENGINES if engine.barrier)
+        controls = (op.opcode == Opcode.LOOP) | (op.opcode == Opcode.GROUP)
+        facts = {
+            "last": self.instructions - 1,
+            "classes": self.classes,
+            "heads": self.heads,
+            "embedding": self.embedding,
+            "longest": self.config.reduction,
+            "widest": self.config.widest,
+        }
         m.d.sync += [
             self._mask.eq(mask),
-            self._known.eq((engines & self.present.as_value()).any()),
+            self._known.eq(controls | (engines & self.present.as_value()).any()),
+            self._legal.eq(legal(op, facts)),
             self._skipped.eq(skipped),
             self._barrier.eq(barriers.any() & ~skipped),
         ]
@@ -212,7 +228,7 @@ class Sequencer(wiring.Component):
             operation.instruction.eq(self._program.instruction),
         ]
         # A program must end with LOOP; running over its end is as illegal as a wrong opcode.
-        with m.If(self._pc >= self.instructions):
+        with m.If((self._pc >= self.instructions) | ~self._known | ~self._legal):
             self._fail(m, Error.ILLEGAL_OPCODE)
         with m.Elif(self._steps > self._most_steps):
             self._fail(m, Error.ENDLESS)
@@ -220,8 +236,6 @@ class Sequencer(wiring.Component):
             self._go(m, op.target)
         with m.Elif(op.opcode == Opcode.GROUP):
             self._next_group(m)
-        with m.Elif(~self._known):
-            self._fail(m, Error.ILLEGAL_OPCODE)
         with m.Else():
             self._issue(m)
 

@@ -12,7 +12,8 @@ import pytest
 from firmware import isa
 from firmware.constants import constant_count
 from firmware.error_codes import Error
-from firmware.image import HEADER_BYTES, parse_image
+from firmware.image import HEADER_BYTES, ImageError, parse_image
+from firmware.image_rules import check_content
 from firmware.isa import Opcode, Select
 from firmware.registers import VERSION
 from golden_model.hardware import UNITS
@@ -150,21 +151,38 @@ def test_illegal_opcode(machine, where, opcode):
 
 
 def test_program_without_an_end(machine):
+    """Its last LOOP is missing."""
     image = machine.program.image
-    loop = find(image, Opcode.LOOP)
-    shorter = with_header(image, sections=True, instructions=loop)
-    run_patched(machine, shorter, Error.ILLEGAL_OPCODE, loop)
+    last = parse_image(image).instructions - 1
+    shorter = with_header(image, sections=True, instructions=last)
+    run_patched(machine, shorter, Error.ILLEGAL_OPCODE, last)
 
 
 def test_jump_beyond_the_program(machine):
     image = machine.program.image
+    loop = find(image, Opcode.LOOP)
     beyond = parse_image(image).instructions + 3
-    run_patched(
-        machine,
-        with_instruction(image, find(image, Opcode.LOOP), target=beyond),
-        Error.ILLEGAL_OPCODE,
-        beyond,
-    )
+    run_patched(machine, with_instruction(image, loop, target=beyond), Error.ILLEGAL_OPCODE, loop)
+
+
+FIELDS = [
+    (Opcode.ADMIT, "reduction", SMALL_MODEL.embedding + 1),
+    (Opcode.LINEAR, "source", 4),
+    (Opcode.NORM, "norm_set", 3),
+    (Opcode.ATTEND, "groups", 0),
+    (Opcode.EXIT, "reduction", SMALL_MODEL.classes + 1),
+]
+
+
+@pytest.mark.parametrize("opcode, name, value", FIELDS)
+def test_illegal_field(machine, opcode, name, value):
+    """As in the reader of images, by the same table."""
+    image = machine.program.image
+    pc = find(image, opcode)
+    patched = with_instruction(image, pc, **{name: value})
+    with pytest.raises(ImageError, match=f"Instruction {pc}: {name} of"):
+        check_content(parse_image(patched), CONFIG)
+    run_patched(machine, patched, Error.ILLEGAL_OPCODE, pc)
 
 
 @pytest.mark.parametrize("opcode", [Opcode.LOOP, Opcode.GROUP])

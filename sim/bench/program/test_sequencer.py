@@ -16,7 +16,8 @@ from cocotb.triggers import ClockCycles, RisingEdge
 from firmware import isa
 from firmware.error_codes import Error
 from firmware.image import section_bytes, stream_stride
-from firmware.isa import CAPACITY, ENGINES, Opcode, Select
+from firmware.image_rules import RULES
+from firmware.isa import CAPACITY, ENGINES, Opcode, Select, Target
 from hw.program.issue import AHEAD, Issue, operation_layout
 from hw.program.sequencer import Sequencer
 from sim.bench import harness
@@ -53,6 +54,17 @@ EVERY = [
     (Opcode.NORM, {"select": Select.ALL}),
     (Opcode.LOOP, {"target": 0}),
 ]
+
+
+# What an opcode's fields must have at least, for a model of these sizes.
+MODEL = {"layers": LAYERS, "classes": 3, "heads": 2, "embedding": 16}
+LEAST = {
+    Opcode.ADMIT: {"target_buffer": Target.STATE, "reduction": MODEL["embedding"]},
+    Opcode.LINEAR: {"reduction": 1, "groups": 1, "block": 1},
+    Opcode.NORM: {"target_buffer": Target.STATE, "reduction": 1},
+    Opcode.ATTEND: {"groups": 1, "reduction": 1},
+    Opcode.EXIT: {"reduction": MODEL["classes"]},
+}
 
 
 class Front(wiring.Component):
@@ -133,6 +145,26 @@ class Machine:
         return sum(1 << i for i in chosen if self.table[i]["resident"])
 
 
+def is_legal(config, program, opcode, values):
+    """Whether all fields of an instruction are allowed."""
+    facts = MODEL | {
+        "last": len(program) - 1,
+        "longest": config.reduction,
+        "widest": config.widest,
+    }
+    fields = LEAST.get(opcode, {}) | values
+    for name, rule in RULES.get(opcode, {}).items():
+        value = fields.get(name, 0)
+        if isinstance(rule, frozenset):
+            if value not in rule:
+                return False
+        else:
+            low, high = (facts[bound] if isinstance(bound, str) else bound for bound in rule)
+            if not low <= value <= high:
+                return False
+    return True
+
+
 def interpret(machine, program, present=frozenset(OPCODES), limit=500):
     """What a run does: (operations, skipped operations, passes, fault).
 
@@ -154,6 +186,8 @@ def interpret(machine, program, present=frozenset(OPCODES), limit=500):
             return events, skipped, passes, Error.ILLEGAL_OPCODE
         opcode, values = program[pc]
         steps += 1
+        if not is_legal(machine.config, program, opcode, values):
+            return events, skipped, passes, Error.ILLEGAL_OPCODE
         if steps > most:
             return events, skipped, passes, Error.ENDLESS
         if opcode == Opcode.LOOP:
@@ -219,7 +253,7 @@ class Bench:
             words = [
                 word
                 for opcode, values in self.program
-                for word in isa.pack(opcode=opcode, **values)
+                for word in isa.pack(opcode=opcode, **LEAST.get(opcode, {}) | values)
             ]
             size = section_bytes(WORD_BYTES * len(words)) // WORD_BYTES
             harness.assert_same("request", request, {"address": PROGRAM, "words": size})
@@ -285,7 +319,7 @@ class Bench:
         for name, value in (
             ("program", PROGRAM),
             ("instructions", len(program)),
-            ("layers", LAYERS),
+            *MODEL.items(),
             ("empty", 0),
             ("present", sum(1 << i for i, opcode in enumerate(OPCODES) if opcode in present)),
         ):
@@ -381,6 +415,29 @@ FAULTS = {
     "circle": ([(Opcode.ADMIT, {}), (Opcode.NORM, {}), (Opcode.LOOP, {"target": 1})], OPCODES),
     "self": ([(Opcode.ADMIT, {}), (Opcode.LOOP, {"target": 1})], OPCODES),
     "no_layer": ([(Opcode.ADMIT, {}), (Opcode.LOOP, {"target": 0})], OPCODES),
+    **{
+        f"{opcode.name}_{name}_{value}": ([(Opcode.ADMIT, {}), (opcode, {name: value})], OPCODES)
+        for opcode, name, value in (
+            (Opcode.LINEAR, "select", 5),
+            (Opcode.LINEAR, "source", 4),
+            (Opcode.LINEAR, "target_buffer", 5),
+            (Opcode.LINEAR, "target_buffer", 15),
+            (Opcode.LINEAR, "function", 4),
+            (Opcode.LINEAR, "reduction", 0),
+            (Opcode.LINEAR, "reduction", 0xFFFF),
+            (Opcode.LINEAR, "groups", 0),
+            (Opcode.LINEAR, "block", 129),
+            (Opcode.NORM, "source", 1),
+            (Opcode.NORM, "target_buffer", 0),
+            (Opcode.NORM, "norm_set", 3),
+            (Opcode.DROP, "select", 15),
+            (Opcode.ATTEND, "groups", MODEL["heads"] + 1),
+            (Opcode.EXIT, "groups", 2),
+            (Opcode.EXIT, "reduction", MODEL["classes"] - 1),
+            (Opcode.GROUP, "target", 2),
+        )
+    },
+    "admit": ([(Opcode.ADMIT, {"reduction": MODEL["embedding"] + 1})], OPCODES),
     "end": ([(Opcode.ADMIT, {}), (Opcode.NORM, {})], OPCODES),
     "jump": ([(Opcode.ADMIT, {}), (Opcode.LOOP, {"target": 99})], OPCODES),
     "no_program": ([], OPCODES),
@@ -398,7 +455,7 @@ async def faults(dut, kind):
     await harness.start(dut)
     program, present = FAULTS[kind]
     await test.run(program, [(0,)], frozenset(present))
-    pcs = {"jump": 99, "end": len(program)}
+    pcs = {"end": len(program)}
     if kind not in ("no_program", "circle", "self", "no_layer"):
         harness.assert_same(
             "pc", dut.pc.value.to_unsigned(), pcs.get(kind, program.index(program[-1]))
