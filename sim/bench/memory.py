@@ -1,19 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A memory behind AXI4 ports of a bench: cocotbext-axi's subordinates, with faults and pauses.
+"""A memory behind AXI4 ports of a bench, with faults and pauses.
 
 It checks the manager's manners too.
 """
 
-import random
-import warnings
-
 import cocotb
 from cocotb.triggers import FallingEdge, RisingEdge
 
-warnings.filterwarnings(
-    "ignore", category=DeprecationWarning, module=r"cocotbext\..*|cocotb_bus\..*"
-)
-from cocotbext.axi import AxiReadBus, AxiResp, AxiSlaveRead, AxiSlaveWrite, AxiWriteBus  # noqa: E402
+from sim.bench.axi import AxiResp, ReadSubordinate, WriteSubordinate
 
 __all__ = ["AxiResp", "BenchMemory"]
 
@@ -31,7 +25,6 @@ class BenchMemory:
         self.faults = {}
         self.strays = []
         self.touched = []
-        self._answer = AxiResp.OKAY
 
     def load(self, address, content):
         self.data[address - self.base : address - self.base + len(content)] = content
@@ -44,72 +37,35 @@ class BenchMemory:
 
         pause : seeds random stalls of both channels; None: there are none
         """
-        _quiet(dut, prefix, ("arready", "rvalid"))
-        cocotb.start_soon(self._serve_read(dut, prefix, pause))
+        ReadSubordinate(dut, prefix, self, pause)
+        cocotb.start_soon(_steady(dut, f"{prefix}_ar", ("addr", "len", "size", "burst")))
 
     def serve_write(self, dut, prefix, pause=None):
         """The same for a write port."""
-        _quiet(dut, prefix, ("awready", "wready", "bvalid"))
-        cocotb.start_soon(self._serve_write(dut, prefix, pause))
-
-    async def _serve_read(self, dut, prefix, pause):
-        await FallingEdge(dut.rst)
-        port = AxiSlaveRead(AxiReadBus.from_prefix(dut, prefix), dut.clk, dut.rst, target=self)
-        self._prepare((port.ar_channel, port.r_channel), "rresp", pause)
-        cocotb.start_soon(_steady(dut, f"{prefix}_ar", ("addr", "len", "size", "burst")))
-
-    async def _serve_write(self, dut, prefix, pause):
-        await FallingEdge(dut.rst)
-        port = AxiSlaveWrite(AxiWriteBus.from_prefix(dut, prefix), dut.clk, dut.rst, target=self)
-        self._prepare((port.aw_channel, port.w_channel, port.b_channel), "bresp", pause)
+        WriteSubordinate(dut, prefix, self, pause)
         cocotb.start_soon(_steady(dut, f"{prefix}_aw", ("addr", "len", "size", "burst")))
         cocotb.start_soon(_steady(dut, f"{prefix}_w", ("data", "strb", "last")))
 
-    def _prepare(self, channels, field, pause):
-        """Pauses, and the response code of the fault instead of SLVERR."""
-        for i, channel in enumerate(channels):
-            if pause is not None:
-                channel.set_pause_generator(_pause(pause + i))
-        answers = channels[-1]
-        send = answers.send
-
-        async def send_answer(transaction):
-            if getattr(transaction, field) != AxiResp.OKAY:
-                setattr(transaction, field, self._answer)
-            await send(transaction)
-
-        answers.send = send_answer
-
-    def _check(self, address, length):
+    def _answer(self, address, length):
+        """What an access answers."""
         self.touched.append(address)
         if not self.base <= address <= self.base + len(self.data) - length:
             self.strays.append(address)
-            self._answer = AxiResp.DECERR
-            raise ValueError("outside")
-        if address in self.faults:
-            self._answer = self.faults[address]
-            raise ValueError("fault")
+            return AxiResp.DECERR
+        return self.faults.get(address, AxiResp.OKAY)
 
-    async def read(self, address, length):
-        self._check(address, length)
-        return self.dump(address, length)
+    def read(self, address, length):
+        """(bytes, AxiResp); zeros where it is not OKAY."""
+        response = self._answer(address, length)
+        good = response == AxiResp.OKAY
+        return self.dump(address, length) if good else bytes(length), response
 
-    async def write(self, address, content):
-        self._check(address, len(content))
-        self.load(address, content)
-
-
-def _quiet(dut, prefix, names):
-    for name in names:
-        getattr(dut, f"{prefix}_{name}").value = 0
-
-
-def _pause(seed):
-    generator = random.Random(seed)
-    while True:
-        yield from [True] * generator.choice([0, 1, 2, 7]) + [False] * generator.choice(
-            [1, 2, 5, 30]
-        )
+    def write(self, address, content):
+        """AxiResp; nothing is written where it is not OKAY."""
+        response = self._answer(address, len(content))
+        if response == AxiResp.OKAY:
+            self.load(address, content)
+        return response
 
 
 async def _steady(dut, prefix, names):
@@ -117,6 +73,7 @@ async def _steady(dut, prefix, names):
     valid, ready = getattr(dut, f"{prefix}valid"), getattr(dut, f"{prefix}ready")
     signals = [getattr(dut, f"{prefix}{name}") for name in names]
     held = None
+    await FallingEdge(dut.rst)
     while True:
         await RisingEdge(dut.clk)
         offered = [str(signal.value) for signal in signals] if valid.value == 1 else None

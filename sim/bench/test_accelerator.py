@@ -8,7 +8,6 @@ co-simulation's business. The four-state check needs Icarus: elsewhere it is rep
 
 import os
 import random
-import warnings
 from dataclasses import dataclass
 
 import cocotb
@@ -26,15 +25,11 @@ from golden_model.quantize import quantize
 from golden_model.random_model import random_sentences
 from hw.accelerator import Accelerator
 from sim.bench import harness
+from sim.bench.axi import AxiLiteManager, AxiResp
 from sim.bench.memory import BenchMemory
 from sim.cosim.session import CAUSES, LOAD, START
 from sim.proof.check import differences
 from sim.proof.system import SMALL_MODEL, random_network
-
-warnings.filterwarnings(
-    "ignore", category=DeprecationWarning, module=r"cocotbext\..*|cocotb_bus\..*"
-)
-from cocotbext.axi import AxiLiteBus, AxiLiteMaster  # noqa: E402
 
 IMAGE, EMBEDDING = 0x1000, 0x2000
 DESCRIPTORS = 0x100  # bytes of the input window before the tokens
@@ -76,29 +71,16 @@ class Host:
     """Register accesses by name, with random pauses of all channels."""
 
     def __init__(self, dut, pause):
-        self._dut, self._manager = (
-            dut,
-            AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.clk, dut.rst),
-        )
-        generator = random.Random(pause)
-        write, read = self._manager.write_if, self._manager.read_if
-        for channel in (
-            write.aw_channel,
-            write.w_channel,
-            write.b_channel,
-            read.ar_channel,
-            read.r_channel,
-        ):
-            channel.set_pause_generator(iter(lambda: generator.random() < 0.5, None))
+        self._dut = dut
+        self._manager = AxiLiteManager(dut, "s_axil", pause)
 
     async def write(self, name, value):
-        answer = await self._manager.write(BY_NAME[name].offset, value.to_bytes(4, "little"))
-        assert answer.resp == 0, name
+        assert await self._manager.write(BY_NAME[name].offset, value) == AxiResp.OKAY, name
 
     async def read(self, name):
-        answer = await self._manager.read(BY_NAME[name].offset, 4)
-        assert answer.resp == 0, name
-        return int.from_bytes(answer.data, "little")
+        value, response = await self._manager.read(BY_NAME[name].offset)
+        assert response == AxiResp.OKAY, name
+        return value
 
     async def command(self, bit):
         """One bit of CONTROL, until `irq`; fails with the machine's error."""

@@ -6,7 +6,6 @@ Every register reads, writes and resets as firmware/registers.py says.
 
 import dataclasses
 import random
-import warnings
 
 import cocotb
 import pytest
@@ -17,11 +16,7 @@ from firmware.registers import BY_NAME, COUNTERS, REGISTERS, SPAN, constants
 from golden_model.hardware import HARDWARE
 from hw.bus.registers import Registers
 from sim.bench import harness
-
-warnings.filterwarnings(
-    "ignore", category=DeprecationWarning, module=r"cocotbext\..*|cocotb_bus\..*"
-)
-from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp  # noqa: E402
+from sim.bench.axi import AxiLiteManager, AxiResp
 
 INPUTS = {
     "status": 0b1010,
@@ -49,18 +44,7 @@ async def start(dut, stall=None):
     for i, name in enumerate(COUNTERS if "counters" in harness.config().units else ()):
         getattr(dut, name.lower()).value = counter(i)
     await harness.start(dut)
-    manager = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "bus_"), dut.clk, dut.rst)
-    if stall is not None:
-        generator = random.Random(stall)
-        for channel in (
-            manager.write_if.aw_channel,
-            manager.write_if.w_channel,
-            manager.write_if.b_channel,
-            manager.read_if.ar_channel,
-            manager.read_if.r_channel,
-        ):
-            channel.set_pause_generator(iter(lambda: generator.random() < 0.5, None))
-    return manager
+    return AxiLiteManager(dut, "bus_", stall)
 
 
 def counter(i):
@@ -68,12 +52,12 @@ def counter(i):
 
 
 async def read(manager, offset):
-    answer = await manager.read(offset, 4)
-    return int.from_bytes(answer.data, "little"), answer.resp
+    value, response = await manager.read(offset)
+    return value, AxiResp(response)
 
 
 async def write(manager, offset, value, size=4):
-    return (await manager.write(offset, value.to_bytes(size, "little"))).resp
+    return await manager.write(offset, value, size)
 
 
 def after_reset(register, config):
