@@ -16,7 +16,7 @@ comma := ,
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: all setup tools test bench regress wheel campaign flips shapes small board fullsize verilog release synth \
-  synth-array timing train lint types docs-slow pictures charts clean
+  synth-array timing train lock lint types docs-slow pictures charts clean
 .DEFAULT_GOAL := all
 
 all: setup
@@ -24,13 +24,24 @@ all: setup
 
 setup: tools $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml
+# PyTorch comes first and is not in the lock file: which build it is depends on the computer. All else
+# must be, file for file, what the lock file has the hashes of.
+$(VENV)/.ready: pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Terse needs Python 3.11 or later, not $$($(PYTHON) --version)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q $(TORCH_OPTIONS) torch==2.13.0
-	$(BIN)/pip install -q -e .
+	$(BIN)/pip install -q --no-deps --require-hashes -r requirements.lock
+	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
 	touch $@
+
+# The lock file of pyproject.toml, for every platform, and the licences of what it installs.
+lock:
+	$(BIN)/pip install -q uv
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes -q \
+	  --no-header --no-annotate --no-emit-package torch -o requirements.lock
+	$(BIN)/pip install -q --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m terse.packaging.licences > docs/licences.md
 
 # Debian's package $(2) for the program $(1), where root may install it; else $(3) says what is missed.
 package = @command -v $(1) >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \

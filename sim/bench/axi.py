@@ -139,6 +139,7 @@ class _Subordinate:
                 self._cycle()
 
     def _cycle(self):
+        """What happens at a rising edge, from the values before it."""
         raise NotImplementedError
 
     def _take_address(self, channel, words):
@@ -164,6 +165,7 @@ class ReadSubordinate(_Subordinate):
     channels = ("arready", "rvalid")
 
     def _cycle(self):
+        """Addresses, then beats."""
         bus = self._bus
         size = len(bus.rdata) // 8
         offered = bus.rvalid.value == 1
@@ -196,6 +198,7 @@ class WriteSubordinate(_Subordinate):
         super().__init__(dut, prefix, memory, pause)
 
     def _cycle(self):
+        """Answers, data, addresses: so that none overtakes the other."""
         bus = self._bus
         size = len(bus.wdata) // 8
         offered = bus.bvalid.value == 1
