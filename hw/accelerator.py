@@ -77,8 +77,10 @@ class Accelerator(wiring.Component):
         m.submodules.embedder = self.embedder = Embedder(config)
         m.submodules.writer = self.writer = Writer(config)
         self.reset = Signal()
-        # A soft reset is the core's reset: no state of an abandoned run has to be undone by hand.
-        m.submodules.core = ResetInserter(self.reset)(self.core)
+        # A soft reset is the core's reset: no state of an abandoned run has to be undone by hand. It
+        # goes everywhere, so it comes from a register.
+        self.core_reset = Signal()
+        m.submodules.core = ResetInserter(self.core_reset)(self.core)
         self.loading = Signal()
         self.running = Signal()
         self.failed = Signal()
@@ -175,6 +177,7 @@ class Accelerator(wiring.Component):
                     self.reset.eq(1),
                 ]
                 m.d.sync += [
+                    self.core_reset.eq(1),
                     self.done.eq(0),
                     self.error.eq(0),
                     self.error_pc.eq(0),
@@ -183,6 +186,7 @@ class Accelerator(wiring.Component):
             # Bursts that the bus has accepted come to their end, as AXI demands.
             with m.State("DRAIN"):
                 m.d.comb += self.reset.eq(1)
+                m.d.sync += self.core_reset.eq(~idle)
                 with m.If(idle):
                     m.next = "IDLE"
 

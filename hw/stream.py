@@ -171,17 +171,24 @@ class Skid(wiring.Component):
     -------
     i : In(stream of `shape`)
     o : Out(stream of `shape`)
+
+    Attributes
+    ----------
+    second : the word behind the one on `o`
+    waits : it is there
     """
 
     def __init__(self, shape):
         check_shape("Payload", shape)
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+        self.second = Signal.like(self.o.payload, reset_less=True)
+        self.waits = Signal()
 
     def elaborate(self, platform):
         m = Module()
         first = Signal.like(self.o.payload, reset_less=True)
-        second = Signal.like(self.o.payload, reset_less=True)
-        waits = Signal()  # a word is in the second one
+        second = self.second
+        waits = self.waits
         move = Signal()
         m.d.comb += [
             move.eq(~self.o.valid | self.o.ready),

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The AXI rules that the masters and the registers promise (docs/machine.md), under any bus."""
+
+from amaranth import Cat, Module, Signal
+from amaranth.hdl import Assert, Assume
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In
+
+from golden_model.hardware import HardwareConfig
+from hw.bus.transfer import BOUNDARY, transfer_layout
+from hw.shapes import ADDRESS, SIZE, WORD
+from sim.prove.prover import Mutant, Property
+
+__all__ = ["BUS"]
+
+CONFIG = HardwareConfig(tokens=2, columns=2)
+BURST = 16  # beats of a burst
+
+
+class _Master(wiring.Component):
+    """What both halves promise of their address channel, whatever host and bus do.
+
+    The window does not change; an address, once offered, stays until it is taken.
+    """
+
+    channel = ""
+    inputs: dict = {}
+
+    def __init__(self, block):
+        self.block = block(CONFIG, burst=BURST)
+        super().__init__(
+            {
+                "request": In(stream.Signature(transfer_layout())),
+                "abort": In(1),
+                "base": In(ADDRESS),
+                "size": In(SIZE),
+                **self.inputs,
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.block = block = self.block
+        window = Signal(ADDRESS.width + SIZE.width)
+        begun = Signal()
+        request = block.i_request
+        m.d.comb += [
+            request.valid.eq(self.request.valid),
+            request.payload.address.eq(self.request.payload.address),
+            request.payload.words.eq(self.request.payload.words),
+            request.payload.base.eq(self.base),
+            request.payload.size.eq(self.size),
+            self.request.ready.eq(request.ready),
+            block.abort.eq(self.abort),
+            Assume(~begun | (window == Cat(self.base, self.size))),
+        ]
+        m.d.sync += [
+            begun.eq(1),
+            window.eq(Cat(self.base, self.size)),
+        ]
+        self._drive(m)
+        self._address(m)
+        return m
+
+    def _drive(self, m):
+        """The bus's side of the port."""
+        raise NotImplementedError
+
+    def _address(self, m):
+        """What is offered on the address channel."""
+        bus = self.block.bus
+        valid, ready, address, length = (
+            getattr(bus, f"{self.channel}{name}") for name in ("valid", "ready", "addr", "len")
+        )
+        size = CONFIG.bus_bytes
+        end = Signal(ADDRESS.width + 1)  # behind the burst's last byte
+        held = Signal(len(address) + len(length))
+        waits = Signal()
+        m.d.comb += end.eq(address + (length + 1) * size)
+        m.d.sync += [
+            waits.eq(valid & ~ready),
+            held.eq(Cat(address, length)),
+        ]
+        with m.If(waits):
+            m.d.comb += Assert(valid & (held == Cat(address, length)))
+        with m.If(valid):
+            m.d.comb += [
+                Assert(address % size == 0),
+                Assert(length < BURST),
+                Assert((address >= self.base) & (end <= self.base + self.size)),
+                Assert(address // BOUNDARY == (end - 1) // BOUNDARY),
+            ]
+
+
+class ReadRules(_Master):
+    """`Reader`, on a bus that answers what was asked for; `rready` never falls."""
+
+    channel = "ar"
+    inputs = {"arready": In(1), "rvalid": In(1), "rdata": In(WORD), "rresp": In(2), "taken": In(1)}
+
+    def _drive(self, m):
+        bus = self.block.bus
+        # The bus answers the bursts in their order, and nothing that was not asked for.
+        left = Signal(8)
+        beats = Signal(8)
+        asked = Signal(8)
+        ends = Signal()
+        m.d.comb += [
+            bus.arready.eq(self.arready & (left == 0)),
+            bus.rvalid.eq(self.rvalid & (left != 0)),
+            bus.rdata.eq(self.rdata),
+            bus.rresp.eq(self.rresp),
+            bus.rlast.eq(left == 1),
+            self.block.o.ready.eq(self.taken),
+            Assume((self.rresp != 1) & (self.rdata == 0)),
+            Assert(bus.rready),
+            beats.eq(bus.arlen + 1),
+            ends.eq(bus.rvalid),
+        ]
+        with m.If(bus.arvalid & bus.arready):
+            m.d.sync += [
+                left.eq(beats),
+                asked.eq(asked + 1),
+            ]
+        with m.Elif(ends):
+            m.d.sync += left.eq(left - 1)
+
+
+class WriteRules(_Master):
+    """`Writer`, on a bus that takes address, data and answers when it likes."""
+
+    channel = "aw"
+    inputs = {
+        "awready": In(1),
+        "wready": In(1),
+        "bvalid": In(1),
+        "bresp": In(2),
+        "data": In(stream.Signature(WORD)),
+    }
+
+    def _drive(self, m):
+        bus = self.block.bus
+        data = self.block.i_data
+        left = Signal(8)  # beats of the burst whose address was taken
+        owed = Signal()  # its answer
+        beats = Signal(8)
+        held = Signal(len(bus.wdata) + len(bus.wstrb) + 1)
+        waits = Signal()
+        now = Cat(bus.wdata, bus.wstrb, bus.wlast)
+        m.d.comb += [
+            bus.awready.eq(self.awready),
+            bus.wready.eq(self.wready),
+            bus.bvalid.eq(self.bvalid & owed),
+            bus.bresp.eq(self.bresp),
+            Assume((self.bresp != 1) & (self.data.payload == 0)),
+            data.valid.eq(self.data.valid),
+            data.payload.eq(self.data.payload),
+            self.data.ready.eq(data.ready),
+            beats.eq(bus.awlen + 1),
+            # No data before its address, none too much, and WLAST with the last.
+            Assert(~bus.wvalid | (left != 0)),
+            Assert(~bus.wvalid | (bus.wlast == (left == 1))),
+            # One burst at a time.
+            Assert(~bus.awvalid | ((left == 0) & ~owed)),
+        ]
+        m.d.sync += [
+            waits.eq(bus.wvalid & ~bus.wready),
+            held.eq(now),
+        ]
+        with m.If(waits):
+            m.d.comb += Assert(bus.wvalid & (held == now))
+        with m.If(bus.awvalid & bus.awready):
+            m.d.sync += [
+                left.eq(beats),
+                owed.eq(0),
+            ]
+        with m.Elif(bus.wvalid & bus.wready):
+            m.d.sync += [
+                left.eq(left - 1),
+                owed.eq(left == 1),
+            ]
+        with m.If(bus.bvalid & bus.bready):
+            m.d.sync += owed.eq(0)
+
+
+DMA = "hw.bus.dma"
+BUS = (
+    Property(
+        "Reader: bursts inside the window and 4 KiB, addresses stay, rready is high",
+        f"{DMA}:Reader",
+        lambda block: ReadRules(lambda config, burst: block(config, burst=burst, outstanding=1)),
+        9,
+        False,
+        (
+            Mutant(
+                "self.bus.arvalid.eq(offering | (room & ~stop))",
+                "self.bus.arvalid.eq(room & ~stop)",
+            ),
+            Mutant("bus.rready.eq(1)", "bus.rready.eq(~drop)"),
+        ),
+        quick=False,
+    ),
+    Property(
+        "Writer: bursts inside the window and 4 KiB, WLAST, nothing withdrawn, one burst at a time",
+        f"{DMA}:Writer",
+        WriteRules,
+        9,
+        False,
+        (
+            Mutant("bus.wlast.eq(beats == 1)", "bus.wlast.eq(beats == 2)"),
+            Mutant(
+                "run.outside):\n                    m.d.sync += self.error.eq(Error.WINDOW)",
+                "0):\n                    m.d.sync += self.error.eq(Error.WINDOW)",
+            ),
+        ),
+        quick=False,
+    ),
+)

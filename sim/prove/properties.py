@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every property."""
+
+from sim.prove.bus import BUS
+from sim.prove.numerics import NUMERICS
+from sim.prove.streams import STREAMS
+
+__all__ = ["PROPERTIES"]
+
+PROPERTIES = (*NUMERICS, *STREAMS, *BUS)

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The quick properties; every mutant of every property; and the page."""
+
+import pytest
+
+from sim.prove.__main__ import PAGE
+from sim.prove.properties import PROPERTIES
+from sim.prove.prover import Mutant, check_mutant, prove
+
+QUICK = [one for one in PROPERTIES if one.quick]
+
+
+def names(properties):
+    return [one.name for one in properties]
+
+
+@pytest.mark.parametrize("one", QUICK, ids=names(QUICK))
+def test_property(one):
+    verdict = prove(one)
+    assert verdict.holds, verdict.text
+
+
+@pytest.mark.parametrize("one", PROPERTIES, ids=names(PROPERTIES))
+def test_mutants(one):
+    assert one.mutants
+    for mutant in one.mutants:
+        assert not check_mutant(one, mutant).holds, mutant
+
+
+def test_mutant_that_is_none():
+    """A change that is not in the source once says so."""
+    with pytest.raises(ValueError, match="once, not 0"):
+        check_mutant(PROPERTIES[0], Mutant("what nobody wrote", ""))
+
+
+def test_page():
+    """It has a row for each property, all of which hold and find their mutants."""
+    rows = [line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines()[12:]]
+    assert [row[0] for row in rows] == names(PROPERTIES), "run: make prove"
+    for one, (_, block, holds, mutants, _) in zip(PROPERTIES, rows, strict=True):
+        count = len(one.mutants)
+        assert (block, holds) == (one.block.partition(":")[2], one.kind)
+        assert mutants == f"{count} of {count}"
