@@ -77,8 +77,8 @@ class Accelerator(wiring.Component):
         m.submodules.embedder = self.embedder = Embedder(config)
         m.submodules.writer = self.writer = Writer(config)
         self.reset = Signal()
-        # A soft reset is the core's reset: no state of an abandoned run has to be undone by hand. It
-        # goes everywhere, so it comes from a register.
+        # A soft reset is the core's reset: no state of an abandoned run has to be undone by hand.
+        # From a register, because it goes everywhere.
         self.core_reset = Signal()
         m.submodules.core = ResetInserter(self.core_reset)(self.core)
         self.loading = Signal()

@@ -26,6 +26,7 @@ their Verilog.
 
 
 def main():
+    """Print the rows as they come; the page is written where all is well."""
     console = Console(stderr=True)
     rows = []
     wrong = 0

@@ -99,6 +99,7 @@ class ReadRules(_Master):
     inputs = {"arready": In(1), "rvalid": In(1), "rdata": In(WORD), "rresp": In(2), "taken": In(1)}
 
     def _drive(self, m):
+        """Answers one burst at a time, with any words and codes."""
         bus = self.block.bus
         # The bus answers the bursts in their order, and nothing that was not asked for.
         left = Signal(8)
@@ -139,6 +140,7 @@ class WriteRules(_Master):
     }
 
     def _drive(self, m):
+        """Takes what it likes when it likes; the rules of data and answers."""
         bus = self.block.bus
         data = self.block.i_data
         left = Signal(8)  # beats of the burst whose address was taken

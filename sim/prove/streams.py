@@ -98,6 +98,7 @@ class OrderedSkid(Ordered):
     """`Ordered`, with what is in the second register."""
 
     def _invariants(self, m, inside):
+        """The second register holds the second word."""
         m.d.comb += Assert(self.block.waits == (inside == 2))
         with m.If(self._is_inside & (self._place == 1)):
             m.d.comb += Assert(self.block.second == self._value)
