@@ -23,9 +23,9 @@ What shows that each block does what its golden model says. Made by
 - Coverage of lines and toggles, functional coverage and mutation scores: not run.
 
 A block without a bench of its own is covered by another's
-([parts](machine.md#parts-and-their-benches)). All of them together are compared tensor by tensor through the bus (`make`), in random
-configurations (`make campaign`), with bad images and buses (`sim/proof/`), and with flipped bits
-(`make flips`).
+([parts](machine.md#parts-and-their-benches)). All of them together are compared tensor by tensor
+through the bus (`make`), in random configurations (`make campaign`), with bad images and buses
+(`sim/proof/`), and with flipped bits (`make flips`).
 
 | block | bench | random | stalls | four-state | properties | stage |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -56,6 +56,7 @@ def _text(bench):
 
 
 def _row(block, path, bench):
+    """A block's row."""
     module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     mine = [one for one in PROPERTIES if one.block.partition(":")[0] == module]
     proved = sum(one.inductive for one in mine)
