@@ -58,9 +58,22 @@ class _Master(wiring.Component):
             begun.eq(1),
             window.eq(Cat(self.base, self.size)),
         ]
+        self._stopped = Signal()  # there was an abort, and the block has not come to rest since
+        with m.If(self.abort):
+            m.d.sync += self._stopped.eq(1)
+        with m.Elif(block.idle):
+            m.d.sync += self._stopped.eq(0)
+        self._error(m)
         self._drive(m)
         self._address(m)
         return m
+
+    def _error(self, m):
+        """The first error stays until an abort."""
+        error = Signal.like(self.block.error)
+        m.d.sync += error.eq(self.block.error)
+        with m.If((error != 0) & ~self._stopped):
+            m.d.comb += Assert(self.block.error == error)
 
     def _drive(self, m):
         """The bus's side of the port."""
@@ -77,12 +90,17 @@ class _Master(wiring.Component):
         held = Signal(len(address) + len(length))
         waits = Signal()
         m.d.comb += end.eq(address + (length + 1) * size)
+        # Two cycles behind an abort, or one behind an error, no burst begins.
+        late = Signal()
         m.d.sync += [
             waits.eq(valid & ~ready),
             held.eq(Cat(address, length)),
+            late.eq(self._stopped),
         ]
         with m.If(waits):
             m.d.comb += Assert(valid & (held == Cat(address, length)))
+        with m.Elif(valid):
+            m.d.comb += Assert(~(self._stopped & late) & (self.block.error == 0))
         with m.If(valid):
             m.d.comb += [
                 Assert(address % size == 0),
@@ -164,6 +182,9 @@ class WriteRules(_Master):
             Assert(~bus.wvalid | (bus.wlast == (left == 1))),
             # One burst at a time.
             Assert(~bus.awvalid | ((left == 0) & ~owed)),
+            # From an abort on no word is taken, and nothing is done.
+            Assert(~data.ready | ~(self._stopped | self.abort)),
+            Assert(~self.block.done | ~self._stopped),
         ]
         m.d.sync += [
             waits.eq(bus.wvalid & ~bus.wready),
@@ -188,7 +209,7 @@ class WriteRules(_Master):
 DMA = "hw.bus.dma"
 BUS = (
     Property(
-        "Reader: bursts inside the window and 4 KiB, addresses stay, rready is high",
+        "Reader: bursts inside the window and 4 KiB, none behind abort or error, rready is high",
         f"{DMA}:Reader",
         lambda block: ReadRules(lambda config, burst: block(config, burst=burst, outstanding=1)),
         9,
@@ -198,18 +219,32 @@ BUS = (
                 "self.bus.arvalid.eq(offering | (room & ~stop))",
                 "self.bus.arvalid.eq(room & ~stop)",
             ),
+            Mutant(
+                "self.bus.arvalid.eq(offering | (room & ~stop))",
+                "self.bus.arvalid.eq(offering | room)",
+            ),
+            Mutant(
+                "self.error.eq(Mux(self.error == 0, Error.WINDOW, self.error))",
+                "self.error.eq(Error.WINDOW)",
+            ),
             Mutant("bus.rready.eq(1)", "bus.rready.eq(~drop)"),
         ),
         quick=False,
     ),
     Property(
-        "Writer: bursts inside the window and 4 KiB, WLAST, nothing withdrawn, one burst at a time",
+        "Writer: bursts inside the window and 4 KiB, WLAST, nothing withdrawn, none behind abort",
         f"{DMA}:Writer",
         WriteRules,
         9,
         False,
         (
             Mutant("bus.wlast.eq(beats == 1)", "bus.wlast.eq(beats == 2)"),
+            Mutant("self.done.eq(~aborting)", "self.done.eq(1)"),
+            Mutant("sending & ~aborting & ~self.abort & (~full", "sending & ~aborting & (~full"),
+            Mutant(
+                'm.next = "ADDRESS"\n                with m.If(aborting):',
+                'm.next = "ADDRESS"\n                with m.If(0):',
+            ),
             Mutant(
                 "run.outside):\n                    m.d.sync += self.error.eq(Error.WINDOW)",
                 "0):\n                    m.d.sync += self.error.eq(Error.WINDOW)",
