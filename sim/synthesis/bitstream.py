@@ -64,7 +64,9 @@ def build_bitstream(
     """
     watch("elaboration")
     top = kind.top(config, clock)
-    plan = kind.platform().prepare(top, TOP)
+    # Without the places of the sources, which are another folder's in each clone and move with
+    # every line: what is routed depends on the logic alone.
+    plan = kind.platform().prepare(top, TOP, emit_src=False)
     texts = [plan.files[f"{TOP}.{end}"] for end in ("il", "lpf")]
     folder = BUILD / digest(*texts, version("pyosys"), *netlist.PASSES)
     folder.mkdir(parents=True, exist_ok=True)
