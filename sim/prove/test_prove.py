@@ -42,3 +42,11 @@ def test_page():
         count = len(one.mutants)
         assert (block, holds) == (one.block.partition(":")[2], one.kind)
         assert mutants == f"{count} of {count}"
+
+
+def test_solver_that_is_missing_proves_nothing(monkeypatch):
+    """Neither that a property holds nor that a mutant does not."""
+    monkeypatch.setattr("sim.prove.prover.SOLVER", "no_such_solver")
+    for check in (prove, lambda one: check_mutant(one, one.mutants[0])):
+        with pytest.raises(RuntimeError, match="must tell PASSED or FAILED"):
+            check(PROPERTIES[0])
