@@ -15,7 +15,7 @@ PYTEST_ARGS ?=
 comma := ,
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: all setup tools test bench regress wheel campaign flips prove shapes small board fullsize verilog release synth \
+.PHONY: all setup tools test bench regress wheel campaign flips mutants prove shapes small board fullsize verilog release synth \
   synth-array timing train lock lint types docs-slow pictures charts clean
 .DEFAULT_GOAL := all
 
@@ -88,6 +88,10 @@ campaign: setup
 # All properties of the blocks and their mutants, by yosys and z3; writes docs/proofs.md. Minutes.
 prove: setup
 	$(BIN)/python -m sim.prove
+
+# How many mutants of each block its bench finds: docs/evidence/mutation.json. Hours, a block at a time.
+mutants: setup
+	$(BIN)/python -m sim.evidence.mutation
 
 # A thousand bits of each part of memory that flip behind a load; minutes.
 flips: setup

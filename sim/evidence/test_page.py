@@ -6,13 +6,13 @@ import re
 import pytest
 
 from sim.cosim.build import ROOT
-from sim.prove.diary import DIARY
-from sim.prove.evidence import evidence_page
+from sim.evidence.diary import DIARY
+from sim.evidence.page import evidence_page
 
 
 def test_page_is_current():
     page = (ROOT / "docs" / "verification.md").read_text()
-    assert page == evidence_page(), "run: python -m sim.prove.evidence > docs/verification.md"
+    assert page == evidence_page(), "run: python -m sim.evidence.page > docs/verification.md"
 
 
 @pytest.mark.parametrize("fault", DIARY, ids=range(len(DIARY)))

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What shows that each block is right: `python -m sim.prove.evidence > docs/verification.md`."""
+"""What shows that each block is right: `python -m sim.evidence.page > docs/verification.md`."""
 
+import json
 import re
 
 from sim.bench.blocks import blocks
 from sim.cosim.build import ROOT
-from sim.prove.diary import DIARY
+from sim.evidence.diary import DIARY
+from sim.evidence.mutation import OUTCOMES, digest_of
 from sim.prove.properties import PROPERTIES
 
 __all__ = ["evidence_page"]
@@ -13,22 +15,34 @@ __all__ = ["evidence_page"]
 HEAD = """# Verification
 
 What shows that each block does what its golden model says. Made by
-`python -m sim.prove.evidence > docs/verification.md` from the sources, and compared by a test.
+`python -m sim.evidence.page > docs/verification.md` from the sources, and compared by a test.
 
 - *Random*: the bench has seeded random inputs. *Stalls*: both sides of its streams pause.
 - *Four-state*: it runs on Icarus Verilog too, where an unknown value shows.
 - *Properties*: how many of [proofs](proofs.md) are proved and bounded.
 - *Stage*, after OpenTitan's checklist cut down: V1 a bench compares with the golden model; V2 with
   random inputs, stalls and four states too; V3 with properties besides.
-- Coverage of lines and toggles, functional coverage and mutation scores: not run.
+- *Mutants*: how many of the block's mutants (drawn by chance from those that are in its circuit)
+  its bench finds, by `make mutants`; those that it does not find are below. *Old*: the block's
+  source has changed since. Empty: not run.
+- Coverage of lines and toggles, and functional coverage: not run.
 
 A block without a bench of its own is covered by another's
 ([parts](machine.md#parts-and-their-benches)). All of them together are compared tensor by tensor
 through the bus (`make`), in random configurations (`make campaign`), with bad images and buses
 (`sim/proof/`), and with flipped bits (`make flips`).
 
-| block | bench | random | stalls | four-state | properties | stage |
-| --- | --- | --- | --- | --- | --- | --- |
+| block | bench | random | stalls | four-state | properties | mutants | stage |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+"""
+SURVIVORS = """
+## Mutants that are not found
+
+{found} of {tried} are found by the block's own bench. Of those that are left some are no faults:
+what they change is never looked at.
+
+| block | change |
+| --- | --- |
 """
 DIARY_HEAD = """
 ## Bug diary
@@ -44,7 +58,31 @@ def evidence_page() -> str:
     """The page."""
     rows = [_row(block, path, bench) for block, path, _, bench in blocks()]
     faults = [f"| {one.what} | {one.how} | `{one.test}` |\n" for one in DIARY]
-    return HEAD + "".join(rows) + DIARY_HEAD + "".join(faults)
+    return HEAD + "".join(rows) + _survivors() + DIARY_HEAD + "".join(faults)
+
+
+def _mutants(block, path):
+    """What the benches find of its mutants."""
+    one = _outcomes().get(block)
+    if one is None:
+        return ""
+    old = "" if one["digest"] == digest_of(path) else ", old"
+    return f"{one['found']} of {one['tried']}{old}"
+
+
+def _outcomes():
+    return json.loads(OUTCOMES.read_text())
+
+
+def _survivors():
+    """The mutants that no bench finds, and how many there are of all."""
+    found, tried = (sum(one[what] for one in _outcomes().values()) for what in ("found", "tried"))
+    rows = [
+        f"| {block} | `{' '.join(text.replace('|', chr(92) + '|').split())}` |\n"
+        for block, one in _outcomes().items()
+        for text in one["alive"]
+    ]
+    return SURVIVORS.format(found=found, tried=tried) + "".join(rows)
 
 
 def _text(bench):
@@ -71,7 +109,7 @@ def _row(block, path, bench):
         if random and stalls and states:
             stage = "V3" if mine else "V2"
     marks = ("yes" if mark else "" for mark in (bool(text), random, stalls, states))
-    return f"| {block} | {' | '.join(marks)} | {properties} | {stage} |\n"
+    return f"| {block} | {' | '.join(marks)} | {properties} | {_mutants(block, path)} | {stage} |\n"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many mutants of each block its bench finds.
+
+    python -m sim.evidence.mutation                       # all blocks; hours
+    python -m sim.evidence.mutation token_drop dma        # these
+    python -m sim.evidence.mutation token_drop --most 500 --again
+
+Outcomes are kept in docs/evidence/mutation.json as they come; a block whose source is as it was
+then is not run again. A part without a bench is run on the bench that covers it.
+"""
+
+import argparse
+import hashlib
+import json
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+
+import pytest
+from amaranth.back import verilog
+from amaranth.hdl import Value
+from amaranth.hdl._ir import PortDirection
+from amaranth.lib.wiring import In
+
+from sim.bench import harness
+from sim.bench.blocks import blocks, find_bench, parts
+from sim.bench.simulated import BUILD, Simulated
+from sim.cosim.build import ROOT
+from sim.cosim.processes import following
+from sim.evidence.mutants import SELECT, Instrumented, changes_of
+
+__all__ = ["OUTCOMES", "digest_of"]
+
+OUTCOMES = ROOT / "docs" / "evidence" / "mutation.json"
+MOST = 40  # mutants of a block
+OFTEN = 16  # mutants between two runs of the block itself
+SKIPPED = ("cpu",)  # a core of others
+
+
+class Hunt:
+    """The mutants of the module `name` that benches find.
+
+    most : how many, drawn by chance; the first benches have the first choice
+    """
+
+    def __init__(self, name, most):
+        self._loader = Instrumented(name)
+        self._loader.install()
+        self._most = most
+        self.drawn = set()
+        self.all = set()  # that any circuit has
+        self.found = {}  # {number of a mutant: simulation that found it}
+
+    def run_bench(
+        self, component, module, name, config=None, only=None, large=False, beside="", **values
+    ):
+        """In the place of `harness.run_bench`: the tests on every mutant that is not found yet."""
+        text = self._verilog(component, name)
+        wanted = sorted((self.drawn - set(self.found)) & self._loader.seen)
+        folder = BUILD / "mutants" / name
+        log = folder / "mutants.log"
+        variables = {"MUTANTS_OF": module, "MUTANTS_LOG": str(log), "MUTANTS_ONLY": only or ""}
+        variables |= harness.environment(config, values)
+        bench = Simulated(name, "sim.evidence.shell", variables, large=large)
+        if wanted:
+            bench.build(folder, bench.write(folder, text + beside))
+        while wanted:
+            sequence = _sequence(wanted)
+            variables["MUTANTS"] = json.dumps(sequence)
+            log.write_text("")
+            bench.run(folder)
+            ended, failed = _outcome(sequence, log.read_text())
+            if 0 in failed or not ended:
+                raise RuntimeError(f"{name}: the block itself fails among its mutants: {log}")
+            self.found |= dict.fromkeys(failed, name)
+            wanted = [number for number in wanted if number not in failed | ended]
+
+    def _verilog(self, component, name):
+        """With the input `mutant`; draws from its mutants."""
+        self._loader.seen.clear()
+        ports = {"mutant": (SELECT, PortDirection.Input)}
+        for path, member, port in component.signature.flatten(component):
+            # Said of each: an output that is a constant would be taken for an input.
+            way = PortDirection.Input if member.flow == In else PortDirection.Output
+            value = port if isinstance(port, Value) else port.as_value()
+            ports["__".join(map(str, path))] = (value, way)
+        text = verilog.convert(
+            component, name=name, ports=ports, emit_src=False, strip_internal_attrs=True
+        )
+        self.all |= self._loader.seen
+        new = sorted(self._loader.seen - self.drawn)
+        random.Random(0).shuffle(new)
+        self.drawn |= set(new[: max(self._most - len(self.drawn), 0)])
+        return text
+
+
+def _sequence(mutants):
+    """Mutants in the order of their tests: 0 is the block itself."""
+    parts = [mutants[first : first + OFTEN] for first in range(0, len(mutants), OFTEN)]
+    return [0, *(mutant for part in parts for mutant in [*part, 0])]
+
+
+def _outcome(sequence, log):
+    """(mutants whose every test ended, mutants with one that did not) of a simulation."""
+    lines = [line.split() for line in log.splitlines()]
+    begun, ended = (
+        Counter(int(place) for what, place in lines if what == kind) for kind in ("begin", "end")
+    )
+    failed = {sequence[place] for place in begun if begun[place] > ended[place]}
+    good = {sequence[place] for place in ended if ended[place] == ended[0]}
+    return good, failed
+
+
+def hunt(block, most):
+    """One block, in a process of its own -> what is kept of it."""
+    path, bench = _sources()[block]
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    changes = {change.number: change for change in changes_of(path)}
+    hunt = Hunt(name, most)
+    harness.run_bench = hunt.run_bench
+    begin = time.perf_counter()
+    failed = pytest.main(["-q", "-x", "-p", "no:cacheprovider", *map(str, bench)])
+    if failed:
+        raise SystemExit(f"{block}: its bench does not run")
+    alive = sorted(hunt.drawn - set(hunt.found))
+    return {
+        "digest": digest_of(path),
+        "in the circuit": len(hunt.all),
+        "tried": len(hunt.drawn),
+        "found": len(hunt.found),
+        "alive": [changes[number].text for number in alive],
+        "seconds": round(time.perf_counter() - begin),
+    }
+
+
+def digest_of(path) -> str:
+    """Of a block's source."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _sources():
+    """{block: (its source, the benches that cover it)}."""
+    covered = parts()
+    return {
+        block: (path, [bench] if bench else [find_bench(name) for name in covered[block]])
+        for block, path, _, bench in blocks()
+        if block not in SKIPPED
+    }
+
+
+def main():
+    """Block by block, each in a process of its own; one that fails says so and is left out."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("blocks", nargs="*", help="all without")
+    parser.add_argument("--most", type=int, default=MOST, help="mutants of a block, by chance")
+    parser.add_argument("--again", action="store_true", help="blocks that have not changed, too")
+    parser.add_argument("--into", type=pathlib.Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    sources = _sources()
+    unknown = set(arguments.blocks) - sources.keys()
+    if unknown:
+        parser.error(f"blocks must be of {', '.join(sources)}, not {', '.join(sorted(unknown))}")
+    if arguments.into:
+        arguments.into.write_text(json.dumps(hunt(arguments.blocks[0], arguments.most)))
+        return
+    for block in arguments.blocks or sources:
+        kept = json.loads(OUTCOMES.read_text()) if OUTCOMES.exists() else {}
+        old = kept.get(block, {})
+        enough = min(arguments.most, old.get("in the circuit", arguments.most))
+        fresh = old.get("digest") == digest_of(sources[block][0]) and old["tried"] >= enough
+        if fresh and not arguments.again:
+            continue
+        outcome = _apart(block, arguments.most)
+        if outcome:
+            _keep(block, outcome)
+            print(f"{block:16} {outcome['found']:4} of {outcome['tried']}", flush=True)
+
+
+def _apart(block, most):
+    """`hunt` in another process, which has not imported the block; None where it fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        into = pathlib.Path(folder, "outcome.json")
+        command = [sys.executable, "-m", __spec__.name, block, "--most", str(most), "--into", into]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, preexec_fn=following()
+        )
+        if done.returncode:
+            print(f"{block}: {(done.stdout + done.stderr)[-3000:]}", file=sys.stderr)
+            return None
+        return json.loads(into.read_text())
+
+
+def _keep(block, outcome):
+    """Write an outcome beside the others at once: the next block may take minutes."""
+    kept = json.loads(OUTCOMES.read_text()) if OUTCOMES.exists() else {}
+    kept[block] = outcome
+    OUTCOMES.parent.mkdir(exist_ok=True)
+    OUTCOMES.write_text(json.dumps(dict(sorted(kept.items())), indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
