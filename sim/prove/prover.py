@@ -58,6 +58,7 @@ class Property:
     inductive : whether it is proved for every depth; `depth` then is the induction's k
     mutants : changes that must refute it
     quick : it takes seconds, so that `make test` has it too
+    quick_mutants : so do its mutants; else they are `make prove`'s alone
     """
 
     name: str
@@ -67,6 +68,7 @@ class Property:
     inductive: bool
     mutants: tuple[Mutant, ...]
     quick: bool = True
+    quick_mutants: bool = True
 
     @property
     def kind(self) -> str:
