@@ -22,8 +22,8 @@ for every number of cycles: by induction over k cycles, or, for k = 1 of logic w
 for all inputs. *Bounded* holds for that many cycles from reset. A *mutant* is the block with one
 change that breaks the property: a property that did not fail on each of its mutants would be an
 error here. The properties are in `sim/prove/`; blocks are as users get them, and none of this is in
-their Verilog. `python -m sim.prove WORD ...` proves those that have a WORD in their name or as their
-block, and writes their rows alone.
+their Verilog. `python -m sim.prove WORD ...` proves those that have a WORD in their name, or as
+their block, and writes their rows alone.
 
 | property | block | holds | mutants found | seconds |
 | --- | --- | --- | --- | --- |
