@@ -2,7 +2,7 @@
 """Pipelines: each word comes out once, in order, with its meta and the golden model's value."""
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned
-from amaranth.hdl import Assert, Assume
+from amaranth.hdl import Assert, Assume, Fragment
 from amaranth.lib import data, wiring
 
 from golden_model.config import INT8
@@ -67,7 +67,7 @@ class InOrder(wiring.Component):
         m = Module()
         block = self.block
         # What is inside is known when the block is made: its stages are part of the induction.
-        m.submodules.block = block.elaborate(platform)
+        m.submodules.block = Fragment.get(block, platform)
         wiring.connect(m, wiring.flipped(self), block)
         now = Cat(getattr(block, name) for name in self._steady)
         before = Signal(len(now))
@@ -110,6 +110,7 @@ class Requantized(InOrder):
         super().__init__(requantize(SHORT, meta=meta), ("shift",))
 
     def _values(self, m):
+        """The golden value goes in as meta; each stage's word leads to it, and `o` is it."""
         block = self.block
         i = block.i.payload
         o = block.o.payload
@@ -153,6 +154,7 @@ class Distances(InOrder):
         super().__init__(exponential(meta=tagged(DISTANCE)), ("align",))
 
     def _values(self, m):
+        """The golden distance goes in as meta; each stage's leads to it, and `o` is it."""
         block = self.block
         i = block.i.payload
         o = block.o.payload
