@@ -221,10 +221,7 @@ ROWS_AND_SLOTS = (
                 "self._scan == self.config.physical_rows - 1",
                 "self._scan == self.config.physical_rows - 2",
             ),
-            Mutant(
-                "free_list.i.valid.eq(self._freed.enable)",
-                "free_list.i.valid.eq(self._freed.enable & ~self.done)",
-            ),
+            Mutant("self.total.eq(self.total - 1)", "self.total.eq(self.total)"),
         ),
         quick=False,
         quick_mutants=False,
