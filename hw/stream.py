@@ -56,6 +56,7 @@ class Pipeline:
     accepted : a word enters in this cycle
     valid : the last stage so far holds a word
     stages : how many there are so far
+    inside : of each of them its valid bit and its registers, the newest word's first
     """
 
     def __init__(self, m, i, o, *, stalls=True):
@@ -67,7 +68,7 @@ class Pipeline:
         self.accepted = Signal(name="pipeline_accepted")
         self.valid = i.valid
         self.stages = 0
-        self._valids = []
+        self.inside = []
         # One enable for all stages, instead of one for each: gaps are not closed, but no stage
         # needs a second register, and a block RAM's read port is a stage like any other.
         m.d.comb += [
@@ -89,7 +90,7 @@ class Pipeline:
             for name, value in values.items():
                 setattr(stage, name, self._registers(name, value))
         self.valid = valid
-        self._valids.append(valid)
+        self.inside.append((valid, stage))
         return stage
 
     def _registers(self, name, value):
@@ -112,7 +113,7 @@ class Pipeline:
 
     def empty(self):
         """No word is inside; call it after the last stage."""
-        return ~Cat(*self._valids).any()
+        return ~Cat(valid for valid, _ in self.inside).any()
 
 
 class _Stage:

@@ -75,7 +75,7 @@ class Encoder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        pipeline = Pipeline(m, self.i, self.o, stalls=self._stalls)
+        self.pipeline = pipeline = Pipeline(m, self.i, self.o, stalls=self._stalls)
         values = self.i.payload.values
         lanes = range(self._lanes)
         # Rounding to even is the same on both sides of 0, so signs wait beside the magnitudes.

@@ -65,7 +65,7 @@ class Exponential(wiring.Component):
         m.submodules.high_table, m.submodules.low_table = tables
         high, low = (table.read_port() for table in tables)
 
-        pipeline = Pipeline(m, self.i, self.o)
+        self.pipeline = pipeline = Pipeline(m, self.i, self.o)
         difference = Signal(unsigned(ACT.width + 1))
         m.d.comb += difference.eq(self.i.payload.maximum - self.i.payload.value)
         # The maximum is the larger one, so the difference has no sign.

@@ -78,7 +78,7 @@ class _Normalized(wiring.Component):
         read = memory.read_port()
         bits = table.fraction_bits
         # Shift (two stages), scale, look up (two), multiply, add.
-        pipeline = Pipeline(m, self.i, self.o)
+        self.pipeline = pipeline = Pipeline(m, self.i, self.o)
         halfway = []
 
         def between(shifted, position):

@@ -67,7 +67,7 @@ class Activation(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        pipeline = Pipeline(m, self.i, self.o, stalls=self._stalls)
+        self.pipeline = pipeline = Pipeline(m, self.i, self.o, stalls=self._stalls)
         i = self.i.payload
         o = self.o.payload
         lanes = range(self._lanes)

@@ -66,7 +66,7 @@ class Requantize(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         # The bias has the accumulator's scale, so it is added before any bit is dropped.
-        pipeline = Pipeline(m, self.i, self.o)
+        self.pipeline = pipeline = Pipeline(m, self.i, self.o)
         i = self.i.payload
         o = self.o.payload
         lanes = range(self._lanes)

@@ -106,6 +106,10 @@ class MacLane(wiring.Component):
     starved : Out(1), an entry is missing
     blocked : Out(1), the result before was not taken
     waits : Out(1), a row is not there
+
+    Attributes
+    ----------
+    totals : the sums of the column that is added up, once it is elaborated
     """
 
     def __init__(self, config):
@@ -280,9 +284,11 @@ class MacLane(wiring.Component):
             headers.release.eq(~current.rewind),
         ]
         m.d.sync += filled.eq((filled & ~taken) | ends)
+        self.totals = []
         for index, (term, carry) in enumerate(products):
             total = Signal(accumulator(self.config), name=f"total_{index}")
             added = Signal(accumulator(self.config), name=f"added_{index}")
+            self.totals.append(total)
             # A carry comes in from an added lowest bit: a third operand would be a second adder.
             m.d.comb += added.eq(
                 (Cat(carry, total).as_signed() + Cat(carry, term).as_signed()) >> len(carry)

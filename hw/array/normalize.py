@@ -109,7 +109,7 @@ class Normalize(wiring.Component):
         lanes = range(self._lanes)
         i = self.i.payload
         o = self.o.payload
-        pipeline = Pipeline(m, words, self.o, stalls=self._stalls)
+        self.pipeline = pipeline = Pipeline(m, words, self.o, stalls=self._stalls)
         # The accumulator is first brought near 1, by the place of the denominator's leading one: a
         # multiplier of 18 x 17 bits then does where one as wide as the accumulator would be needed.
         guard = factor_guard(self.config.format)

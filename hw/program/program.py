@@ -32,6 +32,10 @@ class Program(wiring.Component):
     pc : In(PC)
     ready : Out(1), pulse: the instruction is there in the next cycle
     instruction : Out(instruction_layout()), of the last `fetch`
+
+    Attributes
+    ----------
+    moving : parts of an instruction that are on their way
     """
 
     def __init__(self):
@@ -46,6 +50,8 @@ class Program(wiring.Component):
                 "instruction": Out(instruction_layout()),
             }
         )
+        # A part is in the port's register; all of them follow a fetch.
+        self.moving = Signal(PARTS)
 
     def elaborate(self, platform):
         m = Module()
@@ -78,7 +84,7 @@ class Program(wiring.Component):
         A block RAM's data comes late in the cycle, and much is decoded from an instruction.
         """
         part = Signal(range(PARTS))
-        moving = Signal(PARTS)  # a part is in the port's register; all of them follow a fetch
+        moving = self.moving
         m.d.comb += [
             read.addr.eq(Cat(part, self.pc)),
             self.ready.eq(moving[-1]),

@@ -64,6 +64,10 @@ class Sequencer(wiring.Component):
     present : In(engine_bits()), engines that exist; opcodes of others are illegal
     busy : Out(1)
     done : Out(1), pulse, the queue is finished
+
+    Attributes
+    ----------
+    fsm : its states, once it is elaborated
     """
 
     def __init__(self, config):
@@ -135,8 +139,8 @@ class Sequencer(wiring.Component):
         # A cycle late, as an operation is given away cycles before the program can end.
         rests = Signal()
         m.d.sync += rests.eq(self.resting)
-        with m.FSM() as fsm:
-            m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
+        with m.FSM() as self.fsm:
+            m.d.comb += self.busy.eq(~self.fsm.ongoing("IDLE"))
             # No queue is running.
             with m.State("IDLE"):
                 with m.If(self.start):

@@ -47,6 +47,10 @@ class SlotWalk(wiring.Component):
     slots : In(array of slot_layout), stable for the slots that are still to come
     o : Out(stream of walk_layout), combinational from `slots`
     held : Out(walk_layout), register: the slot that was taken last, as it was then
+
+    Attributes
+    ----------
+    pending : the slots that are still to come, once it is elaborated
     """
 
     def __init__(self, config):
@@ -63,7 +67,7 @@ class SlotWalk(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        pending = Signal(slot_mask(self.config))
+        pending = self.pending = Signal(slot_mask(self.config))
         # The bits that stay when the lowest one is taken away; a carry finds it, so there is no
         # priority encoder.
         rest = pending & (pending - 1)

@@ -33,9 +33,9 @@ from sim.cosim.build import ROOT
 from sim.cosim.processes import following
 from sim.evidence.mutants import SELECT, Instrumented, changes_of
 
-__all__ = ["OUTCOMES", "digest_of"]
+__all__ = ["SCORES", "digest_of"]
 
-OUTCOMES = ROOT / "docs" / "evidence" / "mutation.json"
+SCORES = ROOT / "docs" / "evidence" / "mutation.json"
 MOST = 40  # mutants of a block
 OFTEN = 16  # mutants between two runs of the block itself
 SKIPPED = ("cpu",)  # a core of others
@@ -170,7 +170,7 @@ def main():
         arguments.into.write_text(json.dumps(hunt(arguments.blocks[0], arguments.most)))
         return
     for block in arguments.blocks or sources:
-        kept = json.loads(OUTCOMES.read_text()) if OUTCOMES.exists() else {}
+        kept = json.loads(SCORES.read_text()) if SCORES.exists() else {}
         old = kept.get(block, {})
         enough = min(arguments.most, old.get("in the circuit", arguments.most))
         fresh = old.get("digest") == digest_of(sources[block][0]) and old["tried"] >= enough
@@ -198,10 +198,10 @@ def _apart(block, most):
 
 def _keep(block, outcome):
     """Write an outcome beside the others at once: the next block may take minutes."""
-    kept = json.loads(OUTCOMES.read_text()) if OUTCOMES.exists() else {}
+    kept = json.loads(SCORES.read_text()) if SCORES.exists() else {}
     kept[block] = outcome
-    OUTCOMES.parent.mkdir(exist_ok=True)
-    OUTCOMES.write_text(json.dumps(dict(sorted(kept.items())), indent=1, ensure_ascii=False) + "\n")
+    SCORES.parent.mkdir(exist_ok=True)
+    SCORES.write_text(json.dumps(dict(sorted(kept.items())), indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

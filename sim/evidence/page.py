@@ -7,7 +7,7 @@ import re
 from sim.bench.blocks import blocks
 from sim.cosim.build import ROOT
 from sim.evidence.diary import DIARY
-from sim.evidence.mutation import OUTCOMES, digest_of
+from sim.evidence.mutation import SCORES, digest_of
 from sim.prove.properties import PROPERTIES
 
 __all__ = ["evidence_page"]
@@ -71,7 +71,7 @@ def _mutants(block, path):
 
 
 def _outcomes():
-    return json.loads(OUTCOMES.read_text())
+    return json.loads(SCORES.read_text())
 
 
 def _survivors():

@@ -9,7 +9,7 @@ from amaranth.sim import Simulator
 
 from sim.cosim.build import ROOT
 from sim.evidence.mutants import SELECT, Instrumented, changes_of
-from sim.evidence.mutation import OUTCOMES, _outcome, _sequence
+from sim.evidence.mutation import SCORES, _outcome, _sequence
 
 SOURCE = """
 from amaranth import Mux
@@ -94,6 +94,6 @@ def test_outcome_of_a_log():
 
 
 def test_outcomes_are_of_blocks():
-    for block, one in json.loads(OUTCOMES.read_text()).items():
+    for block, one in json.loads(SCORES.read_text()).items():
         assert one["found"] + len(one["alive"]) == one["tried"] <= one["in the circuit"], block
         assert list(ROOT.glob(f"hw/**/{block}.py")), block

@@ -24,7 +24,7 @@ __all__ = ["Mutant", "Property", "Verdict", "check_mutant", "prove"]
 TOP = "property"
 PASSED, FAILED = "Status: PASSED", "Status: FAILED"  # as yosys-smtbmc ends
 SOLVER = "z3"
-MUTANT_DEPTH = 10  # cycles in which a mutant shows, at least
+MUTANT_DEPTH = 10  # cycles in which most mutants show
 LOWER = (
     "read_rtlil {source}",
     "hierarchy -top property",
@@ -58,6 +58,8 @@ class Property:
     inductive : whether it is proved for every depth; `depth` then is the induction's k
     mutants : changes that must refute it
     quick : it takes seconds, so that `make test` has it too
+    mutant_depth : cycles in which a mutant shows, if these are more than `depth`
+    quick_mutants : so do its mutants; else they are `make prove`'s alone
     """
 
     name: str
@@ -67,6 +69,8 @@ class Property:
     inductive: bool
     mutants: tuple[Mutant, ...]
     quick: bool = True
+    mutant_depth: int = MUTANT_DEPTH
+    quick_mutants: bool = True
 
     @property
     def kind(self) -> str:
@@ -89,7 +93,7 @@ def prove(one: Property) -> Verdict:
 
 
 def check_mutant(one: Property, mutant: Mutant) -> Verdict:
-    """The same of a changed block: it must not hold within `depth` cycles."""
+    """The same of a changed block: it must not hold within `mutant_depth` cycles."""
     return _check(one, _block(one, mutant), base_only=True)
 
 
@@ -116,7 +120,7 @@ def _check(one, block, base_only=False):
         with contextlib.redirect_stderr(io.StringIO()):
             source.write_text(rtlil.convert(component, name=TOP, emit_src=False))
         _yosys(source, out)
-        text = _solve(out, max(one.depth, MUTANT_DEPTH) if base_only else one.depth)
+        text = _solve(out, max(one.depth, one.mutant_depth) if base_only else one.depth)
         if not text and one.inductive and not base_only:
             text = _solve(out, one.depth, "-i")
     return Verdict(not text, text, time.perf_counter() - begin)
