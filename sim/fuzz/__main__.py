@@ -19,14 +19,15 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from sim.fuzz.embeddings import EMBEDDING
+from sim.fuzz.checkpoints import CHECKPOINT_TARGET
+from sim.fuzz.embeddings import EMBEDDING_TARGET
 from sim.fuzz.hostile import fuzz_driver
-from sim.fuzz.images import IMAGE
-from sim.fuzz.target import Tally, fuzz_reader
+from sim.fuzz.images import IMAGE_TARGET
+from sim.fuzz.target import FuzzTally, fuzz_reader
 
 __all__ = ["TARGETS"]
 
-READERS = (IMAGE, EMBEDDING)
+READERS = (IMAGE_TARGET, EMBEDDING_TARGET, CHECKPOINT_TARGET)
 TARGETS = {target.name: lambda *a, target=target: fuzz_reader(target, *a) for target in READERS}
 TARGETS["driver"] = fuzz_driver
 
@@ -56,7 +57,7 @@ def _run(name, options, progress):
     if options.case is not None:
         numbers = range(options.case, options.case + 1)
     bar = progress.add_task(name, total=len(numbers))
-    tally, shown = Tally(), 0
+    tally, shown = FuzzTally(), 0
     try:
         for tally in TARGETS[name](options.seed, numbers):
             shown = _show(options.seed, name, tally.failures, shown)

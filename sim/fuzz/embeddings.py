@@ -19,9 +19,9 @@ from golden_model.bitmask import WORD_ROWS
 from golden_model.hardware import ceil_div
 from sim.fuzz.images import LARGE, bases
 from sim.fuzz.mutate import change_bytes, change_word, put_word, take_word
-from sim.fuzz.target import Target
+from sim.fuzz.target import FuzzTarget
 
-__all__ = ["EMBEDDING"]
+__all__ = ["EMBEDDING_TARGET"]
 
 ROWS = 64  # of a mutant whose checks are made right; the rest has the checks that it had
 
@@ -138,4 +138,4 @@ def _read(data):
         assert codes.shape == (image.width,) and codes.min() >= 0 and codes.max() <= 255
 
 
-EMBEDDING = Target("embedding", _images, _mutate, _read, (ImageError,))
+EMBEDDING_TARGET = FuzzTarget("embedding", _images, _mutate, _read, (ImageError,))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from firmware.generate import driver_files
-from sim.fuzz.target import Tally
+from sim.fuzz.target import FuzzTally
 
 __all__ = ["DRIVER_RESULTS", "compile_fuzzer", "fuzz_driver"]
 
@@ -70,12 +70,12 @@ def _add(tally, output, cases):
     tally.cases += cases
 
 
-def fuzz_driver(seed: int, numbers: range) -> Iterator[Tally]:
+def fuzz_driver(seed: int, numbers: range) -> Iterator[FuzzTally]:
     """Cases of the driver; yields the tally so far.
 
     A machine that terse_init takes counts as accepted.
     """
-    tally = Tally()
+    tally = FuzzTally()
     with tempfile.TemporaryDirectory() as folder:
         program = compile_fuzzer(Path(folder))
         first = numbers.start

@@ -10,6 +10,7 @@ import zlib
 from dataclasses import dataclass
 
 from firmware import isa
+from firmware.columns import unpack_columns
 from firmware.compiler import CompileError, compile_network
 from firmware.image import (
     ALIGNMENT,
@@ -33,10 +34,10 @@ from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint
 from sim.cosim.build import ROOT
 from sim.fuzz.mutate import change_bytes, change_word, put_word, take_word
-from sim.fuzz.target import Target
+from sim.fuzz.target import FuzzTarget
 from sim.proof.campaign import random_hardware, random_model
 
-__all__ = ["IMAGE", "Base", "bases"]
+__all__ = ["IMAGE_TARGET", "Base", "bases"]
 
 RANDOM_BASES = 6  # of random networks on random hardware, beside the named ones
 LARGE = 0.02  # share of the shipped example's mutants, which take longer
@@ -235,6 +236,17 @@ def _read(mutant):
         check_content(image, hardware)
         describe(data, hardware)
         check_image(image, hardware)
+        _unpack(image, hardware)
 
 
-IMAGE = Target("image", bases, _mutate, _read, (ImageError,))
+def _unpack(image, hardware):
+    """Every weight stream, as the machine reads it."""
+    for pc, words in enumerate(image.program):
+        if isa.unpack(words, "opcode") == isa.Opcode.LINEAR:
+            sizes = isa.unpack(words, "groups"), isa.unpack(words, "reduction")
+            for layer in range(image.layers if isa.unpack(words, "stacked") else 1):
+                data = image.stream(pc, hardware.bus_bytes, layer)
+                unpack_columns(data, hardware.columns, hardware.bus_bytes, *sizes)
+
+
+IMAGE_TARGET = FuzzTarget("image", bases, _mutate, _read, (ImageError,))

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Tally", "Target", "fuzz_reader"]
+__all__ = ["FuzzTally", "FuzzTarget", "fuzz_reader"]
 
 SECONDS = 2.0  # of the processor, for one mutant
 PATIENCE = 10.0  # after which a mutant is given up
@@ -29,7 +29,7 @@ STATUS, PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass
-class Tally:
+class FuzzTally:
     """What the cases of one target came to.
 
     errors : refused ones by kind
@@ -60,7 +60,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Target:
+class FuzzTarget:
     """A reader and the mutants for it.
 
     prepare : () -> what `mutate` needs, made once
@@ -149,10 +149,10 @@ def _case(target, prepared, seed, number, tally):
         tally.errors[kind] += 1
 
 
-def fuzz_reader(target: Target, seed: int, numbers: range) -> Iterator[Tally]:
+def fuzz_reader(target: FuzzTarget, seed: int, numbers: range) -> Iterator[FuzzTally]:
     """Cases of a target; yields the tally so far after each of them."""
     prepared = target.prepare()
-    tally = Tally()
+    tally = FuzzTally()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for number in numbers:
