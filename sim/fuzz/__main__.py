@@ -19,6 +19,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from sim.fuzz.alberts import ALBERT_TARGET
 from sim.fuzz.checkpoints import CHECKPOINT_TARGET
 from sim.fuzz.embeddings import EMBEDDING_TARGET
 from sim.fuzz.hostile import fuzz_driver
@@ -27,7 +28,7 @@ from sim.fuzz.target import FuzzTally, fuzz_reader
 
 __all__ = ["TARGETS"]
 
-READERS = (IMAGE_TARGET, EMBEDDING_TARGET, CHECKPOINT_TARGET)
+READERS = (IMAGE_TARGET, EMBEDDING_TARGET, CHECKPOINT_TARGET, ALBERT_TARGET)
 TARGETS = {target.name: lambda *a, target=target: fuzz_reader(target, *a) for target in READERS}
 TARGETS["driver"] = fuzz_driver
 
