@@ -17,7 +17,8 @@ from typing import Any
 import torch
 
 from compress.data.text_files import read_sentences
-from compress.huggingface.albert import AlbertError, eager, quiet_transformers, read_albert
+from compress.huggingface.albert import AlbertError, read_albert
+from compress.huggingface.twin import eager, quiet_transformers
 from compress.prune import EMBEDDING, ENCODER_WEIGHTS, magnitude_mask, sparsity
 from compress.tokens.tokenizer import SentenceTokenizer
 from compress.tokens.vocabulary import find_tokenizer

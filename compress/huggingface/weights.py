@@ -58,6 +58,9 @@ def _file(path):
         for name, tensor in tensors.items()
     ):
         raise AlbertError(f"{path} must hold tensors by name (a state_dict), nothing else")
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+            raise AlbertError(f"{path}: tensor {brief(name)} must hold its numbers, one by one")
     return tensors
 
 

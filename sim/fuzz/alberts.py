@@ -11,10 +11,11 @@ from pathlib import Path
 
 import torch
 from transformers import AlbertConfig, AlbertForSequenceClassification
+from transformers.utils import logging
 
 from compress.data.text_files import DataError
-from compress.huggingface.albert import quiet_transformers
 from compress.huggingface.importing import import_albert
+from compress.huggingface.twin import quiet_transformers
 from compress.tokens.tokenizer import SPECIAL
 from compress.tokens.vocabulary import albert_tokenizer
 from golden_model.checkpoint import load
@@ -80,6 +81,7 @@ def _binary_pieces():
 def _bases():
     """{file: bytes} of a folder with config.json and model.safetensors, and its tokenizers."""
     torch.manual_seed(0)
+    logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         network = AlbertForSequenceClassification(AlbertConfig(**SMALL, initializer_range=0.2))
