@@ -79,7 +79,7 @@ def _image(asm, early_exit, embedding_hash):
     layout = Layout(len(asm.instructions), len(constants), tuple(map(len, asm.streams.values())))
     for pc, address in zip(asm.streams, layout.streams, strict=False):
         asm.instructions[pc]["address"] = address
-    words = tuple(_packed(pc, values) for pc, values in enumerate(asm.instructions))
+    words = tuple(tuple(isa.pack(**values)) for values in asm.instructions)
     needed = units_needed(network) | {"exit": early_exit}
     image = build_image(
         layout,
@@ -98,14 +98,6 @@ def _image(asm, early_exit, embedding_hash):
         embedding_width=model.embedding,
     )
     return words, image
-
-
-def _packed(pc, values):
-    """The words of an instruction; a number that no field holds is the network's."""
-    try:
-        return tuple(isa.pack(**values))
-    except ValueError as error:
-        raise CompileError(f"Instruction {pc}: {error}") from error
 
 
 def _constants(network, hardware):

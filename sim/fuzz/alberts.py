@@ -4,8 +4,10 @@
 What is read must be imported, which compares it with transformers' own model, or be refused.
 """
 
+import base64
 import io
 import json
+import struct
 import tempfile
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from compress.tokens.vocabulary import albert_tokenizer
 from golden_model.checkpoint import load
 from golden_model.config import FORMATS
 from sim.fuzz.checkpoints import in_folder
-from sim.fuzz.mutate import change_bytes, change_json, change_text
+from sim.fuzz.mutate import change_bytes, change_json, change_text, change_word, put_word, take_word
 from sim.fuzz.target import FuzzTarget
 from sim.fuzz.tensors import change_tensors, pack_tensors, read_table
 
@@ -74,7 +76,20 @@ def _binary_pieces():
         score = torch.tensor(float(score)).numpy().tobytes()
         one = b"\x0a" + _varint(len(text)) + text + b"\x15" + score + b"\x18" + bytes([kind])
         found += b"\x0a" + _varint(len(one)) + one
-    return found + b"\x12\x02\x18\x01"
+    charsmap = b"\x12" + _varint(len(CHARSMAP)) + CHARSMAP
+    return found + b"\x12\x02\x18\x01\x1a" + _varint(len(charsmap)) + charsmap
+
+
+def _charsmap():
+    """A character map that makes "a" of "A"."""
+    units = [0] * 512
+    units[0] = 256 << 10  # what a byte leads to is at 256 ^ byte
+    units[256 ^ ord("A")] = 1 << 8 | ord("A") | 256 << 10  # a text follows, at 256 ^ "A" ^ 256
+    units[ord("A")] = 1 << 31
+    return struct.pack("<513I", 2048, *units) + b"a\0"
+
+
+CHARSMAP = _charsmap()
 
 
 @quiet_transformers()
@@ -147,12 +162,27 @@ def _weights(rng, files):
     return _sharded(rng, table) if way < 0.85 else {"pytorch_model.bin": _pickled(rng, table)}
 
 
+def _map(rng, charsmap):
+    """A unit of the map that is used, or any bytes."""
+    if rng.random() < 0.5:
+        return change_bytes(rng, charsmap)
+    at = 4 * rng.choice((0, 1, 1 + ord("A"), 1 + (256 ^ ord("A"))))
+    if at + 4 <= len(charsmap):
+        put_word(charsmap, at, change_word(rng, take_word(charsmap, at)))
+
+
 def _tokenizer(rng, text):
     """Files of a tokenizer: tokenizer.json, a vocabulary as text or binary, and its switches."""
     files = {}
     way = rng.random()
     if way < 0.5:
         values = json.loads(text)
+        if rng.random() < 0.3:
+            charsmap = bytearray(CHARSMAP)
+            for _ in range(rng.choice((0, 1, 2))):
+                _map(rng, charsmap)
+            charsmap = base64.b64encode(charsmap).decode()
+            values["normalizer"] = {"type": "Precompiled", "precompiled_charsmap": charsmap}
         part = rng.choice((values, values, *(v for v in values.values() if isinstance(v, dict))))
         change_json(rng, part, ("truncation", "padding", "unk_id", "type", "byte_fallback"))
         files["tokenizer.json"] = change_text(rng, values)

@@ -149,7 +149,7 @@ def _places(value):
 def _other(rng, old, values):
     """What may stand in the place of `old`."""
     if isinstance(old, (int, float)) and not isinstance(old, bool) and rng.random() < 0.5:
-        return rng.choice((old + 1, old - 1, -old, 2 * old, old / 2, float(old), str(old), [old]))
+        return rng.choice((old + 1, old - 1, -old, 2 * old, old // 2, str(old), [old]))
     if isinstance(old, str) and rng.random() < 0.4:
         return rng.choice((old + "x", old[:-1], old.upper(), [old], {"a": old}, old[::-1]))
     return copy.deepcopy(rng.choice(ODD) if rng.random() < 0.8 else rng.choice(values))

@@ -123,7 +123,9 @@ def _judge(target, mutant):
         return _kind(error), None
     except _GivenUp:
         return None, f"not done after {PATIENCE:g} s\n{traceback.format_exc()}"
-    except Exception:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # a panic of a library in Rust is no Exception
         return None, traceback.format_exc()
     return None, None
 
