@@ -15,7 +15,8 @@ PYTEST_ARGS ?=
 comma := ,
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: all setup tools test bench regress wheel campaign flips mutants prove shapes small board fullsize verilog release synth \
+.PHONY: all setup tools test bench regress wheel campaign flips fuzz mutants prove shapes small board fullsize verilog \
+  release synth \
   synth-array timing train lock lint types docs-slow pictures charts clean
 .DEFAULT_GOAL := all
 
@@ -96,6 +97,11 @@ mutants: setup
 # A thousand bits of each part of memory that flip behind a load; minutes.
 flips: setup
 	$(BIN)/python -m sim.proof.flips --seed $(SEED)
+
+# Twenty thousand mutants of everything that is read, and of the C driver's machine; writes
+# docs/evidence/fuzz.json. Half an hour; FUZZ="--only image --first 5000" for a part.
+fuzz: setup
+	$(BIN)/python -m sim.fuzz --seed $(SEED) --out docs/evidence/fuzz.json $(FUZZ)
 
 shapes: setup
 	$(BIN)/python -m sim.proof.every_shape

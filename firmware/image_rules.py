@@ -21,6 +21,7 @@ from firmware.error_codes import Error
 from firmware.flow import check_flow
 from firmware.image import ALIGNMENT, HEADER_BYTES, is_sealed, require, stream_stride
 from firmware.image_match import check_limits, check_sections, named
+from firmware.image_streams import check_lanes
 from firmware.isa import Function, Opcode, Select, Source, Target
 from golden_model.bitmask import WORD_ROWS
 from golden_model.hardware import HardwareConfig, ceil_div
@@ -158,7 +159,9 @@ def _check_instruction(pc, words, facts):
 def _check_area(pc, words, hardware):
     """What an operation writes ends within its tile buffer (firmware/buffers.py)."""
     opcode, target = Opcode(isa.unpack(words, "opcode")), isa.unpack(words, "target_buffer")
-    if opcode not in (Opcode.LINEAR, Opcode.NORM) or target not in TILE_BUFFERS:
+    if opcode == Opcode.ATTEND:
+        target = Target.CODES
+    elif opcode not in (Opcode.LINEAR, Opcode.NORM) or target not in TILE_BUFFERS:
         return
     cls = isa.unpack(words, "cls") or isa.unpack(words, "source") == Source.CLS
     tiles = hardware.cls_tiles if opcode == Opcode.LINEAR and cls else hardware.tiles
@@ -197,15 +200,13 @@ def _check_stream(pc, words, facts, image):
         Error.ILLEGAL_OPCODE,
         f"{thing} must have at least {least} bytes for {groups} groups of {rows} rows, not {size}",
     )
-    if facts.hardware is not None:
-        for layer in range(facts.layers if stacked else 1):
-            require(
-                is_sealed(image.stream(pc, facts.bus_bytes, layer)),
-                Error.IMAGE_SECTION,
-                f"{thing} {layer} must end with its CRC-32"
-                if stacked
-                else f"{thing} must end with its CRC-32",
-            )
+    for layer in range(facts.layers if stacked else 1):
+        if facts.hardware is not None:
+            name = f"{thing} {layer}" if stacked else thing
+            stream = image.stream(pc, facts.bus_bytes, layer)
+            text = f"{name} must end with its CRC-32"
+            require(is_sealed(stream), Error.IMAGE_SECTION, text)
+            check_lanes(name, stream, words, facts.hardware)
 
 
 def check_rows(embedding):

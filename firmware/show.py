@@ -6,7 +6,7 @@ from firmware.columns import count_nonzeros
 from firmware.constants import memory_words
 from firmware.embedding_image import EMBEDDING_MAGIC, parse_embedding
 from firmware.error_codes import Error
-from firmware.image import HEADER, ImageError, parse_image, require
+from firmware.image import HEADER, parse_image, require
 from firmware.image_match import config_name, unit_names
 from firmware.image_rules import check_content, check_rows, hardware_of
 from firmware.registers import ID
@@ -127,10 +127,7 @@ def _show_weights(image, hardware):
             continue
         rows, groups = isa.unpack(words, "reduction"), isa.unpack(words, "groups")
         beats, stream = isa.unpack(words, "beats"), image.stream(pc, hardware.bus_bytes)
-        try:
-            counts = count_nonzeros(stream, hardware.columns, hardware.bus_bytes, groups, rows)
-        except ValueError as error:
-            raise ImageError(Error.ILLEGAL_OPCODE, f"Instruction {pc}: {error}") from error
+        counts = count_nonzeros(stream, hardware.columns, hardware.bus_bytes, groups, rows)
         limit = counts.sum() / hardware.columns
         yield (
             f"  {pc:4} {isa.unpack(words, 'address'):9} {beats * hardware.bus_bytes:8} "

@@ -200,6 +200,12 @@ class _Quantizer:
         if output in FUNCTIONS:
             frac = _reachable(FUNCTIONS[output][0], accumulator)
             align = frac - FUNCTIONS[output][0]
+        shift = accumulator - frac
+        if not 0 <= shift <= SHIFT_MAX:
+            raise CheckpointError(
+                f"Shift of {name} must be in 0..{SHIFT_MAX}, not {shift}: its weights and the "
+                f"range of {output} are too far apart"
+            )
         codes = encode(weight, self.weight_bias[name], self.fmt)
         bias = (bias * 2.0**accumulator).round()
         self._check_accumulator(name, codes, bias)
@@ -208,7 +214,7 @@ class _Quantizer:
             bias.long(),
             self.weight_bias[name],
             self.code_bias[source],
-            accumulator - frac,
+            shift,
             frac,
             self.fmt,
             align,

@@ -244,3 +244,11 @@ def test_counter_that_carries_while_it_is_read(fake, terse):
 
     fake.read = carries
     assert terse.counters()["CYCLES"] == 2 << 32
+
+
+def test_counter_of_nobody(fake, terse):
+    """Every read has another value: it is given up."""
+    high, read = BY_NAME["CYCLES_HI"].offset, fake.read
+    values = iter(range(1000))
+    fake.read = lambda offset: next(values) if offset == high else read(offset)
+    assert "CYCLES does not stand still" in str(ends("TIMEOUT", terse.counters))

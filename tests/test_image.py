@@ -36,6 +36,7 @@ def make(hardware=CI, units=0, embedding_hash=7, **sizes):
             block=1,
             address=layout.streams[0],
             beats=len(packed.data) // hardware.bus_bytes,
+            target_stride=10,
         ),
         isa.pack(opcode=isa.Opcode.LOOP),
     ]

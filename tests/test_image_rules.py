@@ -135,6 +135,8 @@ FIELDS = [
     (Opcode.LINEAR, "beats", 5, "must have a multiple of 4 bus words, not 5"),
     (Opcode.LINEAR, "target_base", 9000, r"end of its area of SUM must be in 0\.\.2048, not 9"),
     (Opcode.LINEAR, "target_stride", 1000, r"end of its area of SUM must be in 0\.\.2048, not 16"),
+    (Opcode.ATTEND, "target_base", 8193, r"end of its area of CODES must be in 0\.\.8320, not 8"),
+    (Opcode.LINEAR, "target_stride", 31, r"must have destinations in 0\.\.30 or 65535, not 31"),
     (Opcode.NORM, "norm_set", 3, r"norm_set of NORM must be in 0\.\.2, not 3"),
     (Opcode.NORM, "reduction", 129, r"reduction of NORM must be in 1\.\.128, not 129"),
     (Opcode.ATTEND, "groups", 3, r"groups of ATTEND must be in 1\.\.2, not 3"),
@@ -163,6 +165,42 @@ def test_stream_that_ends_early(program):
     data[address : address + size] = seal(b"\xff" * (size - 4), size)
     with pytest.raises(ImageError, match=r"must have 8 groups, lane 0 ends in group \d"):
         describe(sealed(data))
+
+
+def stream_of(program):
+    """(first byte, bytes, bytes of a lane's bus word) of the first weight stream."""
+    _, at = first(program, Opcode.LINEAR)
+    address, beats = struct.unpack_from("<2I", program.image, at + 4)
+    return address, beats * CI.bus_bytes, CI.bus_bytes
+
+
+def with_stream(program, change):
+    """The image with its first weight stream changed and sealed; `change` gets its bytes."""
+    address, size, _ = stream_of(program)
+    data = bytearray(program.image)
+    content = bytearray(data[address : address + size - 4])
+    change(content)
+    data[address : address + size] = seal(bytes(content), size)
+    return sealed(data)
+
+
+def test_stream_that_goes_on(program):
+    """Bytes behind a lane's last column."""
+    _, size, bus_bytes = stream_of(program)
+
+    def behind(content):
+        content[size - bus_bytes * CI.columns + bus_bytes - 1] = 1
+
+    with pytest.raises(ImageError, match="must have 8 groups, lane 0 has more"):
+        describe(with_stream(program, behind))
+
+
+def test_stream_with_codes_behind_its_rows(program):
+    pc, at = first(program, Opcode.LINEAR)
+    word = struct.unpack_from("<I", program.image, at + 12)[0]
+    assert word & 0xFFFF == 16  # rows: a whole word of the mask
+    with pytest.raises(ImageError, match="must have no code beyond its 1 rows"):
+        describe(with_word(program.image, at + 12, word - 15, resealed))
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from compress.huggingface import importing
-from compress.huggingface.albert import eager, hardware_for_albert, read_albert
+from compress.huggingface.albert import hardware_for_albert, read_albert
 from compress.huggingface.importing import import_albert, round_weights
+from compress.huggingface.twin import eager
 from compress.prune import EMBEDDING, ENCODER_WEIGHTS
 from firmware.compiler import compile_network
 from golden_model.checkpoint import load

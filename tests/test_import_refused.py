@@ -126,6 +126,58 @@ def test_bad_tensors(tmp_path, albert):
     refused(tmp_path, albert, "must have the tensor classifier.weight, it is missing")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensor: tensor.to_sparse(),
+        lambda tensor: tensor.to("meta"),
+        lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8),
+    ],
+    ids=["sparse", "meta", "quantized"],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_tensors_without_numbers(tmp_path, albert, change):
+    """A pickle's tensor may have no storage of its own."""
+    path = albert / "model.safetensors"
+    name = "albert.pooler.weight"
+    tensors = load_file(path)
+    torch.save(tensors | {name: change(tensors[name])}, albert / "pytorch_model.bin")
+    path.unlink()
+    refused(tmp_path, albert, "pytorch_model.bin")
+
+
+def test_tensors_too_large_for_a_checkpoint(tmp_path, albert):
+    path = albert / "model.safetensors"
+    tensors = load_file(path)
+    tensors["classifier.bias"] += 1e20
+    save_file(tensors, path)
+    refused(tmp_path, albert, "albert cannot become a checkpoint: Tensor classifier.bias must be")
+
+
+def test_shard_with_a_name_that_no_file_has(tmp_path, albert):
+    (albert / "model.safetensors").unlink()
+    index = {"weight_map": {"classifier.bias": "x" * 5000}}
+    (albert / "model.safetensors.index.json").write_text(json.dumps(index))
+    refused(tmp_path, albert, "names the file 'xxx.*', it is missing")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"chunk_size_feed_forward": "0"},
+        {"chunk_size_feed_forward": 64},
+        {"output_hidden_states": 0.5},
+        {"output_hidden_states": ["x"]},
+    ],
+)
+def test_what_changes_no_logit_is_left_out(tmp_path, albert, changes, capfd):
+    """Transformers trips over these in its forward, or says many lines."""
+    path = albert / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    import_albert(albert, tmp_path / "out")
+    assert capfd.readouterr().err == ""
+
+
 def test_bad_options(tmp_path, albert, vocab):
     """Options out of range and vocabularies that do not fit are refused."""
     refused(tmp_path, albert, "Share of zeros must be at least 0 and below 1, not 1", zeros=1.0)

@@ -6,7 +6,7 @@ import torch
 
 from golden_model import dvfs
 from golden_model.adaptivfloat import decode
-from golden_model.checkpoint import RANGES
+from golden_model.checkpoint import RANGES, CheckpointError
 from golden_model.config import AF8, INT8, MODELS, NumberFormat
 from golden_model.quantize import HEADROOM, act_frac, quantize
 from golden_model.random_model import random_checkpoint
@@ -43,6 +43,19 @@ def test_shifts_are_what_the_hardware_takes(checkpoint, fmt, scale):
     assert all(0 <= shift <= 15 for shift in network.residual_shift.values())
     assert all(-8 <= table.shift <= 31 for table in network.tables.values())
     assert all(-64 <= f <= 31 for f in network.frac.values())
+
+
+def test_shift_that_the_hardware_has_not(checkpoint):
+    """The sum needs few fraction bits, the accumulator has many: weights that are all tiny."""
+    tiny = {
+        f"feed_forward__down__{part}": checkpoint[f"feed_forward.down.{part}"] * 2.0**-60
+        for part in ("weight", "bias")
+    }
+    ranges = checkpoint.ranges | {"ffn": 1e-18, "attention_norm": 100.0}
+    with pytest.raises(
+        CheckpointError, match=r"Shift of feed_forward.down must be in 0\.\.47, not"
+    ):
+        quantize(dataclasses.replace(changed(checkpoint, **tiny), ranges=ranges), AF8)
 
 
 def test_weights_are_the_nearest_codes(checkpoint):

@@ -5,15 +5,12 @@ What is read is config.json and the weights of `AlbertForSequenceClassification`
 `save_pretrained` and `torch.save` write them. Nothing is fetched from anywhere.
 """
 
-from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from transformers import AlbertConfig, AlbertForSequenceClassification
-from transformers.utils import logging
+from transformers import AlbertConfig
 
 from compress.huggingface.weights import AlbertError, read_weights
 from golden_model.checkpoint import tensor_shapes
@@ -26,9 +23,7 @@ __all__ = [
     "POSITIONS",
     "Albert",
     "AlbertError",
-    "eager",
     "hardware_for_albert",
-    "quiet_transformers",
     "read_albert",
 ]
 
@@ -289,38 +284,3 @@ def _tensor(path, tensors, name, shape):
     if not tensor.is_floating_point() or not bool(torch.isfinite(tensor.float()).all()):
         raise AlbertError(f"{path}: tensor {name} must hold finite floats only")
     return tensor.float()
-
-
-@contextmanager
-def quiet_transformers():
-    """No warnings of transformers: what matters here of a config is refused in one line."""
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-
-
-def eager(
-    albert: Albert, dtype: torch.dtype = torch.float32
-) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """transformers' own model, eager attention: a function (tokens, segments) -> logits (C,).
-
-    Raises AlbertError where transformers cannot build it.
-    """
-    try:
-        network = AlbertForSequenceClassification(albert.config).eval()
-        network.load_state_dict(albert.state)
-    except Exception as error:  # AssertionError, TypeError, RuntimeError: by what is wrong
-        raise AlbertError(f"transformers cannot build this model, {one_line(error)}") from error
-    # transformers wraps `to`, of which pyright then takes the first argument for the module.
-    cast("torch.nn.Module", network).to(dtype)
-
-    @torch.no_grad()
-    def logits(tokens, segments):
-        tokens, segments = (torch.as_tensor(ids)[None] for ids in (tokens, segments))
-        # The model's own config may ask for tuples.
-        return network(input_ids=tokens, token_type_ids=segments, return_dict=True).logits[0]
-
-    return logits

@@ -8,7 +8,8 @@ import torch
 from transformers import AlbertConfig, AlbertForSequenceClassification, PreTrainedTokenizerFast
 
 from compress.data.text_files import DataError
-from compress.huggingface.albert import NAMES, quiet_transformers
+from compress.huggingface.albert import NAMES
+from compress.huggingface.twin import quiet_transformers
 from golden_model.checkpoint import Checkpoint
 
 __all__ = ["export_albert"]

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 
 from compress.data.text_files import read_sentences
-from compress.huggingface.albert import AlbertError, eager, quiet_transformers, read_albert
+from compress.huggingface.albert import AlbertError, read_albert
+from compress.huggingface.twin import eager, quiet_transformers
 from compress.prune import EMBEDDING, ENCODER_WEIGHTS, magnitude_mask, sparsity
 from compress.tokens.tokenizer import SentenceTokenizer
 from compress.tokens.vocabulary import find_tokenizer
@@ -83,6 +84,14 @@ def import_albert(
     if not 0 <= zeros < 1:
         raise AlbertError(f"Share of zeros must be at least 0 and below 1, not {zeros}")
     _check_out(out)
+    try:
+        return _import(folder, out, sentences, vocab, positions, zeros, fmt, command)
+    except CheckpointError as error:
+        raise AlbertError(f"{folder} cannot become a checkpoint: {error}") from error
+
+
+def _import(folder, out, sentences, vocab, positions, zeros, fmt, command):
+    """The same, of options that are good; CheckpointError where the contract has no such model."""
     albert = read_albert(folder, positions)
     tokenizer, notes = find_tokenizer(folder, vocab, albert.model)
     inputs = _inputs(albert.model, tokenizer, sentences, notes)

@@ -58,6 +58,9 @@ def _file(path):
         for name, tensor in tensors.items()
     ):
         raise AlbertError(f"{path} must hold tensors by name (a state_dict), nothing else")
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+            raise AlbertError(f"{path}: tensor {brief(name)} must hold its numbers, one by one")
     return tensors
 
 
@@ -71,9 +74,17 @@ def _shards(path):
         if not isinstance(place, str) or Path(place).name != place:
             raise AlbertError(f"{path}: {brief(name)} must be in a file beside, not {brief(place)}")
         if place not in shards:
-            if not (path.parent / place).is_file():
+            if not _is_file(path.parent / place):
                 raise AlbertError(f"{path} names the file {brief(place)}, it is missing")
             shards[place] = _file(path.parent / place)
         if name not in shards[place]:
             raise AlbertError(f"{path.parent / place} must have the tensor {name}, it is missing")
     return {name: shards[place][name] for name, place in places.items()}
+
+
+def _is_file(path):
+    """Whether there is such a file; of a name that no file can have, there is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

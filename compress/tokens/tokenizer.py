@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, processors
 
 from compress.data.tasks import Row
 from compress.data.text_files import DataError
+from compress.tokens.charsmap import check_charsmaps
 from golden_model.config import ModelConfig, brief
 from golden_model.files import one_line
 
@@ -126,6 +127,7 @@ def load_tokenizer(
     if not path.is_file():
         raise FileNotFoundError(f"No tokenizer at {path}")
     try:
+        check_charsmaps(path)
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises Exception itself
         raise VocabularyError(f"{path} cannot be read: {one_line(error)}") from error
@@ -156,7 +158,7 @@ def check_tokenizer(tokenizer: Tokenizer, source: Path, vocabulary: int | None =
             )
     _check_special(tokenizer, source)
     for second, wanted in ((None, "[CLS] A [SEP]"), ("a", "[CLS] A [SEP] B [SEP]")):
-        one = tokenizer.encode("a", second)
+        one = _encoded(tokenizer, source, second)
         found = _template(tokenizer, one)
         if found != wanted or max(one.type_ids) > 1:
             raise VocabularyError(
@@ -164,6 +166,16 @@ def check_tokenizer(tokenizer: Tokenizer, source: Path, vocabulary: int | None =
                 f"{'a pair' if second else 'a sentence'} (its post_processor does), "
                 f"not {found}, segments {brief(one.type_ids)}"
             )
+
+
+def _encoded(tokenizer, source, second):
+    """What it makes of "a" and maybe a second text; the library raises Exception, or panics."""
+    try:
+        return tokenizer.encode("a", second)
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise VocabularyError(f"{source} must encode the text a: {one_line(error)}") from error
 
 
 def _check_special(tokenizer, source):

@@ -15,6 +15,7 @@ from transformers import AutoTokenizer
 
 from compress.huggingface.albert import AlbertError
 from compress.tokens import sentencepiece
+from compress.tokens.charsmap import check_charsmap, check_charsmaps
 from compress.tokens.tokenizer import SPECIAL, VocabularyError, check_tokenizer, with_special
 from golden_model.config import ModelConfig, brief
 from golden_model.files import one_line, read_json
@@ -65,6 +66,7 @@ def _from_transformers(folder):
     path = folder / "tokenizer.json"
     try:
         # Alone first: whose fault it is, and transformers would try other files.
+        check_charsmaps(path)
         Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises Exception itself
         raise AlbertError(f"{path} cannot be read, {one_line(error)}") from error
@@ -132,6 +134,7 @@ def albert_tokenizer(
         steps.append(normalizers.Lowercase())
     try:
         if charsmap:
+            check_charsmap(charsmap)
             steps.append(normalizers.Precompiled(charsmap))
         tokenizer = Tokenizer(models.Unigram(pieces, unk_id=1))
     except Exception as error:  # the library raises Exception itself

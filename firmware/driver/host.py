@@ -22,6 +22,7 @@ __all__ = ["DriverError", "Link", "Terse", "Windows", "by_deadline"]
 
 ALIGNMENT = 32  # of windows, queue and tokens
 POLLS = 1_000_000  # reads of STATUS in a wait
+COUNTER_TRIES = 4  # its high word moves once in 2^32 cycles
 DESCRIPTOR_BYTES = 4 * DESCRIPTOR.words()
 LONGEST_QUEUE = (1 << BY_NAME["QUEUE_COUNT"].width) - 1
 LOAD, START, RESET = (bits.mask for bits in BY_NAME["CONTROL"].fields)
@@ -215,11 +216,12 @@ class Terse:
     def _counter(self, name):
         """Both words of one moment: the high one has not moved meanwhile."""
         high = self.read(f"{name}_HI")
-        while True:
+        for _ in range(COUNTER_TRIES):
             low = self.read(f"{name}_LO")
             if (again := self.read(f"{name}_HI")) == high:
                 return high << 32 | low
             high = again
+        raise DriverError("TIMEOUT", f"{name} does not stand still: is there a machine?")
 
     def set_exit_threshold(self, threshold: int) -> None:
         """Entropy below which a sentence stops, Q2.16 nats, until the next load."""

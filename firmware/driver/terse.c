@@ -2,6 +2,8 @@
 /* Life cycle, state and settings. */
 #include "terse_access.h"
 
+#define COUNTER_TRIES 4u
+
 /* Not empty, aligned, and inside the address space. */
 static bool is_window(const struct terse_window *window)
 {
@@ -48,6 +50,13 @@ static void command(const struct terse *t, uint32_t bit)
     terse_put(t, TERSE_CONTROL, bit);
 }
 
+/* What terse_read_sentence points to lies inside a record. */
+static bool is_room(const struct terse *t)
+{
+    uint32_t words = TERSE_RECORD_DROPPED_AT_LAYER(t->layers) + (t->positions + 3u) / 4u;
+    return t->result_words >= words;
+}
+
 enum terse_result terse_init(struct terse *t, volatile void *base)
 {
     if (t == NULL || base == NULL)
@@ -61,7 +70,7 @@ enum terse_result terse_init(struct terse *t, volatile void *base)
     t->positions = TERSE_ROWS_POSITIONS(terse_get(t, TERSE_ROWS));
     t->layers = TERSE_FORMAT_LAYERS(terse_get(t, TERSE_FORMAT));
     t->slots = TERSE_SHAPE_SLOTS(terse_get(t, TERSE_SHAPE));
-    if (t->result_words == 0u || t->positions == 0u || t->layers == 0u || t->slots == 0u) {
+    if (t->positions == 0u || t->layers == 0u || t->slots == 0u || !is_room(t)) {
         t->base = NULL; /* every other call refuses it */
         return TERSE_IDENTITY;
     }
@@ -214,8 +223,12 @@ enum terse_result terse_counter(const struct terse *t, uint32_t low_offset, uint
     /* Both words of one moment, whoever else reads meanwhile: the high word has not moved. */
     uint32_t high = terse_get(t, low_offset + 4u);
     uint32_t low = terse_get(t, low_offset);
-    for (uint32_t again; (again = terse_get(t, low_offset + 4u)) != high; high = again)
+    uint32_t tries = 0;
+    for (uint32_t again; (again = terse_get(t, low_offset + 4u)) != high; high = again) {
+        if (++tries == COUNTER_TRIES)
+            return TERSE_TIMEOUT; /* it moves once in 2^32 cycles, unless nobody is there */
         low = terse_get(t, low_offset);
+    }
     *value = (uint64_t)high << 32 | low;
     return TERSE_OK;
 }

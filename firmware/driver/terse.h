@@ -45,9 +45,9 @@ extern "C" {
 enum terse_result {
     TERSE_OK = 0,
     TERSE_ARGUMENT, /**< A null pointer, or an address, size or number that breaks a rule. */
-    TERSE_IDENTITY, /**< No Terse at this address, or one of another version. */
+    TERSE_IDENTITY, /**< No Terse at this address, one of another version, or sizes that do not fit each other. */
     TERSE_BUSY,     /**< Loading or running. */
-    TERSE_TIMEOUT,  /**< Still busy after `polls` reads. */
+    TERSE_TIMEOUT,  /**< Still busy after `polls` reads; a counter that does not stand still. */
     TERSE_FAULT,    /**< Stopped by an error: terse_read_fault says which; terse_reset to go on. */
     TERSE_RECORD,   /**< Not a record that this machine writes. */
     TERSE_RESULTS   /**< Not as many results as sentences: a bus that lies, or a second driver. */
@@ -102,7 +102,7 @@ struct terse_sentence {
 /** @name Life cycle
  * @{ */
 
-/** Check identity and version; reads only. */
+/** Check identity, version and sizes; reads only. */
 TERSE_CHECKED enum terse_result terse_init(struct terse *t, volatile void *base);
 
 /** Drain the buses, forget image, errors and counters. */

@@ -44,6 +44,15 @@ what they change is never looked at.
 | block | change |
 | --- | --- |
 """
+FUZZ = """
+## Fuzzers
+
+`make fuzz` takes {count:,} mutants of each kind of input, its check words made right again. An input
+is accepted, or refused with a documented error; {failures} ended otherwise.
+
+| input | accepted | refused |
+| --- | --- | --- |
+"""
 DIARY_HEAD = """
 ## Bug diary
 
@@ -58,7 +67,7 @@ def evidence_page() -> str:
     """The page."""
     rows = [_row(block, path, bench) for block, path, _, bench in blocks()]
     faults = [f"| {one.what} | {one.how} | `{one.test}` |\n" for one in DIARY]
-    return HEAD + "".join(rows) + _survivors() + DIARY_HEAD + "".join(faults)
+    return HEAD + "".join(rows) + _survivors() + _fuzzers() + DIARY_HEAD + "".join(faults)
 
 
 def _mutants(block, path):
@@ -72,6 +81,16 @@ def _mutants(block, path):
 
 def _outcomes():
     return json.loads(SCORES.read_text())
+
+
+def _fuzzers():
+    """What the readers and the driver made of damaged inputs."""
+    fuzz = json.loads((SCORES.parent / "fuzz.json").read_text())
+    rows = [
+        f"| {target} | {one['accepted']:,} | {one['refused']:,} |\n"
+        for target, one in fuzz["targets"].items()
+    ]
+    return FUZZ.format(**fuzz) + "".join(rows)
 
 
 def _survivors():

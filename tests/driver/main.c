@@ -53,6 +53,16 @@ static int test_nothing_divides_by_zero(void)
     return 0;
 }
 
+static int test_record_without_room(void)
+{
+    const uint32_t least = 24u + 2u * 6u + 48u / 4u; /* of 6 layers and 48 positions */
+    fake.words[TERSE_RESULT_WORDS / 4] = least;
+    EXPECT(terse_init(&t, &fake) == TERSE_OK);
+    fake.words[TERSE_RESULT_WORDS / 4] = least - 1;
+    EXPECT(terse_init(&t, &fake) == TERSE_IDENTITY && terse_wait(&t, 1) == TERSE_ARGUMENT);
+    return 0;
+}
+
 static int test_load(void)
 {
     EXPECT(terse_load(&t, &memory, 10) == TERSE_OK);
@@ -247,6 +257,9 @@ static int test_counter(void)
     fake.words[TERSE_CYCLES_LO / 4] = UINT32_MAX;
     fake.carries = 1;
     EXPECT(terse_counter(&t, TERSE_CYCLES_LO, &value) == TERSE_OK && value == 8ull << 32);
+    fake.carries = 1000; /* nobody is there: every read another value */
+    EXPECT(terse_counter(&t, TERSE_CYCLES_LO, &value) == TERSE_TIMEOUT);
+    fake.carries = 0;
     EXPECT(terse_counter(&t, TERSE_CYCLES_HI, &value) == TERSE_ARGUMENT);
     fake.words[TERSE_SKIPPED_EXITS_LO / 4] = 5;
     EXPECT(terse_counter(&t, TERSE_SKIPPED_EXITS_LO, &value) == TERSE_OK && value == 5);
@@ -295,7 +308,7 @@ static const struct { const char *name; int (*run)(void); } tests[] = {
     {"windows_share_no_byte", test_windows_share_no_byte}, {"fault", test_fault}, {"timeout", test_timeout},
     {"barriers_and_delays", test_barriers_and_delays}, {"run", test_run}, {"start_guards", test_start_guards},
     {"interrupt_causes", test_interrupt_causes}, {"interrupt_enables", test_interrupt_enables},
-    {"state", test_state}, {"settings", test_settings}, {"counter", test_counter}, {"sentence", test_sentence},
+    {"state", test_state}, {"settings", test_settings}, {"counter", test_counter}, {"record_without_room", test_record_without_room}, {"sentence", test_sentence},
     {"record_is_checked", test_record_is_checked},
 };
 
