@@ -189,8 +189,8 @@ SUMS = (
             LATE,
             Mutant(
                 "total = Signal(accumulator(self.config),",
-                "total = Signal(range(-(1 << self.config.accumulator_bits - 3),"
-                " 1 << self.config.accumulator_bits - 3),",
+                "total = Signal(range(-(1 << self.config.accumulator_bits - 2),"
+                " 1 << self.config.accumulator_bits - 2),",
             ),
         ),
     ),
