@@ -273,6 +273,19 @@ def test_damaged_tokenizer_json(own):
         refused(own, "tokenizer.json cannot be read, ")
 
 
+def test_library_that_panics(own):
+    """What it raises then is no Exception."""
+    change(
+        own,
+        lambda values: values.update(
+            normalizer={"type": "Precompiled", "precompiled_charsmap": ["x"]}
+        ),
+    )
+    refused(own, "tokenizer.json cannot be read, PanicException")
+    with pytest.raises(VocabularyError, match="tokenizer.json cannot be read: PanicException"):
+        load_tokenizer(own)
+
+
 @pytest.mark.parametrize(
     "config",
     [

@@ -6,7 +6,8 @@ Face.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ __all__ = [
     "check_tokenizer",
     "from_text",
     "load_tokenizer",
+    "refusing",
     "with_special",
 ]
 
@@ -114,6 +116,20 @@ def _encoding(one):
     return Encoding(one.ids, one.type_ids, one.tokens, bool(one.overflowing))
 
 
+@contextmanager
+def refusing(kind: type[DataError], text: str) -> Iterator[None]:
+    """Raise `kind`, with `text` before one line, for whatever libraries of tokenizers raise.
+
+    That is Exception itself, among others, and where their Rust panics what is no Exception.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise kind(f"{text}{one_line(error)}") from error
+
+
 def load_tokenizer(
     path: str | Path, positions: int = 64, model: ModelConfig | None = None
 ) -> SentenceTokenizer:
@@ -126,11 +142,9 @@ def load_tokenizer(
     path = path / "tokenizer.json" if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"No tokenizer at {path}")
-    try:
+    with refusing(VocabularyError, f"{path} cannot be read: "):
         check_charsmaps(path)
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises Exception itself
-        raise VocabularyError(f"{path} cannot be read: {one_line(error)}") from error
     check_tokenizer(tokenizer, path, model and model.vocabulary)
     return SentenceTokenizer(tokenizer, positions, model.segments if model else 2)
 
@@ -158,7 +172,8 @@ def check_tokenizer(tokenizer: Tokenizer, source: Path, vocabulary: int | None =
             )
     _check_special(tokenizer, source)
     for second, wanted in ((None, "[CLS] A [SEP]"), ("a", "[CLS] A [SEP] B [SEP]")):
-        one = _encoded(tokenizer, source, second)
+        with refusing(VocabularyError, f"{source} must encode the text a: "):
+            one = tokenizer.encode("a", second)
         found = _template(tokenizer, one)
         if found != wanted or max(one.type_ids) > 1:
             raise VocabularyError(
@@ -166,16 +181,6 @@ def check_tokenizer(tokenizer: Tokenizer, source: Path, vocabulary: int | None =
                 f"{'a pair' if second else 'a sentence'} (its post_processor does), "
                 f"not {found}, segments {brief(one.type_ids)}"
             )
-
-
-def _encoded(tokenizer, source, second):
-    """What it makes of "a" and maybe a second text; the library raises Exception, or panics."""
-    try:
-        return tokenizer.encode("a", second)
-    except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        raise VocabularyError(f"{source} must encode the text a: {one_line(error)}") from error
 
 
 def _check_special(tokenizer, source):

@@ -16,7 +16,13 @@ from transformers import AutoTokenizer
 from compress.huggingface.albert import AlbertError
 from compress.tokens import sentencepiece
 from compress.tokens.charsmap import check_charsmap, check_charsmaps
-from compress.tokens.tokenizer import SPECIAL, VocabularyError, check_tokenizer, with_special
+from compress.tokens.tokenizer import (
+    SPECIAL,
+    VocabularyError,
+    check_tokenizer,
+    refusing,
+    with_special,
+)
 from golden_model.config import ModelConfig, brief
 from golden_model.files import one_line, read_json
 
@@ -64,22 +70,19 @@ def find_tokenizer(
 def _from_transformers(folder):
     """The folder's tokenizer.json with what its tokenizer_config.json changes."""
     path = folder / "tokenizer.json"
-    try:
-        # Alone first: whose fault it is, and transformers would try other files.
+    # Alone first: whose fault it is, and transformers would try other files.
+    with refusing(AlbertError, f"{path} cannot be read, "):
         check_charsmaps(path)
         Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises Exception itself
-        raise AlbertError(f"{path} cannot be read, {one_line(error)}") from error
-    try:
+    with refusing(  # by what is wrong: TypeError, AttributeError, RecursionError, ...
+        AlbertError,
+        f"{folder}: transformers cannot make the tokenizer of tokenizer.json and "
+        "tokenizer_config.json, ",
+    ):
         found = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
         return found.backend_tokenizer
-    except Exception as error:  # by what is wrong: TypeError, AttributeError, RecursionError, ...
-        raise AlbertError(
-            f"{folder}: transformers cannot make the tokenizer of tokenizer.json and "
-            f"tokenizer_config.json, {one_line(error)}"
-        ) from error
 
 
 def _from_vocabulary(path, switches):
@@ -132,13 +135,11 @@ def albert_tokenizer(
         steps += [normalizers.NFKD(), normalizers.StripAccents()]
     if do_lower_case:
         steps.append(normalizers.Lowercase())
-    try:
+    with refusing(VocabularyError, f"{path} cannot be used: "):
         if charsmap:
             check_charsmap(charsmap)
             steps.append(normalizers.Precompiled(charsmap))
         tokenizer = Tokenizer(models.Unigram(pieces, unk_id=1))
-    except Exception as error:  # the library raises Exception itself
-        raise VocabularyError(f"{path} cannot be used: {one_line(error)}") from error
     tokenizer.normalizer = normalizers.Sequence(steps)
     words = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), words])
