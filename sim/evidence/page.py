@@ -8,6 +8,7 @@ from sim.bench.blocks import blocks
 from sim.cosim.build import ROOT
 from sim.evidence.diary import DIARY
 from sim.evidence.mutation import SCORES, digest_of
+from sim.fuzz.__main__ import TARGETS
 from sim.prove.properties import PROPERTIES
 
 __all__ = ["evidence_page"]
@@ -47,8 +48,8 @@ what they change is never looked at.
 FUZZ = """
 ## Fuzzers
 
-`make fuzz` takes {count:,} mutants of each kind of input, its check words made right again. An input
-is accepted, or refused with a documented error; {failures} ended otherwise.
+`make fuzz` takes {count:,} mutants of each kind of input, its check words made right again. An
+input is accepted, or refused with a documented error; {failures} ended otherwise.
 
 | input | accepted | refused |
 | --- | --- | --- |
@@ -88,7 +89,9 @@ def _fuzzers():
     fuzz = json.loads((SCORES.parent / "fuzz.json").read_text())
     rows = [
         f"| {target} | {one['accepted']:,} | {one['refused']:,} |\n"
-        for target, one in fuzz["targets"].items()
+        if (one := fuzz["targets"].get(target))
+        else f"| {target} | not run | |\n"
+        for target in TARGETS
     ]
     return FUZZ.format(**fuzz) + "".join(rows)
 
