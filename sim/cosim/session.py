@@ -146,7 +146,7 @@ class Session:
 
     def results(self, count):
         """Records in the order in which the sentences were given."""
-        return sorted((self._record(i) for i in range(count)), key=lambda record: record.tag)
+        return sorted((self.record(i) for i in range(count)), key=lambda record: record.tag)
 
     def _wait(self, operation=None):
         limit = self.sim.cycle + self.patience
@@ -169,6 +169,7 @@ class Session:
     def _put(self, at, data):
         self.sim.memory[at : at + len(data)] = np.frombuffer(data, np.uint8)
 
-    def _record(self, i):
+    def record(self, i):
+        """The record of descriptor `i`."""
         start = self.result_base + i * self.record_bytes
         return Record.parse(self.config, self.sim.memory[start : start + self.record_bytes])

@@ -146,6 +146,7 @@ def _numbers(text):
 
 
 def _parser():
+    """Its options."""
     parser = argparse.ArgumentParser(
         prog="python -m sim.proof.campaign", description=__doc__.partition("\n")[0]
     )

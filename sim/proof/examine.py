@@ -91,6 +91,7 @@ class CaseRun:
         return expected
 
     def _session(self):
+        """A machine with the case's images and memories."""
         case = self.case
         embedding = bytearray(self.program.embedding)
         if case.damage:
