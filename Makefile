@@ -15,8 +15,8 @@ PYTEST_ARGS ?=
 comma := ,
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: all setup tools test bench regress wheel campaign load flips prove shapes small board fullsize verilog release synth \
-  synth-array timing train lock lint types docs-slow pictures charts clean
+.PHONY: all setup tools test bench regress wheel campaign load flips prove shapes small board fullsize verilog release \
+  synth synth-array timing train lock lint types docs-slow pictures charts clean
 .DEFAULT_GOAL := all
 
 all: setup

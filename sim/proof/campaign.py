@@ -10,6 +10,7 @@ never occurred is a failure too.
 """
 
 import argparse
+import contextlib
 import sys
 from collections import Counter
 
@@ -183,9 +184,20 @@ def main(arguments=None):
     try:
         if chosen.only is not None:
             return int(not _one(chosen, cuts))
-        executor = dask_executor(chosen.dask) if chosen.dask else None
-    except (ModuleNotFoundError, OSError, ValueError) as error:
+    except ValueError as error:
         parser.error(str(error))
+    with contextlib.ExitStack() as stack:
+        executor = None
+        if chosen.dask:
+            try:
+                executor = stack.enter_context(dask_executor(chosen.dask))
+            except (ModuleNotFoundError, OSError, ValueError) as error:
+                parser.error(str(error))
+        return _campaign(chosen, executor)
+
+
+def _campaign(chosen, executor):
+    """The campaign as the command asks for it; the exit status."""
     state = KeptCases(chosen.state or ROOT / "build" / "campaign" / f"{chosen.seed}.jsonl")
     try:
         size = chosen.configs, chosen.models

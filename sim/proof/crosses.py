@@ -134,7 +134,8 @@ def corners_of(case, outcome):
         counts["exit at layer 1"] = layers.count(1)
         counts["exit between"] = sum(1 < layer < model.layers for layer in layers)
         counts["no exit"] = layers.count(model.layers)
-    return +counts + Counter({f"without {unit}": unit not in hardware.units for unit in UNITS})
+    counts.update({f"without {unit}": unit not in hardware.units for unit in UNITS})
+    return Counter({name: int(count) for name, count in counts.items() if count})
 
 
 def crosses(records):

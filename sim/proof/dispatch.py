@@ -7,6 +7,7 @@ is deleted behind its last case.
 """
 
 import concurrent.futures
+import contextlib
 import multiprocessing
 import signal
 from dataclasses import dataclass
@@ -147,6 +148,7 @@ def through(executor, jobs, kept, work=_all_records):
         yield job
 
 
+@contextlib.contextmanager
 def dask_executor(address):
     """An executor of the scheduler at an address; its workers need this repository."""
     try:
@@ -155,4 +157,5 @@ def dask_executor(address):
         raise ModuleNotFoundError(
             "--dask needs dask.distributed, which Terse does not bring: pip install distributed"
         ) from None
-    return Client(address).get_executor(pure=False)
+    with Client(address) as client:
+        yield client.get_executor(pure=False)

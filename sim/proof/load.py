@@ -289,6 +289,7 @@ def _write(path, **found):
 
 
 def main(arguments=None):
+    """The command."""
     parser = argparse.ArgumentParser(
         prog="python -m sim.proof.load", description=__doc__.partition("\n")[0]
     )

@@ -171,7 +171,7 @@ def test_dask_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "dask.distributed", None)
     monkeypatch.setitem(sys.modules, "dask", None)
     with pytest.raises(ModuleNotFoundError, match="pip install distributed"):
-        dispatch.dask_executor("localhost:1")
+        dispatch.dask_executor("localhost:1").__enter__()
 
 
 def test_crosses_and_holes():

@@ -20,12 +20,14 @@ What shows that each block does what its golden model says. Made by
 - *Properties*: how many of [proofs](proofs.md) are proved and bounded.
 - *Stage*, after OpenTitan's checklist cut down: V1 a bench compares with the golden model; V2 with
   random inputs, stalls and four states too; V3 with properties besides.
-- Coverage of lines and toggles, functional coverage and mutation scores: not run.
+- Functional coverage: of the campaign, [opcodes times features](evidence/campaign.json).
+- Coverage of lines and toggles and mutation scores: not run.
 
 A block without a bench of its own is covered by another's
 ([parts](machine.md#parts-and-their-benches)). All of them together are compared tensor by tensor
 through the bus (`make`), in random configurations (`make campaign`), with bad images and buses
-(`sim/proof/`), and with flipped bits (`make flips`).
+(`sim/proof/`), with flipped bits (`make flips`) and in long queues
+([`make load`](evidence/load.json)).
 
 | block | bench | random | stalls | four-state | properties | stage |
 | --- | --- | --- | --- | --- | --- | --- |
