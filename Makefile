@@ -15,7 +15,7 @@ PYTEST_ARGS ?=
 comma := ,
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: all setup tools test bench regress wheel campaign flips fuzz mutants prove shapes small board fullsize verilog \
+.PHONY: all setup tools test bench regress wheel campaign load flips fuzz mutants prove shapes small board fullsize verilog \
   release synth \
   synth-array timing train lock lint types docs-slow pictures charts clean
 .DEFAULT_GOAL := all
@@ -85,6 +85,10 @@ wheel: setup
 
 campaign: setup
 	$(BIN)/python -m sim.proof.campaign --seed $(SEED)
+
+# Long queues with bad sentences among them: 2,000 co-simulated, 100,000 in the cycle model; minutes.
+load: setup
+	$(BIN)/python -m sim.proof.load --sentences 2000 --cycles 100000 --seed $(SEED)
 
 # All properties of the blocks and their mutants, by yosys and z3; writes docs/proofs.md. Minutes.
 prove: setup

@@ -23,6 +23,7 @@ import inspect
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
@@ -31,7 +32,7 @@ from sim.cosim.kept import put, read_text, write_text
 from sim.cosim.memory import READ_BURSTS, WRITE_BURSTS
 from sim.cosim.processes import following
 
-__all__ = ["ROOT", "BuildError", "build", "library", "sources_digest", "verilator"]
+__all__ = ["ROOT", "BuildError", "build", "forget_build", "library", "sources_digest", "verilator"]
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "cosim"
@@ -247,13 +248,7 @@ def build(config, make, debug=False):
     `config` must have `config_hash`. Elaborates only when a source file, the simulator or the
     configuration changed since the last time.
     """
-    kind = "debug" if debug else "run"
-    maker = pathlib.Path(inspect.getfile(make)).read_text()
-    flow = [*_runtime(), *CONSTANTS, pathlib.Path(__file__).read_text()]
-    name = _digest(
-        f"{config.config_hash:08x}", sources_digest(), maker, make.__qualname__, kind, *flow
-    )
-    entry = BUILD / "index" / name
+    entry = _entry(config, make, debug)
     with _alone(entry.with_suffix(".lock")):
         known = read_text(entry)
         if known is not None and _is_library(pathlib.Path(known)):
@@ -261,6 +256,27 @@ def build(config, make, debug=False):
         path = library(verilog(make(config), TOP), debug)
         write_text(entry, str(path))
     return path
+
+
+def forget_build(config, make, debug=False):
+    """Delete the library of a configuration that is not needed again: it frees megabytes."""
+    entry = _entry(config, make, debug)
+    with _alone(entry.with_suffix(".lock")):
+        known = read_text(entry)
+        if known is not None and pathlib.Path(known).parent.parent == BUILD:
+            shutil.rmtree(pathlib.Path(known).parent, ignore_errors=True)
+        entry.unlink(missing_ok=True)
+
+
+def _entry(config, make, debug):
+    """The file that names the library for `make(config)`."""
+    kind = "debug" if debug else "run"
+    maker = pathlib.Path(inspect.getfile(make)).read_text()
+    flow = [*_runtime(), *CONSTANTS, pathlib.Path(__file__).read_text()]
+    name = _digest(
+        f"{config.config_hash:08x}", sources_digest(), maker, make.__qualname__, kind, *flow
+    )
+    return BUILD / "index" / name
 
 
 def _is_library(path):

@@ -93,6 +93,13 @@ class Cosim:
         self._sim = self._lib.sim_create(memory, embedding)
         self._layouts, self._waveform = layouts, None
         self._taps = {name: self._tap(name, layout) for name, layout in layouts.items()}
+        self._words = {name: -(-Shape.cast(one).width // 32) for name, one in layouts.items()}
+        # What `take` gives of a tap that showed nothing, which most do in most operations.
+        self._nothing = {
+            name: decode_tap(one, np.empty((0, self._words[name]), np.uint32))
+            | {"cycle": np.empty(0, np.int64)}
+            for name, one in layouts.items()
+        }
         self._lib.sim_stop_tap(self._sim, self._taps.get("op", -1))
         self.memory, self.embedding = (
             self._view(port, size) for port, size in ((MAIN, memory), (EMBEDDING, embedding))
@@ -222,7 +229,10 @@ class Cosim:
         taken = {}
         for name, index in self._taps.items():
             count = self._lib.sim_tap_count(self._sim, index)
-            words = -(-Shape.cast(self._layouts[name]).width // 32)
+            if not count:
+                taken[name] = dict(self._nothing[name])
+                continue
+            words = self._words[name]
             raw = _array(
                 self._lib.sim_tap_records(self._sim, index), count * words, np.uint32
             ).reshape(count, words)

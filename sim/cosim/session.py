@@ -20,6 +20,7 @@ LOAD, START, RESET = 1, 2, 4  # bits of CONTROL
 CAUSES = 7  # all bits of IRQ_ENABLE and IRQ_CAUSE
 DESCRIPTOR_BYTES = 4 * DESCRIPTOR.words()
 STUCK = 100_000  # cycles without progress after which the machine should give up
+DRAINING = 100_000  # reads of STATUS that a reset may take
 PATIENCE = 200_000_000  # cycles that a queue may take
 
 
@@ -49,6 +50,7 @@ class Session:
 
     def __init__(self, library, config, layouts, image, embedding, sentences):
         self.config = config
+        self.patience = PATIENCE
         self.image = bytes(image)
         self.embedding = bytes(embedding)
         self.input_base = PAGE + _pages(len(self.image))
@@ -96,9 +98,9 @@ class Session:
         self.write("WATCHDOG", STUCK)
 
     def reset(self):
-        """Soft reset."""
+        """Soft reset, and wait until the buses are drained: a slow memory may take long."""
         self.write("CONTROL", RESET)
-        for _ in range(1000):
+        for _ in range(DRAINING):
             if not self.read("STATUS") & 1:
                 break
         self.write("IRQ_CAUSE", CAUSES)
@@ -144,10 +146,10 @@ class Session:
 
     def results(self, count):
         """Records in the order in which the sentences were given."""
-        return sorted((self._record(i) for i in range(count)), key=lambda record: record.tag)
+        return sorted((self.record(i) for i in range(count)), key=lambda record: record.tag)
 
     def _wait(self, operation=None):
-        limit = self.sim.cycle + PATIENCE
+        limit = self.sim.cycle + self.patience
         until = OP | IRQ if operation else IRQ
         while True:
             reason = self.sim.run(until, limit - self.sim.cycle)
@@ -167,6 +169,7 @@ class Session:
     def _put(self, at, data):
         self.sim.memory[at : at + len(data)] = np.frombuffer(data, np.uint8)
 
-    def _record(self, i):
+    def record(self, i):
+        """The record of descriptor `i`."""
         start = self.result_base + i * self.record_bytes
         return Record.parse(self.config, self.sim.memory[start : start + self.record_bytes])

@@ -77,7 +77,7 @@ def test_deadline_first(nano):
         begun[first] = session.results(6)
     assert [record.tag for record in begun[True]] == [*range(6)]
     assert [record.logits for record in begun[True]] == [record.logits for record in begun[False]]
-    assert [session._record(place).tag for place in range(6)] == [5, 2, 4, 3, 0, 1]
+    assert [session.record(place).tag for place in range(6)] == [5, 2, 4, 3, 0, 1]
 
 
 def test_difference_stops_at_once(nano, monkeypatch):

@@ -17,7 +17,15 @@ from sim.cosim.session import Session, SessionError
 from sim.proof.compare import Comparison
 from sim.proof.difference import DifferenceError, traced_tensors
 
-__all__ = ["Outcome", "check", "differences", "judge", "traced", "untraced"]
+__all__ = [
+    "Outcome",
+    "check",
+    "counter_differences",
+    "differences",
+    "judge",
+    "traced",
+    "untraced",
+]
 
 
 def traced(config):
@@ -102,8 +110,8 @@ def check(
     if trace:
         session.sim.trace(trace)
     outcome = judge(session, program, goldens, sentences, slots, expect, watch)
-    for name, wanted, found in _counted(network, outcome):
-        outcome.fail(-1, f"counter {name} must be {wanted}, not {found}")
+    for text in counter_differences(network, outcome):
+        outcome.fail(-1, text)
     if trace:
         session.sim.trace(None)
     return outcome
@@ -181,8 +189,8 @@ def _finish(session, comparison, outcome, expect, early_exit):
         outcome.fail(-1, text)
 
 
-def _counted(network, outcome):
-    """(name, golden, found) of the counters that are not as golden says."""
+def counter_differences(network, outcome):
+    """A line for each of an outcome's counters that is not as golden says."""
     lengths = [
         (len(golden.dropped_at_layer), golden.tokens_per_layer)
         for golden in outcome.goldens
@@ -190,7 +198,7 @@ def _counted(network, outcome):
     ]
     wanted = count_macs(layer_work(network), network.model.layers, lengths)
     return [
-        (name, wanted[name], found)
+        f"counter {name} must be {wanted[name]}, not {found}"
         for name, found in outcome.counters.items()
         if name in wanted and found != wanted[name]
     ]
