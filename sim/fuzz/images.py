@@ -35,7 +35,7 @@ from golden_model.random_model import random_checkpoint
 from sim.cosim.build import ROOT
 from sim.fuzz.mutate import change_bytes, change_word, put_word, take_word
 from sim.fuzz.target import FuzzTarget
-from sim.proof.campaign import random_hardware, random_model
+from sim.proof.random_parts import random_hardware, random_model
 
 __all__ = ["IMAGE_TARGET", "Base", "bases"]
 
