@@ -40,6 +40,8 @@ def refused(tmp_path, folder, message, **options):
         ({"id2label": {"1": "a", "2": "b", "3": "c"}}, "id2label must name the classes 0..2, not"),
         ({"id2label": {"0": "a", "1": 1, "2": "c"}}, "id2label must name the classes 0..2, not"),
         ({"problem_type": "multi_label_classification"}, "problem_type must be single_label_class"),
+        ({"num_labels": 2**31}, r"num_labels must be 2\.\.16, not 2147483648"),
+        ({"num_labels": 10**400}, r"num_labels must be 2\.\.16, not 1000.*"),
         ({"problem_type": "regression"}, "problem_type must be .*softmax.*, not 'regression'"),
         ({"problem_type": 3}, "problem_type must be single_label_.*, not 3"),
         ({"id2label": {"0": "a"}}, "num_labels must be 2..16 .one label is a regression., not 1"),

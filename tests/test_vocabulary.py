@@ -10,7 +10,7 @@ from transformers import AlbertTokenizer, BertTokenizer
 
 from compress.huggingface.albert import AlbertError
 from compress.huggingface.importing import import_albert
-from compress.tokens import sentencepiece
+from compress.tokens import sentencepiece, tokenizer, vocabulary
 from compress.tokens.tokenizer import SentenceTokenizer, VocabularyError, load_tokenizer
 from compress.tokens.vocabulary import albert_tokenizer, find_tokenizer, wordpiece_tokenizer
 from golden_model.config import ModelConfig
@@ -273,14 +273,20 @@ def test_damaged_tokenizer_json(own):
         refused(own, "tokenizer.json cannot be read, ")
 
 
-def test_library_that_panics(own):
+@pytest.mark.parametrize("charsmap", [["x"], None, 3])
+def test_charsmap_that_is_no_text(own, charsmap):
+    """On which the library would panic, and print many lines."""
+    normalizer = {"type": "Precompiled", "precompiled_charsmap": charsmap}
+    change(own, lambda values: values.update(normalizer=normalizer))
+    refused(own, "tokenizer.json cannot be read, ValueError: character map must be text in base64")
+
+
+def test_library_that_panics(own, monkeypatch):
     """What it raises then is no Exception."""
-    change(
-        own,
-        lambda values: values.update(
-            normalizer={"type": "Precompiled", "precompiled_charsmap": ["x"]}
-        ),
-    )
+    normalizer = {"type": "Precompiled", "precompiled_charsmap": ["x"]}
+    change(own, lambda values: values.update(normalizer=normalizer))
+    monkeypatch.setattr(vocabulary, "check_charsmaps", lambda path: None)
+    monkeypatch.setattr(tokenizer, "check_charsmaps", lambda path: None)
     refused(own, "tokenizer.json cannot be read, PanicException")
     with pytest.raises(VocabularyError, match="tokenizer.json cannot be read: PanicException"):
         load_tokenizer(own)

@@ -14,7 +14,7 @@ from transformers import AlbertConfig
 
 from compress.huggingface.weights import AlbertError, read_weights
 from golden_model.checkpoint import tensor_shapes
-from golden_model.config import ModelConfig, brief
+from golden_model.config import MOST_CLASSES, ModelConfig, brief
 from golden_model.files import one_line, read_json
 from golden_model.hardware import HardwareConfig, ceil_div
 
@@ -126,6 +126,9 @@ def _config(path):
             f"{path}: architectures must name {ARCHITECTURE} (a model with a "
             f"classifier), not {brief(', '.join(found))}"
         )
+    labels = values.get("num_labels")
+    if isinstance(labels, int) and labels > MOST_CLASSES:  # transformers makes a name for each
+        raise AlbertError(f"{path}: num_labels must be 2..{MOST_CLASSES}, not {brief(labels)}")
     try:
         config = AlbertConfig.from_dict(values, attn_implementation="eager")
     except Exception as error:  # its validators and converters raise whatever they meet

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from golden_model.config import brief
+
 __all__ = ["check_charsmap", "check_charsmaps"]
 
 KEY = "precompiled_charsmap"
@@ -69,6 +71,8 @@ def check_charsmaps(path: Path) -> None:
         value = left.pop()
         if isinstance(value, dict):
             found = value.get(KEY)
+            if value.get("type") == "Precompiled" and not isinstance(found, str):
+                raise ValueError(f"character map must be text in base64, not {brief(found)}")
             if isinstance(found, str):
                 check_charsmap(base64.b64decode(found, validate=True))
             left += value.values()
