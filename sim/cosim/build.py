@@ -258,9 +258,9 @@ def build(config, make, debug=False):
     return path
 
 
-def forget_build(config, make, debug=False):
+def forget_build(config, make):
     """Delete the library of a configuration that is not needed again: it frees megabytes."""
-    entry = _entry(config, make, debug)
+    entry = _entry(config, make, debug=False)
     with _alone(entry.with_suffix(".lock")):
         known = read_text(entry)
         if known is not None and pathlib.Path(known).parent.parent == BUILD:

@@ -9,9 +9,9 @@ from firmware.error_codes import Error
 from firmware.generate import driver_files
 from sim.cosim.build import ROOT
 
-__all__ = ["CDriver", "MemoryStruct", "SentenceStruct"]
+__all__ = ["RESULTS", "CDriver", "MemoryStruct", "SentenceStruct"]
 
-RESULTS = ("OK", "ARGUMENT", "IDENTITY", "BUSY", "TIMEOUT", "FAULT", "RECORD")
+RESULTS = ("OK", "ARGUMENT", "IDENTITY", "BUSY", "TIMEOUT", "FAULT", "RECORD", "RESULTS")
 WINDOWS = ("image", "embedding", "input", "result")
 DELAY = 50  # cycles between two reads of STATUS
 

@@ -103,6 +103,8 @@ class Session:
         for _ in range(DRAINING):
             if not self.read("STATUS") & 1:
                 break
+        else:
+            raise RuntimeError(f"Reset must end in {DRAINING:,} reads of STATUS, it is still busy")
         self.write("IRQ_CAUSE", CAUSES)
 
     def load(self):

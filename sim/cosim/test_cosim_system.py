@@ -138,3 +138,10 @@ def test_damaged_embedding_row_fails_its_sentences_alone(nano):
     assert 0 < len(expect) < 6
     outcome = check(nano.network, CONFIG, nano.sentences, expect=expect, embedding=bytes(damaged))
     assert outcome.failures == []
+
+
+def test_reset_that_does_not_end_says_so(monkeypatch):
+    monkeypatch.setattr("sim.cosim.session.DRAINING", 3)
+    busy = SimpleNamespace(write=lambda *_: None, read=lambda _: 1)
+    with pytest.raises(RuntimeError, match="Reset must end in 3 reads of STATUS"):
+        Session.reset(busy)

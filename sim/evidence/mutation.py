@@ -22,9 +22,8 @@ from collections import Counter
 
 import pytest
 from amaranth.back import verilog
-from amaranth.hdl import Value
-from amaranth.hdl._ir import PortDirection
-from amaranth.lib.wiring import In
+from amaranth.hdl import Elaboratable
+from amaranth.lib.wiring import In, Signature
 
 from sim.bench import harness
 from sim.bench.blocks import blocks, find_bench, parts
@@ -33,12 +32,28 @@ from sim.cosim.build import ROOT
 from sim.cosim.processes import following
 from sim.evidence.mutants import SELECT, Instrumented, changes_of
 
-__all__ = ["SCORES", "digest_of"]
+__all__ = ["digest_of", "mutation_scores"]
 
 SCORES = ROOT / "docs" / "evidence" / "mutation.json"
 MOST = 40  # mutants of a block
 OFTEN = 16  # mutants between two runs of the block itself
 SKIPPED = ("cpu",)  # a core of others
+
+
+class _WithMutant(Elaboratable):
+    """A component that has the input `mutant` besides its own ports."""
+
+    def __init__(self, component):
+        self._component = component
+        members = component.signature.members
+        self.signature = Signature({**members, "mutant": In(SELECT.shape())})
+        self.mutant = SELECT
+
+    def __getattr__(self, name):
+        return getattr(self._component, name)
+
+    def elaborate(self, platform):
+        return self._component
 
 
 class Hunt:
@@ -53,19 +68,28 @@ class Hunt:
         self._most = most
         self.drawn = set()
         self.all = set()  # that any circuit has
-        self.found = {}  # {number of a mutant: simulation that found it}
+        self.found = set()
 
     def run_bench(
-        self, component, module, name, config=None, only=None, large=False, beside="", **values
+        self,
+        component,
+        module,
+        name,
+        config=None,
+        only=None,
+        seed=1,
+        large=False,
+        beside="",
+        **values,
     ):
         """In the place of `harness.run_bench`: the tests on every mutant that is not found yet."""
         text = self._verilog(component, name)
-        wanted = sorted((self.drawn - set(self.found)) & self._loader.seen)
+        wanted = sorted((self.drawn - self.found) & self._loader.seen)
         folder = BUILD / "mutants" / name
         log = folder / "mutants.log"
         variables = {"MUTANTS_OF": module, "MUTANTS_LOG": str(log), "MUTANTS_ONLY": only or ""}
         variables |= harness.environment(config, values)
-        bench = Simulated(name, "sim.evidence.shell", variables, large=large)
+        bench = Simulated(name, "sim.evidence.shell", variables, seed=seed, large=large)
         if wanted:
             bench.build(folder, bench.write(folder, text + beside))
         while wanted:
@@ -76,20 +100,14 @@ class Hunt:
             ended, failed = _outcome(sequence, log.read_text())
             if 0 in failed or not ended:
                 raise RuntimeError(f"{name}: the block itself fails among its mutants: {log}")
-            self.found |= dict.fromkeys(failed, name)
+            self.found |= failed
             wanted = [number for number in wanted if number not in failed | ended]
 
     def _verilog(self, component, name):
         """With the input `mutant`; draws from its mutants."""
         self._loader.seen.clear()
-        ports = {"mutant": (SELECT, PortDirection.Input)}
-        for path, member, port in component.signature.flatten(component):
-            # Said of each: an output that is a constant would be taken for an input.
-            way = PortDirection.Input if member.flow == In else PortDirection.Output
-            value = port if isinstance(port, Value) else port.as_value()
-            ports["__".join(map(str, path))] = (value, way)
         text = verilog.convert(
-            component, name=name, ports=ports, emit_src=False, strip_internal_attrs=True
+            _WithMutant(component), name=name, emit_src=False, strip_internal_attrs=True
         )
         self.all |= self._loader.seen
         new = sorted(self._loader.seen - self.drawn)
@@ -126,7 +144,7 @@ def hunt(block, most):
     failed = pytest.main(["-q", "-x", "-p", "no:cacheprovider", *map(str, bench)])
     if failed:
         raise SystemExit(f"{block}: its bench does not run")
-    alive = sorted(hunt.drawn - set(hunt.found))
+    alive = sorted(hunt.drawn - hunt.found)
     return {
         "digest": digest_of(path),
         "in the circuit": len(hunt.all),
@@ -135,6 +153,11 @@ def hunt(block, most):
         "alive": [changes[number].text for number in alive],
         "seconds": round(time.perf_counter() - begin),
     }
+
+
+def mutation_scores() -> dict:
+    """{block: what is kept of it}."""
+    return json.loads(SCORES.read_text()) if SCORES.exists() else {}
 
 
 def digest_of(path) -> str:
@@ -170,8 +193,7 @@ def main():
         arguments.into.write_text(json.dumps(hunt(arguments.blocks[0], arguments.most)))
         return
     for block in arguments.blocks or sources:
-        kept = json.loads(SCORES.read_text()) if SCORES.exists() else {}
-        old = kept.get(block, {})
+        old = mutation_scores().get(block, {})
         enough = min(arguments.most, old.get("in the circuit", arguments.most))
         fresh = old.get("digest") == digest_of(sources[block][0]) and old["tried"] >= enough
         if fresh and not arguments.again:
@@ -198,10 +220,8 @@ def _apart(block, most):
 
 def _keep(block, outcome):
     """Write an outcome beside the others at once: the next block may take minutes."""
-    kept = json.loads(SCORES.read_text()) if SCORES.exists() else {}
-    kept[block] = outcome
-    SCORES.parent.mkdir(exist_ok=True)
-    SCORES.write_text(json.dumps(dict(sorted(kept.items())), indent=1, ensure_ascii=False) + "\n")
+    scores = mutation_scores() | {block: outcome}
+    SCORES.write_text(json.dumps(dict(sorted(scores.items())), indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@
 import json
 import re
 
+from firmware.isa import Opcode
 from sim.bench.blocks import blocks
 from sim.cosim.build import ROOT
 from sim.evidence.diary import DIARY
-from sim.evidence.mutation import SCORES, digest_of
-from sim.fuzz.__main__ import TARGETS
+from sim.evidence.mutation import digest_of, mutation_scores
+from sim.proof.crosses import CROSSED, EVIDENCE, IMPOSSIBLE
 from sim.prove.properties import PROPERTIES
 
 __all__ = ["evidence_page"]
@@ -26,12 +27,12 @@ What shows that each block does what its golden model says. Made by
 - *Mutants*: how many of the block's mutants (drawn by chance from those that are in its circuit)
   its bench finds, by `make mutants`; those that it does not find are below. *Old*: the block's
   source has changed since. Empty: not run.
-- Coverage of lines and toggles, and functional coverage: not run.
+- Coverage of lines and toggles: not run.
 
 A block without a bench of its own is covered by another's
 ([parts](machine.md#parts-and-their-benches)). All of them together are compared tensor by tensor
 through the bus (`make`), in random configurations (`make campaign`), with bad images and buses
-(`sim/proof/`), and with flipped bits (`make flips`).
+(`sim/proof/`), with flipped bits (`make flips`) and in long queues (`make load`).
 
 | block | bench | random | stalls | four-state | properties | mutants | stage |
 | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -54,6 +55,17 @@ input is accepted, or refused with a documented error; {failures} ended otherwis
 | input | accepted | refused |
 | --- | --- | --- |
 """
+CAMPAIGN = """
+## Campaign and load
+
+- `make campaign` compares every tensor of random cases. {cases:,} cases of {sentences:,} sentences
+  were run, and {differences} differ. A pair is an opcode and a format, bus width, division of
+  lanes, kind of stalls, error, or missing unit. Of {pairs:,} pairs {holes} have no case yet
+  ([all of them](evidence/campaign.json)).
+- `make load` took {cosimulated:,} sentences, {bad:,} of them bad, through one queue of the
+  co-simulation, and {modelled:,} through the cycle model. It ends at the first result that is lost
+  or wrong ([figures](evidence/load.json)).
+"""
 DIARY_HEAD = """
 ## Bug diary
 
@@ -66,42 +78,58 @@ Faults that were found, and the test that would find each again.
 
 def evidence_page() -> str:
     """The page."""
-    rows = [_row(block, path, bench) for block, path, _, bench in blocks()]
-    faults = [f"| {one.what} | {one.how} | `{one.test}` |\n" for one in DIARY]
-    return HEAD + "".join(rows) + _survivors() + _fuzzers() + DIARY_HEAD + "".join(faults)
+    scores = mutation_scores()
+    rows = [_row(block, path, bench, scores.get(block)) for block, path, _, bench in blocks()]
+    parts = [_survivors(), _fuzzers(), _campaign(), DIARY_HEAD]
+    parts += [f"| {one.what} | {one.how} | `{one.test}` |\n" for one in DIARY]
+    return HEAD + "".join(rows + parts)
 
 
-def _mutants(block, path):
+def _mutants(path, score):
     """What the benches find of its mutants."""
-    one = _outcomes().get(block)
-    if one is None:
+    if score is None:
         return ""
-    old = "" if one["digest"] == digest_of(path) else ", old"
-    return f"{one['found']} of {one['tried']}{old}"
+    old = "" if score["digest"] == digest_of(path) else ", old"
+    return f"{score['found']} of {score['tried']}{old}"
 
 
-def _outcomes():
-    return json.loads(SCORES.read_text())
+def _figures(name):
+    return json.loads((EVIDENCE / f"{name}.json").read_text())
+
+
+def _campaign():
+    """What came of random cases and of long queues."""
+    found, load = _figures("campaign"), _figures("load")
+    statuses = load["co-simulation"]["statuses"]
+    return CAMPAIGN.format(
+        cases=found["cases"],
+        sentences=found["sentences"],
+        differences=found["differences"],
+        pairs=len(Opcode) * sum(map(len, CROSSED.values())) - len(IMPOSSIBLE),
+        holes=len(found["holes"]),
+        cosimulated=load["co-simulation"]["sentences"],
+        bad=sum(count for status, count in statuses.items() if status != "NONE"),
+        modelled=load["cycle model"]["sentences"],
+    )
 
 
 def _fuzzers():
     """What the readers and the driver made of damaged inputs."""
-    fuzz = json.loads((SCORES.parent / "fuzz.json").read_text())
+    fuzz = _figures("fuzz")
     rows = [
         f"| {target} | {one['accepted']:,} | {one['refused']:,} |\n"
-        if (one := fuzz["targets"].get(target))
-        else f"| {target} | not run | |\n"
-        for target in TARGETS
+        for target, one in fuzz["targets"].items()
     ]
     return FUZZ.format(**fuzz) + "".join(rows)
 
 
 def _survivors():
     """The mutants that no bench finds, and how many there are of all."""
-    found, tried = (sum(one[what] for one in _outcomes().values()) for what in ("found", "tried"))
+    scores = mutation_scores()
+    found, tried = (sum(one[what] for one in scores.values()) for what in ("found", "tried"))
     rows = [
         f"| {block} | `{' '.join(text.replace('|', chr(92) + '|').split())}` |\n"
-        for block, one in _outcomes().items()
+        for block, one in scores.items()
         for text in one["alive"]
     ]
     return SURVIVORS.format(found=found, tried=tried) + "".join(rows)
@@ -115,7 +143,7 @@ def _text(bench):
     return text + "".join((room / f"{part}.py").read_text() for part in parts)
 
 
-def _row(block, path, bench):
+def _row(block, path, bench, score):
     """A block's row."""
     module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     mine = [one for one in PROPERTIES if one.block.partition(":")[0] == module]
@@ -131,7 +159,7 @@ def _row(block, path, bench):
         if random and stalls and states:
             stage = "V3" if mine else "V2"
     marks = ("yes" if mark else "" for mark in (bool(text), random, stalls, states))
-    return f"| {block} | {' | '.join(marks)} | {properties} | {_mutants(block, path)} | {stage} |\n"
+    return f"| {block} | {' | '.join(marks)} | {properties} | {_mutants(path, score)} | {stage} |\n"
 
 
 if __name__ == "__main__":

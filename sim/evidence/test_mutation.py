@@ -2,6 +2,8 @@
 """The changes of a source, the choice among them in a circuit, and what is made of a log."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from amaranth import Module, Signal
@@ -9,7 +11,7 @@ from amaranth.sim import Simulator
 
 from sim.cosim.build import ROOT
 from sim.evidence.mutants import SELECT, Instrumented, changes_of
-from sim.evidence.mutation import SCORES, _outcome, _sequence
+from sim.evidence.mutation import _outcome, _sequence, digest_of, mutation_scores
 
 SOURCE = """
 from amaranth import Mux
@@ -94,6 +96,16 @@ def test_outcome_of_a_log():
 
 
 def test_outcomes_are_of_blocks():
-    for block, one in json.loads(SCORES.read_text()).items():
+    for block, one in mutation_scores().items():
         assert one["found"] + len(one["alive"]) == one["tried"] <= one["in the circuit"], block
         assert list(ROOT.glob(f"hw/**/{block}.py")), block
+
+
+def test_bench_finds_mutants_of_its_block(tmp_path):
+    """All that are drawn of a block whose bench finds every one, and what is kept of it."""
+    into = tmp_path / "outcome.json"
+    command = ["-m", "sim.evidence.mutation", "slot_walk", "--most", "5", "--into", str(into)]
+    subprocess.run([sys.executable, *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    found = json.loads(into.read_text())
+    assert (found["tried"], found["found"], found["alive"]) == (5, 5, [])
+    assert found["digest"] == digest_of(ROOT / "hw" / "rows" / "slot_walk.py")

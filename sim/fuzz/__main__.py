@@ -7,7 +7,6 @@ A finding is printed with the command that shows it again. `--out FILE` writes t
 """
 
 import argparse
-import itertools
 import json
 import os
 import sys
@@ -97,8 +96,7 @@ def main():
             print("".join(f"  {count:6} {kind}\n" for kind, count in tally.errors.most_common()))
     if options.out is not None and not options.first and options.case is None:
         _write(options.out, options, tallies)
-    found = itertools.chain.from_iterable(tally.failures for tally in tallies.values())
-    sys.exit(any(True for _ in found))
+    sys.exit(any(tally.failures for tally in tallies.values()))
 
 
 if __name__ == "__main__":

@@ -12,13 +12,20 @@ from firmware.embedding_image import (
     parse_embedding,
     row_check,
 )
-from firmware.image import HEADER_BYTES, ImageError, aligned
+from firmware.image import HEADER_BYTES, ImageError
 from firmware.image_rules import check_rows
 from firmware.show import describe
 from golden_model.bitmask import WORD_ROWS
 from golden_model.hardware import ceil_div
 from sim.fuzz.images import LARGE, bases
-from sim.fuzz.mutate import change_bytes, change_word, put_word, take_word
+from sim.fuzz.mutate import (
+    change_bytes,
+    change_length,
+    change_word,
+    put_word,
+    scatter_bytes,
+    take_word,
+)
 from sim.fuzz.target import FuzzTarget
 
 __all__ = ["EMBEDDING_TARGET"]
@@ -70,17 +77,11 @@ def _table(rng, data, base):
 def _row(rng, data, base):
     """Bytes of the rows: masks, codes, checks."""
     start = take_word(base, take_word(base, EMBEDDING_OFFSET["table_offset"]))
-    for _ in range(rng.choice((1, 2, 16))):
-        if start < len(data):
-            data[rng.randrange(start, len(data))] = rng.choice((0, 0xFF, rng.randrange(256)))
+    scatter_bytes(rng, data, start)
 
 
 def _length(rng, data, base):
-    """Shorter or longer, and the header says so."""
-    change_bytes(rng, data)
-    data += bytes(aligned(len(data)) - len(data))
-    if len(data) >= HEADER_BYTES:
-        put_word(data, EMBEDDING_OFFSET["length"], len(data))
+    change_length(rng, data, EMBEDDING_OFFSET["length"])
 
 
 def _bytes(rng, data, base):

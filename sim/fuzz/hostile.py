@@ -12,16 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from firmware.generate import driver_files
+from sim.cosim.c_driver import RESULTS
 from sim.fuzz.target import FuzzTally
 
-__all__ = ["DRIVER_RESULTS", "compile_fuzzer", "fuzz_driver"]
+__all__ = ["compile_fuzzer", "fuzz_driver"]
 
 FOLDER = Path(__file__).parent / "driver"
 FLAGS = ["-std=c99", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-g", "-O1"]
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 CHUNK = 250  # cases of one process
 SECONDS = 60  # for one process
-DRIVER_RESULTS = ("OK", "ARGUMENT", "IDENTITY", "BUSY", "TIMEOUT", "FAULT", "RECORD", "RESULTS")
 
 
 def compile_fuzzer(folder: Path) -> Path:
@@ -60,7 +60,7 @@ def _chunk(program, seed, first, count):
 
 def _add(tally, output, cases):
     """Count what terse_init said of each machine, and what all calls returned."""
-    for name, line in zip(DRIVER_RESULTS, output.splitlines(), strict=True):
+    for name, line in zip(RESULTS, output.splitlines(), strict=True):
         ended, returned = map(int, line.split())
         tally.returned[name] += returned
         if name == "OK":

@@ -18,7 +18,6 @@ from firmware.image import (
     HEADER_BYTES,
     HEADER_OFFSET,
     ImageError,
-    aligned,
     parse_image,
     seal,
     section_bytes,
@@ -33,7 +32,14 @@ from golden_model.hardware import HARDWARE, HardwareConfig
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint
 from sim.cosim.build import ROOT
-from sim.fuzz.mutate import change_bytes, change_word, put_word, take_word
+from sim.fuzz.mutate import (
+    change_bytes,
+    change_length,
+    change_word,
+    put_word,
+    scatter_bytes,
+    take_word,
+)
 from sim.fuzz.target import FuzzTarget
 from sim.proof.random_parts import random_hardware, random_model
 
@@ -147,17 +153,11 @@ def _stream(rng, data, base):
     """Bytes of the weight streams: masks, codes, headers of columns."""
     start = take_word(base.image, HEADER_OFFSET["constants_offset"])
     start += section_bytes(4 * take_word(base.image, HEADER_OFFSET["constants"]))
-    for _ in range(rng.choice((1, 2, 16))):
-        if start < len(data):
-            data[rng.randrange(start, len(data))] = rng.choice((0, 0xFF, rng.randrange(256)))
+    scatter_bytes(rng, data, start)
 
 
 def _length(rng, data, base):
-    """Shorter or longer, and the header says so."""
-    change_bytes(rng, data)
-    data += bytes(aligned(len(data)) - len(data))
-    if len(data) >= HEADER_BYTES:
-        put_word(data, HEADER_OFFSET["length"], len(data))
+    change_length(rng, data, HEADER_OFFSET["length"])
 
 
 def _shift(rng, data, base):

@@ -6,12 +6,16 @@ import json
 import math
 import struct
 
+from firmware.image import HEADER_BYTES, aligned
+
 __all__ = [
     "change_bytes",
     "change_json",
+    "change_length",
     "change_text",
     "change_word",
     "put_word",
+    "scatter_bytes",
     "take_word",
 ]
 
@@ -131,6 +135,21 @@ def change_bytes(rng, data, other=b""):
         data[at:] = other[at:] if rng.random() < 0.5 else other[at : at + 64] + data[at + 64 :]
         return None
     return rng.choice((_flip, _flip, _zero, _cut, _extend, _swap, _insert, _remove))(rng, data)
+
+
+def scatter_bytes(rng, data, start):
+    """Some bytes from `start` on become others: in place."""
+    for _ in range(rng.choice((1, 2, 16))):
+        if start < len(data):
+            data[rng.randrange(start, len(data))] = rng.choice((0, 0xFF, rng.randrange(256)))
+
+
+def change_length(rng, data, at):
+    """Shorter or longer, and the word at `at` of the header says so: in place."""
+    change_bytes(rng, data)
+    data += bytes(aligned(len(data)) - len(data))
+    if len(data) >= HEADER_BYTES:
+        put_word(data, at, len(data))
 
 
 def _places(value):

@@ -12,17 +12,15 @@ never occurred is a failure too.
 import argparse
 import contextlib
 import sys
-from collections import Counter
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sim.cosim.build import ROOT
 from sim.proof.cases import Cuts, random_case
-from sim.proof.crosses import CORNERS, EVIDENCE, write_evidence
+from sim.proof.crosses import CORNERS, EVIDENCE, corners_sum, sums_of, write_evidence
 from sim.proof.dispatch import Job, dask_executor, examined, in_processes, through
 from sim.proof.examine import examine
-from sim.proof.kept_cases import KeptCases
+from sim.proof.kept_cases import kept_of_seed
 
 __all__ = ["campaign", "main"]
 
@@ -35,7 +33,7 @@ def campaign(seed, configs=20, models=5, state=None, workers=2, executor=None, n
     executor : of concurrent.futures, to which configurations go; default processes of our own
     numbers : of the configurations, in place of the first `configs`
     """
-    kept = KeptCases(state or ROOT / "build" / "campaign" / f"{seed}.jsonl")
+    kept = kept_of_seed(seed, state)
     numbers = range(configs) if numbers is None else numbers
     wanted = {(number, model) for number in numbers for model in range(models)}
     done = {(one["number"], one["model"]) for one in _of(kept.records(), seed)} & wanted
@@ -87,7 +85,7 @@ def _say(console, text):
 
 def _line(records, job):
     """Of one configuration."""
-    sums = _sums(records)
+    sums = sums_of(records)
     wrong = "DIFFERS" if sums["differences"] else "equal"
     return (
         f"{job.number:4} {sum(one['seconds'] for one in records):7.1f} s  {sums['cases']} cases, "
@@ -96,27 +94,14 @@ def _line(records, job):
     )
 
 
-def _sums(records):
-    return {
-        "configurations": len({one["number"] for one in records}),
-        "cases": len(records),
-        "sentences": sum(one.get("sentences", 0) for one in records),
-        "values": sum(one.get("values", 0) for one in records),
-        "cycles": sum(one.get("cycles", 0) for one in records),
-        "differences": sum(bool(one["failures"]) for one in records),
-    }
-
-
 def _summary(records, whole):
     """Print corners and sums; whether all is well."""
-    corners = Counter()
-    for record in records:
-        corners.update(record.get("corners", {}))
+    corners = corners_sum(records)
     print("\n".join(["", *(f"{corners[corner]:6}  {corner}" for corner in CORNERS), ""]))
     missing = [corner for corner in CORNERS if not corners[corner]] if whole else []
     if missing:
         print(f"never occurred: {', '.join(missing)}")
-    sums = _sums(records)
+    sums = sums_of(records)
     print(", ".join(f"{count:,} {name}" for name, count in sums.items()))
     return not sums["differences"] and not missing
 
@@ -198,7 +183,7 @@ def main(arguments=None):
 
 def _campaign(chosen, executor):
     """The campaign as the command asks for it; the exit status."""
-    state = KeptCases(chosen.state or ROOT / "build" / "campaign" / f"{chosen.seed}.jsonl")
+    state = kept_of_seed(chosen.seed, chosen.state)
     try:
         size = chosen.configs, chosen.models
         right = campaign(chosen.seed, *size, state.path, chosen.workers, executor)

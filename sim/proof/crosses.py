@@ -23,12 +23,16 @@ from sim.proof.kept_cases import KeptCases
 
 __all__ = [
     "CORNERS",
+    "CROSSED",
     "EVIDENCE",
+    "IMPOSSIBLE",
     "corners_of",
+    "corners_sum",
     "cross_holes",
     "crosses",
     "features_of",
     "report",
+    "sums_of",
     "write_evidence",
 ]
 
@@ -163,27 +167,41 @@ def cross_holes(table):
     ]
 
 
-def report(records):
-    """What the evidence of a campaign is."""
-    table = crosses(records)
+def corners_sum(records):
+    """How often each corner occurred in all of them."""
     corners = Counter()
     for record in records:
         corners.update(record.get("corners", {}))
+    return corners
+
+
+def sums_of(records):
+    """What all of them come to."""
+    return {
+        "configurations": len({one["number"] for one in records}),
+        "cases": len(records),
+        "sentences": sum(one.get("sentences", 0) for one in records),
+        "values": sum(one.get("values", 0) for one in records),
+        "cycles": sum(one.get("cycles", 0) for one in records),
+        "differences": sum(bool(one["failures"]) for one in records),
+    }
+
+
+def report(records):
+    """What the evidence of a campaign is."""
+    table = crosses(records)
+    corners = corners_sum(records)
     numbers = [record["number"] for record in records]
     seeds = [record["seed"] for record in records]
     return {
         "seeds": [min(seeds), max(seeds)],
         "configurations": [min(numbers), max(numbers)],
-        "cases": len(records),
-        "differences": sum(bool(record["failures"]) for record in records),
+        **{name: count for name, count in sums_of(records).items() if name != "configurations"},
         "failures": [
             {"command": record.get("command"), "first": record["failures"][0]}
             for record in records
             if record["failures"]
         ],
-        "sentences": sum(record["sentences"] for record in records),
-        "values": sum(record.get("values", 0) for record in records),
-        "cycles": sum(record.get("cycles", 0) for record in records),
         "seconds": round(sum(record["seconds"] for record in records)),
         "corners": {corner: corners[corner] for corner in CORNERS},
         "crosses": table,

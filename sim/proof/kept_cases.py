@@ -5,7 +5,9 @@ import json
 import os
 from pathlib import Path
 
-__all__ = ["KeptCases"]
+from sim.cosim.build import ROOT
+
+__all__ = ["KeptCases", "kept_of_seed"]
 
 
 class KeptCases:
@@ -58,3 +60,8 @@ def _parsed(data):
         if isinstance(record, dict) and {"seed", "number", "model", "failures"} <= record.keys():
             found.append(record)
     return found
+
+
+def kept_of_seed(seed, path=None):
+    """The file of a campaign, where it is by default without `path`."""
+    return KeptCases(path or ROOT / "build" / "campaign" / f"{seed}.jsonl")

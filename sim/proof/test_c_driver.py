@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The C driver on the co-simulated machine: every way that a call of it can end."""
 
+import re
+
 import pytest
 
 from firmware.error_codes import Error
 from firmware.record import Record
 from firmware.registers import BY_NAME
 from golden_model.random_model import random_sentences
-from sim.cosim.c_driver import CDriver, MemoryStruct
+from sim.cosim.build import ROOT
+from sim.cosim.c_driver import RESULTS, CDriver, MemoryStruct
 from sim.cosim.cosim import EMBEDDING, IRQ, MAIN, SLVERR
 from sim.cosim.session import PAGE
 from sim.proof.check import differences
@@ -187,3 +190,9 @@ def test_settings(host):
     assert host.driver.set_exit_threshold(1 << 18) == "ARGUMENT"
     assert host.driver.set_exit_threshold(0) == "OK" and host.run(sentences) == "OK"
     assert {host.sentence(i)[1].exit_layer for i in range(3)} == {SMALL_MODEL.layers}
+
+
+def test_results_are_those_of_the_header():
+    text = (ROOT / "firmware" / "driver" / "terse.h").read_text()
+    body = text.partition("enum terse_result {")[2].partition("};")[0]
+    assert RESULTS == tuple(re.findall(r"^ *TERSE_(\w+)", body, re.MULTILINE))

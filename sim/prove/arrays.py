@@ -7,8 +7,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In
 
 from firmware.columns import BIAS_BITS, COLUMN_HEADER_BYTES
-from golden_model.hardware import HardwareConfig
 from hw.arith.fixed import count
+from sim.prove.machines import tiny_machine
 from sim.prove.prover import Mutant, Property
 
 __all__ = ["ARRAYS"]
@@ -18,16 +18,7 @@ NUMBER = unsigned(5)  # of words, more than a bounded proof has
 DEPTH = 4  # words of a ring, of a buffer
 ROWS = 4  # of a column
 BYTE = unsigned(8)
-CONFIG = HardwareConfig(
-    tokens=2,
-    columns=2,
-    rows=4,
-    positions=4,
-    hidden=ROWS,
-    feed_forward=ROWS,
-    embedding=ROWS,
-    heads=1,
-)
+CONFIG = tiny_machine()
 
 
 class Rewound(wiring.Component):
@@ -154,13 +145,12 @@ class Remembered(wiring.Component):
                     wanted.eq(stored),
                     wanted_last.eq(ends),
                 ]
-        with m.If(block.o.valid):
+        o = block.o
+        with m.If(o.valid):
             m.d.comb += Assert(given < read)
             with m.If((given == self.watched) & matters):
-                m.d.comb += [
-                    Assert(block.o.payload.values.as_value() == wanted),
-                    Assert(block.o.payload.last == wanted_last),
-                ]
+                payload = Cat(o.payload.values.as_value(), o.payload.last)
+                m.d.comb += Assert(payload == Cat(wanted, wanted_last))
         return m
 
 

@@ -7,24 +7,13 @@ from amaranth.lib import wiring
 
 from firmware.error_codes import Error
 from firmware.isa import CAPACITY, ENGINES, Opcode
-from golden_model.hardware import HardwareConfig
 from hw.program.legal import legal
+from sim.prove.machines import tiny_machine
 from sim.prove.prover import Mutant, Property
 
 __all__ = ["PROGRAMS"]
 
-CONFIG = HardwareConfig(
-    tokens=2,
-    columns=2,
-    rows=4,
-    positions=4,
-    hidden=4,
-    feed_forward=4,
-    embedding=4,
-    heads=1,
-    layers=2,
-    classes=2,
-)
+CONFIG = tiny_machine()
 STEADY = ("instructions", "layers", "classes", "heads", "embedding", "present")
 READS = ("FETCH", "FETCHED", "MEASURE", "DECODE")  # the states of an instruction
 RUNS = (*READS, "BARRIER")

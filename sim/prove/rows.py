@@ -5,28 +5,12 @@ from amaranth import Array, Cat, Const, Module, Mux, Signal
 from amaranth.hdl import Assert, Assume, Fragment
 from amaranth.lib import wiring
 
-from golden_model.hardware import HardwareConfig
 from hw.arith.fixed import count
 from hw.rows.layouts import RowCommand
+from sim.prove.machines import tiny_machine
 from sim.prove.prover import Mutant, Property
 
 __all__ = ["ROWS_AND_SLOTS"]
-
-
-def small(rows, slots):
-    """A machine of few rows."""
-    return HardwareConfig(
-        tokens=2,
-        columns=2,
-        slots=slots,
-        rows=rows,
-        positions=rows,
-        hidden=4,
-        feed_forward=4,
-        embedding=4,
-        heads=1,
-        layers=2,
-    )
 
 
 class Conserved(wiring.Component):
@@ -35,7 +19,7 @@ class Conserved(wiring.Component):
     Of users who append each row that they have taken once, while there is room in the table.
     """
 
-    CONFIG = small(2, 2)
+    CONFIG = tiny_machine(2, slots=2)
 
     def __init__(self, rows):
         self.block = rows(self.CONFIG)
@@ -110,7 +94,7 @@ class Conserved(wiring.Component):
 class Walked(wiring.Component):
     """`SlotWalk` gives the slots of the mask that it was started with, each once, lowest first."""
 
-    CONFIG = small(4, 4)
+    CONFIG = tiny_machine(4, slots=4)
 
     def __init__(self, slot_walk):
         self.block = slot_walk(self.CONFIG)
@@ -149,7 +133,7 @@ class Walked(wiring.Component):
 class Visited(wiring.Component):
     """`TileIterator` gives the tiles with live rows, each once, in order, with their lanes."""
 
-    CONFIG = small(8, 2)
+    CONFIG = tiny_machine(8, slots=2)
 
     def __init__(self, iterator):
         self.block = iterator(self.CONFIG)

@@ -8,23 +8,12 @@ from amaranth.lib.wiring import Out
 
 from golden_model.hardware import HardwareConfig
 from hw.rows.gather import gather_request_layout
+from sim.prove.machines import tiny_machine
 from sim.prove.prover import Mutant, Property
 
 __all__ = ["STABLE"]
 
-CONFIG = HardwareConfig(
-    tokens=2,
-    columns=2,
-    rows=4,
-    positions=4,
-    hidden=4,
-    feed_forward=4,
-    embedding=4,
-    heads=1,
-    layers=2,
-    classes=2,
-    weight_depth=8,
-)
+CONFIG = tiny_machine(weight_depth=8)
 WIDE_BUS = HardwareConfig(tokens=2, columns=2, bus_bits=64)
 POINT = gather_request_layout()
 WORD = unsigned(3)
