@@ -37,6 +37,7 @@ from sim.bench.streams import PAUSES, Counter, Sink, Source, pauses
 from sim.bench.values import assert_same, pack, unpack
 
 __all__ = [
+    "BUILD",
     "PAUSES",
     "Counter",
     "Sink",

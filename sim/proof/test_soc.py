@@ -5,7 +5,6 @@ Minutes: `make board`.
 """
 
 import functools
-import pathlib
 
 import cocotb
 import pytest
@@ -63,7 +62,7 @@ def test_exact_soc():
 
     config = HARDWARE[KIND.hw]
     image, embedding, _ = compile_images("tiny", KIND.hw)
-    folder = pathlib.Path(harness.ROOT) / "build" / "sim" / NAME / "program"
+    folder = harness.BUILD / NAME / "program"
     _, sentences = asked()
     program = build_program(folder, [(one.ids, one.segments) for one in sentences])
     clock = KIND.top(config, KIND.clock).clock

@@ -5,7 +5,6 @@ The program is compiled by Debian's compiler; without it there is nothing to run
 """
 
 import functools
-import pathlib
 import shutil
 
 import cocotb
@@ -52,7 +51,7 @@ async def eight_sentences(dut):
 
 @pytest.mark.skipif(shutil.which(COMPILER) is None, reason=f"{COMPILER} is not installed")
 def test_soc():
-    folder = pathlib.Path(harness.ROOT) / "build" / "sim" / NAME / "program"
+    folder = harness.BUILD / NAME / "program"
     program = build_program(folder, [(ids.tolist(), kinds.tolist()) for ids, kinds in asked()])
     _, images = compiled()
     chips = Chips(
