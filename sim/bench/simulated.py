@@ -30,6 +30,7 @@ class Simulated:
     variables : environment of the simulation
     only : name of one cocotb test, with all its parameters
     large : Verilator, which then knows no signals but the ports
+    coverage : Verilator, which counts branches and toggles in `coverage.dat`
     """
 
     name: str
@@ -38,6 +39,7 @@ class Simulated:
     only: str | None = None
     seed: int = 1
     large: bool = False
+    coverage: bool = False
 
     def write(self, folder, text):
         """Put the Verilog into `folder`; its path."""
@@ -60,6 +62,7 @@ class Simulated:
             arguments += ["--trace-fst", "--trace-structs"] if waves else []
             # cocotb makes every signal public before these.
             arguments += ["--no-public-flat-rw", "--public-depth", "1"] if self.large else []
+            arguments += ["--coverage-line", "--coverage-toggle"] if self.coverage else []
         folder.mkdir(parents=True, exist_ok=True)
         get_runner(self._simulator).build(
             sources=[source],
@@ -107,7 +110,7 @@ class Simulated:
 
     @property
     def _simulator(self):
-        if self.large:
+        if self.large or self.coverage:
             return "verilator"
         return os.environ.get("SIM", default_simulator())
 

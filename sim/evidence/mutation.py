@@ -5,39 +5,28 @@
     python -m sim.evidence.mutation token_drop dma        # these
     python -m sim.evidence.mutation token_drop --most 500 --again
 
-Outcomes are kept in docs/evidence/mutation.json as they come; a block whose source is as it was
-then is not run again. A part without a bench is run on the bench that covers it.
+Outcomes are kept in docs/evidence/mutation.json.
 """
 
-import argparse
-import hashlib
 import json
-import pathlib
 import random
-import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
 
-import pytest
 from amaranth.back import verilog
 from amaranth.hdl import Elaboratable
 from amaranth.lib.wiring import In, Signature
 
 from sim.bench import harness
-from sim.bench.blocks import blocks, find_bench, parts
 from sim.bench.simulated import BUILD, Simulated
 from sim.cosim.build import ROOT
-from sim.cosim.processes import following
+from sim.evidence.measured import Measured, run_benches, sources
 from sim.evidence.mutants import SELECT, Instrumented, changes_of
 
-__all__ = ["digest_of", "mutation_scores"]
+__all__ = ["MUTATION"]
 
-SCORES = ROOT / "docs" / "evidence" / "mutation.json"
 MOST = 40  # mutants of a block
 OFTEN = 16  # mutants between two runs of the block itself
-SKIPPED = ("cpu",)  # a core of others
 
 
 class _WithMutant(Elaboratable):
@@ -133,20 +122,17 @@ def _outcome(sequence, log):
     return good, failed
 
 
-def hunt(block, most):
+def hunt(block: str, most: int) -> dict:
     """One block, in a process of its own -> what is kept of it."""
-    path, bench = _sources()[block]
+    path, _ = sources()[block]
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     changes = {change.number: change for change in changes_of(path)}
     hunt = Hunt(name, most)
     harness.run_bench = hunt.run_bench
     begin = time.perf_counter()
-    failed = pytest.main(["-q", "-x", "-p", "no:cacheprovider", *map(str, bench)])
-    if failed:
-        raise SystemExit(f"{block}: its bench does not run")
+    run_benches(block)
     alive = sorted(hunt.drawn - hunt.found)
     return {
-        "digest": digest_of(path),
         "in the circuit": len(hunt.all),
         "tried": len(hunt.drawn),
         "found": len(hunt.found),
@@ -155,74 +141,18 @@ def hunt(block, most):
     }
 
 
-def mutation_scores() -> dict:
-    """{block: what is kept of it}."""
-    return json.loads(SCORES.read_text()) if SCORES.exists() else {}
+def _enough(old, most):
+    return old["tried"] >= min(most, old["in the circuit"])
 
 
-def digest_of(path) -> str:
-    """Of a block's source."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
-def _sources():
-    """{block: (its source, the benches that cover it)}."""
-    covered = parts()
-    return {
-        block: (path, [bench] if bench else [find_bench(name) for name in covered[block]])
-        for block, path, _, bench in blocks()
-        if block not in SKIPPED
-    }
-
-
-def main():
-    """Block by block, each in a process of its own; one that fails says so and is left out."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("blocks", nargs="*", help="all without")
-    parser.add_argument("--most", type=int, default=MOST, help="mutants of a block, by chance")
-    parser.add_argument("--again", action="store_true", help="blocks that have not changed, too")
-    parser.add_argument("--into", type=pathlib.Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    sources = _sources()
-    unknown = set(arguments.blocks) - sources.keys()
-    if unknown:
-        parser.error(f"blocks must be of {', '.join(sources)}, not {', '.join(sorted(unknown))}")
-    if arguments.into:
-        arguments.into.write_text(json.dumps(hunt(arguments.blocks[0], arguments.most)))
-        return
-    for block in arguments.blocks or sources:
-        old = mutation_scores().get(block, {})
-        enough = min(arguments.most, old.get("in the circuit", arguments.most))
-        fresh = old.get("digest") == digest_of(sources[block][0]) and old["tried"] >= enough
-        if fresh and not arguments.again:
-            continue
-        outcome = _apart(block, arguments.most)
-        if outcome:
-            _keep(block, outcome)
-            print(f"{block:16} {outcome['found']:4} of {outcome['tried']}", flush=True)
-
-
-def _apart(block, most):
-    """`hunt` in another process, which has not imported the block; None where it fails."""
-    with tempfile.TemporaryDirectory() as folder:
-        into = pathlib.Path(folder, "outcome.json")
-        command = [sys.executable, "-m", __spec__.name, block, "--most", str(most), "--into", into]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, preexec_fn=following()
-        )
-        if done.returncode:
-            print(f"{block}: {(done.stdout + done.stderr)[-3000:]}", file=sys.stderr)
-            return None
-        return json.loads(into.read_text())
-
-
-def _keep(block, outcome):
-    """Write an outcome beside the others at once: the next block may take minutes."""
-    scores = mutation_scores() | {block: outcome}
-    SCORES.write_text(json.dumps(dict(sorted(scores.items())), indent=1, ensure_ascii=False) + "\n")
-
+MUTATION = Measured(
+    "mutation",
+    "sim.evidence.mutation",
+    hunt,
+    lambda outcome: f"{outcome['found']:4} of {outcome['tried']}",
+    MOST,
+    _enough,
+)
 
 if __name__ == "__main__":
-    main()
+    MUTATION.main(__doc__)

@@ -8,7 +8,8 @@ from firmware.isa import Opcode
 from sim.bench.blocks import blocks
 from sim.cosim.build import ROOT
 from sim.evidence.diary import DIARY
-from sim.evidence.mutation import digest_of, mutation_scores
+from sim.evidence.measured import digest_of
+from sim.evidence.mutation import MUTATION
 from sim.proof.crosses import CROSSED, EVIDENCE, IMPOSSIBLE
 from sim.prove.properties import PROPERTIES
 
@@ -78,7 +79,7 @@ Faults that were found, and the test that would find each again.
 
 def evidence_page() -> str:
     """The page."""
-    scores = mutation_scores()
+    scores = MUTATION.outcomes()
     rows = [_row(block, path, bench, scores.get(block)) for block, path, _, bench in blocks()]
     parts = [_survivors(), _fuzzers(), _campaign(), DIARY_HEAD]
     parts += [f"| {one.what} | {one.how} | `{one.test}` |\n" for one in DIARY]
@@ -125,7 +126,7 @@ def _fuzzers():
 
 def _survivors():
     """The mutants that no bench finds, and how many there are of all."""
-    scores = mutation_scores()
+    scores = MUTATION.outcomes()
     found, tried = (sum(one[what] for one in scores.values()) for what in ("found", "tried"))
     rows = [
         f"| {block} | `{' '.join(text.replace('|', chr(92) + '|').split())}` |\n"

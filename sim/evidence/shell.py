@@ -9,6 +9,7 @@ import importlib
 import json
 import math
 import os
+import re
 import signal
 import time
 
@@ -87,7 +88,7 @@ def _register():
     tests = [
         one
         for one in _tests(os.environ["MUTANTS_OF"])
-        if not one.skip and (not only or one.name.partition("/")[0] == only)
+        if not one.skip and (not only or re.fullmatch(only, one.name.partition("/")[0]))
     ]
     for place, mutant in enumerate(json.loads(os.environ["MUTANTS"])):
         for number, test in enumerate(tests):

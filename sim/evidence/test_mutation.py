@@ -10,8 +10,9 @@ from amaranth import Module, Signal
 from amaranth.sim import Simulator
 
 from sim.cosim.build import ROOT
+from sim.evidence.measured import digest_of
 from sim.evidence.mutants import SELECT, Instrumented, changes_of
-from sim.evidence.mutation import _outcome, _sequence, digest_of, mutation_scores
+from sim.evidence.mutation import MUTATION, _outcome, _sequence
 
 SOURCE = """
 from amaranth import Mux
@@ -96,7 +97,7 @@ def test_outcome_of_a_log():
 
 
 def test_outcomes_are_of_blocks():
-    for block, one in mutation_scores().items():
+    for block, one in MUTATION.outcomes().items():
         assert one["found"] + len(one["alive"]) == one["tried"] <= one["in the circuit"], block
         assert list(ROOT.glob(f"hw/**/{block}.py")), block
 

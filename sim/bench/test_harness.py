@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a bench that fails says."""
+
+import pytest
+
+from hw.stream import Fifo
+from sim.bench import harness
+from sim.bench.test_stream import WORD
+
+
+def test_failure_shows_the_first_difference():
+    with pytest.raises(
+        AssertionError, match=r"(?s)negate\[0\]\['values'\]\[0\]: got .*waves: .*fst"
+    ):
+        harness.run_bench(Fifo(WORD, 2), "sim.bench.test_stream", "failing", only="negate")

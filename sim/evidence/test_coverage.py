@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is read out of Verilog and coverage.dat, and a bench that covers its block."""
+
+import json
+import subprocess
+import sys
+
+from sim.cosim.build import ROOT
+from sim.evidence.coverage import COVERAGE, Covered
+
+# What Amaranth and Verilator write, cut short.
+VERILOG = """
+(* src = "hw/of_test.py:3" *)
+(* generator = "Amaranth" *)
+module block(clk, on, value);
+  reg \\$auto$verilog_backend.cc:1:dump_module$1  = 0;
+  wire \\$1 ;
+  wire [3:0] value;
+  assign \\$1  = on & (* src = "hw/of_test.py:9" *) value;
+  always @* begin
+    if (\\$auto$verilog_backend.cc:1:dump_module$1 ) begin end
+    \\$2  = count;
+    if (on) begin
+      casez (state)
+        2'h1:
+            \\$2  = 1'h1;
+      endcase
+    end
+  end
+endmodule
+(* src = "hw/other.py:3" *)
+module \\block.part (clk);
+  wire a;
+endmodule
+"""
+
+
+def _point(line, column, kind, module, what, count):
+    fields = dict(l=line, n=column, t=kind, page=f"v_{kind}/{module}", o=what)
+    text = "".join(f"\x01{name}\x02{value}" for name, value in fields.items())
+    return f"C '{text}' {count}\n"
+
+
+def _data(*counts):
+    kick, on, off, state, rise, fall = counts
+    points = [
+        (10, 5, "branch", "block", "if", kick),
+        (12, 5, "branch", "block", "if", on),
+        (12, 6, "branch", "block", "else", off),
+        (14, 9, "line", "block", "case", state),
+        (7, 3, "toggle", "block", "value[2]:0->1", rise),
+        (7, 3, "toggle", "block", "value[2]:1->0", fall),
+        (6, 3, "toggle", "block", "__0241:1->0", 0),
+        (7, 3, "toggle", "block", "value__02ehigh:1->0", 0),
+        (22, 3, "toggle", "block__02epart", "a:1->0", 0),
+    ]
+    return "".join(_point(*point) for point in points)
+
+
+def test_points():
+    """Those of other files, of values between and of yosys' own variable do not count."""
+    covered = Covered("hw/of_test.py")
+    covered.add(VERILOG, _data(0, 3, 0, 0, 1, 0))
+    assert covered.figures() == {
+        "branches": [1, 3],
+        "toggles": [1, 2],
+        "branches left": ["count: case 2'h1 of state", "count: else on"],
+        "toggles left": ["value[2] 1->0"],
+    }
+    covered.add(VERILOG, _data(0, 0, 5, 0, 0, 1))  # another simulation of the same
+    assert covered.figures() == {
+        "branches": [2, 3],
+        "toggles": [2, 2],
+        "branches left": ["count: case 2'h1 of state"],
+        "toggles left": [],
+    }
+
+
+def test_bench_covers_its_block(tmp_path):
+    into = tmp_path / "outcome.json"
+    command = ["-m", "sim.evidence.coverage", "slot_walk", "--into", str(into)]
+    subprocess.run([sys.executable, *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    kept, found = COVERAGE.outcomes()["slot_walk"], json.loads(into.read_text())
+    assert {**found, "seconds": 0} == {**kept, "seconds": 0}
