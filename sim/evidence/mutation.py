@@ -74,23 +74,25 @@ class Hunt:
         """In the place of `harness.run_bench`: the tests on every mutant that is not found yet."""
         text = self._verilog(component, name)
         wanted = sorted((self.drawn - self.found) & self._loader.seen)
+        if not wanted:
+            return
         folder = BUILD / "mutants" / name
-        log = folder / "mutants.log"
-        variables = {"MUTANTS_OF": module, "MUTANTS_LOG": str(log), "MUTANTS_ONLY": only or ""}
+        variables = {"MUTANTS_OF": module, "MUTANTS_ONLY": only or ""}
         variables |= harness.environment(config, values)
         bench = Simulated(name, "sim.evidence.shell", variables, seed=seed, large=large)
-        if wanted:
-            bench.build(folder, bench.write(folder, text + beside))
-        while wanted:
-            sequence = _sequence(wanted)
-            variables["MUTANTS"] = json.dumps(sequence)
-            log.write_text("")
-            bench.run(folder)
-            ended, failed = _outcome(sequence, log.read_text())
+        bench.build(folder, bench.write(folder, text + beside))
+        times = {}
+        left = wanted
+        while left:
+            ended, failed = _simulate(bench, folder, _sequence(left), times)
             if 0 in failed or not ended:
-                raise RuntimeError(f"{name}: the block itself fails among its mutants: {log}")
+                raise RuntimeError(f"{name}: the block itself fails among its mutants: {folder}")
             self.found |= failed
-            wanted = [number for number in wanted if number not in failed | ended]
+            left = [number for number in left if number not in failed | ended]
+        # Alone: memories keep what the one before wrote.
+        for number in sorted(set(wanted) - self.found):
+            _, failed = _simulate(bench, folder, [number], times)
+            self.found |= failed
 
     def _verilog(self, component, name):
         """With the input `mutant`; draws from its mutants."""
@@ -111,11 +113,31 @@ def _sequence(mutants):
     return [0, *(mutant for part in parts for mutant in [*part, 0])]
 
 
-def _outcome(sequence, log):
+def _simulate(bench, folder, sequence, times):
+    """`_outcome` of a simulation; adds what the block's own tests take to `times`."""
+    log = folder / "mutants.log"
+    log.write_text("")
+    bench.variables.update(
+        {
+            "MUTANTS": json.dumps(sequence),
+            "MUTANTS_LOG": str(log),
+            "MUTANTS_TIMES": json.dumps(times),
+        }
+    )
+    bench.run(folder)
+    lines = [line.split() for line in log.read_text().splitlines()]
+    for what, place, *took in lines:
+        if what == "end" and sequence[int(place)] == 0:
+            number, nanoseconds, seconds = took
+            times.setdefault(number, (float(nanoseconds), float(seconds)))
+    return _outcome(sequence, lines)
+
+
+def _outcome(sequence, lines):
     """(mutants whose every test ended, mutants with one that did not) of a simulation."""
-    lines = [line.split() for line in log.splitlines()]
     begun, ended = (
-        Counter(int(place) for what, place in lines if what == kind) for kind in ("begin", "end")
+        Counter(int(place) for what, place, *_ in lines if what == kind)
+        for kind in ("begin", "end")
     )
     failed = {sequence[place] for place in begun if begun[place] > ended[place]}
     good = {sequence[place] for place in ended if ended[place] == ended[0]}

@@ -2,7 +2,8 @@
 """cocotb tests, in a simulation: every test of a bench, for each mutant that is asked for.
 
 A mutant's tests end with the first that fails. Lines of the file MUTANTS_LOG tell what went on:
-"begin P" and "end P", for a test of the mutant at place P; where an end is missing, it failed.
+"begin P" and "end P N NANOSECONDS SECONDS", for test N of the mutant at place P; where an end is
+missing, it failed. MUTANTS_TIMES are those of the block itself, if they are known.
 """
 
 import importlib
@@ -39,7 +40,8 @@ class _Shell:
 
     def __init__(self):
         self._log = open(os.environ["MUTANTS_LOG"], "a", buffering=1)  # noqa: SIM115
-        self._times = {}  # of the block's own tests
+        # Of the block's own tests.
+        self._times = {int(n): time for n, time in json.loads(os.environ["MUTANTS_TIMES"]).items()}
         self._running = None
         self._failed = set()
 
@@ -64,7 +66,7 @@ class _Shell:
             await with_timeout(test.func(dut, *test.args, **test.kwargs), limit, "ns")
             took = get_sim_time("ns") - begin, time.perf_counter() - began
             self._times.setdefault(number, took)
-            print("end", place, file=self._log)
+            print("end", place, number, *took, file=self._log)
             self._running = None
 
         return Test(

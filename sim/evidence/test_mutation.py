@@ -92,8 +92,8 @@ def test_outcome_of_a_log():
     """Two tests: mutant 3 fails the second, 4 none, and the simulation ends in the first of 5."""
     places = ["0", "0", "1", "1", "2", "2", "3"]
     ends = ["0", "0", "1", "2", "2"]
-    log = "\n".join([*(f"begin {place}" for place in places), *(f"end {place}" for place in ends)])
-    assert _outcome([0, 3, 4, 5], log) == ({0, 4}, {3, 5})
+    lines = [*(("begin", place) for place in places), *(("end", place) for place in ends)]
+    assert _outcome([0, 3, 4, 5], lines) == ({0, 4}, {3, 5})
 
 
 def test_outcomes_are_of_blocks():
