@@ -57,12 +57,19 @@ class _Player:
 class Source(_Player):
     """Drives the stream `name`: what is queued goes out in order.
 
-    A word goes out in every cycle except where `pause` yields True.
+    A word goes out in every cycle except where `pause` yields True. What is on the payload without
+    `valid` is random: nobody may look at it.
     """
 
     def __init__(self, dut, name, layout, pause=None):
         super().__init__(dut, name, layout, pause)
+        self._noise = random.Random(name)
+        self._withdraw()
+
+    def _withdraw(self):
         self._valid.value = 0
+        if self._payload is not None:
+            self._payload.value = self._noise.getrandbits(len(self._payload))
 
     def send(self, words):
         """Queue a list of payloads."""
@@ -83,17 +90,19 @@ class Source(_Player):
             cycle += 1
             if self._reset.value != 0:
                 continue
-            if valid and self._ready.value == 1:
+            taken = valid and self._ready.value == 1
+            if taken:
                 self._queue.popleft()
                 self.cycles.append(cycle)
-                valid = False
                 if not self._queue:
                     self._changed.set()
-            if not valid:
+            if taken or not valid:
                 valid = bool(self._queue) and not self._pauses()
                 if valid:
                     self._payload.value = self._queue[0]
-                self._valid.value = int(valid)
+                    self._valid.value = 1
+                elif taken:
+                    self._withdraw()
 
 
 class Sink(_Player):

@@ -20,6 +20,7 @@ from sim.bench.memory import AxiResp, BenchMemory
 
 BASE, SIZE = 0x1000, 0x3000
 STALLS = (None, 7)
+SLOW = (7, 8, 9, 10)  # addresses wait: an abort finds them offered
 
 
 def requests(step, count=12, unit=None):
@@ -145,27 +146,34 @@ async def read_failing(dut, response, stall):
         want = list(expected(memory, [asked], step))[:position]
         harness.assert_same("before the fault", await sink.receive(position), want)
         memory.faults = {}
-        await abort(dut)
-        assert sink.empty()
         source.send([asked])
+        await ClockCycles(dut.clk, 20)
+        assert dut.error.value == code and dut.i_request__ready.value == 0, "until an abort"
+        await abort(dut)
         harness.assert_same("after", await sink.receive(100), list(expected(memory, [asked], step)))
+        assert sink.empty()
 
 
 @cocotb.test()
-@cocotb.parametrize(stall=STALLS)
+@cocotb.parametrize(stall=(None, *SLOW))
 async def read_aborted(dut, stall):
+    """A request that waits through an abort is served whole, and nothing of the one before."""
     step, source, sink, memory = await reader_bench(dut, stall=stall)
     asked = {"address": BASE, "words": 150, "base": BASE, "size": SIZE}
     short = {"address": BASE + 32, "words": 2, "base": BASE, "size": SIZE}
-    for cycles in (*range(3, 14), 40, 90):
+    for cycles in (*range(3, 20), 40, 90):
         source.send([asked])
-        await ClockCycles(dut.clk, cycles)
-        await abort(dut)
         await source.wait()
-        await until(dut, "idle")
-        await sink.receive(len(sink._queue))
+        await ClockCycles(dut.clk, cycles)
         source.send([short])
+        dut.abort.value = 1
+        await RisingEdge(dut.clk)
+        dut.abort.value = 0
+        await ClockCycles(dut.clk, 2)
+        await sink.receive(len(sink._queue))
         harness.assert_same("after", await sink.receive(2), list(expected(memory, [short], step)))
+        await until(dut, "idle")
+        assert sink.empty()
 
 
 @cocotb.test()
@@ -266,7 +274,7 @@ async def feed(dut, words):
 
 
 @cocotb.test()
-@cocotb.parametrize(stall=STALLS)
+@cocotb.parametrize(stall=(None, *SLOW))
 async def write_aborted(dut, stall):
     """A write aborted after 3 to 29 cycles leaves every bus word old or new, none beside it."""
     step, source, _, memory = await writer_bench(dut, stall=stall, content=False)
@@ -297,6 +305,34 @@ async def write_aborted(dut, stall):
     assert not memory.strays
 
 
+@cocotb.test()
+@cocotb.parametrize(stall=(None, *SLOW))
+async def write_behind_abort(dut, stall):
+    """A request that waits through an abort is written whole."""
+    step, source, _, memory = await writer_bench(dut, stall=stall, content=False)
+    dut.i_data__valid.value = 0
+    one = {"address": BASE, "words": 20 * step // 4, "base": BASE, "size": SIZE}
+    other = {"address": BASE + 0x800, "words": 3 * step // 4, "base": BASE, "size": SIZE}
+    for cycles in range(1, 20):
+        source.send([one])
+        await source.wait()
+        feeding = cocotb.start_soon(feed(dut, range(one["words"])))
+        await ClockCycles(dut.clk, cycles)
+        feeding.cancel()
+        dut.i_data__valid.value = 0
+        source.send([other])
+        dut.abort.value = 1
+        await RisingEdge(dut.clk)
+        dut.abort.value = 0
+        await RisingEdge(dut.clk)
+        words = [cycles << 16 | i for i in range(other["words"])]
+        feeding = cocotb.start_soon(feed(dut, words))
+        await until(dut, "done")
+        await until(dut, "idle")
+        content = b"".join(word.to_bytes(4, "little") for word in words)
+        assert memory.dump(other["address"], len(content)) == content
+
+
 BUSES = [32, 128]
 
 
@@ -320,7 +356,13 @@ def test_words(bits):
 @pytest.mark.parametrize("bits", BUSES)
 def test_writer(bits):
     config = harness.small(bus_bits=bits)
-    for only in ("write_runs", "write_refused", "write_failing", "write_aborted"):
+    for only in (
+        "write_runs",
+        "write_refused",
+        "write_failing",
+        "write_aborted",
+        "write_behind_abort",
+    ):
         harness.run_bench(
             Writer(config), "sim.bench.bus.test_dma", f"writer_{bits}", config=config, only=only
         )

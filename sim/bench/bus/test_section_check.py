@@ -22,6 +22,7 @@ class Bench:
         self.bus = harness.config().bus_bytes
         self.block = SectionCheck(harness.config(), TAG)
         self.pause = harness.pauses(pause)[0]
+        self.noise = random.Random(5)
         silence(dut, self.block)
         self.verdicts = {
             name: pulses(dut, name, "tag", self.block.tag.shape()) for name in ("sound", "broken")
@@ -34,6 +35,7 @@ class Bench:
         for number, word in enumerate(words):
             while self.pause and next(self.pause):
                 dut.moved.value = 0
+                dut.word.value = self.noise.getrandbits(len(dut.word))  # of nobody
                 await RisingEdge(dut.clk)
             value = {"data": int.from_bytes(word, "little"), "last": int(number == len(words) - 1)}
             harness.drive(dut, "word", self.block.word.shape(), value)

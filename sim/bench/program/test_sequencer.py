@@ -27,33 +27,38 @@ PROGRAM = 0x1240
 LAYERS = 3
 WORD_BYTES = 4
 OPCODES = [engine.opcode for engine in ENGINES]
-# Every opcode and selection: a layer for each group, then the last layer, then all that is left.
-EVERY = [
-    (Opcode.ADMIT, {}),
-    (Opcode.NORM, {"select": Select.NEW}),
-    (Opcode.GROUP, {"target": 7}),
-    (
-        Opcode.LINEAR,
-        {
-            "select": Select.GROUP,
-            "address": 0x300,
-            "beats": 7,
-            "stacked": 1,
-            "reduction": 33,
-            "groups": 2,
-        },
-    ),
-    (Opcode.ATTEND, {"select": Select.GROUP}),
-    (Opcode.EXIT, {"select": Select.GROUP}),
-    (Opcode.LOOP, {"target": 2}),
-    (Opcode.DROP, {"select": Select.NOT_LAST}),
-    (
-        Opcode.LINEAR,
-        {"select": Select.LAST, "address": 0x700, "beats": 3, "reduction": 16, "groups": 9},
-    ),
-    (Opcode.NORM, {"select": Select.ALL}),
-    (Opcode.LOOP, {"target": 0}),
-]
+# Beats of a layer's weight stream: its last line of memory is part full, or full.
+BEATS = (7, 80)
+
+
+def every(beats):
+    """Every opcode and selection: a layer for each group, the last layer, then all that is left."""
+    return [
+        (Opcode.ADMIT, {}),
+        (Opcode.NORM, {"select": Select.NEW}),
+        (Opcode.GROUP, {"target": 7}),
+        (
+            Opcode.LINEAR,
+            {
+                "select": Select.GROUP,
+                "address": 0x300,
+                "beats": beats,
+                "stacked": 1,
+                "reduction": 33,
+                "groups": 2,
+            },
+        ),
+        (Opcode.ATTEND, {"select": Select.GROUP}),
+        (Opcode.EXIT, {"select": Select.GROUP}),
+        (Opcode.LOOP, {"target": 2}),
+        (Opcode.DROP, {"select": Select.NOT_LAST}),
+        (
+            Opcode.LINEAR,
+            {"select": Select.LAST, "address": 0x700, "beats": 3, "reduction": 16, "groups": 9},
+        ),
+        (Opcode.NORM, {"select": Select.ALL}),
+        (Opcode.LOOP, {"target": 0}),
+    ]
 
 
 # What an opcode's fields must have at least, for a model of these sizes.
@@ -365,7 +370,8 @@ async def programs(dut, pause):
         [(1,), range(last + 1), range(last + 1)],
         [],
     ):
-        await test.run(EVERY, queue)
+        for beats in BEATS:
+            await test.run(every(beats), queue)
     await test.run(
         [
             (Opcode.LOOP, {"target": 2}),
@@ -376,7 +382,7 @@ async def programs(dut, pause):
         ],
         [(0,)],
     )
-    await test.run(EVERY, [(last,)])
+    await test.run(every(7), [(last,)])
 
 
 @cocotb.test()
@@ -407,6 +413,7 @@ async def ahead(dut):
         if streams:
             await test.streams.receive(streams)
         assert test.streams.empty()
+        assert len(test.events) == started, "asked for when the engine had ended"
 
 
 FAULTS = {
