@@ -82,11 +82,12 @@ class Hunt:
         bench = Simulated(name, "sim.evidence.shell", variables, seed=seed, large=large)
         bench.build(folder, bench.write(folder, text + beside))
         times = {}
+        ended, _ = _simulate(bench, folder, [0], times)
+        if not ended:
+            raise RuntimeError(f"{name}: the block itself fails: {folder}")
         left = wanted
         while left:
             ended, failed = _simulate(bench, folder, _sequence(left), times)
-            if not ended:
-                raise RuntimeError(f"{name}: the block itself fails: {folder}")
             # What a mutant left in memories that no reset clears can fail who comes next.
             if 0 in failed:
                 break
@@ -144,7 +145,7 @@ def _outcome(sequence, lines):
     )
     failed = {sequence[place] for place in begun if begun[place] > ended[place]}
     good = {sequence[place] for place in ended if ended[place] == ended[0]}
-    return good, failed
+    return good - failed, failed
 
 
 def hunt(block: str, most: int) -> dict:
