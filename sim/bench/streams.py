@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Streams of a bench, played by Python: a source, a sink, and a counter of pulses."""
 
+import functools
+import operator
 import random
 from collections import deque
 
@@ -58,18 +60,19 @@ class Source(_Player):
     """Drives the stream `name`: what is queued goes out in order.
 
     A word goes out in every cycle except where `pause` yields True. What is on the payload without
-    `valid` is random: nobody may look at it.
+    `valid` is the word before, with an eighth of its bits flipped: nobody may look at it.
     """
 
     def __init__(self, dut, name, layout, pause=None):
         super().__init__(dut, name, layout, pause)
         self._noise = random.Random(name)
-        self._withdraw()
+        self._withdraw(0)
 
-    def _withdraw(self):
+    def _withdraw(self, word):
         self._valid.value = 0
         if self._payload is not None:
-            self._payload.value = self._noise.getrandbits(len(self._payload))
+            draws = (self._noise.getrandbits(len(self._payload)) for _ in range(3))
+            self._payload.value = word ^ functools.reduce(operator.and_, draws)
 
     def send(self, words):
         """Queue a list of payloads."""
@@ -92,7 +95,7 @@ class Source(_Player):
                 continue
             taken = valid and self._ready.value == 1
             if taken:
-                self._queue.popleft()
+                word = self._queue.popleft()
                 self.cycles.append(cycle)
                 if not self._queue:
                     self._changed.set()
@@ -102,7 +105,7 @@ class Source(_Player):
                     self._payload.value = self._queue[0]
                     self._valid.value = 1
                 elif taken:
-                    self._withdraw()
+                    self._withdraw(word)
 
 
 class Sink(_Player):

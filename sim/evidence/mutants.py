@@ -13,7 +13,8 @@ import importlib.machinery
 import importlib.util
 import operator
 import sys
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 
 from amaranth import Const, Mux, Signal
 from amaranth.hdl import SyntaxError as AmaranthSyntaxError
@@ -71,17 +72,23 @@ RUNTIME = "_mutants_"  # the name of an `Instrumented` in the rewritten source
 
 @dataclass(frozen=True)
 class Change:
-    """Mutant `number`, from 1: on `line` (of the source), `old` becomes `new`."""
+    """Mutant `number`, from 1: on `line` (of the source), `old` becomes `new`.
+
+    place : (which of the changes of the source that read alike, how many there are)
+    """
 
     number: int
     line: int
     old: str
     new: str
+    place: tuple[int, int] = (1, 1)
 
     @property
     def text(self) -> str:
-        """What it does, without its place: a name that lines above do not change."""
-        return f"{self.old}  →  {self.new}"
+        """What it does, without its line: a name that lines above do not change."""
+        number, count = self.place
+        text = " ".join(f"{self.old} → {self.new}".split())
+        return f"{text} ({number} of {count})" if count > 1 else text
 
 
 class _Rewrite(ast.NodeTransformer):
@@ -176,7 +183,14 @@ def _rewritten(source):
 
 def changes_of(path) -> list[Change]:
     """Every mutant of a source file, those that no circuit has among them."""
-    return _rewritten(path.read_text())[1]
+    changes = _rewritten(path.read_text())[1]
+    counts = Counter(change.text for change in changes)
+    seen = Counter()
+    numbered = []
+    for change in changes:
+        seen[change.text] += 1
+        numbered.append(replace(change, place=(seen[change.text], counts[change.text])))
+    return numbered
 
 
 class Instrumented(importlib.machinery.SourceFileLoader):
