@@ -5,6 +5,7 @@
 They are whole and damaged; the reader of the port is Python.
 """
 
+import itertools
 import random
 import struct
 
@@ -196,6 +197,15 @@ async def rows(dut, pause):
         one["address"] % step == 0 and (one["base"], one["size"]) == (BASE, len(test.image))
         for one in test.port.requests
     )
+
+
+@cocotb.test()
+async def slow(dut):
+    """Words that come slower than they are decoded: each byte of a row is waited for."""
+    test = Bench(dut, "none")
+    test.port.idle = itertools.cycle([True] * 9 + [False])
+    await harness.start(dut, 20_000)
+    await test.good(*range(len(test.codes)))
 
 
 @cocotb.test()
