@@ -58,7 +58,9 @@ class Simulated:
         arguments = []
         if self._simulator == "verilator":
             prepare_verilator()
-            arguments = ["-Wno-fatal", "-Wno-lint", "-CFLAGS", "-O1", "--output-split", "5000"]
+            # Counters of coverage make much C++ that runs once.
+            speed = "-O0" if self.coverage else "-O1"
+            arguments = ["-Wno-fatal", "-Wno-lint", "-CFLAGS", speed, "--output-split", "5000"]
             arguments += ["--trace-fst", "--trace-structs"] if waves else []
             # cocotb makes every signal public before these.
             arguments += ["--no-public-flat-rw", "--public-depth", "1"] if self.large else []

@@ -109,10 +109,14 @@ class Source(_Player):
 
 
 class Sink(_Player):
-    """Takes the stream `name`; a word that was offered must stay until it is taken."""
+    """Takes the stream `name`; a word that was offered must stay until it is taken.
+
+    hold : takes nothing while it is True
+    """
 
     def __init__(self, dut, name, layout, pause=None):
         super().__init__(dut, name, layout, pause)
+        self.hold = False
         self._ready.value = 0
 
     def empty(self):
@@ -148,7 +152,7 @@ class Sink(_Player):
                 self.cycles.append(cycle)
                 self._changed.set()
                 held = None
-            ready = not self._pauses()
+            ready = not self._pauses() and not self.hold
             self._ready.value = int(ready)
 
 

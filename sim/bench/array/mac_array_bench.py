@@ -174,9 +174,10 @@ class Array:
 
 
 class Counters:
-    """Sums of the array's counters."""
+    """Sums of the array's counters: a cycle is busy, or has one reason not to be, or none."""
 
-    NAMES = ("busy", "macs", "stall_weights", "stall_load", "stall_drain")
+    STATES = ("busy", "stall_weights", "stall_load", "stall_drain")
+    NAMES = (*STATES, "macs")
 
     def __init__(self, dut):
         self._dut = dut
@@ -186,8 +187,11 @@ class Counters:
     async def _run(self):
         while True:
             await RisingEdge(self._dut.clk)
+            now = {name: int(getattr(self._dut, name).value) for name in self.NAMES}
+            assert sum(now[name] for name in self.STATES) <= 1, f"{now} in a cycle"
+            assert bool(now["macs"]) == bool(now["busy"]), f"{now} in a cycle"
             for name in self.NAMES:
-                self.values[name] += int(getattr(self._dut, name).value)
+                self.values[name] += now[name]
 
     def take(self):
         values, self.values = self.values, dict.fromkeys(self.NAMES, 0)

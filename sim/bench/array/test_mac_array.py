@@ -186,6 +186,42 @@ async def begins(dut):
     await array.check()
 
 
+@cocotb.test()
+async def counted(dut):
+    """Nothing is counted of a rest; of work that lacks a tile, weights or a taker, that."""
+    array = Array(dut, "none")
+    await harness.start(dut, cycles=10_000)
+    counters = Counters(dut)
+
+    async def states(cycles):
+        """What is counted in so many cycles, once things have settled."""
+        await ClockCycles(dut.clk, 300)
+        counters.take()
+        await ClockCycles(dut.clk, cycles)
+        return {name: count for name, count in counters.take().items() if count}
+
+    codes = array.codes((array.config.columns, 16)) | 1
+    (tile,) = array.tiles(1, 16)
+    assert await states(50) == {}
+    load, array.load = array.load, lambda tile: None
+    array.linear(codes, [tile], part=0.5)
+    assert await states(50) == {"stall_load": 50}
+    load(tile)
+    assert await states(50) == {"stall_weights": 50}
+    dut.rst.value = 1
+    await ClockCycles(dut.clk, 1)
+    dut.rst.value = 0
+    array.want = []
+    assert await states(50) == {}
+    array.load = load
+    array.sink.hold = True
+    array.linear(array.codes((9 * array.config.columns, 1)) | 1, array.tiles(2, 1))
+    assert await states(50) == {"stall_drain": 50}
+    array.sink.hold = False
+    await array.check()
+    assert await states(50) == {}
+
+
 FORMATS = {"af8": (8, 3), "af6": (6, 2), "af84": (8, 4), "int8": (8, 0)}
 
 
@@ -210,7 +246,7 @@ def test_mac_array(tokens, columns, fmt, multiplier):
         "sim.bench.array.test_mac_array",
         name,
         config=config,
-        only="(products|ahead|abandoned|largest|begins)",
+        only="(products|ahead|abandoned|largest|begins|counted)",
     )
 
 
