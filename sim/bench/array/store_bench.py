@@ -80,12 +80,14 @@ class Bench:
                 )
         return columns
 
-    async def run(self, target, function, commands, kind=Kind.LINEAR, totals=None):
+    async def run(
+        self, target, function, commands, kind=Kind.LINEAR, totals=None, align_from=ALIGN
+    ):
         """Send the commands; returns their columns with the values that they should have."""
         dut, self.target = self.dut, target
         for name, value in (
             ("shift", SHIFT),
-            ("align", ALIGN),
+            ("align", align_from),
             ("function", function),
             ("encode", ENCODE),
             ("target", target),
@@ -107,12 +109,12 @@ class Bench:
         self.columns.send(columns)
         await self.columns.wait()
         return [
-            (column, self.value(column, function, totals))
+            (column, self.value(column, function, totals, align_from=align_from))
             for column in columns
             if column["destination"] != NOWHERE
         ]
 
-    def value(self, column, function, totals=None, shift=SHIFT):
+    def value(self, column, function, totals=None, shift=SHIFT, align_from=ALIGN):
         """What the column becomes, its live lanes' saturations counted."""
         accumulators = torch.tensor(column["accumulators"])
         live = torch.tensor([bool(column["meta"]["live"] >> n & 1) for n in range(self.t)])
@@ -131,7 +133,7 @@ class Bench:
                     accumulators[chosen], torch.tensor(column["bias"]), shift, saturations
                 )
             if function == Function.GELU:
-                y = gelu(align(y, ALIGN, 0, saturations), "gelu")
+                y = gelu(align(y, align_from, 0, saturations), "gelu")
             result = y if result is None else result
         return result
 

@@ -26,9 +26,10 @@ async def store(dut, pause):
         Target.VALUES,
         Target.SUM,
         Target.SCORES,
+        Target.VALUES,
     ):  # codes first: the encoder is not reset
-        for function in (Function.NONE, Function.GELU):
-            want = await test.run(target, function, commands)
+        for function, align in ((Function.NONE, 1), (Function.GELU, 1), (Function.GELU, -2)):
+            want = await test.run(target, function, commands, align_from=align)
             await test.settle(commands)
             harness.assert_same(
                 "stored",
@@ -75,7 +76,7 @@ async def behind(dut, pause):
     harness.assert_same("saturated", await test.counter.total(), test.saturations.count)
 
 
-@pytest.mark.parametrize(("tokens", "columns"), [(4, 4), (3, 5)])
+@pytest.mark.parametrize(("tokens", "columns"), [(4, 4), (3, 5), (8, 2)])
 def test_store(tokens, columns):
     config = harness.small(tokens=tokens, columns=columns)
     harness.run_bench(
