@@ -63,6 +63,22 @@ async def store(dut, pause):
 
 
 @cocotb.test()
+@cocotb.parametrize(groups=range(1, 9))
+async def waiting(dut, groups):
+    """More columns of VALUES than have places, behind `groups` of another buffer's."""
+    test = Bench(dut, "none")
+    await harness.start(dut)
+    for target, commands in (
+        (Target.CODES, [(groups, test.p)]),
+        (Target.VALUES, [(20, test.p)]),
+    ):
+        want = await test.run(target, Function.NONE, commands)
+        await ClockCycles(dut.clk, 200)
+        await test.settle(commands)
+    test.check_rows(want)
+
+
+@cocotb.test()
 @cocotb.parametrize(pause=["none", "idle"])
 async def behind(dut, pause):
     test = Behind(dut, pause)
