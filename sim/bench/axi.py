@@ -86,9 +86,12 @@ class AxiLiteManager:
         for name, value in payload.items():
             getattr(bus, f"{channel}{name}").value = value
         getattr(bus, f"{channel}valid").value = 1
-        await RisingEdge(self._clk)
-        while getattr(bus, f"{channel}ready").value != 1:
+        answer = getattr(bus, "rvalid" if channel == "ar" else "bvalid")
+        while True:
             await RisingEdge(self._clk)
+            assert answer.value == 0, f"{channel}: answered before it was taken"
+            if getattr(bus, f"{channel}ready").value == 1:
+                break
         getattr(bus, f"{channel}valid").value = 0
 
     async def _receive(self, channel, *names):

@@ -9,6 +9,7 @@ import pytest
 from amaranth import Module, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from cocotb.triggers import FallingEdge, RisingEdge
 
 from hw.stream import Fifo, Pipeline, RegisterSlice, Skid, connect, cycles
 from sim.bench import harness
@@ -22,10 +23,12 @@ class Negate(wiring.Component):
 
     i: In(stream.Signature(WORD))
     o: Out(stream.Signature(WORD))
+    accepted: Out(1)
 
     def elaborate(self, platform):
         m = Module()
         pipeline = Pipeline(m, self.i, self.o)
+        m.d.comb += self.accepted.eq(pipeline.accepted)
         word = pipeline.stage(payload=self.i.payload)
         for _ in range(STAGES - 1):
             word = pipeline.stage(payload=word.payload)
@@ -47,6 +50,11 @@ def words(count):
     ]
 
 
+def moves(dut, name):
+    """Whether a word of the stream `name` moves in this cycle."""
+    return getattr(dut, f"{name}__valid").value == 1 and getattr(dut, f"{name}__ready").value == 1
+
+
 async def passed(dut, pause, latency, count=100):
     """What becomes of `count` words; the first comes `latency` cycles after it went in."""
     idle, stall = harness.pauses(pause)
@@ -64,7 +72,14 @@ async def passed(dut, pause, latency, count=100):
 @cocotb.test()
 @cocotb.parametrize(pause=harness.PAUSES)
 async def negate(dut, pause):
+    async def accepted():
+        await FallingEdge(dut.rst)
+        while True:
+            await RisingEdge(dut.clk)
+            assert dut.accepted.value == moves(dut, "i")
+
     want = [{"values": [-x for x in word["values"]], "meta": word["meta"]} for word in words(100)]
+    cocotb.start_soon(accepted())
     harness.assert_same("negate", await passed(dut, pause, STAGES), want)
 
 
@@ -72,6 +87,16 @@ async def negate(dut, pause):
 @cocotb.parametrize(pause=harness.PAUSES)
 async def queue(dut, pause):
     depth = harness.parameters()["depth"]
+
+    async def level():
+        held = 0
+        await FallingEdge(dut.rst)
+        while True:
+            await RisingEdge(dut.clk)
+            assert dut.level.value == held
+            held += moves(dut, "i") - moves(dut, "o")
+
+    cocotb.start_soon(level())
     harness.assert_same("queue", await passed(dut, pause, cycles(depth)), words(100))
 
 

@@ -62,6 +62,22 @@ async def ahead(dut, pause):
 
 
 @cocotb.test()
+async def full(dut):
+    """More weights than the rings hold, while no tile is there: the others wait outside."""
+    array = Array(dut, "none")
+    await harness.start(dut, cycles=30_000)
+    reduction = 64
+    count = array.config.columns * (2 * array.config.weight_depth // reduction + 1)
+    load, array.load, tiles = array.load, lambda tile: tiles.append(tile), []
+    array.linear(array.codes((count, reduction)) | 1, array.tiles(2, reduction))
+    await ClockCycles(dut.clk, 2000)
+    assert array.inputs["i_weights"]._queue, "all weights are inside"
+    for tile in tiles:
+        load(tile)
+    await array.check()
+
+
+@cocotb.test()
 async def abandoned(dut):
     """Reset while lanes wait for weights that do not come: nothing is left of the operation."""
     array = Array(dut, "none")
@@ -246,7 +262,7 @@ def test_mac_array(tokens, columns, fmt, multiplier):
         "sim.bench.array.test_mac_array",
         name,
         config=config,
-        only="(products|ahead|abandoned|largest|begins|counted)",
+        only="(products|ahead|abandoned|largest|begins|counted|full)",
     )
 
 
