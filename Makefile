@@ -15,7 +15,7 @@ PYTEST_ARGS ?=
 comma := ,
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: all setup tools test bench regress wheel campaign load flips fuzz mutants prove shapes small board fullsize verilog \
+.PHONY: all setup tools test bench regress wheel campaign load flips fuzz mutants coverage prove shapes small board fullsize verilog \
   release synth \
   synth-array timing train lock lint types docs-slow pictures charts clean
 .DEFAULT_GOAL := all
@@ -97,6 +97,10 @@ prove: setup
 # How many mutants of each block its bench finds: docs/evidence/mutation.json. Hours, a block at a time.
 mutants: setup
 	$(BIN)/python -m sim.evidence.mutation
+
+# Branches and toggles that each block's bench covers: docs/evidence/coverage.json. An hour or two.
+coverage: setup
+	$(BIN)/python -m sim.evidence.coverage
 
 # A thousand bits of each part of memory that flip behind a load; minutes.
 flips: setup

@@ -7,9 +7,11 @@ import re
 from firmware.isa import Opcode
 from sim.bench.blocks import blocks
 from sim.cosim.build import ROOT
+from sim.evidence.coverage import COVERAGE
 from sim.evidence.diary import DIARY
 from sim.evidence.measured import digest_of
 from sim.evidence.mutation import MUTATION
+from sim.evidence.survivors import REASONS, UNREACHED
 from sim.proof.crosses import CROSSED, EVIDENCE, IMPOSSIBLE
 from sim.prove.properties import PROPERTIES
 
@@ -28,24 +30,34 @@ What shows that each block does what its golden model says. Made by
 - *Mutants*: how many of the block's mutants (drawn by chance from those that are in its circuit)
   its bench finds, by `make mutants`; those that it does not find are below. *Old*: the block's
   source has changed since. Empty: not run.
-- Coverage of lines and toggles: not run.
+- *Branches*, *toggles*: how many its bench covers, by `make coverage`. A branch is an arm of an
+  `if` or `case` of the Verilog, or a side of a `?:`. A toggle is a bit of a signal that rises, or
+  that falls. Toggles are as counted: bits of ports that a small configuration never changes are
+  among them ([which](evidence/coverage.json)).
 
 A block without a bench of its own is covered by another's
 ([parts](machine.md#parts-and-their-benches)). All of them together are compared tensor by tensor
 through the bus (`make`), in random configurations (`make campaign`), with bad images and buses
 (`sim/proof/`), with flipped bits (`make flips`) and in long queues (`make load`).
 
-| block | bench | random | stalls | four-state | properties | mutants | stage |
-| --- | --- | --- | --- | --- | --- | --- | --- |
+| block | bench | random | stalls | four-state | properties | mutants | branches | toggles | stage |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 """
 SURVIVORS = """
 ## Mutants that are not found
 
-{found} of {tried} are found by the block's own bench. Of those that are left some are no faults:
-what they change is never looked at.
+{found:,} of {tried:,} are found by the block's own bench, {share}. The others were looked at.
 
-| block | change |
-| --- | --- |
+| block | change | why it is not found |
+| --- | --- | --- |
+"""
+BRANCHES = """
+## Branches that are not covered
+
+{covered:,} of {count:,} are covered by the block's own bench.
+
+| block | signal and condition | why not |
+| --- | --- | --- |
 """
 FUZZ = """
 ## Fuzzers
@@ -79,19 +91,33 @@ Faults that were found, and the test that would find each again.
 
 def evidence_page() -> str:
     """The page."""
-    scores = MUTATION.outcomes()
-    rows = [_row(block, path, bench, scores.get(block)) for block, path, _, bench in blocks()]
-    parts = [_survivors(), _fuzzers(), _campaign(), DIARY_HEAD]
+    scores, covered = MUTATION.outcomes(), COVERAGE.outcomes()
+    rows = [
+        _row(block, path, bench, scores.get(block), covered.get(block))
+        for block, path, _, bench in blocks()
+    ]
+    parts = [_survivors(), _uncovered(), _fuzzers(), _campaign(), DIARY_HEAD]
     parts += [f"| {one.what} | {one.how} | `{one.test}` |\n" for one in DIARY]
     return HEAD + "".join(rows + parts)
 
 
 def _mutants(path, score):
     """What the benches find of its mutants."""
-    if score is None:
-        return ""
-    old = "" if score["digest"] == digest_of(path) else ", old"
-    return f"{score['found']} of {score['tried']}{old}"
+    return "" if score is None else f"{score['found']} of {score['tried']}{_old(path, score)}"
+
+
+def _coverage(path, covered):
+    """The cells of branches and toggles."""
+    if covered is None:
+        return "", ""
+    return tuple(
+        "{:,} of {:,}".format(*covered[what]) + _old(path, covered)
+        for what in ("branches", "toggles")
+    )
+
+
+def _old(path, outcome):
+    return "" if outcome["digest"] == digest_of(path) else ", old"
 
 
 def _figures(name):
@@ -129,11 +155,24 @@ def _survivors():
     scores = MUTATION.outcomes()
     found, tried = (sum(one[what] for one in scores.values()) for what in ("found", "tried"))
     rows = [
-        f"| {block} | `{' '.join(text.replace('|', chr(92) + '|').split())}` |\n"
+        f"| {block} | `{text.replace('|', chr(92) + '|')}` | {REASONS.get((block, text), '')} |\n"
         for block, one in scores.items()
         for text in one["alive"]
     ]
-    return SURVIVORS.format(found=found, tried=tried) + "".join(rows)
+    share = f"{100 * found / tried:.1f} %"
+    return SURVIVORS.format(found=found, tried=tried, share=share) + "".join(rows)
+
+
+def _uncovered():
+    """The branches that no bench takes."""
+    outcomes = COVERAGE.outcomes()
+    covered, count = (sum(one["branches"][i] for one in outcomes.values()) for i in (0, 1))
+    rows = [
+        f"| {block} | `{text.replace('|', chr(92) + '|')}` | {UNREACHED.get((block, text), '')} |\n"
+        for block, one in outcomes.items()
+        for text in one["branches left"]
+    ]
+    return BRANCHES.format(covered=covered, count=count) + "".join(rows)
 
 
 def _text(bench):
@@ -144,7 +183,7 @@ def _text(bench):
     return text + "".join((room / f"{part}.py").read_text() for part in parts)
 
 
-def _row(block, path, bench, score):
+def _row(block, path, bench, score, covered):
     """A block's row."""
     module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     mine = [one for one in PROPERTIES if one.block.partition(":")[0] == module]
@@ -160,7 +199,8 @@ def _row(block, path, bench, score):
         if random and stalls and states:
             stage = "V3" if mine else "V2"
     marks = ("yes" if mark else "" for mark in (bool(text), random, stalls, states))
-    return f"| {block} | {' | '.join(marks)} | {properties} | {_mutants(path, score)} | {stage} |\n"
+    cells = [block, *marks, properties, _mutants(path, score), *_coverage(path, covered), stage]
+    return f"| {' | '.join(cells)} |\n"
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from sim.cosim.build import ROOT
 from sim.evidence.measured import digest_of
 from sim.evidence.mutants import SELECT, Instrumented, changes_of
 from sim.evidence.mutation import MUTATION, _outcome, _sequence
+from sim.evidence.survivors import REASONS
 
 SOURCE = """
 from amaranth import Mux
@@ -100,6 +101,11 @@ def test_outcomes_are_of_blocks():
     for block, one in MUTATION.outcomes().items():
         assert one["found"] + len(one["alive"]) == one["tried"] <= one["in the circuit"], block
         assert list(ROOT.glob(f"hw/**/{block}.py")), block
+
+
+def test_survivors_have_a_reason():
+    alive = {(block, text) for block, one in MUTATION.outcomes().items() for text in one["alive"]}
+    assert alive == REASONS.keys()
 
 
 def test_bench_finds_mutants_of_its_block(tmp_path):

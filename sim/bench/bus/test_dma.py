@@ -9,7 +9,7 @@ import random
 import cocotb
 import pytest
 from amaranth import unsigned
-from cocotb.triggers import ClockCycles, RisingEdge
+from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
 
 from firmware.error_codes import Error
 from hw.bus.dma import Reader, Writer
@@ -202,6 +202,31 @@ async def split(dut, pause):
     harness.assert_same("words", await sink.receive(len(want)), want)
 
 
+@cocotb.test()
+async def cleared(dut):
+    """After `clear` in the middle of a bus word the next one leaves from its lowest part on."""
+    config = harness.config()
+    parts = config.bus_bits // 32
+    content = random.Random(6).getrandbits(config.bus_bits)
+    dut.clear.value = dut.o__ready.value = 0
+    dut.i__valid.value = 1
+    harness.drive(dut, "i__payload", bus_word(config), {"data": content, "last": 0})
+    await harness.start(dut)
+    for taken in range(parts):
+        dut.o__ready.value = 1
+        await ClockCycles(dut.clk, taken)
+        dut.o__ready.value = 0
+        await FallingEdge(dut.clk)
+        found = harness.read_port(dut, "o__payload", word())["data"]
+        assert found == content >> 32 * taken & 0xFFFFFFFF
+        dut.clear.value = 1
+        await RisingEdge(dut.clk)
+        dut.clear.value = 0
+        await FallingEdge(dut.clk)
+        found = harness.read_port(dut, "o__payload", word())["data"]
+        assert found == content & 0xFFFFFFFF
+
+
 async def writer_bench(dut, pause="none", stall=None, content=True):
     config = harness.config()
     dut.abort.value = 0
@@ -349,7 +374,11 @@ def test_reader(bits):
 def test_words(bits):
     config = harness.small(bus_bits=bits)
     harness.run_bench(
-        Words(config), "sim.bench.bus.test_dma", f"words_{bits}", config=config, only="split"
+        Words(config),
+        "sim.bench.bus.test_dma",
+        f"words_{bits}",
+        config=config,
+        only="(split|cleared)",
     )
 
 

@@ -368,6 +368,7 @@ async def programs(dut, pause):
         [(0, last)],
         [(0,), (1, last), (), (0,)],
         [(1,), range(last + 1), range(last + 1)],
+        [(slot,) for slot in range(last + 1)],
         [],
     ):
         for beats in BEATS:
@@ -419,6 +420,7 @@ async def ahead(dut):
 FAULTS = {
     "opcode": ([(Opcode.ADMIT, {}), (9, {})], OPCODES),
     "zeros": ([(0, {})], OPCODES),
+    "behind": ([(Opcode.ADMIT, {}), *[(Opcode.NORM, {})] * 2 * AHEAD, (9, {})], OPCODES),
     "circle": ([(Opcode.ADMIT, {}), (Opcode.NORM, {}), (Opcode.LOOP, {"target": 1})], OPCODES),
     "self": ([(Opcode.ADMIT, {}), (Opcode.LOOP, {"target": 1})], OPCODES),
     "no_layer": ([(Opcode.ADMIT, {}), (Opcode.LOOP, {"target": 0})], OPCODES),

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why a mutant that its block's bench does not find is no fault, or is another one's to find.
+
+And why a branch that no bench takes is there.
+"""
+
+__all__ = ["REASONS", "UNREACHED"]
+
+EQUAL = "Of two values that are equal either may be taken."
+ZERO = "What no statement drives is 0 anyway."
+TAKEN = "Looked at only once it has been taken, which loads it again."
+
+REASONS: dict[tuple[str, str], str] = {
+    ("adaptivfloat", "rounded > 127 → rounded >= 127"): EQUAL,
+    ("admission", "self.o_rows.payload.mask.eq(0) → nothing"): ZERO,
+    ("attention", "~context → context (1 of 2)"): (
+        "The softmax hears of an item later: slower, not wrong. `sim/cycles/test_model.py` counts."
+    ),
+    ("contribution", "value > maximum → value >= maximum"): EQUAL,
+    ("contribution", "asked.eq(0) → nothing (1 of 2)"): (
+        "The end of the next pass sets it back before it is looked at."
+    ),
+    ("drop", "command.payload.as_value().eq(0) → nothing"): ZERO,
+    ("dvfs", "self._rest > lanes → self._rest >= lanes"): EQUAL,
+    ("dvfs", "ahead > 1 → ahead >= 1"): EQUAL,
+    ("embedding", "If(self._reader.idle) → If(1)"): (
+        "The reader takes no request before it has drained."
+    ),
+    ("entropy", "self._position.eq(EXP_FRAC) → nothing"): (
+        "z has exp(0) in it, so one of its bits from there on is always set."
+    ),
+    (
+        "gather",
+        "lane.eq(0) → nothing (1 of 3)",
+    ): "It is 0 there: the last block of a request ended it.",
+    ("layernorm", "self.o.valid & self.o.ready → self.o.valid | self.o.ready"): (
+        "The last result is in the last stage then: the next roots begin earlier, that is all."
+    ),
+    ("norm", "self.result.values.eq(result.payload.values) → nothing"): (
+        "A trace tap: the co-simulation compares it."
+    ),
+    ("record", "If(self.i.valid) → If(1)"): TAKEN,
+    ("sequencer", "m.next = 'FAULT' → nothing"): (
+        "Issue takes nothing behind a fault: the state that gave it is stuck as FAULT is."
+    ),
+    ("softmax", "score > maximum → score >= maximum"): EQUAL,
+    ("staging", "m.next = 'IDLE' → nothing"): (
+        "Behind the last sentence it does as little as IDLE, until the reset of the next queue."
+    ),
+    ("store", "turn.o.valid & blocks.o.valid → turn.o.valid | blocks.o.valid"): (
+        "A block and what is known of it come in the same cycle, and leave in the same cycle."
+    ),
+    ("tiles", "bound < 0 → bound <= 0"): "Below 0 and at 0 there is no lane.",
+    (
+        "tiles",
+        "bound < lanes → bound <= lanes",
+    ): "Shifted by all lanes, the row of ones is empty too.",
+}
+
+UNREACHED: dict[tuple[str, str], str] = {}
