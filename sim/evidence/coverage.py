@@ -23,7 +23,7 @@ from amaranth.back import verilog
 
 from sim.bench import harness
 from sim.bench.simulated import BUILD, Simulated
-from sim.evidence.measured import Measured, run_benches, sources
+from sim.evidence.block_runs import BlockRuns, run_benches, sources
 
 __all__ = ["COVERAGE", "Covered", "verilog_modules"]
 
@@ -89,6 +89,7 @@ class Covered:
                 self._add_module(module, points.get(name, []))
 
     def _add_module(self, module, points):
+        """The points of a simulation that are the module's own."""
         branches = []
         for fields, count in points:
             line = module.lines.get(int(fields["l"]), "")
@@ -246,7 +247,7 @@ def _describe(outcome):
     )
 
 
-COVERAGE = Measured("coverage", "sim.evidence.coverage", measure, _describe)
+COVERAGE = BlockRuns("coverage", "sim.evidence.coverage", measure, _describe)
 
 if __name__ == "__main__":
     COVERAGE.main(__doc__)

@@ -20,7 +20,7 @@ from amaranth.lib.wiring import In, Signature
 from sim.bench import harness
 from sim.bench.simulated import BUILD, Simulated
 from sim.cosim.build import ROOT
-from sim.evidence.measured import Measured, run_benches, sources
+from sim.evidence.block_runs import BlockRuns, run_benches, sources
 from sim.evidence.mutants import SELECT, Instrumented, changes_of
 
 __all__ = ["MUTATION"]
@@ -171,7 +171,7 @@ def _enough(old, most):
     return old["tried"] >= min(most, old["in the circuit"])
 
 
-MUTATION = Measured(
+MUTATION = BlockRuns(
     "mutation",
     "sim.evidence.mutation",
     hunt,

@@ -10,7 +10,7 @@ from amaranth import Module, Signal
 from amaranth.sim import Simulator
 
 from sim.cosim.build import ROOT
-from sim.evidence.measured import digest_of
+from sim.evidence.block_runs import digest_of
 from sim.evidence.mutants import SELECT, Instrumented, changes_of
 from sim.evidence.mutation import MUTATION, _outcome, _sequence
 from sim.evidence.survivors import REASONS

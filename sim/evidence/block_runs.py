@@ -21,7 +21,7 @@ from sim.bench.blocks import blocks, find_bench, parts
 from sim.cosim.build import ROOT
 from sim.cosim.processes import following
 
-__all__ = ["Measured", "digest_of", "run_benches", "sources"]
+__all__ = ["BlockRuns", "digest_of", "run_benches", "sources"]
 
 SKIPPED = ("cpu",)  # a core of others
 
@@ -48,7 +48,7 @@ def run_benches(block):
 
 
 @dataclass(frozen=True)
-class Measured:
+class BlockRuns:
     """A command: `python -m module [BLOCK ...] [--most N] [--again]`.
 
     name : of the file in docs/evidence/
@@ -87,6 +87,7 @@ class Measured:
                 self._run(block, arguments.most)
 
     def _arguments(self, description):
+        """What the command line asks for; ends the process where it names no block."""
         parser = argparse.ArgumentParser(
             description=description, formatter_class=argparse.RawTextHelpFormatter
         )
