@@ -7,9 +7,9 @@ import re
 from firmware.isa import Opcode
 from sim.bench.blocks import blocks
 from sim.cosim.build import ROOT
+from sim.evidence.block_runs import digest_of
 from sim.evidence.coverage import COVERAGE
 from sim.evidence.diary import DIARY
-from sim.evidence.block_runs import digest_of
 from sim.evidence.mutation import MUTATION
 from sim.evidence.survivors import REASONS, UNREACHED
 from sim.proof.crosses import CROSSED, EVIDENCE, IMPOSSIBLE
