@@ -34,7 +34,8 @@ def engine_signature(config, *, followed=False):
     instruction : In(instruction_layout())
     mask : In(slots), the slots that the operation works on, at least one of them unless it is ADMIT
     slots : In(array of slot_layout), the slot table, stable while the engine works
-    done : pulse, in which everything that the operation writes is written
+    done : pulse, in which everything that the operation writes is written; behind the first cycle
+        of `sent`, and behind the end of an operation that it followed
     sent : all of its work but the end is under way, high until `taken`
     taken : pulse: the engine is free for the next operation, while this one ends
     """

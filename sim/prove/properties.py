@@ -5,6 +5,7 @@ from sim.prove.arrays import ARRAYS
 from sim.prove.bus import BUS
 from sim.prove.control import CONTROL
 from sim.prove.numerics import NUMERICS
+from sim.prove.operations import OPERATIONS
 from sim.prove.pipelines import PIPELINES
 from sim.prove.programs import PROGRAMS
 from sim.prove.rows import ROWS_AND_SLOTS
@@ -24,5 +25,6 @@ PROPERTIES = (
     *ROWS_AND_SLOTS,
     *CONTROL,
     *PROGRAMS,
+    *OPERATIONS,
     *BUS,
 )
