@@ -3,6 +3,7 @@
 
 import cocotb
 from cocotb.triggers import First, ValueChange
+from cocotb.utils import get_sim_time
 
 __all__ = ["FlashModel"]
 
@@ -14,9 +15,11 @@ class FlashModel:
 
     data : what it holds, from address 0 on; it reads as 0xFF behind
     commands : addresses that were read from
+    deselect : nanoseconds that it wants between two commands
     """
 
-    def __init__(self, dut, data, prefix=""):
+    def __init__(self, dut, data, prefix="", deselect=0):
+        self._deselect = deselect
         self.data, self.commands = data, []
         names = ("select_n", "clock", "given", "taken")
         self._pins = [getattr(dut, f"{prefix}{name}") for name in names]
@@ -27,10 +30,14 @@ class FlashModel:
         """Every edge of the clock, and the command's end."""
         select, clock, given, taken = self._pins
         seen, bits = 0, 0
+        ended = None  # when the last command did
         while True:
             await First(ValueChange(select), ValueChange(clock))
+            now = get_sim_time("ns")
             if select.value == 1:
-                seen, bits = 0, 0
+                seen, bits, ended = 0, 0, now
+            elif clock.value == 0 and not seen and ended is not None:
+                assert now - ended >= self._deselect, "selected too soon"
             elif clock.value == 1 and seen < 40:
                 seen, bits = seen + 1, bits << 1 | int(given.value)
                 if seen == 40:

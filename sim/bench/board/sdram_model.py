@@ -27,7 +27,8 @@ COLUMNS = 9
 MASK = 2
 NOP, ACTIVATE, READ, WRITE, PRECHARGE, REFRESH, MODE = 7, 3, 5, 4, 2, 1, 0
 LONG = 8  # bits of a time that is measured; it stops at its end
-FAULTS = 8
+FAULTS = 9
+REFRESHES = 8  # before the mode
 
 
 class SdramModel(wiring.Component):
@@ -136,6 +137,9 @@ class SdramModel(wiring.Component):
                 is_["refresh"] | ~self._mode, 0, refreshed + (refreshed != self._cycles["interval"])
             )
         )
+        refreshes = Signal(range(REFRESHES + 1))  # so far
+        with m.If(is_["refresh"] & (refreshes != REFRESHES)):
+            m.d.sync += refreshes.eq(refreshes + 1)
         column = is_["read"] | is_["write"]
         any_open = Cat(*self._open).any()
         early = {
@@ -164,6 +168,8 @@ class SdramModel(wiring.Component):
             (~self.power_up & (command != NOP)) | (column & ~self._mode),
             # Both ends drive the data pins.
             pins["drive"] & (since["read"] < CAS + 1),
+            # A mode before the first refreshes.
+            is_["mode"] & (refreshes != REFRESHES),
         )
         for number, rule in enumerate(rules):
             with m.If(rule):

@@ -5,7 +5,7 @@ import random
 
 import cocotb
 
-from hw.board.flash import Flash
+from hw.board.flash import DESELECT, Flash
 from sim.bench import harness
 from sim.bench.board.flash_model import FlashModel
 
@@ -25,7 +25,7 @@ async def runs(dut, pause):
     block, (idle, stall) = Flash(), harness.pauses(pause)
     source = harness.Source(dut, "i", block.i.payload.shape(), idle)
     sink = harness.Sink(dut, "o", block.o.payload.shape(), stall)
-    model = FlashModel(dut, DATA)
+    model = FlashModel(dut, DATA, deselect=2 * DESELECT * harness.CLOCK_NS)
     await harness.start(dut)
     source.send([{"address": address, "length": length} for address, length in RUNS])
     for address, length in RUNS:
@@ -35,6 +35,9 @@ async def runs(dut, pause):
     assert model.commands == [address for address, _ in RUNS]
     if pause == "none":
         assert sink.cycles[2] - sink.cycles[1] == 65  # of one run
+        first = sum(length + 1 for _, length in RUNS[:1])
+        # The end, a command of 40 bits and a word.
+        assert sink.cycles[first] - sink.cycles[first - 1] == 2 * DESELECT + 2 * (40 + 32) + 3
 
 
 def test_flash():
