@@ -42,6 +42,7 @@ REASONS: dict[tuple[str, str], str] = {
         "gather",
         "lane.eq(0) → nothing (1 of 3)",
     ): "It is 0 there: the last block of a request ended it.",
+    ("flash", "self.clock.eq(0) → nothing"): "The clock stands low where a run ends.",
     ("layernorm", "self.o.valid & self.o.ready → self.o.valid | self.o.ready"): (
         "The last result is in the last stage then: the next roots begin earlier, that is all."
     ),
@@ -57,6 +58,9 @@ REASONS: dict[tuple[str, str], str] = {
         "No two positions are as far apart."
     ),
     ("record", "If(self.i.valid) → If(1)"): TAKEN,
+    ("sdram", "self.drive.eq(0) → nothing"): (
+        "Each read command sets it to 0, and between reads the chip does not drive."
+    ),
     ("sequencer", "m.next = 'FAULT' → nothing"): (
         "Issue takes nothing behind a fault: the state that gave it is stuck as FAULT is."
     ),
