@@ -22,6 +22,7 @@ def words(address, length):
 @cocotb.test()
 @cocotb.parametrize(pause=harness.PAUSES)
 async def runs(dut, pause):
+    """Words, addresses, and the cycles of a run and of the pause before the next one."""
     block, (idle, stall) = Flash(), harness.pauses(pause)
     source = harness.Source(dut, "i", block.i.payload.shape(), idle)
     sink = harness.Sink(dut, "o", block.o.payload.shape(), stall)
