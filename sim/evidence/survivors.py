@@ -50,9 +50,6 @@ REASONS: dict[tuple[str, str], str] = {
         "A trace tap: the co-simulation compares it."
     ),
     ("program", "self.i.ready.eq(1) → nothing"): "The sequencer, which gives the words, knows it.",
-    ("ring", "full.eq(following ^ base == self._depth) → nothing"): (
-        "A gap: no bench fills a ring in cycles that follow each other."
-    ),
     ("span_mask", "query > key → query >= key"): EQUAL,
     ("span_mask", "distance < self.config.positions → distance <= self.config.positions"): (
         "No two positions are as far apart."
