@@ -95,9 +95,8 @@ class Covered:
             line = module.lines.get(int(fields["l"]), "")
             if fields["t"] == "toggle":
                 signal = _plain(fields["o"])
-                if not re.search(
-                    r"[$.]|\[-", signal
-                ):  # no values between, no fields, no empty ones
+                # Values between, fields of what counts as a whole, and empty signals are left out.
+                if not re.search(r"[$.]|\[-", signal):
                     self.toggles[signal] = self.toggles.get(signal, False) or count > 0
             elif fields["o"] != "block" and KICK not in line:
                 place = int(fields["l"]), int(fields["n"])
@@ -179,7 +178,7 @@ def _python(module, text):
 
 
 def _short(toggles):
-    """["sum[3] sum[4] 0->1", ...]: bits of a signal that do not change in one direction."""
+    """Toggles by signal and edge: "sum[3]:0->1" and "sum[4]:0->1" become "sum[3-4] 0->1"."""
     signals = {}
     for toggle in toggles:
         signal, _, edge = toggle.partition(":")

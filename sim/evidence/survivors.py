@@ -12,7 +12,7 @@ REASONS: dict[tuple[str, str], str] = {
     ("adaptivfloat", "rounded > 127 → rounded >= 127"): EQUAL,
     ("admission", "self.o_rows.payload.mask.eq(0) → nothing"): ZERO,
     ("attention", "~context → context (1 of 2)"): (
-        "The softmax hears of an item later: slower, not wrong. `sim/cycles/test_model.py` counts."
+        "The softmax hears of an item later: slower, not wrong."
     ),
     ("contribution", "value > maximum → value >= maximum"): EQUAL,
     ("contribution", "asked.eq(0) → nothing (1 of 2)"): (
