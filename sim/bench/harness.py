@@ -43,10 +43,10 @@ __all__ = [
     "Sink",
     "Source",
     "assert_same",
+    "carry_out",
     "config",
     "default_simulator",
     "drive",
-    "environment",
     "pack",
     "parameters",
     "pauses",
@@ -92,21 +92,26 @@ def run_bench(
     beside : Verilog of what `component` instantiates
     large : Verilator, which then knows no signals but the ports: many times as fast
     """
-    folder = BUILD / name
-    bench = Simulated(name, module, environment(config, values), only, seed, large)
-    text = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+    carry_out(
+        component, Simulated(name, module, _environment(config, values), only, seed, large), beside
+    )
+
+
+def carry_out(component, bench, beside):
+    """What `run_bench` does with its bench; who measures benches has another function here."""
+    folder = BUILD / bench.name
+    text = verilog.convert(component, name=bench.name, emit_src=False, strip_internal_attrs=True)
     source = bench.write(folder, text + beside)
     failed, log = bench.simulate(folder, source)
     if failed:
         bench.simulate(folder / "waves", source, waves=True)
         waves = sorted([*folder.glob("waves/*.fst"), *folder.glob("waves/*.vcd")])
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-60:])
-        raise AssertionError(
-            f"{name}: {failed}\n{tail}\nlog: {log}\nwaves: {', '.join(map(str, waves)) or 'none'}"
-        )
+        shown = ", ".join(map(str, waves)) or "none"
+        raise AssertionError(f"{bench.name}: {failed}\n{tail}\nlog: {log}\nwaves: {shown}")
 
 
-def environment(config, values):
+def _environment(config, values):
     """What a simulation finds in its environment: `config()` and `parameters()`."""
     variables = {"BENCH": json.dumps(values)}
     if config is not None:

@@ -138,6 +138,7 @@ uint64_t sim_cycle(Simulation *sim) { return sim->cycle; }
 uint32_t sim_run(Simulation *sim, uint32_t reasons, uint64_t limit) { return sim->run(reasons, limit); }
 uint8_t *sim_memory(Simulation *sim, uint32_t port) { return sim->memory(port).bytes.data(); }
 uint64_t sim_port(Simulation *sim, const char *name) { return sim->pins.find(name).get(); }
+void sim_drive(Simulation *sim, const char *name, uint64_t value) { sim->pins.find(name).set(value); }
 uint32_t sim_port_width(Simulation *sim, const char *name) { return uint32_t(sim->pins.find(name).width); }
 
 void sim_behave(Simulation *sim, uint32_t port, uint32_t latency, double bytes_per_cycle, uint32_t stall, uint64_t seed,

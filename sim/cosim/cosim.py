@@ -34,6 +34,7 @@ _SIGNATURES = {
     "sim_run": (c_uint32, c_void_p, c_uint32, c_uint64),
     "sim_memory": (c_void_p, c_void_p, c_uint32),
     "sim_port": (c_uint64, c_void_p, c_char_p),
+    "sim_drive": (None, c_void_p, c_char_p, c_uint64),
     "sim_port_width": (c_uint32, c_void_p, c_char_p),
     "sim_behave": (None, c_void_p, c_uint32, c_uint32, c_double, c_uint32, c_uint64, c_uint32),
     "sim_fault": (None, c_void_p, c_uint32, c_uint64, c_uint64, c_uint32, c_uint32),
@@ -135,6 +136,10 @@ class Cosim:
     def port(self, name):
         """The present value of a port of the design, up to 64 bits."""
         return self._lib.sim_port(self._sim, name.encode())
+
+    def drive(self, name, value):
+        """Set an input of the design that no model drives."""
+        self._lib.sim_drive(self._sim, name.encode(), value)
 
     def behave(
         self,

@@ -13,6 +13,7 @@ modules have the same branches, toggles by name and bit.
 Outcomes are kept in docs/evidence/coverage.json.
 """
 
+import dataclasses
 import hashlib
 import linecache
 import re
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field
 from amaranth.back import verilog
 
 from sim.bench import harness
-from sim.bench.simulated import BUILD, Simulated
+from sim.bench.simulated import BUILD
 from sim.evidence.block_runs import BlockRuns, run_benches, sources
 
 __all__ = ["COVERAGE", "Covered", "verilog_modules"]
@@ -206,35 +207,22 @@ class _Measurement:
     def __init__(self, source):
         self.covered = Covered(str(source))
 
-    def run_bench(
-        self,
-        component,
-        module,
-        name,
-        config=None,
-        only=None,
-        seed=1,
-        large=False,
-        beside="",
-        **values,
-    ):
-        """In the place of `harness.run_bench`."""
-        folder = BUILD / "coverage" / name
-        bench = Simulated(
-            name, module, harness.environment(config, values), only, seed, large, coverage=True
-        )
-        text = verilog.convert(component, name=name, emit_src=True)
+    def run(self, component, bench, beside):
+        """In the place of `harness.carry_out`."""
+        folder = BUILD / "coverage" / bench.name
+        bench = dataclasses.replace(bench, coverage=True)
+        text = verilog.convert(component, name=bench.name, emit_src=True)
         source = bench.write(folder, text + beside)
         failed, log = bench.simulate(folder, source)
         if failed:
-            raise AssertionError(f"{name}: {failed}: {log}")
+            raise AssertionError(f"{bench.name}: {failed}: {log}")
         self.covered.add(source.read_text(), (folder / "coverage.dat").read_text())
 
 
 def measure(block: str, most: int) -> dict:
     """One block, in a process of its own -> what is kept of it."""
     measurement = _Measurement(sources()[block][0])
-    harness.run_bench = measurement.run_bench
+    harness.carry_out = measurement.run
     begin = time.perf_counter()
     run_benches(block)
     return measurement.covered.figures() | {"seconds": round(time.perf_counter() - begin)}

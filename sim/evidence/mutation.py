@@ -10,28 +10,29 @@ Icarus 11 leaves constant bits of some circuits with mutants at X (norm, linear,
 Outcomes are kept in docs/evidence/mutation.json.
 """
 
+import dataclasses
 import json
 import random
 import time
 from collections import Counter
 
-from amaranth.back import verilog
 from amaranth.hdl import Elaboratable
 from amaranth.lib.wiring import In, Signature
 
+from hw.verilog import verilog
 from sim.bench import harness
-from sim.bench.simulated import BUILD, Simulated
+from sim.bench.simulated import BUILD
 from sim.cosim.build import ROOT
 from sim.evidence.block_runs import BlockRuns, run_benches, sources
 from sim.evidence.mutants import SELECT, Instrumented, changes_of
 
-__all__ = ["MUTATION"]
+__all__ = ["MUTATION", "WithMutant"]
 
 MOST = 40  # mutants of a block
 OFTEN = 16  # mutants between two runs of the block itself
 
 
-class _WithMutant(Elaboratable):
+class WithMutant(Elaboratable):
     """A component that has the input `mutant` besides its own ports."""
 
     def __init__(self, component):
@@ -61,32 +62,22 @@ class Hunt:
         self.all = set()  # that any circuit has
         self.found = set()
 
-    def run_bench(
-        self,
-        component,
-        module,
-        name,
-        config=None,
-        only=None,
-        seed=1,
-        large=False,
-        beside="",
-        **values,
-    ):
-        """In the place of `harness.run_bench`: the tests on every mutant that is not found yet."""
-        text = self._verilog(component, name)
+    def run(self, component, bench, beside):
+        """In the place of `harness.carry_out`: the tests on every mutant that is not found yet."""
+        text = self._verilog(component, bench.name)
         wanted = sorted((self.drawn - self.found) & self._loader.seen)
         if not wanted:
             return
-        folder = BUILD / "mutants" / name
-        variables = {"MUTANTS_OF": module, "MUTANTS_ONLY": only or ""}
-        variables |= harness.environment(config, values)
-        bench = Simulated(name, "sim.evidence.shell", variables, seed=seed, large=large)
+        folder = BUILD / "mutants" / bench.name
+        variables = {"MUTANTS_OF": bench.module, "MUTANTS_ONLY": bench.only or ""}
+        bench = dataclasses.replace(
+            bench, module="sim.evidence.shell", only=None, variables=bench.variables | variables
+        )
         bench.build(folder, bench.write(folder, text + beside))
         times = {}
         ended, _ = _simulate(bench, folder, [0], times)
         if not ended:
-            raise RuntimeError(f"{name}: the block itself fails: {folder}")
+            raise RuntimeError(f"{bench.name}: the block itself fails: {folder}")
         left = wanted
         while left:
             ended, failed = _simulate(bench, folder, _sequence(left), times)
@@ -103,9 +94,7 @@ class Hunt:
     def _verilog(self, component, name):
         """With the input `mutant`; draws from its mutants."""
         self._loader.seen.clear()
-        text = verilog.convert(
-            _WithMutant(component), name=name, emit_src=False, strip_internal_attrs=True
-        )
+        text = verilog(WithMutant(component), name)
         self.all |= self._loader.seen
         new = sorted(self._loader.seen - self.drawn)
         random.Random(0).shuffle(new)
@@ -156,7 +145,7 @@ def hunt(block: str, most: int) -> dict:
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     changes = {change.number: change for change in changes_of(path)}
     hunt = Hunt(name, most)
-    harness.run_bench = hunt.run_bench
+    harness.carry_out = hunt.run
     begin = time.perf_counter()
     run_benches(block)
     alive = sorted(hunt.drawn - hunt.found)

@@ -90,6 +90,10 @@ class CaseRun:
                 expected[i] = Error.SENTENCE_CHECK, one.ids.tolist().index(self.case.damage[0])
         return expected
 
+    def _library(self):
+        """Path of the machine's library."""
+        return build(self.case.hardware, traced)
+
     def _session(self):
         """A machine with the case's images and memories."""
         case = self.case
@@ -99,7 +103,7 @@ class CaseRun:
             last_mask = self.embedding.offsets[row] + 2 * (self.embedding.width // 16) - 1
             embedding[last_mask] ^= 1 << bit
         session = Session(
-            build(case.hardware, traced),
+            self._library(),
             case.hardware,
             taps(case.hardware),
             self.program.image,

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Linear: the order of loads and commands, the fields of each, and when everything is sent."""
 
+from itertools import pairwise
+
 import cocotb
 import pytest
 from amaranth import unsigned
-from cocotb.triggers import ClockCycles, RisingEdge
+from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
 
 from firmware.isa import Target
 from hw.array.column import Kind
-from hw.array.linear import Linear
+from hw.array.linear import NEXT_TILE, Linear
 from sim.bench import harness
 from sim.bench.players import instruction_bits, pulse, rows_of, silence, slot_table, tiles_of
 
@@ -105,6 +107,20 @@ async def linear(dut, pause):
         dut.resting.value = 0
         await RisingEdge(dut.clk)
         assert dut.sent.value == 0
+    if pause == "none":
+        assert min(later - cycle for cycle, later in pairwise(commands.cycles)) == NEXT_TILE
+
+
+@cocotb.test()
+async def written(dut):
+    """The store's pulse is the operation's end, in the same cycle."""
+    silence(dut, Linear(harness.config()))
+    await harness.start(dut)
+    for value in (1, 0, 1, 1, 0):
+        dut.written.value = value
+        await FallingEdge(dut.clk)
+        assert dut.done.value == value
+        await RisingEdge(dut.clk)
 
 
 @pytest.mark.parametrize(("tokens", "slots"), [(4, 5), (3, 7)])
