@@ -12,7 +12,9 @@ from sim.evidence.coverage import COVERAGE
 from sim.evidence.diary import DIARY
 from sim.evidence.mutation import MUTATION
 from sim.evidence.survivors import REASONS
+from sim.evidence.system import SYSTEM, survivors
 from sim.proof.crosses import CROSSED, EVIDENCE, IMPOSSIBLE
+from sim.proof.every_shape import SHAPES
 from sim.prove.properties import PROPERTIES
 
 __all__ = ["evidence_page"]
@@ -22,14 +24,16 @@ HEAD = """# Verification
 What shows that each block does what its golden model says. Made by
 `python -m sim.evidence.page > docs/verification.md` from the sources, and compared by a test.
 
-- *Random*: the bench has seeded random inputs. *Stalls*: both sides of its streams pause.
+- *Random*: the bench has seeded random inputs. *Stalls*: both sides of its streams pause; "-"
+  where it has none.
 - *Four-state*: it runs on Icarus Verilog too, where an unknown value shows.
 - *Properties*: how many of [proofs](proofs.md) are proved and bounded.
 - *Stage*, after OpenTitan's checklist cut down: V1 a bench compares with the golden model; V2 with
   random inputs, stalls and four states too; V3 with properties besides.
 - *Mutants*: how many of the block's mutants (drawn by chance from those that are in its circuit)
-  its bench finds, by `make mutants`; those that it does not find are below. *Old*: the block's
-  source has changed since. Empty: not run.
+  its bench finds, by `make mutants`. *Old*: the block's source has changed since.
+- *Machine*: how many of the others cases of the campaign find in the whole machine; for a
+  block without mutants of its bench, of so many by chance. Those that nobody finds are below.
 - *Branches*, *toggles*: how many its bench covers, by `make coverage`. A branch is an arm of an
   `if` or `case` of the Verilog, or a side of a `?:`. A toggle is a bit of a signal that rises, or
   that falls. Both are as counted: entries of tables, and bits of ports that a small configuration
@@ -40,13 +44,14 @@ A block without a bench of its own is covered by another's
 through the bus (`make`), in random configurations (`make campaign`), with bad images and buses
 (`sim/proof/`), with flipped bits (`make flips`) and in long queues (`make load`).
 
-| block | bench | random | stalls | four-state | properties | mutants | branches | toggles | stage |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| block | bench | random | stalls | four-state | properties | mutants | machine | branches | toggles | stage |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 """
 SURVIVORS = """
 ## Mutants that are not found
 
-{found:,} of {tried:,} are found by the block's own bench, {share}. The others were looked at.
+{found:,} of {tried:,} are found, {share}: {own:,} by the block's own bench, the others in the whole
+machine. The rest was looked at.
 
 | block | change | why it is not found |
 | --- | --- | --- |
@@ -60,17 +65,38 @@ input is accepted, or refused with a documented error; {failures} ended otherwis
 | input | accepted | refused |
 | --- | --- | --- |
 """
-CAMPAIGN = """
-## Campaign and load
+CONFIGURATIONS = """
+## Configurations
 
-- `make campaign` compares every tensor of random cases. {cases:,} cases of {sentences:,} sentences
-  were run, and {differences} differ. A pair is an opcode and a format, bus width, division of
-  lanes, kind of stalls, error, or missing unit. Of {pairs:,} pairs {holes} have no case yet
-  ([all of them](evidence/campaign.json)).
-- `make load` took {cosimulated:,} sentences, {bad:,} of them bad, through one queue of the
-  co-simulation, and {modelled:,} through the cycle model. It ends at the first result that is lost
-  or wrong ([figures](evidence/load.json)).
+These are promised; the command compares every tensor.
+
+| configurations | command |
+| --- | --- |
+| `ci` | `make` |
+| `ecp5` | `make wheel`, results only |
+| `edgebert` | `make small` |
+| shapes T x P: {shapes} | `make shapes` |
+| all that `HardwareConfig` accepts | `make campaign`, which draws of them |
 """
+CAMPAIGN = """
+## Campaign and functional coverage
+
+`make campaign` compares every tensor of random cases. {cases:,} of 10,000 cases, with
+{sentences:,} sentences, were run, and {differences} differ. The table has the pairs of an opcode
+and a value of a feature: how many there can be, and how many have had no case yet
+([all of them](evidence/campaign.json)).
+
+| feature | values | pairs | without a case |
+| --- | --- | --- | --- |
+"""
+LOAD = """
+## Load
+
+`make load` took {cosimulated:,} sentences, {bad:,} of them bad, through one queue of the
+co-simulation, and {modelled:,} through the cycle model. It ends at the first result that is lost
+or wrong ([figures](evidence/load.json)).
+"""
+NOT_RUN = "not run"
 DIARY_HEAD = """
 ## Bug diary
 
@@ -83,25 +109,32 @@ Faults that were found, and the test that would find each again.
 
 def evidence_page() -> str:
     """The page."""
-    scores, covered = MUTATION.outcomes(), COVERAGE.outcomes()
+    scores, machine, covered = (kept.outcomes() for kept in (MUTATION, SYSTEM, COVERAGE))
     rows = [
-        _row(block, path, bench, scores.get(block), covered.get(block))
+        _row(block, path, bench, *(kept.get(block) for kept in (scores, machine, covered)))
         for block, path, _, bench in blocks()
     ]
-    parts = [_survivors(), _fuzzers(), _campaign(), DIARY_HEAD]
+    parts = [_survivors(), _configurations(), _campaign(), _fuzzers(), _load(), DIARY_HEAD]
     parts += [f"| {one.what} | {one.how} | `{one.test}` |\n" for one in DIARY]
     return HEAD + "".join(rows + parts)
 
 
-def _mutants(path, score):
-    """What the benches find of its mutants."""
-    return "" if score is None else f"{score['found']} of {score['tried']}{_old(path, score)}"
+def _mutants(path, score, machine):
+    """What the bench finds of its mutants, and the whole machine of the others."""
+    own, rest = NOT_RUN, NOT_RUN
+    if score:
+        own = f"{score['found']} of {score['tried']}{_old(path, score)}"
+        rest = NOT_RUN if score["alive"] else ""
+    if machine:
+        count = len(machine["found"])
+        rest = f"{count} of {count + len(machine['alive'])}{_old(path, machine)}"
+    return own, rest
 
 
 def _coverage(path, covered):
     """The cells of branches and toggles."""
     if covered is None:
-        return "", ""
+        return NOT_RUN, NOT_RUN
     return tuple(
         "{:,} of {:,}".format(*covered[what]) + _old(path, covered)
         for what in ("branches", "toggles")
@@ -116,16 +149,28 @@ def _figures(name):
     return json.loads((EVIDENCE / f"{name}.json").read_text())
 
 
+def _configurations():
+    """Which ones are promised, and what runs them."""
+    shapes = ", ".join(f"{tokens} x {columns}" for tokens, columns in SHAPES)
+    return CONFIGURATIONS.format(shapes=shapes)
+
+
 def _campaign():
-    """What came of random cases and of long queues."""
-    found, load = _figures("campaign"), _figures("load")
+    """What came of random cases, feature by feature."""
+    found = _figures("campaign")
+    rows = []
+    for feature, values in CROSSED.items():
+        pairs = len(Opcode) * len(values) - sum(one[1] == feature for one in IMPOSSIBLE)
+        holes = sum(f" x {feature} " in hole for hole in found["holes"])
+        rows.append(f"| {feature} | {len(values)} | {pairs} | {holes} |\n")
+    return CAMPAIGN.format(**found) + "".join(rows)
+
+
+def _load():
+    """What came of long queues."""
+    load = _figures("load")
     statuses = load["co-simulation"]["statuses"]
-    return CAMPAIGN.format(
-        cases=found["cases"],
-        sentences=found["sentences"],
-        differences=found["differences"],
-        pairs=len(Opcode) * sum(map(len, CROSSED.values())) - len(IMPOSSIBLE),
-        holes=len(found["holes"]),
+    return LOAD.format(
         cosimulated=load["co-simulation"]["sentences"],
         bad=sum(count for status, count in statuses.items() if status != "NONE"),
         modelled=load["cycle model"]["sentences"],
@@ -143,16 +188,18 @@ def _fuzzers():
 
 
 def _survivors():
-    """The mutants that no bench finds, and how many there are of all."""
-    scores = MUTATION.outcomes()
-    found, tried = (sum(one[what] for one in scores.values()) for what in ("found", "tried"))
+    """The mutants that nobody finds, and how many there are of all."""
+    scores, alive = MUTATION.outcomes(), survivors()
+    own = sum(one["found"] for one in scores.values())
+    machine = sum(len(one["found"]) for one in SYSTEM.outcomes().values())
+    found = own + machine
     rows = [
         f"| {block} | `{text.replace('|', chr(92) + '|')}` | {REASONS.get((block, text), '')} |\n"
-        for block, one in scores.items()
-        for text in one["alive"]
+        for block, text in alive
     ]
+    tried = found + len(alive)
     share = f"{100 * found / tried:.1f} %"
-    return SURVIVORS.format(found=found, tried=tried, share=share) + "".join(rows)
+    return SURVIVORS.format(found=found, tried=tried, own=own, share=share) + "".join(rows)
 
 
 def _text(bench):
@@ -163,7 +210,7 @@ def _text(bench):
     return text + "".join((room / f"{part}.py").read_text() for part in parts)
 
 
-def _row(block, path, bench, score, covered):
+def _row(block, path, bench, score, machine, covered):
     """A block's row."""
     module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     mine = [one for one in PROPERTIES if one.block.partition(":")[0] == module]
@@ -172,14 +219,18 @@ def _row(block, path, bench, score, covered):
     text = _text(bench) if bench else ""
     random = "random." in text or "default_rng" in text
     stalls = "pause" in text or "stall" in text
+    streams = bool(re.search(r"stream\.|axi\.", path.read_text()))
     states = bool(text) and "large=True" not in text
     stage = ""
     if text:
         stage = "V1"
-        if random and stalls and states:
+        if random and (stalls or not streams) and states:
             stage = "V3" if mine else "V2"
-    marks = ("yes" if mark else "" for mark in (bool(text), random, stalls, states))
-    cells = [block, *marks, properties, _mutants(path, score), *_coverage(path, covered), stage]
+    marks = ["yes" if mark else "" for mark in (bool(text), random, stalls, states)]
+    if not streams:
+        marks[2] = "-"
+    cells = [block, *marks, properties]
+    cells += [*_mutants(path, score, machine), *_coverage(path, covered), stage]
     return f"| {' | '.join(cells)} |\n"
 
 

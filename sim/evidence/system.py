@@ -18,7 +18,7 @@ from sim.evidence.block_runs import BlockRuns, sources
 from sim.evidence.mutants import Instrumented, changes_of
 from sim.evidence.mutation import MUTATION
 
-__all__ = ["SYSTEM"]
+__all__ = ["SYSTEM", "survivors"]
 
 MOST = 40  # mutants of a block without others
 
@@ -47,10 +47,6 @@ def _survivors(block):
     return MUTATION.outcomes().get(block, {"alive": []})["alive"]
 
 
-def _enough(old, most):
-    return True
-
-
 SYSTEM = BlockRuns(
     "system",
     "sim.evidence.system",
@@ -58,6 +54,19 @@ SYSTEM = BlockRuns(
     lambda outcome: f"{len(outcome['found']):4} of {len(outcome['found'] + outcome['alive'])}",
     MOST,
 )
+
+
+def survivors() -> list[tuple[str, str]]:
+    """(block, text of the change) of the mutants that neither its bench nor the machine finds."""
+    scores, machine = MUTATION.outcomes(), SYSTEM.outcomes()
+    nothing = {"found": [], "alive": []}
+    return [
+        (block, text)
+        for block in sorted(scores.keys() | machine.keys())
+        for text in scores.get(block, machine.get(block, nothing))["alive"]
+        if text not in machine.get(block, nothing)["found"]
+    ]
+
 
 if __name__ == "__main__":
     SYSTEM.main(__doc__)

@@ -14,6 +14,7 @@ from sim.evidence.block_runs import digest_of
 from sim.evidence.mutants import SELECT, Instrumented, changes_of
 from sim.evidence.mutation import MUTATION, _outcome, _sequence
 from sim.evidence.survivors import REASONS
+from sim.evidence.system import SYSTEM, survivors
 
 SOURCE = """
 from amaranth import Mux
@@ -104,8 +105,15 @@ def test_outcomes_are_of_blocks():
 
 
 def test_survivors_have_a_reason():
-    alive = {(block, text) for block, one in MUTATION.outcomes().items() for text in one["alive"]}
-    assert alive == REASONS.keys()
+    assert set(survivors()) == REASONS.keys()
+
+
+def test_machine_had_survivors_of_benches():
+    """Of a block whose bench had its mutants, only those that it does not find."""
+    for block, one in SYSTEM.outcomes().items():
+        own = MUTATION.outcomes().get(block)
+        if own:
+            assert {*one["found"], *one["alive"]} <= set(own["alive"]), block
 
 
 def test_bench_finds_mutants_of_its_block(tmp_path):
