@@ -73,4 +73,5 @@ REASONS: dict[tuple[str, str], str] = {
         "tiles",
         "bound < lanes → bound <= lanes",
     ): "Shifted by all lanes, the row of ones is empty too.",
+    ("walkers", "nth_tile.eq(0) → nothing"): "An item's last run has closed its group: it is 0.",
 }
