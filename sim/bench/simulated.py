@@ -118,13 +118,19 @@ class Simulated:
 
 
 def _kick(text):
-    """Make the variable that yosys puts into every `always @*` change at time 0.
+    """Run every `always @*` of yosys at time 0: Icarus runs one when an input of it changes.
 
-    Else Icarus leaves the outputs of such a process X until one of its inputs changes.
+    Those of statements read a variable, which changes then; those of constants have no input.
     """
-    return re.sub(
+    text = re.sub(
         r"^( *)reg (\\\$auto\$verilog_backend\S+) += 0;$",
         r"\1reg \2  = 0;\n\1initial \2  <= 1;",
+        text,
+        flags=re.MULTILINE,
+    )
+    return re.sub(
+        r"^( *)always @\*\n( *[^;\n]+ = \d+'h[0-9a-f]+;)$",
+        r"\1initial\n\2",
         text,
         flags=re.MULTILINE,
     )

@@ -4,9 +4,7 @@
     python -m sim.evidence.mutation                       # all blocks; hours
     python -m sim.evidence.mutation token_drop dma        # these
     python -m sim.evidence.mutation token_drop --most 500 --again
-    SIM=verilator python -m sim.evidence.mutation norm    # where Icarus says that a bench fails
 
-Icarus 11 leaves constant bits of some circuits with mutants at X (norm, linear, scoring, walkers).
 Outcomes are kept in docs/evidence/mutation.json.
 """
 

@@ -5,7 +5,6 @@ __all__ = ["REASONS"]
 
 EQUAL = "Of two values that are equal either may be taken."
 ZERO = "What no statement drives is 0 anyway."
-SUMS = "A row's check and rest take longer than the sums behind its last code."
 TAKEN = "Looked at only once it has been taken, which loads it again."
 
 REASONS: dict[tuple[str, str], str] = {
@@ -25,11 +24,6 @@ REASONS: dict[tuple[str, str], str] = {
         "The reader takes no request before it has drained."
     ),
     ("embedding_sum", "read.en.eq(valid[0]) → nothing"): "What it reads besides is not looked at.",
-    (
-        "embedding_sum",
-        "self.busy.eq(self.code_valid | valid.any() | self.sum_valid) → nothing",
-    ): SUMS,
-    ("embedding_sum", "self.code_valid | valid.any() → self.code_valid & valid.any()"): SUMS,
     (
         "embedding_table",
         "resting & (ahead == 0) & (runs.level == 0) → resting & (ahead == 0) | (runs.level == 0)",
@@ -51,9 +45,6 @@ REASONS: dict[tuple[str, str], str] = {
     ),
     ("program", "self.i.ready.eq(1) → nothing"): "The sequencer, which gives the words, knows it.",
     ("span_mask", "query > key → query >= key"): EQUAL,
-    ("span_mask", "distance < self.config.positions → distance <= self.config.positions"): (
-        "No two positions are as far apart."
-    ),
     ("record", "If(self.i.valid) → If(1)"): TAKEN,
     ("sdram", "self.drive.eq(0) → nothing"): (
         "Each read command sets it to 0, and between reads the chip does not drive."
@@ -73,4 +64,5 @@ REASONS: dict[tuple[str, str], str] = {
         "tiles",
         "bound < lanes → bound <= lanes",
     ): "Shifted by all lanes, the row of ones is empty too.",
+    ("walkers", "nth_tile.eq(0) → nothing"): "An item's last run has closed its group: it is 0.",
 }

@@ -25,6 +25,7 @@ from hw.array.drain import NOWHERE
 from hw.array.store import Store
 from hw.attention.attention import Attention
 from sim.bench import harness
+from sim.bench.attention.span_numerators import numerator_codes, span_words
 from sim.bench.players import (
     RowPositions,
     WordPlayer,
@@ -169,13 +170,7 @@ class Bench:
 
     async def start(self):
         await harness.start(self.dut)
-        self.spans.send(
-            [
-                {"address": h * self.config.positions + d, "data": int(self.span[h, d])}
-                for h in range(self.heads)
-                for d in range(self.config.positions)
-            ]
-        )
+        self.spans.send(span_words(self.span))
         await self.spans.wait()
 
     async def run(self, mask):
@@ -374,11 +369,14 @@ class Item:
         }
 
     def softmax(self, scores):
-        test, keys = self.test, torch.tensor(self.test.positions)[self.rows]
-        distance = (torch.tensor(test.positions_of(self.tile))[:, None] - keys).abs()
-        exponentials = golden.numerator(torch.tensor(list(scores.values())).T, FRAC)
-        self.codes = golden.encode_numerator(
-            golden.mask_numerator(exponentials, test.span[self.head][distance]), test.config.format
+        test = self.test
+        self.codes = numerator_codes(
+            test.config,
+            torch.tensor(list(scores.values())).T,
+            torch.tensor(test.positions_of(self.tile)),
+            torch.tensor(test.positions)[self.rows],
+            test.span[self.head],
+            FRAC,
         )
 
 

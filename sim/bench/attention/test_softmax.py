@@ -13,6 +13,7 @@ from golden_model.config import INT8, NumberFormat
 from golden_model.formats import EXP_IN_FRAC
 from hw.attention.softmax import Softmax, latency
 from sim.bench import harness
+from sim.bench.attention.span_numerators import numerator_codes, span_words
 
 HEADS, POSITIONS = 2, 16
 
@@ -64,13 +65,7 @@ async def softmax(dut, pause):
     await harness.start(dut)
     table = span_table()
     if "span" in config.units:
-        span.send(
-            [
-                {"address": h * POSITIONS + d, "data": int(table[h, d])}
-                for h in range(HEADS)
-                for d in range(POSITIONS)
-            ]
-        )
+        span.send(span_words(table))
         await span.wait()
     else:
         table = torch.full_like(table, 256)
@@ -86,11 +81,9 @@ async def softmax(dut, pause):
             ]
         )
         got, (total,) = await numerators.receive(len(keys)), await denominators.receive(1)
-        distance = (torch.tensor(queries)[:, None] - torch.tensor(keys)).abs()
-        masked = golden.mask_numerator(
-            golden.numerator(values.T, frac), table[head][distance]
-        )  # (T, keys)
-        codes = golden.encode_numerator(masked, config.format)
+        codes = numerator_codes(
+            config, values.T, torch.tensor(queries), torch.tensor(keys), table[head], frac
+        )
         harness.assert_same(f"numerator {tile}", [word["codes"] for word in got], codes.T)
         harness.assert_same(
             "last",
