@@ -184,13 +184,16 @@ def _short(toggles):
     for toggle in toggles:
         signal, _, edge = toggle.partition(":")
         name, _, bit = signal.rpartition("[") if signal.endswith("]") else (signal, "", "")
-        signals.setdefault((name, edge), []).append(int(bit.rstrip("]")) if bit else None)
+        bits = signals.setdefault((name, edge), [])
+        # In another circuit the signal may have one bit.
+        if bit:
+            bits.append(int(bit.rstrip("]")))
     return [f"{name}{_bits(bits)} {edge}" for (name, edge), bits in sorted(signals.items())]
 
 
 def _bits(bits):
     """[3, 4, 5, 9] -> "[3-5, 9]"."""
-    if bits == [None]:
+    if not bits:
         return ""
     runs = []
     for bit in sorted(bits):

@@ -44,9 +44,20 @@ A block without a bench of its own is covered by another's
 through the bus (`make`), in random configurations (`make campaign`), with bad images and buses
 (`sim/proof/`), with flipped bits (`make flips`) and in long queues (`make load`).
 
-| block | bench | random | stalls | four-state | properties | mutants | machine | branches | toggles | stage |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 """
+COLUMNS = (
+    "block",
+    "bench",
+    "random",
+    "stalls",
+    "four-state",
+    "properties",
+    "mutants",
+    "machine",
+    "branches",
+    "toggles",
+    "stage",
+)
 SURVIVORS = """
 ## Mutants that are not found
 
@@ -116,7 +127,13 @@ def evidence_page() -> str:
     ]
     parts = [_survivors(), _configurations(), _campaign(), _fuzzers(), _load(), DIARY_HEAD]
     parts += [f"| {one.what} | {one.how} | `{one.test}` |\n" for one in DIARY]
-    return HEAD + "".join(rows + parts)
+    head = [_line(COLUMNS), _line(["---"] * len(COLUMNS))]
+    return HEAD + "".join(head + rows + parts)
+
+
+def _line(cells):
+    """Of a table."""
+    return f"| {' | '.join(cells)} |\n"
 
 
 def _mutants(path, score, machine):
@@ -231,7 +248,7 @@ def _row(block, path, bench, score, machine, covered):
         marks[2] = "-"
     cells = [block, *marks, properties]
     cells += [*_mutants(path, score, machine), *_coverage(path, covered), stage]
-    return f"| {' | '.join(cells)} |\n"
+    return _line(cells)
 
 
 if __name__ == "__main__":

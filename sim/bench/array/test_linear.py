@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Linear: the order of loads and commands, the fields of each, and when everything is sent."""
 
+import random
 from itertools import pairwise
 
 import cocotb
@@ -67,6 +68,12 @@ def cases(config):
         yield every & ~0b010, groups, block, 1, Target.SCORES  # more slots than lanes
         yield 0b100, groups, block, 1, Target.CODES
         yield 1 << config.slots - 1, groups, block, 1, Target.CODES
+    generator = random.Random(config.slots)
+    for _ in range(12):
+        mask = generator.randrange(1, every + 1)
+        sizes = generator.randint(1, 9), generator.randint(1, 5)
+        target = generator.choice((Target.CODES, Target.VALUES, Target.SUM, Target.SCORES))
+        yield mask, *sizes, generator.randrange(2), target
 
 
 @cocotb.test()

@@ -35,7 +35,8 @@ class FlashModel:
             await First(ValueChange(select), ValueChange(clock))
             now = get_sim_time("ns")
             if select.value == 1:
-                seen, bits, ended = 0, 0, now
+                # Before the reset there may be a select without a command.
+                seen, bits, ended = 0, 0, now if seen else ended
             elif clock.value == 0 and not seen and ended is not None:
                 assert now - ended >= self._deselect, "selected too soon"
             elif clock.value == 1 and seen < 40:
