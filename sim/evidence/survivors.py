@@ -40,6 +40,10 @@ REASONS: dict[tuple[str, str], str] = {
     ("layernorm", "self.o.valid & self.o.ready → self.o.valid | self.o.ready"): (
         "The last result is in the last stage then: the next roots begin earlier, that is all."
     ),
+    ("linear", "left > self.instruction.block → left >= self.instruction.block"): EQUAL,
+    ("linear", "Elif(tiles.i.ready) → Elif(1)"): (
+        "A block begins when the last tile of the one before has gone: the iterator is ready then."
+    ),
     ("norm", "self.result.values.eq(result.payload.values) → nothing"): (
         "A trace tap: the co-simulation compares it."
     ),
