@@ -26,12 +26,12 @@ import json
 import os
 
 import cocotb
-from amaranth.back import verilog
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from golden_model.config import AF8, NumberFormat
 from golden_model.hardware import HardwareConfig
+from hw.verilog import verilog
 from sim.bench.simulated import BUILD, Simulated, default_simulator
 from sim.bench.streams import PAUSES, Counter, Sink, Source, pauses
 from sim.bench.values import assert_same, pack, unpack
@@ -100,8 +100,7 @@ def run_bench(
 def carry_out(component, bench, beside):
     """What `run_bench` does with its bench; who measures benches has another function here."""
     folder = BUILD / bench.name
-    text = verilog.convert(component, name=bench.name, emit_src=False, strip_internal_attrs=True)
-    source = bench.write(folder, text + beside)
+    source = bench.write(folder, verilog(component, bench.name) + beside)
     failed, log = bench.simulate(folder, source)
     if failed:
         bench.simulate(folder / "waves", source, waves=True)

@@ -2,7 +2,6 @@
 """A bench's simulator: which one, how it is built, how its cocotb tests are run."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -45,7 +44,7 @@ class Simulated:
         """Put the Verilog into `folder`; its path."""
         folder.mkdir(parents=True, exist_ok=True)
         source = folder / f"{self.name}.v"
-        source.write_text(_kick(text))
+        source.write_text(text)
         return source
 
     def simulate(self, folder, source, waves=False):
@@ -115,25 +114,6 @@ class Simulated:
         if self.large or self.coverage:
             return "verilator"
         return os.environ.get("SIM", default_simulator())
-
-
-def _kick(text):
-    """Run every `always @*` of yosys at time 0: Icarus runs one when an input of it changes.
-
-    Those of statements read a variable, which changes then; those of constants have no input.
-    """
-    text = re.sub(
-        r"^( *)reg (\\\$auto\$verilog_backend\S+) += 0;$",
-        r"\1reg \2  = 0;\n\1initial \2  <= 1;",
-        text,
-        flags=re.MULTILINE,
-    )
-    return re.sub(
-        r"^( *)always @\*\n( *[^;\n]+ = \d+'h[0-9a-f]+;)$",
-        r"\1initial\n\2",
-        text,
-        flags=re.MULTILINE,
-    )
 
 
 def prepare_verilator():
