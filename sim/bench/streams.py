@@ -141,6 +141,7 @@ class Sink(_Player):
             await RisingEdge(self._clock)
             cycle += 1
             if self._reset.value != 0:
+                held = None
                 continue
             offered = self._payload.value if self._valid.value == 1 else None
             if self._steady and held is not None and offered != held:
