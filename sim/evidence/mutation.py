@@ -6,8 +6,8 @@
     python -m sim.evidence.mutation token_drop --most 500 --again
     SIM=verilator python -m sim.evidence.mutation norm    # where Icarus says that a bench fails
 
-Icarus 11 leaves constant bits of some circuits with mutants at X (norm, linear, scoring, walkers).
-Outcomes are kept in docs/evidence/mutation.json.
+Icarus 11 leaves constant bits of some circuits with mutants at X (access, linear, norm, scoring,
+walkers). Outcomes are kept in docs/evidence/mutation.json.
 """
 
 import json

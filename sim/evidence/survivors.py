@@ -18,6 +18,12 @@ REASONS: dict[tuple[str, str], str] = {
     ("contribution", "asked.eq(0) → nothing (1 of 2)"): (
         "The end of the next pass sets it back before it is looked at."
     ),
+    ("copier", "m.next = 'DONE' → nothing"): (
+        "Where all is copied nothing more is asked for, so it stands still there as well."
+    ),
+    ("copier", "If(place == 0) → If(1)"): (
+        "Looked at with the second word alone, and the word before that is the mark."
+    ),
     ("drop", "command.payload.as_value().eq(0) → nothing"): ZERO,
     ("dvfs", "self._rest > lanes → self._rest >= lanes"): EQUAL,
     ("dvfs", "ahead > 1 → ahead >= 1"): EQUAL,
@@ -45,6 +51,10 @@ REASONS: dict[tuple[str, str], str] = {
     ("flash", "self.clock.eq(0) → nothing"): "The clock stands low where a run ends.",
     ("layernorm", "self.o.valid & self.o.ready → self.o.valid | self.o.ready"): (
         "The last result is in the last stage then: the next roots begin earlier, that is all."
+    ),
+    ("memory_port", "bus.bresp.eq(axi.Resp.OKAY) → nothing"): ZERO,
+    ("memory_port", "Elif(owner.valid) → Elif(1)"): (
+        "A word comes a cycle after its run or later, and its owner is there by then."
     ),
     ("norm", "self.result.values.eq(result.payload.values) → nothing"): (
         "A trace tap: the co-simulation compares it."
