@@ -22,7 +22,7 @@ REASONS: dict[tuple[str, str], str] = {
         "Where all is copied nothing more is asked for, so it stands still there as well."
     ),
     ("copier", "If(place == 0) → If(1)"): (
-        "Looked at with the second word alone, and the word before that is the mark."
+        "Only the second word looks at what it says, which is then of the first word."
     ),
     ("drop", "command.payload.as_value().eq(0) → nothing"): ZERO,
     ("dvfs", "self._rest > lanes → self._rest >= lanes"): EQUAL,

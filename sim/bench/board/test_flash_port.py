@@ -131,7 +131,7 @@ async def both(dut, pause):
 @cocotb.test()
 @cocotb.parametrize(pause=harness.PAUSES)
 async def edges(dut, pause):
-    """The flash's first and last words, and the first address beyond; the longest bursts there."""
+    """The flash's ends, and the first address beyond; the longest runs there, and odd addresses."""
     test = Flash(dut, pause)
     await harness.start(dut)
     bursts = [
@@ -149,7 +149,7 @@ async def edges(dut, pause):
     await test.check_beats(*bursts)
     await test.nothing_more(dut)
     assert test.runs == [burst for burst in bursts if burst[0] < SIZE]
-    runs = [(SIZE - 4, 1), (0, LONGEST)]
+    runs = [(SIZE - 4, 1), (0, LONGEST), (0x1003, 2), (0xFFE, 1)]
     test.ask_words(*runs)
     await test.check_words(*runs)
 
