@@ -38,6 +38,7 @@ class WordMemory:
         self._dut.memory_done__payload.value = bits
 
     async def _run(self):
+        """An access that is offered is answered one cycle later, or after pauses."""
         dut = self._dut
         held = None
         answered = False
