@@ -13,8 +13,9 @@ __all__ = ["Crossing"]
 class Crossing(wiring.Component):
     """A queue of `depth` words whose ends have clocks of their own.
 
-    Latency: one cycle of the writer's clock and three of the reader's; one word a cycle of the
-    slower one. Stalled: `o` is held, `i` is taken until the queue is full.
+    Latency: one cycle of the writer's clock and three of the reader's. From a depth of 8 on it has
+    one word a cycle of the slower clock. Stalled: `o` is held, `i` is taken until the queue is
+    full.
 
     Parameters
     ----------
@@ -31,6 +32,8 @@ class Crossing(wiring.Component):
     def __init__(self, shape, depth, source="sync", target="sync"):
         check_shape("Payload", shape)
         check_count("Depth", depth, 2)
+        if depth & (depth - 1):
+            raise ValueError(f"Depth must be a power of two, not {depth}")
         self._shape = shape
         self._depth = depth
         self._domains = {"w_domain": source, "r_domain": target}

@@ -19,7 +19,8 @@ class FlashPort(wiring.Component):
     """One run after the other; runs that are asked for as words come first.
 
     A burst beyond the flash is answered with DECERR. Latency: none but the flash's. Stalled: by the
-    flash, which waits in its turn for who reads.
+    flash, which waits in its turn for who reads. A burst that waits for the flash may give way to
+    words.
 
     Members
     -------

@@ -35,7 +35,8 @@ class MemoryPort(wiring.Component):
     the memory (1 KiB), as all of ours do, and its words are never stalled (`rready` is high). What
     lies beyond the memory is answered with DECERR, and nothing is done.
 
-    Latency: a cycle in each direction, and the memory's. Stalled: by the memory.
+    Latency: none but the memory's; a write's beats follow its run. Stalled: by the memory. A run
+    that waits for the memory may give way to one that comes before it.
 
     Members
     -------

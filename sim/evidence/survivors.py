@@ -17,6 +17,12 @@ REASONS: dict[tuple[str, str], str] = {
     ("contribution", "asked.eq(0) → nothing (1 of 2)"): (
         "The end of the next pass sets it back before it is looked at."
     ),
+    ("copier", "m.next = 'DONE' → nothing"): (
+        "Where all is copied nothing more is asked for, so it stands still there as well."
+    ),
+    ("copier", "If(place == 0) → If(1)"): (
+        "Only the second word looks at what it says, which is then of the first word."
+    ),
     ("drop", "command.payload.as_value().eq(0) → nothing"): ZERO,
     ("dvfs", "self._rest > lanes → self._rest >= lanes"): EQUAL,
     ("dvfs", "ahead > 1 → ahead >= 1"): EQUAL,
@@ -43,6 +49,10 @@ REASONS: dict[tuple[str, str], str] = {
     ("linear", "left > self.instruction.block → left >= self.instruction.block"): EQUAL,
     ("linear", "Elif(tiles.i.ready) → Elif(1)"): (
         "A block begins when the last tile of the one before has gone: the iterator is ready then."
+    ),
+    ("memory_port", "bus.bresp.eq(axi.Resp.OKAY) → nothing"): ZERO,
+    ("memory_port", "Elif(owner.valid) → Elif(1)"): (
+        "A word comes a cycle after its run or later, and its owner is there by then."
     ),
     ("norm", "self.result.values.eq(result.payload.values) → nothing"): (
         "A trace tap: the co-simulation compares it."
