@@ -188,11 +188,11 @@ def _short(toggles):
 
 
 def _bits(bits):
-    """[3, 4, 5, 9] -> "[3-5, 9]"."""
-    if bits == [None]:
+    """[3, 4, 5, 9] -> "[3-5, 9]"; None is the bit of a signal that has no other in a circuit."""
+    if set(bits) == {None}:
         return ""
     runs = []
-    for bit in sorted(bits):
+    for bit in sorted({bit or 0 for bit in bits}):
         if runs and bit == runs[-1][1] + 1:
             runs[-1][1] = bit
         else:
