@@ -184,19 +184,16 @@ def _short(toggles):
     for toggle in toggles:
         signal, _, edge = toggle.partition(":")
         name, _, bit = signal.rpartition("[") if signal.endswith("]") else (signal, "", "")
-        bits = signals.setdefault((name, edge), [])
-        # In another circuit the signal may have one bit.
-        if bit:
-            bits.append(int(bit.rstrip("]")))
+        signals.setdefault((name, edge), []).append(int(bit.rstrip("]")) if bit else None)
     return [f"{name}{_bits(bits)} {edge}" for (name, edge), bits in sorted(signals.items())]
 
 
 def _bits(bits):
-    """[3, 4, 5, 9] -> "[3-5, 9]"."""
-    if not bits:
+    """[3, 4, 5, 9] -> "[3-5, 9]"; None is the bit of a signal that has no other in a circuit."""
+    if set(bits) == {None}:
         return ""
     runs = []
-    for bit in sorted(bits):
+    for bit in sorted({bit or 0 for bit in bits}):
         if runs and bit == runs[-1][1] + 1:
             runs[-1][1] = bit
         else:

@@ -82,3 +82,10 @@ def test_bench_covers_its_block(tmp_path):
     subprocess.run([sys.executable, *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     kept, found = COVERAGE.outcomes()["slot_walk"], json.loads(into.read_text())
     assert {**found, "seconds": 0} == {**kept, "seconds": 0}
+
+
+def test_bits_of_several_circuits():
+    """What is one bit in one circuit may be a word in another one."""
+    covered = Covered("x.py")
+    covered.toggles = {"a:0->1": False, "a[1]:0->1": False, "a[3]:0->1": False, "b:1->0": False}
+    assert covered.figures()["toggles left"] == ["a[0-1, 3] 0->1", "b 1->0"]

@@ -250,7 +250,8 @@ async def values(dut, pause):
     generator = walk.generator
     p = config.columns
     await harness.start(dut)
-    for length in (1, p - 1, p, p + 1, 2 * p, *(generator.randint(1, 3 * p + 2) for _ in "123")):
+    some = [generator.randint(1, 3 * p + 2) for _ in range(3)]
+    for length in (1, p - 1, p, p + 1, 2 * p, 600, *some):
         table = walk.table()
         used = [slot for slot in range(config.slots) if table[slot]["count"]]
         items = []
