@@ -8,7 +8,8 @@ A *branch* is an arm of an `if` or `case` of the Verilog, or a side of a `?:`: e
 state of the block's `elaborate`. A *toggle* is a bit of a named signal that rises, or that falls.
 Signals of more than 256 bits are left out, as Verilator does. Only modules that come from the
 block's own source count. What several circuits of a bench cover is added up: branches where the
-modules have the same branches, toggles by name and bit.
+modules have the same branches, toggles by name and bit. A branch that is covered in one circuit
+and not in another, because not all tests run on each, is counted as that.
 
 Outcomes are kept in docs/evidence/coverage.json.
 """
@@ -110,16 +111,30 @@ class Covered:
             self.branches[digest, number] = text, before or count > 0
 
     def figures(self) -> dict:
-        """Counts, and the text of what is not covered."""
+        """Counts, and the text of what is not covered.
+
+        elsewhere : branches that are not covered, but in another circuit all that read alike are
+        """
         branches = [covered for _, covered in self.branches.values()]
+        alike = {}  # {(digest, text without numbers): whether all of its branches are covered}
+        for (digest, _), (text, covered) in self.branches.items():
+            place = digest, _unnumbered(text)
+            alike[place] = alike.get(place, True) and covered
+        good = {text for (_, text), covered in alike.items() if covered}
+        left = [text for text, covered in self.branches.values() if not covered]
+        nowhere = [text for text in left if _unnumbered(text) not in good]
         return {
             "branches": [sum(branches), len(branches)],
+            "elsewhere": len(left) - len(nowhere),
             "toggles": [sum(self.toggles.values()), len(self.toggles)],
-            "branches left": sorted(
-                {text for text, covered in self.branches.values() if not covered}
-            ),
+            "branches left": sorted(set(nowhere)),
             "toggles left": _short(text for text, covered in self.toggles.items() if not covered),
         }
+
+
+def _unnumbered(text):
+    """Without the numbers that Amaranth gives to values without a name."""
+    return re.sub(r"\$\d+", "$", text)
 
 
 def _plain(name):

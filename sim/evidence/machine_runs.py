@@ -1,68 +1,77 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cases of the campaign on a machine with mutants, each in a process of its own.
+"""What a mutant of the whole machine has to pass, each in a process of its own.
 
 Import this behind the mutants: it imports the whole machine.
 """
 
 import dataclasses
-import functools
 import multiprocessing
 import random
 import time
 
+import pytest
+
 from hw.verilog import verilog
-from sim.cosim.build import TOP, library
+from sim.cosim import session as host
+from sim.cosim.build import ROOT, TOP, library
+from sim.cosim.cosim import Cosim
 from sim.evidence.mutation import WithMutant
+from sim.proof import conftest, examine
 from sim.proof.cases import random_case
 from sim.proof.check import traced
-from sim.proof.examine import CaseRun, examine
 from sim.proof.random_parts import random_hardware
+from sim.proof.system import CONFIG
 
 __all__ = ["MutantMachine"]
 
 SEED = 1  # of the campaign
 # One of its configurations: small, with all units; T and P divide neither each other nor a head.
 NUMBER = 19
-CASES = 12
+CASES = 16
+TESTS = [ROOT / "sim" / "proof" / f"{name}.py" for name in ("test_faults", "test_faults_bus")]
 PATIENCE = 500_000  # cycles of a load or a run; none takes a tenth of them
 # Seconds that a mutant may take: so many times what the machine itself does, and more.
-SLOWER = 5
+SLOWER = 3
 SPARE = 20
 
 
-class _MutantRun(CaseRun):
-    """A case on the library at `path`, as mutant `number`; its queue once more behind it."""
+class _TwiceRun(examine.CaseRun):
+    """A case, and its queue once more behind it; then a reset."""
 
-    def __init__(self, path, number, case):
-        self._path = path
-        self._number = number
+    def __init__(self, case):
         super().__init__(case)
-        self.session.queue([one.words for one in case.queue], case.slots)
-        self.session.run()
-        again = self.session.results(len(case.queue))
+        session = self.session
+        session.queue([one.words for one in case.queue], case.slots)
+        session.run()
+        again = session.results(len(case.queue))
         for before, record in zip(self.outcome.records, again, strict=True):
             if dataclasses.replace(record, cycles=before.cycles) != before:
                 self.failures.append(f"once more: {record}, not {before}")
-
-    def _library(self):
-        return self._path
-
-    def _session(self):
-        session = super()._session()
-        session.patience = PATIENCE
-        session.sim.drive("mutant", self._number)
-        session.sim.reset()
-        session.configure()
-        return session
+        session.reset()
+        state = [session.read(name) for name in ("STATUS", "ERROR", "ERROR_PC")]
+        if any(state):
+            self.failures.append(f"STATUS, ERROR, ERROR_PC after a reset: {state}")
 
 
-def _run(path, number):
-    """All cases, up to the first that differs; says so by the exit status."""
+def _run(paths, number):
+    """All cases and tests up to the first that fails, which the exit status tells."""
+
+    class MutantCosim(Cosim):
+        """Is the mutant `number` from its first reset on."""
+
+        def reset(self):
+            self.drive("mutant", number)
+            super().reset()
+
+    host.Cosim = MutantCosim
+    host.PATIENCE = PATIENCE
+    examine.PATIENCE_OF_A_CASE = PATIENCE
+    examine.build = conftest.build = lambda hardware, make: paths[hardware]
     for index in range(CASES):
-        attempt = functools.partial(_MutantRun, path, number)
-        record = examine(random_case(SEED, NUMBER, index), attempt)
+        record = examine.examine(random_case(SEED, NUMBER, index), _TwiceRun)
         if record["failures"]:
             raise SystemExit("\n".join(record["failures"]) if number == 0 else 1)
+    raise SystemExit(int(pytest.main(["-qx", "-p", "no:cacheprovider", *map(str, TESTS)])))
 
 
 class MutantMachine:
@@ -70,18 +79,20 @@ class MutantMachine:
 
     def __init__(self):
         # No network here: PyTorch's threads would not live on in the processes of `finds`.
-        hardware = random_hardware(random.Random(f"{SEED}/{NUMBER}"), NUMBER)
-        self._path = library(verilog(WithMutant(traced(hardware)), TOP))
+        drawn = random_hardware(random.Random(f"{SEED}/{NUMBER}"), NUMBER)
+        self._paths = {
+            hardware: library(verilog(WithMutant(traced(hardware)), TOP))
+            for hardware in (drawn, CONFIG)
+        }
         self._seconds = None
         if self.finds(0):
             raise RuntimeError("The machine itself fails")
 
     def finds(self, number):
-        """Whether a case differs, ends the simulator, or does not end."""
+        """Whether a case or a test fails, ends the simulator, or does not end."""
         begin = time.perf_counter()
-        process = multiprocessing.get_context("fork").Process(
-            target=_run, args=(self._path, number)
-        )
+        fork = multiprocessing.get_context("fork")
+        process = fork.Process(target=_run, args=(self._paths, number))
         process.start()
         process.join(self._seconds and SLOWER * self._seconds + SPARE)
         if process.exitcode is None:

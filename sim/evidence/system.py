@@ -5,8 +5,9 @@
     python -m sim.evidence.system softmax  # these
 
 Cases of the campaign run in co-simulation, every tensor compared, with stalls, bus errors and bad
-sentences. Of a block without a bench that `sim.evidence.mutation` could take, mutants are drawn by
-chance. Run it behind that. Outcomes are kept in docs/evidence/system.json.
+sentences, each queue twice; then the tests of faults in images and on the buses. Of a block without
+a bench that `sim.evidence.mutation` could take, mutants are drawn by chance. Run it behind that.
+Outcomes are kept in docs/evidence/system.json.
 """
 
 import importlib

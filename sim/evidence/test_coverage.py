@@ -63,6 +63,7 @@ def test_points():
     covered.add(VERILOG, _data(0, 3, 0, 0, 1, 0))
     assert covered.figures() == {
         "branches": [1, 3],
+        "elsewhere": 0,
         "toggles": [1, 2],
         "branches left": ["count case 2'h1 of state", "count else on"],
         "toggles left": ["value[2] 1->0"],
@@ -70,10 +71,26 @@ def test_points():
     covered.add(VERILOG, _data(0, 0, 5, 0, 0, 1))  # another simulation of the same
     assert covered.figures() == {
         "branches": [2, 3],
+        "elsewhere": 0,
         "toggles": [2, 2],
         "branches left": ["count case 2'h1 of state"],
         "toggles left": [],
     }
+
+
+def test_branch_of_another_circuit():
+    """Where all that read alike are covered in one circuit, those of another are no gap."""
+    covered = Covered("x.py")
+    covered.branches = {
+        ("one", 0): ("state if $3", True),
+        ("one", 1): ("count if $4", True),
+        ("one", 2): ("count if $5", False),
+        ("two", 0): ("state if $7", False),
+        ("two", 1): ("count if $9", False),
+    }
+    figures = covered.figures()
+    assert (figures["branches"], figures["elsewhere"]) == ([2, 5], 1)
+    assert figures["branches left"] == ["count if $5", "count if $9"]
 
 
 def test_bench_covers_its_block(tmp_path):

@@ -25,6 +25,7 @@ from sim.proof.crosses import corners_of, features_of
 
 __all__ = ["CaseRun", "examine"]
 
+LOADED, DONE = 2, 8  # bits of STATUS
 SHOWN = 3  # differences of a case
 PATIENCE_OF_A_CASE = 5_000_000  # cycles of a load or a run; none takes a tenth of them
 
@@ -90,10 +91,6 @@ class CaseRun:
                 expected[i] = Error.SENTENCE_CHECK, one.ids.tolist().index(self.case.damage[0])
         return expected
 
-    def _library(self):
-        """Path of the machine's library."""
-        return build(self.case.hardware, traced)
-
     def _session(self):
         """A machine with the case's images and memories."""
         case = self.case
@@ -103,7 +100,7 @@ class CaseRun:
             last_mask = self.embedding.offsets[row] + 2 * (self.embedding.width // 16) - 1
             embedding[last_mask] ^= 1 << bit
         session = Session(
-            self._library(),
+            build(case.hardware, traced),
             case.hardware,
             taps(case.hardware),
             self.program.image,
@@ -124,9 +121,11 @@ class CaseRun:
         tags = [record.tag for record in self.outcome.records]
         if tags != list(range(len(tags))):
             self.failures.append(f"tags must be those of the queue, not {tags}")
-        done = self.session.read("SENTENCES_DONE")
-        if done != len(tags):
-            self.failures.append(f"SENTENCES_DONE must be {len(tags)}, not {done}")
+        wanted = {"SENTENCES_DONE": len(tags), "STATUS": LOADED | DONE, "ERROR": 0, "ERROR_PC": 0}
+        for name, want in wanted.items():
+            found = self.session.read(name)
+            if found != want:
+                self.failures.append(f"{name} behind the queue must be {want}, not {found}")
 
     # A bus error, before the run that counts.
 
@@ -149,9 +148,9 @@ class CaseRun:
             self._check_finished(goldens)
         session.sim.clear_faults()
         session.reset()
-        state = session.read("STATUS"), session.read("ERROR")
-        if state != (0, 0):
-            self.failures.append(f"STATUS, ERROR after a reset must be 0, 0, not {state}")
+        state = [session.read(name) for name in ("STATUS", "ERROR", "ERROR_PC")]
+        if any(state):
+            self.failures.append(f"STATUS, ERROR, ERROR_PC after a reset must be 0, not {state}")
 
     def _check_stopped(self, stopped, error):
         if stopped.error != error:
