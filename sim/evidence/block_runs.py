@@ -6,6 +6,7 @@ measured again. A part without a bench is measured on the bench that covers it.
 """
 
 import argparse
+import ast
 import hashlib
 import json
 import pathlib
@@ -23,12 +24,20 @@ from sim.cosim.processes import following
 
 __all__ = ["BlockRuns", "digest_of", "run_benches", "sources"]
 
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
 SKIPPED = ("cpu",)  # a core of others
 
 
 def digest_of(path) -> str:
-    """Of a block's source."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    """Of a block's source, without docstrings, and lines that are empty or a comment."""
+    text = path.read_text()
+    lines = text.splitlines()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
+            first, last = node.body[0].lineno - 1, node.body[0].end_lineno
+            lines[first:last] = [""] * (last - first)
+    kept = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    return hashlib.sha256("\n".join(kept).encode()).hexdigest()[:16]
 
 
 def sources() -> dict:

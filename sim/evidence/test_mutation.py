@@ -124,3 +124,12 @@ def test_bench_finds_mutants_of_its_block(tmp_path):
     found = json.loads(into.read_text())
     assert (found["tried"], found["found"], found["alive"]) == (5, 5, [])
     assert found["digest"] == digest_of(ROOT / "hw" / "rows" / "slot_walk.py")
+
+
+def test_digest_is_of_what_a_block_does(tmp_path):
+    path = tmp_path / "block.py"
+    digests = []
+    for text in ('"""One."""\nx = 1\n', '"""Two."""\n# There.\n\nx = 1\n', '"""One."""\nx = 2\n'):
+        path.write_text(text)
+        digests.append(digest_of(path))
+    assert digests[0] == digests[1] != digests[2]
