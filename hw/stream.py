@@ -124,7 +124,15 @@ class _Stage:
         return {name: getattr(self, name) for name in names}
 
 
-class RegisterSlice(wiring.Component):
+class _Link(wiring.Component):
+    """Streams `i` and `o` of one shape."""
+
+    def __init__(self, shape):
+        check_shape("Payload", shape)
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+
+class RegisterSlice(_Link):
     """A register between two streams, where what is in front of it comes late in the cycle.
 
     Latency one cycle, one word a cycle. Stalled: the word on `o` is held; `i.ready` depends on
@@ -139,10 +147,6 @@ class RegisterSlice(wiring.Component):
     i : In(stream of `shape`)
     o : Out(stream of `shape`)
     """
-
-    def __init__(self, shape):
-        check_shape("Payload", shape)
-        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def elaborate(self, platform):
         m = Module()
@@ -159,7 +163,7 @@ class RegisterSlice(wiring.Component):
         return m
 
 
-class Skid(wiring.Component):
+class Skid(_Link):
     """Two registers between two streams: no path leads through it, forwards or backwards.
 
     Latency one cycle, one word a cycle. Stalled: the word on `o` is held, and one more is taken.
@@ -180,8 +184,7 @@ class Skid(wiring.Component):
     """
 
     def __init__(self, shape):
-        check_shape("Payload", shape)
-        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+        super().__init__(shape)
         self.second = Signal.like(self.o.payload, reset_less=True)
         self.waits = Signal()
 

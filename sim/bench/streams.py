@@ -52,6 +52,11 @@ class _Player:
         self._changed = Event()  # the source: all is sent; the sink: a word has arrived
         cocotb.start_soon(self._run())
 
+    @property
+    def level(self):
+        """Words that are queued: to be sent, or received."""
+        return len(self._queue)
+
     def _pauses(self):
         return self._pause is not None and next(self._pause)
 

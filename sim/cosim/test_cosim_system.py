@@ -50,6 +50,16 @@ def test_nano_is_bit_exact(nano, behave):
     assert outcome.mixed_tiles > 0
 
 
+def test_memory_that_takes_a_burst_at_a_time(nano):
+    """Bursts wait for each other: it takes longer, and the bits are the same."""
+    one, eight = (
+        check(nano.network, CONFIG, nano.sentences, behave={"latency": 60, "bursts": bursts})
+        for bursts in (1, 8)
+    )
+    assert one.failures == eight.failures == []
+    assert one.cycles > 1.2 * eight.cycles
+
+
 def test_bits_do_not_depend_on_neighbours(nano):
     together, alone = (check(nano.network, CONFIG, nano.sentences, slots=slots) for slots in (2, 1))
     assert together.failures == alone.failures == []

@@ -71,7 +71,7 @@ async def full(dut):
     load, array.load, tiles = array.load, lambda tile: tiles.append(tile), []
     array.linear(array.codes((count, reduction)) | 1, array.tiles(2, reduction))
     await ClockCycles(dut.clk, 2000)
-    assert array.inputs["i_weights"]._queue, "all weights are inside"
+    assert array.inputs["i_weights"].level, "all weights are inside"
     for tile in tiles:
         load(tile)
     await array.check()

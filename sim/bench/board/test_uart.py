@@ -64,7 +64,7 @@ async def held(dut):
     assert await sink.receive(1) == [0xA5]
     source.send([0x5A])
     await ClockCycles(dut.clk, 3)
-    assert not source._queue, "not taken"
+    assert source.level == 0, "not taken"
 
 
 @cocotb.test()

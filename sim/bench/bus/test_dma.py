@@ -170,7 +170,7 @@ async def read_aborted(dut, stall):
         await RisingEdge(dut.clk)
         dut.abort.value = 0
         await ClockCycles(dut.clk, 2)
-        await sink.receive(len(sink._queue))
+        await sink.receive(sink.level)
         harness.assert_same("after", await sink.receive(2), list(expected(memory, [short], step)))
         await until(dut, "idle")
         assert sink.empty()

@@ -319,7 +319,7 @@ async def units(dut):
     for bit in range(6):
         image, embedding = images(tb.config, units=1 << bit)
         await tb.expect(software(tb.config, image, embedding), image, embedding)
-        await tb.sink.receive(len(tb.sink._queue))
+        await tb.sink.receive(tb.sink.level)
 
 
 @cocotb.test()
@@ -330,7 +330,7 @@ async def longest_program(dut):
         image, embedding = images(tb.config, 1, instructions)
         assert software(tb.config, image, embedding) == code
         await tb.expect(code, image, embedding)
-        await tb.sink.receive(len(tb.sink._queue))
+        await tb.sink.receive(tb.sink.level)
 
 
 @cocotb.test()
@@ -381,7 +381,7 @@ async def aborted(dut):
         await ClockCycles(dut.clk, cycles)
         await tb.abort()
         assert dut.busy.value == 0 and dut.loaded.value == 0
-        tb.sink._queue.clear()
+        await tb.sink.receive(tb.sink.level)
     await tb.good()
 
 

@@ -150,7 +150,7 @@ class Bench:
         )
         await ClockCycles(dut.clk, 30 if wait else 1)
         assert dut.finished.value == self.written, "counted before it was written"
-        assert self.ends[name]._queue, "the stream was taken before the record was written"
+        assert self.ends[name].level, "the stream was taken before the record was written"
         await pulse(dut, "written")
         await self.ends[name].wait()
         await RisingEdge(dut.clk)
