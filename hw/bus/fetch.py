@@ -40,7 +40,8 @@ class Fetch(wiring.Component):
     i : In(stream of words_layout())
     o : Out(stream of WORD)
     o_request : Out(stream of request()), to a `Reader`
-    data : In(stream of bus_word(config)), the reader's
+    data : In(stream of bus_word(config)), the reader's: those of the run that was asked for, and
+        nothing while none is
     """
 
     def __init__(self, config):

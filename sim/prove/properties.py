@@ -3,6 +3,7 @@
 
 from sim.prove.arrays import ARRAYS
 from sim.prove.bus import BUS
+from sim.prove.contracts import CONTRACTS
 from sim.prove.control import CONTROL
 from sim.prove.numerics import NUMERICS
 from sim.prove.operations import OPERATIONS
@@ -21,6 +22,7 @@ PROPERTIES = (
     *STREAMS,
     *PIPELINES,
     *STABLE,
+    *CONTRACTS,
     *ARRAYS,
     *ROWS_AND_SLOTS,
     *CONTROL,

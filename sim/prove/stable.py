@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every output stream of a block holds what it offers until it is taken."""
 
-from amaranth import Module, Signal, Value, unsigned
-from amaranth.hdl import Assert, Assume
+from amaranth import Const, Module, Signal, Value, unsigned
+from amaranth.hdl import Assert, Assume, Fragment
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import Out
 
@@ -11,7 +11,7 @@ from hw.rows.gather import gather_request_layout
 from sim.prove.machines import tiny_machine
 from sim.prove.prover import Mutant, Property
 
-__all__ = ["STABLE"]
+__all__ = ["STABLE", "Stable"]
 
 CONFIG = tiny_machine(weight_depth=8)
 WIDE_BUS = HardwareConfig(tokens=2, columns=2, bus_bits=64)
@@ -35,7 +35,9 @@ class Stable(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.block = block = self.block
+        block = self.block
+        # Its states are known when it is made.
+        m.submodules.block = Fragment.get(block, platform)
         wiring.connect(m, wiring.flipped(self), block)
         begun = Signal()
         m.d.sync += begun.eq(1)
@@ -52,19 +54,31 @@ class Stable(wiring.Component):
         for name, member in block.signature.members.items():
             if member.is_signature and isinstance(member.signature, stream.Signature):
                 self._hold(m, name, Assert if member.flow == Out else Assume)
+        self._contract(m)
         return m
 
     def _hold(self, m, name, check):
-        """The stream's word stays while it is not taken."""
+        """The stream's word stays while it is not taken, and nothing may withdraw it."""
         port = getattr(self.block, name)
-        word = Value.cast(port.payload)
+        word = Value.cast(self._word(name))
         waits = Signal(name=f"{name}_waits")
         held = Signal.like(word, name=f"{name}_held")
         m.d.sync += [
-            waits.eq(port.valid & ~port.ready),
+            waits.eq(port.valid & ~port.ready & ~self._withdraws(name)),
             held.eq(word),
         ]
         m.d.comb += check(~waits | (port.valid & (word == held)))
+
+    def _word(self, name):
+        """Of what a stream offers, what must stay."""
+        return getattr(self.block, name).payload
+
+    def _withdraws(self, name):
+        """Whether a cycle may be the last one of a word that is not taken."""
+        return Const(0)
+
+    def _contract(self, m):
+        """What the block's docstring asks of its users besides."""
 
 
 OPERATION = ("instruction", "mask", "slots")  # what an engine keeps while it works
