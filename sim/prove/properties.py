@@ -8,6 +8,7 @@ from sim.prove.control import CONTROL
 from sim.prove.numerics import NUMERICS
 from sim.prove.operations import OPERATIONS
 from sim.prove.pipelines import PIPELINES
+from sim.prove.ports import PORTS
 from sim.prove.programs import PROGRAMS
 from sim.prove.rows import ROWS_AND_SLOTS
 from sim.prove.stable import STABLE
@@ -22,6 +23,7 @@ PROPERTIES = (
     *STREAMS,
     *PIPELINES,
     *STABLE,
+    *PORTS,
     *CONTRACTS,
     *ARRAYS,
     *ROWS_AND_SLOTS,

@@ -38,7 +38,7 @@ class Stable(wiring.Component):
         block = self.block
         # Its states are known when it is made.
         m.submodules.block = Fragment.get(block, platform)
-        wiring.connect(m, wiring.flipped(self), block)
+        self._connect(m)
         begun = Signal()
         m.d.sync += begun.eq(1)
         for name in self._steady:
@@ -51,11 +51,16 @@ class Stable(wiring.Component):
             came = Signal(name=f"{name}_came")
             m.d.sync += came.eq(came | pulse)
             m.d.comb += Assume(~(came & pulse))
-        for name, member in block.signature.members.items():
-            if member.is_signature and isinstance(member.signature, stream.Signature):
-                self._hold(m, name, Assert if member.flow == Out else Assume)
         self._contract(m)
+        for name, member in block.signature.members.items():
+            single = member.is_signature and not member.dimensions
+            if single and isinstance(member.signature, stream.Signature):
+                self._hold(m, name, Assert if member.flow == Out else Assume)
         return m
+
+    def _connect(self, m):
+        """The block's ports are this component's."""
+        wiring.connect(m, wiring.flipped(self), self.block)
 
     def _hold(self, m, name, check):
         """The stream's word stays while it is not taken, and nothing may withdraw it."""
@@ -67,7 +72,7 @@ class Stable(wiring.Component):
             waits.eq(port.valid & ~port.ready & ~self._withdraws(name)),
             held.eq(word),
         ]
-        m.d.comb += check(~waits | (port.valid & (word == held)))
+        m.d.comb += check(~waits | self._yields(name) | (port.valid & (word == held)))
 
     def _word(self, name):
         """Of what a stream offers, what must stay."""
@@ -75,6 +80,10 @@ class Stable(wiring.Component):
 
     def _withdraws(self, name):
         """Whether a cycle may be the last one of a word that is not taken."""
+        return Const(0)
+
+    def _yields(self, name):
+        """Whether a word that waited may be gone in this cycle."""
         return Const(0)
 
     def _contract(self, m):
