@@ -45,7 +45,12 @@ class Answered(Stable):
         owed = Signal()
         end = moves(block.data) & block.data.payload.last
         m.d.sync += owed.eq(moves(block.o_request) | (owed & ~end))
-        m.d.comb += Assume(~block.data.valid | owed)
+        states = Cat(block.fsm.ongoing(state) for state in ("IDLE", "REQUEST", "WORDS"))
+        m.d.comb += [
+            Assume(~block.data.valid | owed),
+            Assert(owed == states[-1]),
+            Assert(states.any()),
+        ]
 
 
 class Windowed(Stable):
@@ -144,7 +149,7 @@ ROWS = (
         "hw.bus.fetch:Fetch",
         (WIDE_BUS,),
         (),
-        0,
+        1,
         CYCLES,
         (
             Mutant("words.o.ready.eq(self.o.ready | ~wanted)", "words.o.ready.eq(1)"),

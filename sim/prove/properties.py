@@ -5,6 +5,7 @@ from sim.prove.arrays import ARRAYS
 from sim.prove.bus import BUS
 from sim.prove.contracts import CONTRACTS
 from sim.prove.control import CONTROL
+from sim.prove.fetched import FETCHED
 from sim.prove.numerics import NUMERICS
 from sim.prove.operations import OPERATIONS
 from sim.prove.pipelines import PIPELINES
@@ -31,4 +32,5 @@ PROPERTIES = (
     *PROGRAMS,
     *OPERATIONS,
     *BUS,
+    *FETCHED,
 )
