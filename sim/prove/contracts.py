@@ -7,8 +7,9 @@ from amaranth.hdl import Assert, Assume
 from hw.array.mac_lane import WINDOW
 from hw.rows.layouts import RowCommand
 from hw.shapes import WORDS
+from sim.prove.held import Stable
 from sim.prove.prover import Mutant, Property
-from sim.prove.stable import CONFIG, CYCLES, WIDE_BUS, Stable
+from sim.prove.stable import CONFIG, CYCLES, WIDE_BUS
 
 __all__ = ["CONTRACTS"]
 
