@@ -73,6 +73,7 @@ class Windowed(Stable):
         return self.block.advance if name == "o" else Const(0)
 
     def _contract(self, m):
+        """The window, from cycle to cycle."""
         block = self.block
         window = [Value.cast(block.window[n]) for n in range(WINDOW)]
         valid = [block.window[n].valid for n in range(WINDOW)]
