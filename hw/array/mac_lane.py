@@ -99,9 +99,11 @@ class MacLane(wiring.Component):
     write : In(write_layout), activations into this lane's copy
     loading : In(loading_layout)
     window : In(3 x group_layout), the group whose columns are being taken and those after it, as
-        far as they are `valid`
-    advance : In(1), the window moves on by one group
-    o : Out(stream of result_layout); of a dense group without bias and destination
+        far as they are `valid`; a group stays until it has moved through the window
+    advance : In(1), the window moves on by one group: its first one's column, one of each lane, has
+        been taken, or is in this cycle
+    o : Out(stream of result_layout); of a dense group without bias and destination. A result that
+        is there before its group is the first one may be withdrawn, or change, by `advance`
     multiplies : Out(1), an entry is consumed
     starved : Out(1), an entry is missing
     blocked : Out(1), the result before was not taken

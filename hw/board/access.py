@@ -28,7 +28,7 @@ class Access(wiring.Component):
     i : In(stream of access_layout())
     o : Out(stream of word_done())
     bus : Out(axi.lite), to the registers
-    memory : Out(stream of word_access()), answered by `memory_done`
+    memory : Out(stream of word_access()), answered by `memory_done`, which comes when it is taken
     memory_done : In(stream of word_done())
     flash : Out(stream of flash_read_layout()), a single word
     flash_word : In(stream of {data: WORD, last: 1})

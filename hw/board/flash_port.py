@@ -27,7 +27,8 @@ class FlashPort(wiring.Component):
     bus : In(axi.read_signature(WORD.width))
     i : In(stream of flash_read_layout())
     o : Out(stream of {data: WORD, last: 1}), its words
-    run : Out(stream of flash_read_layout()), to the flash
+    run : Out(stream of flash_read_layout()), to the flash; a burst's that waits gives way to one of
+        `i`
     words : In(stream of {data: WORD, last: 1}), from it
     """
 

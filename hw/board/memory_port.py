@@ -43,7 +43,8 @@ class MemoryPort(wiring.Component):
     bus : In(axi.master(WORD.width))
     i : In(stream of word_access()), one at a time
     o : Out(stream of word_done()), of each
-    run, data : Out(stream of memory_run() and memory_word()), to the memory
+    run, data : Out(stream of memory_run() and memory_word()), to the memory; a run that waits gives
+        way to what comes first
     words : In(stream of {data: WORD, last: 1}), from it
     """
 

@@ -51,6 +51,10 @@ class Reader(wiring.Component):
     error : Out(ERROR), code of the first failure since `abort`
     idle : Out(1), nothing is requested, in flight or buffered, and no abort is going on
     bus : Out(axi.read), AXI4 read manager
+
+    Attributes
+    ----------
+    run, fsm, inside : the request, the states, and further registers by name, once it is elaborated
     """
 
     def __init__(self, config, *, burst=BURST, outstanding=4):
@@ -80,7 +84,9 @@ class Reader(wiring.Component):
         freed = Signal(range(3))
         quiet = (free == self._depth) & ~self.o.valid
         m.d.sync += free.eq(free + freed - Mux(asked, run.length, 0))
-        finals = self._receive(m, aborting, freed)
+        finals, buffer = self._receive(m, aborting, freed)
+        self.run = run
+        self.inside = {"aborting": aborting, "free": free, "buffer": buffer}
         m.d.comb += [
             self.bus.araddr.eq(run.address),
             self.bus.arlen.eq(run.length - 1),
@@ -88,7 +94,7 @@ class Reader(wiring.Component):
             finals.w_data.eq(run.final),
             finals.w_en.eq(asked),
         ]
-        with m.FSM():
+        with m.FSM() as self.fsm:
             # Takes a request. An abort ends here, when everything in flight has arrived.
             with m.State("IDLE"):
                 m.d.comb += self.i_request.ready.eq((self.error == 0) & ~aborting & ~self.abort)
@@ -130,13 +136,15 @@ class Reader(wiring.Component):
         """Raise `arvalid` when there is room; then it stays, whatever happens, until taken."""
         # AXI4 forbids to withdraw an address, so an abort must wait for it too.
         offering = Signal()
+        self.inside["offering"] = offering
         m.d.comb += self.bus.arvalid.eq(offering | (room & ~stop))
         m.d.sync += offering.eq(self.bus.arvalid & ~asked)
 
     def _receive(self, m, aborting, freed):
         """Beats into the buffer or nowhere.
 
-        Returns the queue that says of each burst asked for whether it is its request's last one.
+        Returns the queue that says of each burst asked for whether it is its request's last one,
+        and the buffer.
         """
         bus = self.bus
         # A short request takes a whole entry: twice as many as full bursts keep the bus busy.
@@ -166,7 +174,7 @@ class Reader(wiring.Component):
         wiring.connect(m, output.o, wiring.flipped(self.o))
         with m.If(bad & ~drop):
             m.d.sync += self.error.eq(Mux(bus.rresp[0], Error.READ_DECERR, Error.READ_SLVERR))
-        return finals
+        return finals, buffer
 
 
 class Writer(wiring.Component):
@@ -194,6 +202,10 @@ class Writer(wiring.Component):
     error : Out(ERROR), code of the failure, until `abort`
     idle : Out(1), no request, and no abort is going on
     bus : Out(axi.write), AXI4 write manager
+
+    Attributes
+    ----------
+    run, fsm, inside : as `Reader`'s
     """
 
     def __init__(self, config, *, burst=BURST):
@@ -219,11 +231,13 @@ class Writer(wiring.Component):
         aborting = Signal()
         sending = Signal()
         self._gather(m, aborting, sending)
+        self.run = run
+        self.inside = {"aborting": aborting}
         m.d.comb += [
             bus.awaddr.eq(run.address),
             bus.awlen.eq(run.length - 1),
         ]
-        with m.FSM():
+        with m.FSM() as self.fsm:
             # Takes a request. An abort ends here.
             with m.State("IDLE"):
                 m.d.comb += [
@@ -259,6 +273,7 @@ class Writer(wiring.Component):
         """Three states: the burst's address, its beats, its response."""
         bus = self.bus
         beats = Signal(range(self._burst + 1))
+        self.inside["beats"] = beats
         m.d.comb += bus.wlast.eq(beats == 1)
         # Waits until the address is taken.
         with m.State("ADDRESS"):

@@ -40,7 +40,13 @@ class Fetch(wiring.Component):
     i : In(stream of words_layout())
     o : Out(stream of WORD)
     o_request : Out(stream of request()), to a `Reader`
-    data : In(stream of bus_word(config)), the reader's
+    data : In(stream of bus_word(config)), the reader's: those of the run that was asked for, and
+        nothing while none is
+
+    Attributes
+    ----------
+    run, index, fsm : the run, words of the bus words so far, the states, once it is elaborated
+    words : the splitter
     """
 
     def __init__(self, config):
@@ -56,13 +62,15 @@ class Fetch(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.words = words = Words(self.config)
+        m.submodules.words = words = self.words = Words(self.config)
         bus = self.config.bus_bytes
         shift = ceil_log2(bus)
         parts = ceil_log2(bus // STEP)
         run = Signal(words_layout())
         # Words of the bus words so far; up to a bus word more than the run has, on either side.
         index = Signal(unsigned(WORDS.width + 2))
+        self.run = run
+        self.index = index
         skip = run.address[ceil_log2(STEP) : shift] if parts else 0
         end = skip + run.words
         wanted = (index >= skip) & (index < end)
@@ -77,7 +85,7 @@ class Fetch(wiring.Component):
             self.o.valid.eq(words.o.valid & wanted),
             words.o.ready.eq(self.o.ready | ~wanted),
         ]
-        with m.FSM():
+        with m.FSM() as self.fsm:
             # Takes a run.
             with m.State("IDLE"):
                 m.d.comb += self.i.ready.eq(1)

@@ -47,14 +47,16 @@ class Loader(wiring.Component):
     Members
     -------
     start : In(1), pulse; ignored unless idle
-    abort : In(1), back to idle at once, nothing loaded; the readers must be aborted with it
+    abort : In(1), back to idle at once, nothing loaded, requests withdrawn; the readers must be
+        aborted with it
     image_base, embedding_base : In(ADDRESS), quasi-static
     image_size, embedding_size : In(SIZE), bytes, quasi-static
     o_request : Out(stream of request()), to a `Reader` of the memory port
     i_data : In(stream of bus_word(config)), of that reader
     i_error : In(ERROR), of that reader
     o_embedding_request, i_embedding_data, i_embedding_error : the same for the embedding port
-    o_constant : Out(stream of constant_layout()), only when all checks but the last have passed
+    o_constant : Out(stream of constant_layout()), only when all checks but the last have passed;
+        withdrawn by `abort` and by a reader's error
     busy : Out(1), loading
     done : Out(1), pulse at its end
     error : Out(ERROR), code, valid with `done` and after it; 0 when `loaded`

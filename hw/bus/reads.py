@@ -28,7 +28,8 @@ class Reads(wiring.Component):
     -------
     i_short : In(stream of request()), program, descriptors and tokens; goes first
     i_stream : In(stream of request()), weight streams
-    o_request : Out(stream of request()), to a `Reader`
+    o_request : Out(stream of request()), to a `Reader`; one of `i_stream` that waits gives way to
+        one of `i_short`
     words : In(stream of bus_word(config)), of that reader
     o_short, o_stream : Out(stream of bus_word(config)), to the one that has asked
     streaming : Out(1), the next word that comes is one of a weight stream

@@ -26,6 +26,10 @@ class Words(wiring.Component):
     i : In(stream of bus_word(config))
     o : Out(stream of word()), `last` on the highest part of the last bus word
     clear : In(1), start the next bus word at its lowest part (after an abort)
+
+    Attributes
+    ----------
+    part : of the bus word, the one on `o`, once it is elaborated
     """
 
     def __init__(self, config):
@@ -43,6 +47,7 @@ class Words(wiring.Component):
         # Bus and memory are little-endian: the lowest part is the word at the lowest address.
         parts = self.config.bus_bits // WORD.width
         part = Signal(range(parts))
+        self.part = part
         highest = part == parts - 1
         # No register: the readers' outputs are registers already.
         m.d.comb += [

@@ -52,7 +52,7 @@ class Admission(wiring.Component):
     Members
     -------
     start, instruction, mask, slots, done : as `engine_signature`
-    restart : In(1), pulse: a new queue
+    restart : In(1), pulse: a new queue; while nothing is offered
     empty : Out(1), from the cycle after `done` on: no slot is resident
     count : In(WIDE_COUNT), sentences of the queue
     slot_limit : In(SLOT), slots that may be used
@@ -60,7 +60,7 @@ class Admission(wiring.Component):
     i_sentence : In(stream of sentence_layout), the queue's next one, as soon as it is known
     i_row : In(stream of physical row), of the sentences' tokens in their order
     i_staged : In(stream of {status: ERROR, detail: DETAIL}), all rows of the next one are there
-    o_rows : Out(stream of row_command_layout)
+    o_rows : Out(stream of row_command_layout); `physical` is held with APPEND alone
     rows_done : In(1), pulse: the row table has obeyed
     o_begin : Out(stream of {slot: SLOT, sentence: SENTENCE, tag: TAG, deadline: CYCLES,
         count: LENGTH}): a slot starts a sentence

@@ -62,7 +62,7 @@ class Embedder(wiring.Component):
 
     Members
     -------
-    i : In(stream of token_layout())
+    i : In(stream of token_layout()), may be withdrawn
     feature_valid : Out(1), pulse
     feature : Out(feature_layout())
     o_done : Out(stream of {row: ROW, status: ERROR}): 0, SENTENCE_TOKEN (nothing was read),
@@ -79,7 +79,8 @@ class Embedder(wiring.Component):
     i_request : In(stream of request()), see `Reader`
     o_data : Out(stream of bus_word(config)), see `Reader`
     error : Out(ERROR), see `Reader`
-    abort : In(1), pulse or level: forget tokens and errors, drain the port
+    abort : In(1), pulse or level: forget tokens and errors, drain the port, withdraw `o_done` and
+        `o_data`
     idle : Out(1), no token, nothing in flight
     saturated : Out(1), the feature that leaves in this cycle was clamped
     failed : Out(1), pulse: a token fails by a row's check

@@ -93,12 +93,12 @@ class Staging(wiring.Component):
     count : In(WIDE_COUNT), sentences of the queue
     positions : In(POSITION), tokens of the longest sentence of the model
     o_read : Out(stream of {address: ADDRESS, words: WORDS}), a run of 32-bit words
-    words : In(stream of WORD), these words
+    words : In(stream of WORD), these words, and none that were not asked for
     i_free : In(stream of physical rows), free ones
     o_token : Out(stream of token_layout()), to `Embedder`
     feature_valid : In(1)
     feature : In(feature_layout()), of the embedding
-    token_done : In(stream of {row: ROW, status: ERROR}), see `Embedder`
+    token_done : In(stream of {row: ROW, status: ERROR}), see `Embedder`; once for each token
     shifts : Out(shift_layout()), of the model
     o_word : Out(stream of word_layout(config)), of an embedding into its physical row
     o_sentence : Out(stream of sentence_layout(config)), in the order of the queue

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The AXI rules that the masters and the registers promise (docs/machine.md), under any bus."""
 
-from amaranth import Cat, Module, Signal
-from amaranth.hdl import Assert, Assume
+from functools import partial
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.hdl import Assert, Assume, Fragment
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In
 
@@ -10,11 +12,13 @@ from golden_model.hardware import HardwareConfig
 from hw.bus.transfer import BOUNDARY, transfer_layout
 from hw.shapes import ADDRESS, SIZE, WORD
 from sim.prove.prover import Mutant, Property
+from sim.prove.transfers import aborts, ongoing, within
 
 __all__ = ["BUS"]
 
 CONFIG = HardwareConfig(tokens=2, columns=2)
 BURST = 16  # beats of a burst
+OUTSTANDING = 2  # bursts that the reader has room for
 
 
 class _Master(wiring.Component):
@@ -24,6 +28,7 @@ class _Master(wiring.Component):
     """
 
     channel = ""
+    planned: tuple = ()  # states with a burst
     inputs: dict = {}
 
     def __init__(self, block):
@@ -40,7 +45,9 @@ class _Master(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.block = block = self.block
+        block = self.block
+        # Its states and registers, which are part of the induction, are known when it is made.
+        m.submodules.block = Fragment.get(block, platform)
         window = Signal(ADDRESS.width + SIZE.width)
         begun = Signal()
         request = block.i_request
@@ -63,8 +70,10 @@ class _Master(wiring.Component):
             m.d.sync += self._stopped.eq(1)
         with m.Elif(block.idle):
             m.d.sync += self._stopped.eq(0)
+        self._waits = Signal()  # an address was offered, and not taken
         self._error(m)
         self._drive(m)
+        within(m, block, (self.base, self.size), BURST, self.planned)
         self._address(m)
         return m
 
@@ -88,7 +97,7 @@ class _Master(wiring.Component):
         size = CONFIG.bus_bytes
         end = Signal(ADDRESS.width + 1)  # behind the burst's last byte
         held = Signal(len(address) + len(length))
-        waits = Signal()
+        waits = self._waits
         m.d.comb += end.eq(address + (length + 1) * size)
         # Two cycles behind an abort, or one behind an error, no burst begins.
         late = Signal()
@@ -111,44 +120,67 @@ class _Master(wiring.Component):
 
 
 class ReadRules(_Master):
-    """`Reader`, on a bus that answers what was asked for; `rready` never falls."""
+    """`Reader`, on a bus that answers what was asked for; `rready` never falls.
+
+    There is room for each word that comes.
+    """
 
     channel = "ar"
-    inputs = {"arready": In(1), "rvalid": In(1), "rdata": In(WORD), "rresp": In(2), "taken": In(1)}
+    planned = ("ASK",)
+    inputs = {
+        "arready": In(1),
+        "rvalid": In(1),
+        "rdata": In(WORD),
+        "rresp": In(2),
+        "rlast": In(1),
+        "taken": In(1),
+    }
 
     def _drive(self, m):
-        """Answers one burst at a time, with any words and codes."""
+        """Answers with any words, codes and ends, but with no more beats than were asked for."""
         bus = self.block.bus
-        # The bus answers the bursts in their order, and nothing that was not asked for.
-        left = Signal(8)
-        beats = Signal(8)
-        asked = Signal(8)
-        ends = Signal()
+        left = Signal(16)  # beats that were asked for and have not come
+        asked = bus.arvalid & bus.arready
         m.d.comb += [
-            bus.arready.eq(self.arready & (left == 0)),
+            bus.arready.eq(self.arready),
             bus.rvalid.eq(self.rvalid & (left != 0)),
             bus.rdata.eq(self.rdata),
             bus.rresp.eq(self.rresp),
-            bus.rlast.eq(left == 1),
+            bus.rlast.eq(self.rlast),
             self.block.o.ready.eq(self.taken),
-            Assume((self.rresp != 1) & (self.rdata == 0)),
+            Assume(self.rresp != 1),
             Assert(bus.rready),
-            beats.eq(bus.arlen + 1),
-            ends.eq(bus.rvalid),
+            Assert(~bus.rvalid | self.block.inside["buffer"].w_rdy),
         ]
-        with m.If(bus.arvalid & bus.arready):
-            m.d.sync += [
-                left.eq(beats),
-                asked.eq(asked + 1),
-            ]
-        with m.Elif(ends):
-            m.d.sync += left.eq(left - 1)
+        m.d.sync += left.eq(left + Mux(asked, bus.arlen + 1, 0) - bus.rvalid)
+        self._states(m, left)
+
+    def _states(self, m, left):
+        """What waits, what is buffered, and what an abort waits for."""
+        block = self.block
+        buffer, free = (block.inside[name] for name in ("buffer", "free"))
+        depth = buffer.depth
+        in_ask = ongoing(block, "ASK")
+        quiet = (free == depth) & ~block.o.valid
+        m.d.comb += [
+            Assert(ongoing(block, "IDLE", "CHECK", "PLAN", *self.planned)),
+            # Of the buffer's words each is free, or awaited, or there.
+            Assert((left <= depth) & (free <= depth) & (buffer.level <= depth)),
+            Assert(free + left + buffer.level == depth),
+            Assert(buffer.r_rdy | (buffer.level <= 1)),
+            # Once offered, an address stays: in its state alone.
+            Assert(block.inside["offering"] == self._waits),
+            Assert(~self._waits | (in_ask & (free >= block.run.length))),
+            Assert(~(block.inside["aborting"] & block.o.valid)),
+        ]
+        aborts(m, block, self._stopped, ongoing(block, "IDLE") & quiet)
 
 
 class WriteRules(_Master):
     """`Writer`, on a bus that takes address, data and answers when it likes."""
 
     channel = "aw"
+    planned = ("ADDRESS", "DATA", "RESPONSE")
     inputs = {
         "awready": In(1),
         "wready": In(1),
@@ -172,7 +204,7 @@ class WriteRules(_Master):
             bus.wready.eq(self.wready),
             bus.bvalid.eq(self.bvalid & owed),
             bus.bresp.eq(self.bresp),
-            Assume((self.bresp != 1) & (self.data.payload == 0)),
+            Assume(self.bresp != 1),
             data.valid.eq(self.data.valid),
             data.payload.eq(self.data.payload),
             self.data.ready.eq(data.ready),
@@ -204,16 +236,30 @@ class WriteRules(_Master):
             ]
         with m.If(bus.bvalid & bus.bready):
             m.d.sync += owed.eq(0)
+        self._states(m, left, owed)
+
+    def _states(self, m, left, owed):
+        """What each state says of the burst, and of error and abort."""
+        block = self.block
+        in_data = ongoing(block, "DATA")
+        m.d.comb += [
+            Assert(ongoing(block, "IDLE", "CHECK", "PLAN", *self.planned)),
+            Assert((left != 0) == in_data),
+            Assert(~in_data | ((left == block.inside["beats"]) & (left <= block.run.length))),
+            Assert(owed == ongoing(block, "RESPONSE")),
+            Assert((block.error == 0) | ongoing(block, "IDLE")),
+        ]
+        aborts(m, block, self._stopped, ongoing(block, "IDLE"))
 
 
 DMA = "hw.bus.dma"
 BUS = (
     Property(
-        "Reader: bursts inside the window and 4 KiB, none behind abort or error, rready is high",
+        "Reader: bursts inside the window and 4 KiB, none behind abort or error, room for words",
         f"{DMA}:Reader",
-        lambda block: ReadRules(lambda config, burst: block(config, burst=burst, outstanding=1)),
-        9,
-        False,
+        lambda block: ReadRules(partial(block, outstanding=OUTSTANDING)),
+        1,
+        True,
         (
             Mutant(
                 "self.bus.arvalid.eq(offering | (room & ~stop))",
@@ -228,15 +274,16 @@ BUS = (
                 "self.error.eq(Error.WINDOW)",
             ),
             Mutant("bus.rready.eq(1)", "bus.rready.eq(~drop)"),
+            Mutant("(free >= run.length) & finals", "(free != 0) & finals"),
         ),
-        quick=False,
+        mutant_depth=14,
     ),
     Property(
         "Writer: bursts inside the window and 4 KiB, WLAST, nothing withdrawn, none behind abort",
         f"{DMA}:Writer",
         WriteRules,
-        9,
-        False,
+        1,
+        True,
         (
             Mutant("bus.wlast.eq(beats == 1)", "bus.wlast.eq(beats == 2)"),
             Mutant("self.done.eq(~aborting)", "self.done.eq(1)"),
@@ -250,6 +297,5 @@ BUS = (
                 "0):\n                    m.d.sync += self.error.eq(Error.WINDOW)",
             ),
         ),
-        quick=False,
     ),
 )

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every output stream of a block holds what it offers until it is taken."""
 
-from amaranth import Module, Signal, Value, unsigned
-from amaranth.hdl import Assert, Assume
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import Out
+from amaranth import unsigned
 
 from golden_model.hardware import HardwareConfig
 from hw.rows.gather import gather_request_layout
+from sim.prove.held import Stable
 from sim.prove.machines import tiny_machine
 from sim.prove.prover import Mutant, Property
 
@@ -18,54 +16,6 @@ WIDE_BUS = HardwareConfig(tokens=2, columns=2, bus_bits=64)
 POINT = gather_request_layout()
 WORD = unsigned(3)
 CYCLES = 12  # of a bounded proof
-
-
-class Stable(wiring.Component):
-    """A block whose ports are all free: what an output stream offers stays until it is taken.
-
-    Assumed is what the block's docstring asks of its users: a word offered to it stays as well, and
-    the ports `steady` do not change and those of `once` are high in one cycle at most.
-    """
-
-    def __init__(self, block, steady=(), once=()):
-        self.block = block
-        self._steady = steady
-        self._once = once
-        super().__init__(dict(block.signature.members))
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.block = block = self.block
-        wiring.connect(m, wiring.flipped(self), block)
-        begun = Signal()
-        m.d.sync += begun.eq(1)
-        for name in self._steady:
-            now = Value.cast(getattr(block, name))
-            before = Signal.like(now, name=f"{name}_before")
-            m.d.sync += before.eq(now)
-            m.d.comb += Assume(~begun | (now == before))
-        for name in self._once:
-            pulse = getattr(block, name)
-            came = Signal(name=f"{name}_came")
-            m.d.sync += came.eq(came | pulse)
-            m.d.comb += Assume(~(came & pulse))
-        for name, member in block.signature.members.items():
-            if member.is_signature and isinstance(member.signature, stream.Signature):
-                self._hold(m, name, Assert if member.flow == Out else Assume)
-        return m
-
-    def _hold(self, m, name, check):
-        """The stream's word stays while it is not taken."""
-        port = getattr(self.block, name)
-        word = Value.cast(port.payload)
-        waits = Signal(name=f"{name}_waits")
-        held = Signal.like(word, name=f"{name}_held")
-        m.d.sync += [
-            waits.eq(port.valid & ~port.ready),
-            held.eq(word),
-        ]
-        m.d.comb += check(~waits | (port.valid & (word == held)))
-
 
 OPERATION = ("instruction", "mask", "slots")  # what an engine keeps while it works
 # Block, what it is made of, ports that are steady, ports that pulse once, k of the induction (0:

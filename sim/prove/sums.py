@@ -138,6 +138,51 @@ class Added(wiring.Component):
         return m
 
 
+class Serial(wiring.Component):
+    """`SerialMultiplier`: the product of what was there at the start, in its time, until the next.
+
+    `steps` may be fewer where b is as narrow as that; the product is then `narrow`'s.
+    """
+
+    WIDTHS = 5, 6
+
+    def __init__(self, multiplier):
+        self.block = multiplier(*self.WIDTHS)
+        super().__init__(dict(self.block.signature.members))
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.block = block = self.block
+        wiring.connect(m, wiring.flipped(self), block)
+        a_width, b_width = self.WIDTHS
+        left = Signal(range(block.latency))  # steps to go
+        steps = Signal(range(block.latency))  # of this product
+        wanted = Signal(a_width + b_width)
+        ends = Signal()
+        known = Signal()
+        m.d.comb += [
+            Assume((block.steps != 0) & (block.steps <= block.latency - 1)),
+            Assume((self.b >> (2 * block.steps)) == 0),
+            Assert(block.done == ends),
+        ]
+        m.d.sync += ends.eq(left == 1)
+        with m.If(left != 0):
+            m.d.sync += left.eq(left - 1)
+        with m.Elif(block.start):
+            m.d.sync += [
+                left.eq(block.steps),
+                steps.eq(block.steps),
+                wanted.eq(self.a * self.b),
+                known.eq(1),
+            ]
+        for width in range(2, b_width + 1, 2):
+            with m.If(known & (left == 0) & (steps == width // 2)):
+                m.d.comb += Assert(block.narrow(width) == wanted)
+        with m.If(known & (left == 0) & (steps == b_width // 2)):
+            m.d.comb += Assert(block.product == wanted)
+        return m
+
+
 LANE = "hw.array.mac_lane"
 PRODUCT = "hw.array.product"
 TINY = HardwareConfig(
@@ -177,6 +222,19 @@ SUMS = (
             ),
         )
         for fmt in (NumberFormat(4, 2), NumberFormat(5, 2))
+    ),
+    Property(
+        "SerialMultiplier of 5 by 6 bits: the product, in its time, also of a narrow factor",
+        "hw.arith.multiply:SerialMultiplier",
+        Serial,
+        14,
+        False,
+        (
+            Mutant("factor << bit, 0)", "factor, 0)"),
+            Mutant("self.done.eq(left == 1)", "self.done.eq(left == 0)"),
+            Mutant("left.eq(self.steps)", "left.eq(self._steps)"),
+            Mutant("with m.Elif(self.start):", "with m.If(self.start):"),
+        ),
     ),
     Property(
         "MacLane of 4 rows: sums are exact, and no accumulator overflows",
