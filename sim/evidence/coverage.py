@@ -133,8 +133,8 @@ class Covered:
 
 
 def _unnumbered(text):
-    """Without the numbers that Amaranth gives to values without a name."""
-    return re.sub(r"\$\d+", "$", text)
+    """Without places of bits, and numbers that Amaranth gives to values without a name."""
+    return re.sub(r"\d+", "#", text)
 
 
 def _plain(name):
