@@ -7,6 +7,7 @@ import sys
 
 from sim.cosim.build import ROOT
 from sim.evidence.coverage import COVERAGE, Covered
+from sim.evidence.reviewed import REVIEWED
 
 # What Amaranth and Verilator write, cut short.
 VERILOG = """
@@ -91,6 +92,13 @@ def test_branch_of_another_circuit():
     figures = covered.figures()
     assert (figures["branches"], figures["elsewhere"]) == ([2, 5], 1)
     assert figures["branches left"] == ["count if $5", "count if $9"]
+
+
+def test_branches_that_are_left_have_a_reason():
+    left = {
+        (block, text) for block, one in COVERAGE.outcomes().items() for text in one["branches left"]
+    }
+    assert left == REVIEWED.keys()
 
 
 def test_bench_covers_its_block(tmp_path):

@@ -204,6 +204,21 @@ async def governed(dut):
 
 
 @cocotb.test()
+async def every_point(dut):
+    """The later the deadline of one sentence, the lower the point: each of them comes."""
+    machine = Machine(dut, harness.config())
+    await machine.start()
+    await machine.begin(8)
+    await machine.end(8)
+    points = []
+    for step in range(30):
+        await machine.admit(0, 5000 + 600 * step)
+        points.append(await machine.begin(8))
+        await machine.end(8)
+    assert set(points) == set(range(len(FREQUENCIES))), points
+
+
+@cocotb.test()
 async def mispredicted(dut):
     """One slot: predicted to leave after layer 1, it stays.
 
