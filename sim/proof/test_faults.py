@@ -18,7 +18,7 @@ from firmware.isa import Opcode, Select
 from firmware.registers import VERSION
 from golden_model.hardware import UNITS
 from sim.cosim import session as host
-from sim.cosim.cosim import DECERR, IRQ
+from sim.cosim.cosim import DECERR, IRQ, LIMIT
 from sim.cosim.session import CAUSES, PAGE, START
 from sim.proof.system import (
     CONFIG,
@@ -31,6 +31,8 @@ from sim.proof.system import (
     with_header,
     with_instruction,
 )
+
+BUSY, LOADED, DONE = 1, 2, 8  # bits of STATUS
 
 
 def test_good(machine):
@@ -289,6 +291,39 @@ def test_registers_rewritten_in_a_run(machine, cycle):
         assert (record.status, record.exit_layer) == (0, golden.exit_layer)
     machine.restore()
     machine.exact(machine.sentences)
+
+
+def test_threshold_of_the_host(machine):
+    """What the host writes behind LOAD counts until the next LOAD, which brings the image's."""
+    session = machine.session
+    session.load()
+    from_image = session.read("EXIT_THRESHOLD")
+    layers = {}
+    for threshold in (from_image, 0, (1 << 18) - 1):
+        session.write("EXIT_THRESHOLD", threshold)
+        session.queue(machine.sentences)
+        session.run()
+        assert session.read("EXIT_THRESHOLD") == threshold
+        layers[threshold] = [record.exit_layer for record in session.results(2)]
+    goldens = [machine.golden(words).exit_layer for words in machine.sentences]
+    last = machine.network.model.layers
+    assert [*layers.values()] == [goldens, [last, last], [1, 1]]
+    session.load()
+    assert session.read("EXIT_THRESHOLD") == from_image != 0
+
+
+def test_done_until_the_next_start(machine):
+    session = machine.session
+    session.load()
+    assert session.read("STATUS") == LOADED
+    for _ in range(2):
+        session.queue(machine.sentences)
+        session.write("CONTROL", START)
+        assert machine.sim.run(IRQ, 500) == LIMIT
+        assert session.read("STATUS") == LOADED | BUSY
+        machine.sim.run(IRQ)
+        session.write("IRQ_CAUSE", CAUSES)
+        assert session.read("STATUS") == LOADED | DONE
 
 
 # Windows ------------------------------------------------------------------------------------------
