@@ -94,9 +94,11 @@ load: setup
 prove: setup
 	$(BIN)/python -m sim.prove
 
-# How many mutants of each block its bench finds: docs/evidence/mutation.json. Hours, a block at a time.
+# How many mutants of each block its bench finds, and of the others the whole machine:
+# docs/evidence/mutation.json and system.json. Hours, a block at a time.
 mutants: setup
 	$(BIN)/python -m sim.evidence.mutation
+	$(BIN)/python -m sim.evidence.system
 
 # Branches and toggles that each block's bench covers: docs/evidence/coverage.json. An hour or two.
 coverage: setup
