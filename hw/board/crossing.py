@@ -13,9 +13,9 @@ __all__ = ["Crossing"]
 class Crossing(wiring.Component):
     """A queue of `depth` words whose ends have clocks of their own.
 
-    Latency: one cycle of the writer's clock and three of the reader's. From a depth of 8 on it has
-    one word a cycle of the slower clock. Stalled: `o` is held, `i` is taken until the queue is
-    full.
+    Latency: one cycle of the writer's clock and three of the reader's. From a depth of 8 on a
+    word passes in each cycle of the slower clock. Stalled: `o` is held, `i` is taken until the
+    queue is full.
 
     Parameters
     ----------
