@@ -12,8 +12,10 @@ from firmware.compiler import compile_network
 from firmware.embedding_image import parse_embedding
 from firmware.error_codes import Error
 from golden_model.config import MODELS
+from golden_model.dvfs import FREQUENCIES
 from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
+from hw.trace import taps
 from sim.bench.harness import small
 from sim.cosim.build import build
 from sim.cosim.session import Session
@@ -21,6 +23,7 @@ from sim.proof import check as checks
 from sim.proof.check import check, traced
 
 CONFIG = small()
+HIGHEST = len(FREQUENCIES) - 1  # operating point
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +75,20 @@ def test_bits_do_not_depend_on_neighbours(nano):
         for outcome in (together, alone)
         for record in outcome.records
     ), "a resident sentence waits"
+
+
+@pytest.mark.parametrize(
+    ("deadline", "lowest"), [(0, HIGHEST), (1, HIGHEST), (1 << 30, 0)], ids=["none", "now", "late"]
+)
+def test_operating_point(nano, deadline, lowest):
+    """Passes are told to the governor: it asks for less where deadlines are far."""
+    images = nano.program.image, nano.program.embedding
+    session = Session(build(CONFIG, traced), CONFIG, taps(CONFIG), *images, 6)
+    session.load()
+    session.queue(nano.sentences, deadlines=[deadline] * 6)
+    points = set()
+    session.run(lambda records: points.add(session.sim.port("dvfs_code")))
+    assert (min(points), max(points)) == (lowest, HIGHEST)
 
 
 def test_deadline_first(nano):
