@@ -3,7 +3,4 @@
 
 __all__ = ["REVIEWED"]
 
-TABLE = "An entry of a table for more classes than a model of this bench has."
-READY = "Who takes it is always ready there."
-
 REVIEWED: dict[tuple[str, str], str] = {}

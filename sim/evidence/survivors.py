@@ -6,8 +6,14 @@ __all__ = ["REASONS"]
 EQUAL = "Of two values that are equal either may be taken."
 ZERO = "What no statement drives is 0 anyway."
 TAKEN = "Looked at only once it has been taken, which loads it again."
+FOLLOWS = "An operation waits for a word too many: that costs time, and no result."
+MODEL = "Slower, not wrong: sim/cycles/test_model.py finds it."
 
 REASONS: dict[tuple[str, str], str] = {
+    ("accelerator", "limit < self.config.slots → limit <= self.config.slots"): EQUAL,
+    ("accelerator", "waited >= limit → waited > limit"): (
+        "A cycle later: from outside nobody sees in which cycle the last progress was."
+    ),
     ("adaptivfloat", "rounded > 127 → rounded >= 127"): EQUAL,
     ("admission", "self.o_rows.payload.mask.eq(0) → nothing"): ZERO,
     ("attention", "~context → context (1 of 2)"): (
@@ -22,6 +28,36 @@ REASONS: dict[tuple[str, str], str] = {
     ),
     ("copier", "If(place == 0) → If(1)"): (
         "Only the second word looks at what it says, which is then of the first word."
+    ),
+    (
+        "core",
+        "self.rows.free != self.config.physical_rows → self.rows.free == self.config.physical_rows",
+    ): ("A program that leaves rows behind ends with an error, and its reset frees them."),
+    ("core", "issue.restart.eq(self.start) → nothing"): (
+        "A record has a difference of passes, and the governor measures none before its begin."
+    ),
+    ("core", "datapath.scores_request.ready & chosen → datapath.scores_request.ready | chosen"): (
+        "Only who acts asks, and SCORES takes its request at once: nobody else reads it then."
+    ),
+    (
+        "core",
+        "self.words.valid & self.words.ready | self.token_done.valid & self.token_done.ready → "
+        "self.words.valid & self.words.ready & (self.token_done.valid & self.token_done.ready)",
+    ): ("Columns, scores and operations are progress too, and come before WATCHDOG has passed."),
+    ("core", "self.passed.eq(issue.ended & admits & ~self.admission.empty) → nothing"): (
+        "sim/cosim/test_cosim_system.py::test_operating_point finds it."
+    ),
+    ("core", "~issue.skipped → issue.skipped"): (
+        "Of progress: a program that only skips ends with ENDLESS all the same."
+    ),
+    ("datapath", "made & wants → made | wants"): FOLLOWS,
+    (
+        "datapath",
+        "block.progress.eq(Mux(normed, self.norm.progress, self.store.progress)) → nothing",
+    ): MODEL,
+    ("datapath", "self.norm.written.eq(self.store.progress) → nothing"): MODEL,
+    ("datapath", "operand.o.valid & operand.o.ready → operand.o.valid | operand.o.ready"): (
+        "ATTEND's query tile finds a free bank of the array: its last word is taken at once."
     ),
     ("drop", "command.payload.as_value().eq(0) → nothing"): ZERO,
     ("dvfs", "self._rest > lanes → self._rest >= lanes"): EQUAL,
