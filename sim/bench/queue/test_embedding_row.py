@@ -267,6 +267,21 @@ async def damaged(dut, pause):
         ]
 
 
+@cocotb.test()
+async def cut(dut):
+    """A row that ends after any of its words is refused, and the next one is whole."""
+    test = Bench(dut, "none")
+    await harness.start(dut, 60_000)
+    for number in range(len(test.codes) - 1):
+        start, end = test.parsed.offsets[number : number + 2]
+        for early in range(start + 4, end, 4):
+            image = bytearray(test.image)
+            struct.pack_into("<I", image, HEADER_BYTES + 4 * (number + 1), early)
+            statuses = await test.read([number], bytes(image))
+            assert statuses == [Error.SENTENCE_CHECK], f"row {number} of {early - start} bytes"
+    await test.good(0, 1)
+
+
 CONFIGS = {
     "32": harness.small(embedding=32),
     "128": harness.small(embedding=18, bus_bits=128),
