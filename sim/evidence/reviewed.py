@@ -3,4 +3,36 @@
 
 __all__ = ["REVIEWED"]
 
-REVIEWED: dict[tuple[str, str], str] = {}
+CLASSES = "An entry of a table for more classes than the circuit has, or than there can be."
+SHIFT = "A shift so far that no input needs it: the shifter's width is that of its setting."
+READY = "It is always ready there."
+STAGED = "The queue is as deep as sentences can be staged at a time."
+TILES = "A block begins when the last tile of the one before has gone: the iterator is ready then."
+GROUP = "A tile is one group where P >= T."
+
+POWER = "power = Array(C(k * LN2, LOGARITHM) for k in range(8))[self._position - EXP_FRAC]"
+SHIFTED = '?: cond_then shifted = _named(m, f"shift_{k}", Mux(bit, shifted >> (1 << k), shifted))'
+CLAMP = "m.d.comb += result.eq(Mux(value < low, low, Mux(value > high, high, value)))"
+
+REVIEWED: dict[tuple[str, str], str] = {
+    ("drop", "fsm_state else i__ready$71"): READY,
+    ("drop", "live else i__ready$73"): READY,
+    **{("entropy", f"18'h00000 case 6'h0{k} of {POWER}"): CLASSES for k in range(2, 8)},
+    ("layernorm", SHIFTED): SHIFT,
+    **{("linear", f"{name} else i__ready"): TILES for name in ("fsm_state", "groups", "left")},
+    ("linear", "i__valid$36 else i__ready"): TILES,
+    ("normalize", f"?: cond_then {CLAMP}"): "A setting without a sign is never below 0.",
+    ("normalize", SHIFTED): SHIFT,
+    ("results", "fsm_state else i__ready"): READY,
+    ("results", "fsm_state else i_read__ready"): READY,
+    ("rows", "slots else $50"): "A command that there is not.",
+    **{
+        ("staging", f"{name} else i__ready${number}"): STAGED
+        for name in ("_sentence", "fsm_state")
+        for number in (82, 83, 84)
+    },
+    **{
+        ("walkers", f"{name} if with m.If(more & ~self.o_group.payload.last):"): GROUP
+        for name in ("fsm_state", "i__ready", "nth_group", "nth_tile")
+    },
+}

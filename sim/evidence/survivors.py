@@ -16,9 +16,6 @@ REASONS: dict[tuple[str, str], str] = {
     ),
     ("adaptivfloat", "rounded > 127 → rounded >= 127"): EQUAL,
     ("admission", "self.o_rows.payload.mask.eq(0) → nothing"): ZERO,
-    ("attention", "~context → context (1 of 2)"): (
-        "The softmax hears of an item later: slower, not wrong."
-    ),
     ("contribution", "value > maximum → value >= maximum"): EQUAL,
     ("contribution", "asked.eq(0) → nothing (1 of 2)"): (
         "The end of the next pass sets it back before it is looked at."
@@ -89,9 +86,6 @@ REASONS: dict[tuple[str, str], str] = {
     ("memory_port", "bus.bresp.eq(axi.Resp.OKAY) → nothing"): ZERO,
     ("memory_port", "Elif(owner.valid) → Elif(1)"): (
         "A word comes a cycle after its run or later, and its owner is there by then."
-    ),
-    ("norm", "self.result.values.eq(result.payload.values) → nothing"): (
-        "A trace tap: the co-simulation compares it."
     ),
     ("program", "self.i.ready.eq(1) → nothing"): "The sequencer, which gives the words, knows it.",
     ("span_mask", "query > key → query >= key"): EQUAL,

@@ -13,7 +13,7 @@ from firmware.image import HEADER_BYTES, parse_image
 from firmware.isa import Opcode
 from sim.cosim import session as host
 from sim.cosim.cosim import DECERR, EMBEDDING, IRQ, LIMIT, MAIN, SLVERR
-from sim.cosim.session import PAGE, RESET, START
+from sim.cosim.session import CAUSES, LOAD, PAGE, RESET, START
 from sim.proof.system import WATCHDOG, find
 
 RESPONSES = {SLVERR: Error.READ_SLVERR, DECERR: Error.READ_DECERR}
@@ -34,6 +34,21 @@ def test_read_fault_of_a_load(machine, place, response):
     )
     machine.sim.fault(at, at + 4, response)
     machine.refuses(machine.session.load, RESPONSES[response])
+
+
+@pytest.mark.parametrize("response", RESPONSES)
+def test_read_fault_of_constants_read_again(machine, response):
+    """The whole image has been read and is right; then its constants are taken."""
+    read = machine.sim.bytes_moved() + len(machine.program.image)
+    machine.session.write("CONTROL", LOAD)
+    while machine.sim.bytes_moved() < read:
+        machine.sim.run(IRQ, 1)
+    at = PAGE + parse_image(machine.program.image).constants_offset
+    machine.sim.fault(at, at + 4, response)
+    assert machine.sim.run(IRQ, 100 * WATCHDOG) == IRQ
+    machine.session.write("IRQ_CAUSE", CAUSES)
+    machine.stopped(RESPONSES[response])
+    machine.recovers()
 
 
 @pytest.mark.parametrize("response", RESPONSES)
