@@ -13,6 +13,8 @@ GROUP = "A tile is one group where P >= T."
 POWER = "power = Array(C(k * LN2, LOGARITHM) for k in range(8))[self._position - EXP_FRAC]"
 SHIFTED = '?: cond_then shifted = _named(m, f"shift_{k}", Mux(bit, shifted >> (1 << k), shifted))'
 CLAMP = "m.d.comb += result.eq(Mux(value < low, low, Mux(value > high, high, value)))"
+ROUNDING = "|| $%d == 0 ? _%d_ : $signed(_%d_ - (1'h0 ? _%d_ + 1 : _%d_ - 1));"
+ROUNDS = "Of a division that yosys writes for signed numbers; these have no sign."
 
 REVIEWED: dict[tuple[str, str], str] = {
     ("drop", "fsm_state else i__ready$71"): READY,
@@ -21,11 +23,35 @@ REVIEWED: dict[tuple[str, str], str] = {
     ("layernorm", SHIFTED): SHIFT,
     **{("linear", f"{name} else i__ready"): TILES for name in ("fsm_state", "groups", "left")},
     ("linear", "i__valid$36 else i__ready"): TILES,
+    **{
+        ("loader", f"fsm_state else {port}__ready"): "A reader is idle whenever the loader asks."
+        for port in ("o_request", "o_embedding_request")
+    },
+    **{
+        ("loader", f"{name} if with m.If(error != Error.NONE):"): (
+            "When constants are read again: sim/proof/test_faults_bus.py has it."
+        )
+        for name in ("fsm_state", "error")
+    },
+    (
+        "loader",
+        f"?: cond_else assign _5_ = ($47 [40] == 1'h0) {ROUNDING % (47, 3, 3, 4, 4)}",
+    ): ROUNDS,
+    (
+        "loader",
+        f"?: cond_else assign _8_ = ($59 [37] == 1'h0) {ROUNDING % (59, 6, 6, 7, 7)}",
+    ): ROUNDS,
     ("normalize", f"?: cond_then {CLAMP}"): "A setting without a sign is never below 0.",
+    ("norm", SHIFTED): SHIFT,
     ("normalize", SHIFTED): SHIFT,
     ("results", "fsm_state else i__ready"): READY,
     ("results", "fsm_state else i_read__ready"): READY,
     ("rows", "slots else $50"): "A command that there is not.",
+    ("sequencer", "fsm_state else o_operation__ready"): "Issue has room where a program fails.",
+    **{
+        ("sequencer", f"{name} else rests"): "The last LOOP has waited for what was at work."
+        for name in ("fsm_state", "done")
+    },
     **{
         ("staging", f"{name} else i__ready${number}"): STAGED
         for name in ("_sentence", "fsm_state")
