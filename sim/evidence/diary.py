@@ -39,7 +39,7 @@ DIARY = (
     Fault(
         "Registers written in a run changed it; a result went outside the window of its START.",
         "writing registers in a run",
-        "sim/proof/test_faults.py::test_registers_rewritten_in_a_run",
+        "sim/proof/test_faults_registers.py::test_registers_rewritten_in_a_run",
     ),
     Fault(
         "An image without constants ran on those of the image before; one of no layers loaded.",

@@ -28,7 +28,10 @@ SEED = 1  # of the campaign
 # One of its configurations: small, with all units; T and P divide neither each other nor a head.
 NUMBER = 19
 CASES = 16
-TESTS = [ROOT / "sim" / "proof" / f"{name}.py" for name in ("test_faults", "test_faults_bus")]
+TESTS = [
+    ROOT / "sim" / "proof" / f"{name}.py"
+    for name in ("test_faults", "test_faults_registers", "test_faults_bus")
+]
 PATIENCE = 500_000  # cycles of a load or a run; none takes a tenth of them
 # Seconds that a mutant may take: so many times what the machine itself does, and more.
 SLOWER = 3

@@ -19,6 +19,10 @@ ROUNDS = "Of a division that yosys writes for signed numbers; these have no sign
 REVIEWED: dict[tuple[str, str], str] = {
     ("drop", "fsm_state else i__ready$71"): READY,
     ("drop", "live else i__ready$73"): READY,
+    (
+        "embedding",
+        "?: cond_then broken = Mux(error == Error.WINDOW, Error.SENTENCE_CHECK, Error.EMBEDDING_BUS)",
+    ): "In the machine: sim/proof/test_faults_sentence.py::test_row_outside.",
     **{("entropy", f"18'h00000 case 6'h0{k} of {POWER}"): CLASSES for k in range(2, 8)},
     ("layernorm", SHIFTED): SHIFT,
     **{("linear", f"{name} else i__ready"): TILES for name in ("fsm_state", "groups", "left")},
