@@ -15,13 +15,14 @@ SHIFTED = '?: cond_then shifted = _named(m, f"shift_{k}", Mux(bit, shifted >> (1
 CLAMP = "m.d.comb += result.eq(Mux(value < low, low, Mux(value > high, high, value)))"
 ROUNDING = "|| $%d == 0 ? _%d_ : $signed(_%d_ - (1'h0 ? _%d_ + 1 : _%d_ - 1));"
 ROUNDS = "Of a division that yosys writes for signed numbers; these have no sign."
+BROKEN = "broken = Mux(error == Error.WINDOW, Error.SENTENCE_CHECK, Error.EMBEDDING_BUS)"
 
 REVIEWED: dict[tuple[str, str], str] = {
     ("drop", "fsm_state else i__ready$71"): READY,
     ("drop", "live else i__ready$73"): READY,
     (
         "embedding",
-        "?: cond_then broken = Mux(error == Error.WINDOW, Error.SENTENCE_CHECK, Error.EMBEDDING_BUS)",
+        f"?: cond_then {BROKEN}",
     ): "In the machine: sim/proof/test_faults_sentence.py::test_row_outside.",
     **{("entropy", f"18'h00000 case 6'h0{k} of {POWER}"): CLASSES for k in range(2, 8)},
     ("layernorm", SHIFTED): SHIFT,
