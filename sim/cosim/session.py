@@ -17,6 +17,7 @@ __all__ = ["Session", "SessionError"]
 
 PAGE = 4096
 LOAD, START, RESET = 1, 2, 4  # bits of CONTROL
+BUSY, LOADED, FAILED, DONE = 1, 2, 4, 8  # bits of STATUS
 CAUSES = 7  # all bits of IRQ_ENABLE and IRQ_CAUSE
 DESCRIPTOR_BYTES = 4 * DESCRIPTOR.words()
 STUCK = 100_000  # cycles without progress after which the machine should give up

@@ -22,10 +22,15 @@ from sim.bench.blocks import blocks, find_bench, parts
 from sim.cosim.build import ROOT
 from sim.cosim.processes import following
 
-__all__ = ["BlockRuns", "digest_of", "run_benches", "sources"]
+__all__ = ["BlockRuns", "digest_of", "module_of", "run_benches", "sources"]
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
 SKIPPED = ("cpu",)  # a core of others
+
+
+def module_of(path) -> str:
+    """The name by which a block's source is imported."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
 def digest_of(path) -> str:

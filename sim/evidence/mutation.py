@@ -20,8 +20,7 @@ from amaranth.lib.wiring import In, Signature
 from hw.verilog import verilog
 from sim.bench import harness
 from sim.bench.simulated import BUILD
-from sim.cosim.build import ROOT
-from sim.evidence.block_runs import BlockRuns, run_benches, sources
+from sim.evidence.block_runs import BlockRuns, module_of, run_benches, sources
 from sim.evidence.mutants import SELECT, Instrumented, changes_of
 
 __all__ = ["MUTATION", "WithMutant"]
@@ -140,9 +139,8 @@ def _outcome(sequence, lines):
 def hunt(block: str, most: int) -> dict:
     """One block, in a process of its own -> what is kept of it."""
     path, _ = sources()[block]
-    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     changes = {change.number: change for change in changes_of(path)}
-    hunt = Hunt(name, most)
+    hunt = Hunt(module_of(path), most)
     harness.carry_out = hunt.run
     begin = time.perf_counter()
     run_benches(block)

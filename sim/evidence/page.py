@@ -6,8 +6,7 @@ import re
 
 from firmware.isa import Opcode
 from sim.bench.blocks import blocks
-from sim.cosim.build import ROOT
-from sim.evidence.block_runs import digest_of
+from sim.evidence.block_runs import digest_of, module_of
 from sim.evidence.coverage import COVERAGE
 from sim.evidence.diary import DIARY
 from sim.evidence.mutation import MUTATION
@@ -260,7 +259,7 @@ def _text(bench):
 
 def _row(block, path, bench, score, machine, covered):
     """A block's row."""
-    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    module = module_of(path)
     mine = [one for one in PROPERTIES if one.block.partition(":")[0] == module]
     proved = sum(one.inductive for one in mine)
     properties = f"{proved} proved, {len(mine) - proved} bounded" if mine else ""

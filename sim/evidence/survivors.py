@@ -11,6 +11,12 @@ MODEL = "Slower, not wrong: sim/cycles/test_model.py finds it."
 
 REASONS: dict[tuple[str, str], str] = {
     ("accelerator", "limit < self.config.slots → limit <= self.config.slots"): EQUAL,
+    ("accelerator", "loader.done & (loader.error == 0) → loader.done | (loader.error == 0)"): (
+        "sim/proof/test_faults_registers.py::test_threshold_of_the_host finds it."
+    ),
+    ("accelerator", "self.done.eq(0) → nothing (2 of 2)"): (
+        "sim/proof/test_faults_registers.py::test_done_until_the_next_start finds it."
+    ),
     ("accelerator", "waited >= limit → waited > limit"): (
         "A cycle later: from outside nobody sees in which cycle the last progress was."
     ),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many mutants the whole machine finds, of those that no bench of their block does.
 
-    python -m sim.evidence.system          # all blocks; an hour
-    python -m sim.evidence.system softmax  # these
+    python -m sim.evidence.system          # all blocks; hours
+    python -m sim.evidence.system softmax  # these, some minutes each
 
 Cases of the campaign run in co-simulation, every tensor compared, with stalls, bus errors and bad
 sentences, each queue twice; then the tests of faults in images and on the buses. Of a block without
@@ -14,8 +14,7 @@ import importlib
 import random
 import time
 
-from sim.cosim.build import ROOT
-from sim.evidence.block_runs import BlockRuns, sources
+from sim.evidence.block_runs import BlockRuns, module_of, sources
 from sim.evidence.mutants import Instrumented, changes_of
 from sim.evidence.mutation import MUTATION
 
@@ -27,25 +26,23 @@ MOST = 40  # mutants of a block without others
 def hunt_in_machine(block: str, most: int) -> dict:
     """One block, in a process of its own -> {"found": texts of changes, "alive": the others}."""
     begin = time.perf_counter()
-    path, _ = sources()[block]
-    loader = Instrumented(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    loader.install()
-    machine = importlib.import_module("sim.evidence.machine_runs").MutantMachine()
-    texts = {change.number: change.text for change in changes_of(path)}
-    wanted = [number for number in sorted(loader.seen) if texts[number] in _survivors(block)]
-    if block not in MUTATION.outcomes():
-        wanted = sorted(loader.seen)
-        random.Random(0).shuffle(wanted)
-        wanted = sorted(wanted[:most])
     outcome = {"found": [], "alive": []}
-    for number in wanted:
-        outcome["found" if machine.finds(number) else "alive"].append(texts[number])
+    path, _ = sources()[block]
+    own = MUTATION.outcomes().get(block)
+    if own is None or own["alive"]:
+        loader = Instrumented(module_of(path))
+        loader.install()
+        machine = importlib.import_module("sim.evidence.machine_runs").MutantMachine()
+        texts = {change.number: change.text for change in changes_of(path)}
+        wanted = sorted(loader.seen)
+        if own is None:
+            random.Random(0).shuffle(wanted)
+            wanted = sorted(wanted[:most])
+        else:
+            wanted = [number for number in wanted if texts[number] in own["alive"]]
+        for number in wanted:
+            outcome["found" if machine.finds(number) else "alive"].append(texts[number])
     return outcome | {"seconds": round(time.perf_counter() - begin)}
-
-
-def _survivors(block):
-    """Texts of the changes that the block's bench does not find."""
-    return MUTATION.outcomes().get(block, {"alive": []})["alive"]
 
 
 SYSTEM = BlockRuns(

@@ -19,13 +19,12 @@ from golden_model.model import run as run_golden
 from hw.trace import taps
 from sim.cosim.build import build
 from sim.cosim.cosim import DECERR, EMBEDDING, MAIN
-from sim.cosim.session import DESCRIPTOR_BYTES, PAGE, Session, SessionError
+from sim.cosim.session import DESCRIPTOR_BYTES, DONE, LOADED, PAGE, Session, SessionError
 from sim.proof.check import counter_differences, differences, judge, traced
 from sim.proof.crosses import corners_of, features_of
 
 __all__ = ["CaseRun", "examine"]
 
-LOADED, DONE = 2, 8  # bits of STATUS
 SHOWN = 3  # differences of a case
 PATIENCE_OF_A_CASE = 5_000_000  # cycles of a load or a run; none takes a tenth of them
 

@@ -23,7 +23,7 @@ from golden_model.quantize import quantize
 from golden_model.random_model import random_checkpoint, random_sentences
 from hw.trace import taps
 from sim.bench import harness
-from sim.cosim.session import PAGE, Session, SessionError
+from sim.cosim.session import BUSY, FAILED, PAGE, Session, SessionError
 from sim.proof.check import judge
 
 __all__ = [
@@ -48,7 +48,6 @@ CONFIG = harness.small(
 SMALL_MODEL = MODELS["nano"]
 QUEUE = 8  # sentences there is room for
 WATCHDOG = 3000  # cycles: enough for every pause of a good run
-ERROR_BIT, BUSY_BIT = 4, 1
 
 
 def random_network(seed=5):
@@ -175,7 +174,7 @@ class Machine:
     def stopped(self, error, pc=None):
         """The registers after an error; a host that goes on without soft reset is ignored."""
         read = self.session.read
-        assert read("ERROR") == error and read("STATUS") & (ERROR_BIT | BUSY_BIT) == ERROR_BIT
+        assert read("ERROR") == error and read("STATUS") & (FAILED | BUSY) == FAILED
         if pc is not None:
             assert read("ERROR_PC") == pc
         for register in REGISTERS:
@@ -184,7 +183,7 @@ class Machine:
         for command in (1, 2):
             self.session.write("CONTROL", command)
             self.sim.run(limit=100)
-            assert read("ERROR") == error and read("STATUS") & (ERROR_BIT | BUSY_BIT) == ERROR_BIT
+            assert read("ERROR") == error and read("STATUS") & (FAILED | BUSY) == FAILED
 
     def recovers(self):
         """Soft reset forgets the error.

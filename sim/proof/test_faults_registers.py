@@ -13,16 +13,13 @@ from firmware.error_codes import Error
 from firmware.isa import Opcode
 from sim.cosim import session as host
 from sim.cosim.cosim import DECERR, IRQ, LIMIT
-from sim.cosim.session import CAUSES, PAGE, START
+from sim.cosim.session import BUSY, CAUSES, DONE, LOADED, PAGE, START
 from sim.proof.system import (
     find,
     flipped,
     free_offsets,
     sentence,
 )
-
-BUSY, LOADED, DONE = 1, 2, 8  # bits of STATUS
-
 
 # Registers ----------------------------------------------------------------------------------------
 
