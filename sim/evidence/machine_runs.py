@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a mutant of the whole machine has to pass, each in a process of its own.
+"""What takes a block through its work in the whole machine: cases of the campaign, then tests.
 
-Import this behind the mutants: it imports the whole machine.
+Import this behind mutants of a block: it imports the whole machine.
 """
 
 import dataclasses
@@ -16,13 +16,14 @@ from sim.cosim import session as host
 from sim.cosim.build import ROOT, TOP, library
 from sim.cosim.cosim import Cosim
 from sim.evidence.mutation import WithMutant
-from sim.proof import conftest, examine
-from sim.proof.cases import random_case
+from sim.proof import conftest
+from sim.proof.campaign import examine
+from sim.proof.campaign.cases import random_case
+from sim.proof.campaign.random_parts import random_hardware
 from sim.proof.check import traced
-from sim.proof.random_parts import random_hardware
 from sim.proof.system import CONFIG
 
-__all__ = ["MutantMachine"]
+__all__ = ["MutantMachine", "failure", "machines"]
 
 SEED = 1  # of the campaign
 # One of its configurations: small, with all units; T and P divide neither each other nor a head.
@@ -56,8 +57,31 @@ class _TwiceRun(examine.CaseRun):
             self.failures.append(f"STATUS, ERROR, ERROR_PC after a reset: {state}")
 
 
+def machines():
+    """The configurations of cases and tests."""
+    return random_hardware(random.Random(f"{SEED}/{NUMBER}"), NUMBER), CONFIG
+
+
+def failure(paths, cosim):
+    """All cases and tests up to the first that fails: what does, or "".
+
+    paths : {configuration: library}
+    cosim : in place of `Cosim`; it stays for this process
+    """
+    host.Cosim = cosim
+    host.PATIENCE = PATIENCE
+    examine.PATIENCE_OF_A_CASE = PATIENCE
+    examine.build = conftest.build = lambda hardware, make: paths[hardware]
+    for index in range(CASES):
+        record = examine.examine(random_case(SEED, NUMBER, index), _TwiceRun)
+        if record["failures"]:
+            return "\n".join(record["failures"])
+    failed = pytest.main(["-qx", "-p", "no:cacheprovider", *map(str, TESTS)])
+    return "A test fails" if failed else ""
+
+
 def _run(paths, number):
-    """All cases and tests up to the first that fails, which the exit status tells."""
+    """A mutant; the exit status tells whether it fails."""
 
     class MutantCosim(Cosim):
         """Is the mutant `number` from its first reset on."""
@@ -66,15 +90,8 @@ def _run(paths, number):
             self.drive("mutant", number)
             super().reset()
 
-    host.Cosim = MutantCosim
-    host.PATIENCE = PATIENCE
-    examine.PATIENCE_OF_A_CASE = PATIENCE
-    examine.build = conftest.build = lambda hardware, make: paths[hardware]
-    for index in range(CASES):
-        record = examine.examine(random_case(SEED, NUMBER, index), _TwiceRun)
-        if record["failures"]:
-            raise SystemExit("\n".join(record["failures"]) if number == 0 else 1)
-    raise SystemExit(int(pytest.main(["-qx", "-p", "no:cacheprovider", *map(str, TESTS)])))
+    failed = failure(paths, MutantCosim)
+    raise SystemExit(failed or 0)
 
 
 class MutantMachine:
@@ -82,10 +99,8 @@ class MutantMachine:
 
     def __init__(self):
         # No network here: PyTorch's threads would not live on in the processes of `finds`.
-        drawn = random_hardware(random.Random(f"{SEED}/{NUMBER}"), NUMBER)
         self._paths = {
-            hardware: library(verilog(WithMutant(traced(hardware)), TOP))
-            for hardware in (drawn, CONFIG)
+            hardware: library(verilog(WithMutant(traced(hardware)), TOP)) for hardware in machines()
         }
         self._seconds = None
         if self.finds(0):

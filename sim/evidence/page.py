@@ -13,7 +13,7 @@ from sim.evidence.mutation import MUTATION
 from sim.evidence.reviewed import REVIEWED
 from sim.evidence.survivors import REASONS
 from sim.evidence.system import SYSTEM, survivors
-from sim.proof.crosses import CROSSED, EVIDENCE, IMPOSSIBLE
+from sim.proof.campaign.crosses import CROSSED, EVIDENCE, IMPOSSIBLE
 from sim.proof.every_shape import SHAPES
 from sim.prove.properties import PROPERTIES
 

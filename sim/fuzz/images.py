@@ -41,7 +41,7 @@ from sim.fuzz.mutate import (
     take_word,
 )
 from sim.fuzz.target import FuzzTarget
-from sim.proof.random_parts import random_hardware, random_model
+from sim.proof.campaign.random_parts import random_hardware, random_model
 
 __all__ = ["IMAGE_TARGET", "Base", "bases"]
 

@@ -35,9 +35,9 @@ from sim.cosim.kept import read_entry, write_text
 from sim.cosim.memory import READ_BURSTS
 from sim.cosim.session import CAUSES, START, Session
 from sim.cycles.model import of_golden, predict, schedule
-from sim.proof.cases import BAD_SENTENCES, Queued, bad_sentence
+from sim.proof.campaign.cases import BAD_SENTENCES, Queued, bad_sentence
+from sim.proof.campaign.crosses import EVIDENCE
 from sim.proof.check import Outcome, counter_differences, differences, untraced
-from sim.proof.crosses import EVIDENCE
 from sim.proof.system import CONFIG, SMALL_MODEL, flipped, random_network
 
 __all__ = ["LoadError", "cosim_load", "cycle_load"]

@@ -6,7 +6,12 @@ from amaranth.hdl import Assert, Assume, Fragment
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import Out
 
-__all__ = ["Stable"]
+__all__ = ["Stable", "moves"]
+
+
+def moves(port):
+    """A word of the stream is taken in this cycle."""
+    return port.valid & port.ready
 
 
 class Stable(wiring.Component):

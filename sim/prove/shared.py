@@ -4,8 +4,7 @@
 from amaranth import Cat, Const, Mux, Signal
 from amaranth.hdl import Assume
 
-from sim.prove.contracts import moves
-from sim.prove.held import Stable
+from sim.prove.held import Stable, moves
 
 __all__ = ["FlashRuns", "MemoryRuns", "Requests", "TakenWhenDone"]
 

@@ -20,8 +20,8 @@ from hw.trace import taps
 from sim.cosim.build import build
 from sim.cosim.cosim import DECERR, EMBEDDING, MAIN
 from sim.cosim.session import DESCRIPTOR_BYTES, DONE, LOADED, PAGE, Session, SessionError
+from sim.proof.campaign.crosses import corners_of, features_of
 from sim.proof.check import counter_differences, differences, judge, traced
-from sim.proof.crosses import corners_of, features_of
 
 __all__ = ["CaseRun", "examine"]
 

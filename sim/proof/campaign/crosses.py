@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Functional coverage of a campaign, from its records: rare corners, opcodes times features.
 
-    python -m sim.proof.crosses build/campaign/1.jsonl
+    python -m sim.proof.campaign.crosses build/campaign/1.jsonl
 
 writes docs/evidence/campaign.json, also while the campaign goes on.
 """
@@ -18,8 +18,8 @@ from golden_model.hardware import BUS_BITS, UNITS
 from sim.cosim.build import ROOT
 from sim.cosim.cosim import DECERR
 from sim.cosim.kept import write_text
-from sim.proof.cases import BAD_SENTENCES, FAULT_PLACES, STALLS
-from sim.proof.kept_cases import KeptCases
+from sim.proof.campaign.cases import BAD_SENTENCES, FAULT_PLACES, STALLS
+from sim.proof.campaign.kept_cases import KeptCases
 
 __all__ = [
     "CORNERS",

@@ -10,7 +10,7 @@ does not fail in the same way is put back.
 import dataclasses
 import re
 
-from sim.proof.cases import Cuts
+from sim.proof.campaign.cases import Cuts
 
 __all__ = ["failure_kind", "shrink"]
 

@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 
 from golden_model.hardware import HardwareConfig
 from hw.shapes import ADDRESS, BYTE, WIDE_COUNT, WORD, WORDS
-from sim.prove.contracts import moves
+from sim.prove.held import moves
 from sim.prove.prover import Mutant, Property
 
 __all__ = ["FETCHED"]

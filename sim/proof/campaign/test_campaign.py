@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sim.proof import campaign as command
-from sim.proof import dispatch
-from sim.proof.cases import BAD_SENTENCES, Cuts, random_case
-from sim.proof.crosses import CORNERS, CROSSED, cross_holes, crosses, features_of, report
-from sim.proof.dispatch import Job, in_processes, through
-from sim.proof.kept_cases import KeptCases
-from sim.proof.shrink import failure_kind, shrink
+from sim.proof.campaign import __main__ as command
+from sim.proof.campaign import dispatch
+from sim.proof.campaign.cases import BAD_SENTENCES, Cuts, random_case
+from sim.proof.campaign.crosses import CORNERS, CROSSED, cross_holes, crosses, features_of, report
+from sim.proof.campaign.dispatch import Job, in_processes, through
+from sim.proof.campaign.kept_cases import KeptCases
+from sim.proof.campaign.shrink import failure_kind, shrink
 
 SEED = 3
 
@@ -193,7 +193,7 @@ def test_evidence_from_a_file(tmp_path):
     kept = KeptCases(tmp_path / "state.jsonl")
     writes(Job(SEED, 0, [0, 1]), kept.path)
     out = tmp_path / "campaign.json"
-    from sim.proof import crosses as module
+    from sim.proof.campaign import crosses as module
 
     module.main([str(kept.path), "--out", str(out)])
     assert json.loads(out.read_text())["cases"] == 2

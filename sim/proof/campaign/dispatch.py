@@ -17,11 +17,11 @@ import torch
 
 from sim.cosim.build import forget_build
 from sim.cosim.processes import follow_parent
-from sim.proof.cases import random_case
+from sim.proof.campaign.cases import random_case
+from sim.proof.campaign.examine import examine
+from sim.proof.campaign.kept_cases import KeptCases
+from sim.proof.campaign.shrink import shrink
 from sim.proof.check import traced
-from sim.proof.examine import examine
-from sim.proof.kept_cases import KeptCases
-from sim.proof.shrink import shrink
 
 __all__ = ["Job", "dask_executor", "examined", "in_processes", "through"]
 

@@ -7,16 +7,11 @@ from amaranth.hdl import Assert, Assume
 from hw.array.mac_lane import WINDOW
 from hw.rows.layouts import RowCommand
 from hw.shapes import WORDS
-from sim.prove.held import Stable
+from sim.prove.held import Stable, moves
+from sim.prove.properties.stable import CONFIG, CYCLES, WIDE_BUS
 from sim.prove.prover import Mutant, Property
-from sim.prove.stable import CONFIG, CYCLES, WIDE_BUS
 
 __all__ = ["CONTRACTS"]
-
-
-def moves(port):
-    """A word of the stream is taken in this cycle."""
-    return port.valid & port.ready
 
 
 class Aborted(Stable):

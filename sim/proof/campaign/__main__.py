@@ -3,10 +3,10 @@
 
     python -m sim.proof.campaign --seed N
 
-Everything follows from the seed (sim/proof/cases.py). Finished cases are kept in a file, so the
-same command goes on after Ctrl-C. A case that fails is made as small as it can be and printed as a
-command that fails in the same way. What really happened is counted from the results: a corner that
-never occurred is a failure too.
+Everything follows from the seed (sim/proof/campaign/cases.py). Finished cases are kept in a file,
+so the same command goes on after Ctrl-C. A case that fails is made as small as it can be and
+printed as a command that fails in the same way. What really happened is counted from the results: a
+corner that never occurred is a failure too.
 """
 
 import argparse
@@ -16,11 +16,11 @@ import sys
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sim.proof.cases import Cuts, random_case
-from sim.proof.crosses import CORNERS, EVIDENCE, corners_sum, sums_of, write_evidence
-from sim.proof.dispatch import Job, dask_executor, examined, in_processes, through
-from sim.proof.examine import examine
-from sim.proof.kept_cases import kept_of_seed
+from sim.proof.campaign.cases import Cuts, random_case
+from sim.proof.campaign.crosses import CORNERS, EVIDENCE, corners_sum, sums_of, write_evidence
+from sim.proof.campaign.dispatch import Job, dask_executor, examined, in_processes, through
+from sim.proof.campaign.examine import examine
+from sim.proof.campaign.kept_cases import kept_of_seed
 
 __all__ = ["campaign", "main"]
 

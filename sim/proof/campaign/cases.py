@@ -20,7 +20,12 @@ from golden_model.hardware import HardwareConfig
 from golden_model.quantize import quantize
 from sim.cosim.cosim import DECERR, SLVERR
 from sim.cosim.memory import READ_BURSTS
-from sim.proof.random_parts import SCENARIOS, queue_of, random_hardware, scenario_checkpoint
+from sim.proof.campaign.random_parts import (
+    SCENARIOS,
+    queue_of,
+    random_hardware,
+    scenario_checkpoint,
+)
 
 __all__ = [
     "BAD_SENTENCES",

@@ -7,9 +7,9 @@ from amaranth.hdl import Assert, Assume
 from hw.decide.exit import Exit
 from hw.queue.admission import Admission
 from sim.prove.held import Stable
+from sim.prove.properties.stable import CONFIG, CYCLES
 from sim.prove.prover import Mutant, Property
 from sim.prove.shared import FlashRuns, MemoryRuns, Requests, TakenWhenDone
-from sim.prove.stable import CONFIG, CYCLES
 
 __all__ = ["PORTS"]
 
