@@ -68,7 +68,8 @@ class TersePeripheral(LiteXModule):
             # Nobody here sets a clock: each request is granted at once.
             request = Signal()
             ports |= {"o_dvfs_request": request, "i_dvfs_acknowledge": request}
-        self.specials += Instance("terse", **ports)
+        # LiteXModule makes the list when it is first asked for.
+        self.specials += Instance("terse", **ports)  # pyright: ignore[reportOperatorIssue]
         source = pathlib.Path(folder) / "terse.v"
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text(verilog_text(hw, settings))

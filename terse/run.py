@@ -205,7 +205,7 @@ def sentence_report(
         label=sentence.label,
         label_name=labels[sentence.label] if labels and sentence.label is not None else None,
         prediction=golden.predicted_class,
-        prediction_name=labels[golden.predicted_class] if labels else None,
+        prediction_name=labels[int(golden.predicted_class)] if labels else None,
         confidence=float(torch.tensor(logits).softmax(0).max()),
         logits=logits,
         exit_layer=golden.exit_layer,

@@ -13,6 +13,7 @@ import time
 from golden_model.hardware import HARDWARE
 from hw.accelerator import Accelerator
 from sim.bench import harness
+from sim.bench.simulated import BUILD
 from terse import catalog
 from terse.errors import UserError
 from terse.text import encode_texts, gather
@@ -43,7 +44,7 @@ def run_wheel(model: str, hw: str, count: int) -> str:
         sentences=words,
         cycles=CYCLES * count,
     )
-    log = (harness.ROOT / "build" / "sim" / "wheel" / "simulation.log").read_text()
+    log = (BUILD / "wheel" / "simulation.log").read_text()
     return next(line for line in log.splitlines() if " cycles, " in line)
 
 

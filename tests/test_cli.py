@@ -121,6 +121,21 @@ def test_wheel_without_sentences(monkeypatch, capsys, count):
     assert stop.value.code == 2 and "--sentences must be at " in capsys.readouterr().err
 
 
+def test_wheel_tells_the_cycles(monkeypatch, capsys, tmp_path):
+    """What the bench wrote into its log."""
+
+    def bench(component, module, name, **options):
+        log = tmp_path / name / "simulation.log"
+        log.parent.mkdir()
+        log.write_text(f"begins\n  {len(options['sentences'])} sentences, 1,234 cycles, golden\n")
+
+    monkeypatch.setattr(wheel.harness, "run_bench", bench)
+    monkeypatch.setattr(wheel, "BUILD", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["terse.wheel", "--hw", "ci", "--sentences", "3"])
+    assert wheel.main() == 0
+    assert "3 sentences, 1,234 cycles, golden\n3 sentences as golden" in capsys.readouterr().out
+
+
 def test_text_behind_a_dash(terse, model, tmp_path):
     out = tmp_path / "g.npz"
     assert terse("golden", "--model", model, "-o", out, "--", "-5 good")[0] == 0

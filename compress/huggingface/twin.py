@@ -3,7 +3,8 @@
 
 from collections.abc import Callable
 from contextlib import contextmanager
-from typing import cast
+from logging import CRITICAL
+from typing import Any, cast
 
 import torch
 from transformers import AlbertConfig, AlbertForSequenceClassification
@@ -14,6 +15,7 @@ from golden_model.files import one_line
 
 __all__ = ["eager", "quiet_transformers"]
 
+EAGER: dict[str, Any] = {"attn_implementation": "eager"}
 # Keys of config.json that say which network it is, once it is checked.
 OF_NETWORK = (
     "vocab_size",
@@ -40,7 +42,7 @@ OF_NETWORK = (
 def quiet_transformers():
     """No warnings of transformers: what matters here of a config is refused in one line."""
     before = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)
+    logging.set_verbosity(CRITICAL)
     try:
         yield
     finally:
@@ -58,8 +60,8 @@ def eager(
     Raises AlbertError where transformers cannot build it.
     """
     try:
-        kept = {name: getattr(albert.config, name) for name in OF_NETWORK}
-        config = AlbertConfig(**kept, attn_implementation="eager")
+        kept: dict[str, Any] = {name: getattr(albert.config, name) for name in OF_NETWORK}
+        config = AlbertConfig(**kept, **EAGER)
         network = AlbertForSequenceClassification(config).eval()
         network.load_state_dict(albert.state)
     except Exception as error:  # AssertionError, TypeError, RuntimeError: by what is wrong

@@ -46,7 +46,7 @@ class PretrainedEncoder(Trained):
         states, maps = [embedded], []
         for layer in self.bert.encoder.layer:
             if self.mode.maps:
-                maps.append(_map(layer.attention.self, states[-1], mask[:, None, None]))
+                maps.append(_map(layer.attention, states[-1], mask[:, None, None]))
             found = layer(states[-1], attention_mask=mask[:, None, None])
             states.append(found[0] if isinstance(found, tuple) else found)
         weight = live[:, :, None]
@@ -65,6 +65,7 @@ class PretrainedEncoder(Trained):
 
 def _map(attention, x, mask):
     """(B,heads,n,n) what each query of one layer's attention gives to each key."""
+    attention = attention.self
     shape = (*x.shape[:2], -1, attention.attention_head_size)
     query = attention.query(x).view(shape).transpose(1, 2)
     key = attention.key(x).view(shape).transpose(1, 2)

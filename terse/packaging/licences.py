@@ -43,7 +43,7 @@ def licence_of(name: str) -> str | None:
         metadata = distribution(name).metadata
     except PackageNotFoundError:
         return None
-    if stated := STATED.get(name) or metadata.get("License-Expression"):
+    if stated := STATED.get(name) or _field(metadata, "License-Expression"):
         return stated
     classes = [
         line.rpartition(" :: ")[2]
@@ -51,8 +51,12 @@ def licence_of(name: str) -> str | None:
         if line.startswith("License ::") and not line.endswith("OSI Approved")
     ]
     # Some put the whole text there.
-    text = (metadata.get("License") or "").strip().splitlines()
+    text = _field(metadata, "License").strip().splitlines()
     return ", ".join(classes) or (text[0] if text else "")
+
+
+def _field(metadata, name):
+    return (metadata.get_all(name) or [""])[0]
 
 
 def is_copyleft(licence: str) -> bool:
