@@ -100,9 +100,11 @@ mutants: setup
 	$(BIN)/python -m sim.evidence.mutation
 	$(BIN)/python -m sim.evidence.system
 
-# Branches and toggles that each block's bench covers: docs/evidence/coverage.json. An hour or two.
+# Branches and toggles that each block's bench covers, and branches that the whole machine does:
+# docs/evidence/coverage.json and machine_coverage.json. An hour or two.
 coverage: setup
 	$(BIN)/python -m sim.evidence.coverage
+	$(BIN)/python -m sim.evidence.machine_coverage
 
 # A thousand bits of each part of memory that flip behind a load; minutes.
 flips: setup

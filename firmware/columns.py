@@ -23,6 +23,7 @@ __all__ = [
     "PORTION",
     "Column",
     "Columns",
+    "UnevenColumns",
     "arrange_columns",
     "count_nonzeros",
     "encode_columns",
@@ -42,6 +43,10 @@ PORTION = 2
 # Column headers that a lane of the array holds; a block has at most 32 columns in a lane.
 HEADERS = 128
 LOAD_LATENCY = 64  # cycles between the loads of two tiles, about
+
+
+class UnevenColumns(ValueError):
+    """A matrix whose columns no block size lets through the lanes' buffers."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ class Columns:
 
         From a block's first entry to the word of the stream that completes it in the last lane, no
         lane may get more than its buffer of `depth` entries and `HEADERS` columns, its share of the
-        next block included: else the stream would wait for ever. Raises ValueError when no size
+        next block included: else the stream would wait for ever. Raises UnevenColumns when no size
         does. See `_cost` for what is fast.
         """
         sizes = [
@@ -92,7 +97,7 @@ class Columns:
             if all(self._is_safe(bus_bytes, depth, *block) for block in self._blocks(size))
         ]
         if not sizes:
-            raise ValueError(
+            raise UnevenColumns(
                 f"Weight buffer must have more than {depth} entries in each lane: "
                 "the lanes' columns are too uneven"
             )

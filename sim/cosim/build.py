@@ -55,6 +55,14 @@ VERILATOR = (
     "--output-split",
     "20000",
 )
+# What a library can do besides: Verilator's options, the runtime's constant, more of its support.
+KINDS = {
+    "run": ((), (), ()),
+    "waveform": (("--trace-vcd",), ("-DWAVEFORM",), ()),
+    # Where signals are not public, Verilator 5.49 optimizes the logic between counters wrongly: a
+    # run of the machine did not end. Counters of toggles would make it a hundred times slower.
+    "coverage": (("--coverage-line", "--public-flat-rw"), ("-DCOVERAGE",), ("verilated_cov.cpp",)),
+}
 CONSTANTS = (f"-DREAD_BURSTS={READ_BURSTS}", f"-DWRITE_BURSTS={WRITE_BURSTS}")
 COMPILE = ("-std=c++17", "-fPIC", "-w", "-c")
 SUPPORT = ("verilated.cpp", "verilated_threads.cpp", "verilated_vcd_c.cpp")
@@ -105,20 +113,21 @@ def _alone(folder):
         yield
 
 
-def library(text, debug=False):
+def library(text, kind="run"):
     """Path of the shared library for Verilog `text`, made when it is not there yet.
 
-    The text's top is called `accelerator`. With `debug` the library can write waveforms.
+    The text's top is called `accelerator`. The kind `waveform` can write waveforms, `coverage`
+    counts branches.
     """
-    if debug:
+    if kind == "waveform":
         # Nets that the source does not name: Verilator traces none that begins with an underscore.
         text = text.replace("\\$", "\\_$")
     text += _holder(text)
-    folder = BUILD / _digest(text, *_runtime(), *VERILATOR, *COMPILE, *CONSTANTS, str(debug))
+    folder = BUILD / _digest(text, *_runtime(), *VERILATOR, *COMPILE, *CONSTANTS, repr(KINDS[kind]))
     result = folder / LIBRARY
     with _alone(folder):
         if not _is_library(result):
-            _compile(text, folder, result, debug)
+            _compile(text, folder, result, kind)
     return result
 
 
@@ -153,16 +162,17 @@ def _holder(text):
     )
 
 
-def _compile(text, folder, result, debug):
+def _compile(text, folder, result, kind):
     """Verilate `text` in `folder`, compile it with the runtime, and put the library at `result`."""
     source, package = folder / f"{TOP}.v", verilator()
+    options, defines, support = KINDS[kind]
     source.write_text(text)
     for old in folder.glob("V*"):
         old.unlink()
     command = [
         package / "bin" / "verilator_bin",
         *VERILATOR,
-        *(["--trace-vcd"] if debug else []),
+        *options,
         "--top-module",
         HOLDER,
         "--Mdir",
@@ -184,8 +194,8 @@ def _compile(text, folder, result, debug):
         f"-I{path}" for path in (folder, package / "include", package / "include" / "vltstd")
     ]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(lambda part: _object(part, folder, includes, debug), parts))
-        objects += pool.map(lambda name: _support(name, package), SUPPORT)
+        objects = list(pool.map(lambda part: _object(part, folder, includes, defines), parts))
+        objects += pool.map(lambda name: _support(name, package), SUPPORT + support)
     partial = result.with_suffix(".partial")
     _call([_compiler(), "-shared", "-pthread", *objects, "-o", partial], "g++")
     put(partial, result)
@@ -197,7 +207,7 @@ def _compiler():
     return os.environ.get("CXX", "g++")
 
 
-def _object(part, folder, includes, debug):
+def _object(part, folder, includes, defines):
     """Compile one file; what runs only at the start (Slow) without optimisation."""
     target = folder / f"{part.stem}.o"
     level = "-O0" if "Slow" in part.stem else "-O1"
@@ -207,7 +217,7 @@ def _object(part, folder, includes, debug):
             *COMPILE,
             *CONSTANTS,
             level,
-            *(["-DWAVEFORM"] if debug else []),
+            *defines,
             *includes,
             part,
             "-o",
@@ -242,25 +252,25 @@ def _support(name, package):
     return target
 
 
-def build(config, make, debug=False):
+def build(config, make, kind="run"):
     """Path of the library for `make(config)`, an Amaranth component.
 
     `config` must have `config_hash`. Elaborates only when a source file, the simulator or the
     configuration changed since the last time.
     """
-    entry = _entry(config, make, debug)
+    entry = _entry(config, make, kind)
     with _alone(entry.with_suffix(".lock")):
         known = read_text(entry)
         if known is not None and _is_library(pathlib.Path(known)):
             return pathlib.Path(known)
-        path = library(verilog(make(config), TOP), debug)
+        path = library(verilog(make(config), TOP), kind)
         write_text(entry, str(path))
     return path
 
 
 def forget_build(config, make):
     """Delete the library of a configuration that is not needed again: it frees megabytes."""
-    entry = _entry(config, make, debug=False)
+    entry = _entry(config, make, "run")
     with _alone(entry.with_suffix(".lock")):
         known = read_text(entry)
         if known is not None and pathlib.Path(known).parent.parent == BUILD:
@@ -268,9 +278,8 @@ def forget_build(config, make):
         entry.unlink(missing_ok=True)
 
 
-def _entry(config, make, debug):
+def _entry(config, make, kind):
     """The file that names the library for `make(config)`."""
-    kind = "debug" if debug else "run"
     maker = pathlib.Path(inspect.getfile(make)).read_text()
     flow = [*_runtime(), *CONSTANTS, pathlib.Path(__file__).read_text()]
     name = _digest(

@@ -10,6 +10,9 @@
 #ifdef WAVEFORM
 #include "verilated_vcd_c.h"
 #endif
+#ifdef COVERAGE
+#include "verilated_cov.h"
+#endif
 
 namespace {
 
@@ -195,6 +198,15 @@ int sim_trace(Simulation *sim, const char *path) {  // null closes the waveform;
     return sim->waveform->isOpen() ? 0 : -1;
 #else
     return path ? -1 : 0;
+#endif
+}
+
+int sim_coverage(Simulation *sim, const char *path) {  // -1: not possible
+#ifdef COVERAGE
+    sim->context.coveragep()->write(path);
+    return 0;
+#else
+    return -1;
 #endif
 }
 

@@ -52,6 +52,7 @@ _SIGNATURES = {
     "sim_tap_cycles": (c_void_p, c_void_p, c_uint32),
     "sim_tap_clear": (None, c_void_p),
     "sim_trace": (c_int, c_void_p, c_char_p),
+    "sim_coverage": (c_int, c_void_p, c_char_p),
 }
 
 
@@ -249,7 +250,7 @@ class Cosim:
     def trace(self, path):
         """Write a VCD waveform from here on, compressed if `path` ends in .gz; None ends it.
 
-        Only libraries that were built with `debug` can.
+        Only libraries of the kind `waveform` can.
         """
         if path is None:
             self._lib.sim_trace(self._sim, None)
@@ -263,6 +264,14 @@ class Cosim:
         ):
             self._close_waveform()
             raise CosimError(f"Cannot write the waveform {path}")
+
+    def coverage(self, path):
+        """Write what was covered so far, as Verilator's coverage.dat.
+
+        Only libraries of the kind `coverage` can.
+        """
+        if self._lib.sim_coverage(self._sim, str(path).encode()):
+            raise CosimError("Only a library of the kind coverage counts branches")
 
     def _close_waveform(self):
         if self._waveform:

@@ -149,7 +149,7 @@ def test_limit_and_reset(copier):
 
 @pytest.mark.parametrize(("name", "opened"), [("copy.vcd", open), ("copy.vcd.gz", gzip.open)])
 def test_waveform(tmp_path, name, opened):
-    copier = Cosim(build(CONFIG, dummy.Copier, debug=True), dummy.layouts(CONFIG), memory=4096)
+    copier = Cosim(build(CONFIG, dummy.Copier, "waveform"), dummy.layouts(CONFIG), memory=4096)
     copier.trace(tmp_path / "wave" / name)
     start(copier, count=1)
     copier.run(IRQ, 1000)
@@ -161,9 +161,26 @@ def test_waveform(tmp_path, name, opened):
         copier.trace(tmp_path)
 
 
-def test_waveform_needs_a_debug_library(copier, tmp_path):
+def test_coverage(tmp_path):
+    """What a run covers besides is in the next file as well."""
+    copier = Cosim(build(CONFIG, dummy.Copier, "coverage"), dummy.layouts(CONFIG), memory=4096)
+    counts = []
+    for name in ("before", "behind"):
+        copier.coverage(tmp_path / name)
+        lines = (tmp_path / name).read_text().splitlines()
+        counts.append([line.rpartition(" ")[2] != "0" for line in lines if line.startswith("C ")])
+        start(copier, count=1)
+        copier.run(IRQ, 1000)
+    before, behind = counts
+    assert len(before) == len(behind) and sum(before) < sum(behind)
+    assert all(now for was, now in zip(before, behind, strict=True) if was)
+
+
+def test_other_libraries_do_neither(copier, tmp_path):
     with pytest.raises(CosimError, match="Cannot write the waveform"):
         copier.trace(tmp_path / "copy.vcd.gz")
+    with pytest.raises(CosimError, match="of the kind coverage"):
+        copier.coverage(tmp_path / "coverage.dat")
 
 
 def test_wrong_tap_width(built):

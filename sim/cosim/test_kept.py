@@ -22,7 +22,7 @@ def builds(monkeypatch, tmp_path):
     """Libraries are small files; the list counts the elaborations."""
     count = []
 
-    def library(text, debug=False):
+    def library(text, kind="run"):
         path = tmp_path / "made" / building.LIBRARY
         path.parent.mkdir(exist_ok=True)
         path.write_text("library")

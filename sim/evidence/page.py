@@ -17,7 +17,7 @@ from sim.proof.campaign.crosses import CROSSED, EVIDENCE, IMPOSSIBLE
 from sim.proof.every_shape import SHAPES
 from sim.prove.properties import PROPERTIES
 
-__all__ = ["evidence_page"]
+__all__ = ["covered_branches", "evidence_page"]
 
 HEAD = """# Verification
 
@@ -32,12 +32,14 @@ What shows that each block does what its golden model says. Made by
   random inputs, stalls and four states too; V3 with properties besides.
 - *Mutants*: how many of the block's mutants (drawn by chance from those that are in its circuit)
   its bench finds, by `make mutants`. *Old*: the block's source has changed since.
-- *Machine*: how many of the others cases of the campaign find in the whole machine; for a
+  *In the machine*: how many of the others cases of the campaign find in the whole machine; for a
   block without mutants of its bench, of so many by chance. Those that nobody finds are below.
 - *Branches*, *toggles*: how many its bench covers, by `make coverage`. A branch is an arm of an
   `if` or `case` of the Verilog, or a side of a `?:`. A toggle is a bit of a signal that rises, or
   that falls. Both are as counted: entries of tables, and bits of ports that a small configuration
   never changes, are among them ([which are not covered](evidence/coverage.json)).
+  *In the machine*: how many the runs cover that mutants of the machine have to pass. Its circuits
+  are not those of the bench, so neither are the branches. "-": a board has it, not the machine.
 
 A block without a bench of its own is covered by another's
 ([parts](machine.md#parts-and-their-benches)). All of them together are compared tensor by tensor
@@ -53,8 +55,9 @@ COLUMNS = (
     "four-state",
     "properties",
     "mutants",
-    "machine",
+    "in the machine",
     "branches",
+    "in the machine",
     "toggles",
     "stage",
 )
@@ -79,8 +82,9 @@ input is accepted, or refused with a documented error; {failures} ended otherwis
 BRANCHES = """
 ## Branches that are not covered
 
-Of {total:,} branches {covered:,} are covered. {elsewhere:,} others are covered in another circuit
-of the same bench: not all of its tests run on each. The rest was looked at.
+Of {total:,} branches {covered:,} are covered: by the block's bench, or, of a block that it was not
+run on, in the machine. {elsewhere:,} others are covered in another circuit: not all tests run on
+each. The rest was looked at.
 
 | block | branch | why it is no gap |
 | --- | --- | --- |
@@ -129,9 +133,11 @@ Faults that were found, and the test that would find each again.
 
 def evidence_page() -> str:
     """The page."""
-    scores, machine, covered = (kept.outcomes() for kept in (MUTATION, SYSTEM, COVERAGE))
+    kept = [kept.outcomes() for kept in (MUTATION, SYSTEM, COVERAGE)] + [
+        _figures("machine_coverage")
+    ]
     rows = [
-        _row(block, path, bench, *(kept.get(block) for kept in (scores, machine, covered)))
+        _row(block, path, bench, *(outcomes.get(block) for outcomes in kept))
         for block, path, _, bench in blocks()
     ]
     parts = [
@@ -155,24 +161,34 @@ def _line(cells):
 
 def _mutants(path, score, machine):
     """What the bench finds of its mutants, and the whole machine of the others."""
-    own, rest = NOT_RUN, NOT_RUN
+    own, rest = NOT_RUN, _absent(path)
     if score:
         own = f"{score['found']} of {score['tried']}{_old(path, score)}"
-        rest = NOT_RUN if score["alive"] else ""
+        rest = _absent(path) if score["alive"] else ""
     if machine:
         count = len(machine["found"])
         rest = f"{count} of {count + len(machine['alive'])}{_old(path, machine)}"
     return own, rest
 
 
-def _coverage(path, covered):
+def _coverage(path, covered, machine):
     """The cells of branches and toggles."""
-    if covered is None:
-        return NOT_RUN, NOT_RUN
-    return tuple(
-        "{:,} of {:,}".format(*covered[what]) + _old(path, covered)
-        for what in ("branches", "toggles")
+    return (
+        _covered(path, covered, "branches", NOT_RUN),
+        _covered(path, machine, "branches", _absent(path)),
+        _covered(path, covered, "toggles", NOT_RUN),
     )
+
+
+def _absent(path):
+    """What stands for a figure of the machine that is not there."""
+    return "-" if path.parent.name == "board" else NOT_RUN
+
+
+def _covered(path, outcome, what, absent):
+    if outcome is None:
+        return absent
+    return "{:,} of {:,}".format(*outcome[what]) + _old(path, outcome)
 
 
 def _old(path, outcome):
@@ -183,9 +199,14 @@ def _figures(name):
     return json.loads((EVIDENCE / f"{name}.json").read_text())
 
 
+def covered_branches() -> dict:
+    """{block: what is kept of its branches}: by its bench, else in the machine."""
+    return dict(sorted((_figures("machine_coverage") | COVERAGE.outcomes()).items()))
+
+
 def _branches():
-    """Those that no circuit of a bench covers."""
-    kept = COVERAGE.outcomes()
+    """Those that no circuit covers."""
+    kept = covered_branches()
     rows = [
         f"| {block} | `{text.replace('|', chr(92) + '|')}` | {REVIEWED.get((block, text), '')} |\n"
         for block, one in kept.items()
@@ -257,7 +278,7 @@ def _text(bench):
     return text + "".join((room / f"{part}.py").read_text() for part in parts)
 
 
-def _row(block, path, bench, score, machine, covered):
+def _row(block, path, bench, score, machine, covered, in_machine):
     """A block's row."""
     module = module_of(path)
     mine = [one for one in PROPERTIES if one.block.partition(":")[0] == module]
@@ -277,7 +298,7 @@ def _row(block, path, bench, score, machine, covered):
     if not streams:
         marks[2] = "-"
     cells = [block, *marks, properties]
-    cells += [*_mutants(path, score, machine), *_coverage(path, covered), stage]
+    cells += [*_mutants(path, score, machine), *_coverage(path, covered, in_machine), stage]
     return _line(cells)
 
 

@@ -5,8 +5,12 @@ import json
 import subprocess
 import sys
 
-from sim.cosim.build import ROOT
-from sim.evidence.coverage import COVERAGE, Covered
+from sim.cosim import dummy
+from sim.cosim.build import ROOT, build
+from sim.evidence.coverage import COVERAGE
+from sim.evidence.covered import Covered, coverage_points, verilog_modules
+from sim.evidence.machine_coverage import MachineCounts
+from sim.evidence.page import covered_branches
 from sim.evidence.reviewed import REVIEWED
 
 # What Amaranth and Verilator write, cut short.
@@ -42,7 +46,7 @@ def _point(line, column, kind, module, what, count):
     return f"C '{text}' {count}\n"
 
 
-def _data(*counts):
+def _points(*counts):
     kick, on, off, state, rise, fall = counts
     points = [
         (10, 5, "branch", "block", "if", kick),
@@ -55,13 +59,13 @@ def _data(*counts):
         (7, 3, "toggle", "block", "value__02ehigh:1->0", 0),
         (22, 3, "toggle", "block__02epart", "a:1->0", 0),
     ]
-    return "".join(_point(*point) for point in points)
+    return coverage_points([_point(*point) for point in points])
 
 
 def test_points():
     """Those of other files, of values between and of yosys' own variable do not count."""
     covered = Covered("hw/of_test.py")
-    covered.add(VERILOG, _data(0, 3, 0, 0, 1, 0))
+    covered.add(verilog_modules(VERILOG), _points(0, 3, 0, 0, 1, 0))
     assert covered.figures() == {
         "branches": [1, 3],
         "elsewhere": 0,
@@ -69,7 +73,9 @@ def test_points():
         "branches left": ["count case 2'h1 of state", "count else on"],
         "toggles left": ["value[2] 1->0"],
     }
-    covered.add(VERILOG, _data(0, 0, 5, 0, 0, 1))  # another simulation of the same
+    covered.add(
+        verilog_modules(VERILOG), _points(0, 0, 5, 0, 0, 1)
+    )  # another simulation of the same
     assert covered.figures() == {
         "branches": [2, 3],
         "elsewhere": 0,
@@ -96,7 +102,7 @@ def test_branch_of_another_circuit():
 
 def test_branches_that_are_left_have_a_reason():
     left = {
-        (block, text) for block, one in COVERAGE.outcomes().items() for text in one["branches left"]
+        (block, text) for block, one in covered_branches().items() for text in one["branches left"]
     }
     assert left == REVIEWED.keys()
 
@@ -107,6 +113,22 @@ def test_bench_covers_its_block(tmp_path):
     subprocess.run([sys.executable, *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     kept, found = COVERAGE.outcomes()["slot_walk"], json.loads(into.read_text())
     assert {**found, "seconds": 0} == {**kept, "seconds": 0}
+
+
+def test_all_simulations_of_the_machine_add_up():
+    counts = MachineCounts()
+    config = dummy.CopierConfig()
+    library = build(config, dummy.Copier, "coverage")
+    sums = []
+    for _ in range(2):
+        sim = counts.cosim()(library, dummy.layouts(config), memory=4096)
+        sim.run(limit=10)
+        del sim
+        lines = [line.rpartition(" ") for line in counts.lines(library)]
+        sums.append({point: int(count) for point, _, count in lines})
+    once, twice = sums
+    assert any(once.values())
+    assert twice == {point: 2 * count for point, count in once.items()}
 
 
 def test_bits_of_several_circuits():

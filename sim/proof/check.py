@@ -98,7 +98,7 @@ def check(
         for i, sentence in enumerate(sentences)
     ]
     session = Session(
-        build(config, traced, debug=trace is not None),
+        build(config, traced, "run" if trace is None else "waveform"),
         config,
         taps(config),
         program.image,

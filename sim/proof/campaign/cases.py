@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import torch
 
+from firmware.columns import UnevenColumns
+from firmware.compiler import compile_network
 from firmware.error_codes import Error
 from golden_model.hardware import HardwareConfig
 from golden_model.quantize import quantize
@@ -180,7 +182,7 @@ def random_case(seed, number, index):
     hardware = random_hardware(random.Random(f"{seed}/{number}"), number)
     rng = random.Random(f"{seed}/{number}/{index}")
     scenario = SCENARIOS[(number + index) % len(SCENARIOS)]
-    network = quantize(scenario_checkpoint(rng, hardware, scenario), hardware.format)
+    network = _network(rng, hardware, scenario)
     good = [Queued(0, *words) for words in queue_of(rng, network.model)]
     wrong = rng.choices(tuple(WRONG), WRONG.values())[0]
     fault = damage = None
@@ -214,6 +216,19 @@ def random_case(seed, number, index):
         fault,
         damage,
     )
+
+
+def _network(rng, hardware, scenario):
+    """The first network that is drawn whose columns are even enough for the hardware's buffers."""
+    while True:
+        network = quantize(scenario_checkpoint(rng, hardware, scenario), hardware.format)
+        try:
+            compile_network(network, hardware)
+        except UnevenColumns:
+            continue
+        except Exception:  # a failure of the case: its run tells
+            pass
+        return network
 
 
 def bad_sentence(rng, model, error):

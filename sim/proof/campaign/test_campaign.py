@@ -6,11 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from firmware.compiler import compile_network
 from sim.proof.campaign import __main__ as command
 from sim.proof.campaign import dispatch
 from sim.proof.campaign.cases import BAD_SENTENCES, Cuts, random_case
 from sim.proof.campaign.crosses import CORNERS, CROSSED, cross_holes, crosses, features_of, report
 from sim.proof.campaign.dispatch import Job, in_processes, through
+from sim.proof.campaign.examine import examine
 from sim.proof.campaign.kept_cases import KeptCases
 from sim.proof.campaign.shrink import failure_kind, shrink
 
@@ -21,6 +23,25 @@ def case_with(**wanted):
     """The first case whose attributes are as `wanted`."""
     cases = (random_case(SEED, number, index) for number in range(9) for index in range(9))
     return next(case for case in cases if all(test(case) for test in wanted.values()))
+
+
+def test_uneven_network_is_drawn_again():
+    """This one's columns would not go through the buffers of the configuration."""
+    case = random_case(1, 76, 9)
+    assert compile_network(case.network, case.hardware).image
+
+
+def test_network_that_cannot_be_compiled_is_a_failure(monkeypatch):
+    """It has no opcodes, and its record says why."""
+    case = random_case(SEED, 0, 0)
+
+    def broken(network, hardware):
+        raise IndexError("of the compiler")
+
+    for module in ("examine", "crosses"):
+        monkeypatch.setattr(f"sim.proof.campaign.{module}.compile_network", broken)
+    record = examine(case)
+    assert record["opcodes"] == [] and "IndexError: of the compiler" in record["failures"][0]
 
 
 def record_of(job, model, failures=()):
