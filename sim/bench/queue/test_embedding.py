@@ -303,6 +303,32 @@ async def bad_among_good(dut):
 
 
 @cocotb.test()
+@cocotb.parametrize(row=[5, WORDS + 3, WORDS + POSITIONS + 1])
+async def bad_behind_waiting(dut, row):
+    """A row that is refused while those before it wait, since nobody takes the first token's end.
+
+    The other tokens come out whole.
+    """
+    tb = Bench(dut, 16)
+    await tb.start()
+    tokens = [(3, 0, 0, 0), (8, 0, 1, 1), (5, 1, 3, 2), (9, 0, 5, 3)]
+    tb.patch(row, lambda image, entry, start: struct.pack_into("<I", image, entry + 4, start))
+    tb.done.hold = True
+    tb.send(tokens)
+    await ClockCycles(dut.clk, 400)
+    tb.done.hold = False
+    status = [0, 0, Error.SENTENCE_CHECK, 0]
+    harness.assert_same(
+        "done",
+        await tb.done.receive(len(tokens)),
+        [{"row": number, "status": int(code)} for number, code in enumerate(status)],
+    )
+    good = [token for token, code in zip(tokens, status, strict=True) if not code]
+    found = [one for one in tb.features if one["row"] != 2]
+    harness.assert_same("features", found, tb.expected(good)[0])
+
+
+@cocotb.test()
 @cocotb.parametrize(stall=[None, 7])
 async def aborted(dut, stall):
     """After an abort 1 to 154 cycles into a token, the next token comes out whole.
