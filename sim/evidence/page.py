@@ -105,9 +105,9 @@ These are promised; the command compares every tensor.
 CAMPAIGN = """
 ## Campaign and functional coverage
 
-`make campaign` compares every tensor of random cases. {cases:,} of 10,000 cases, with
-{sentences:,} sentences, were run, and {differences} differ. The table has the pairs of an opcode
-and a value of a feature: how many there can be, and how many have had no case yet
+`make campaign` compares every tensor of random cases. {cases:,} cases were run, with {sentences:,}
+sentences and {values:,} values, and {differences} differ. The table has the pairs of an opcode and
+a value of a feature: how many there can be, and how many have had no case yet
 ([all of them](evidence/campaign.json)).
 
 | feature | values | pairs | without a case |

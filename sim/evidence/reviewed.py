@@ -24,6 +24,9 @@ REVIEWED: dict[tuple[str, str], str] = {
         "embedding",
         f"?: cond_then {BROKEN}",
     ): "In the machine: sim/proof/test_faults_sentence.py::test_row_outside.",
+    ("embedding_table", "fsm_state else i__ready$26"): (
+        "No look-up comes through behind a row whose words wait: so at most `AHEAD` rows do."
+    ),
     **{("entropy", f"18'h00000 case 6'h0{k} of {POWER}"): CLASSES for k in range(2, 8)},
     ("layernorm", SHIFTED): SHIFT,
     **{("linear", f"{name} else i__ready"): TILES for name in ("fsm_state", "groups", "left")},
@@ -62,6 +65,7 @@ REVIEWED: dict[tuple[str, str], str] = {
         for name in ("_sentence", "fsm_state")
         for number in (82, 83, 84)
     },
+    ("turns", "fsm_state else i__ready"): TILES,
     **{
         ("walkers", f"{name} if with m.If(more & ~self.o_group.payload.last):"): GROUP
         for name in ("fsm_state", "i__ready", "nth_group", "nth_tile")

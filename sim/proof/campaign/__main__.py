@@ -27,14 +27,16 @@ __all__ = ["campaign", "main"]
 STOPPED = 130  # exit status after Ctrl-C, as shells have it
 
 
-def campaign(seed, configs=20, models=5, state=None, workers=2, executor=None, numbers=None):
+def campaign(seed, configs=20, models=5, state=None, workers=2, executor=None, first=0):
     """Run what is not yet in the state file; whether nothing differed and every corner occurred.
 
+    A part that does not begin with configuration 0 need not have every corner.
+
     executor : of concurrent.futures, to which configurations go; default processes of our own
-    numbers : of the configurations, in place of the first `configs`
+    first : number of the first configuration
     """
     kept = kept_of_seed(seed, state)
-    numbers = range(configs) if numbers is None else numbers
+    numbers = range(first, first + configs)
     wanted = {(number, model) for number in numbers for model in range(models)}
     done = {(one["number"], one["model"]) for one in _of(kept.records(), seed)} & wanted
     kept.fresh()
@@ -57,7 +59,7 @@ def campaign(seed, configs=20, models=5, state=None, workers=2, executor=None, n
         _follow(run, kept, bar, task, console)
     return _summary(
         [one for one in _of(kept.records(), seed) if (one["number"], one["model"]) in wanted],
-        whole=len(wanted) >= configs * models,
+        whole=first == 0,
     )
 
 
@@ -138,6 +140,7 @@ def _parser():
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--configs", type=int, default=20)
+    parser.add_argument("--from", dest="first", type=int, default=0, help="the first one's number")
     parser.add_argument("--models", type=int, default=5, help="cases of each configuration")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--state", help="file of finished cases, build/campaign/SEED.jsonl")
@@ -186,7 +189,7 @@ def _campaign(chosen, executor):
     state = kept_of_seed(chosen.seed, chosen.state)
     try:
         size = chosen.configs, chosen.models
-        right = campaign(chosen.seed, *size, state.path, chosen.workers, executor)
+        right = campaign(chosen.seed, *size, state.path, chosen.workers, executor, chosen.first)
     except KeyboardInterrupt:
         print(f"Stopped; the same command goes on from {state.path}")
         return STOPPED

@@ -73,7 +73,7 @@ CROSSED = {
     "units": ("all", *(f"without {unit}" for unit in UNITS)),
 }
 # No case can be of these: (opcode, feature, value).
-IMPOSSIBLE = {(Opcode.DROP.name, "units", "without drop")}
+IMPOSSIBLE = {(opcode.name, "units", "without drop") for opcode in (Opcode.DROP, Opcode.GROUP)}
 
 
 def features_of(case):

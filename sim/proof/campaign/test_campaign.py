@@ -149,6 +149,22 @@ def test_resumed_campaign_skips(tmp_path, monkeypatch, capsys):
     assert "6 cases" in capsys.readouterr().out
 
 
+def test_part_of_a_campaign(tmp_path, monkeypatch, capsys):
+    """It begins where it is told to, and needs no corner."""
+    ran = []
+
+    def processes(jobs, kept, workers):
+        ran.extend(jobs)
+        yield
+
+    monkeypatch.setattr(command, "in_processes", processes)
+    state = str(tmp_path / "state.jsonl")
+    words = f"--seed {SEED} --from 7 --configs 2 --models 1 --state {state}"
+    assert command.main(words.split()) == 0
+    assert [job.number for job in ran] == [7, 8]
+    assert "never occurred" not in capsys.readouterr().out
+
+
 def test_process_that_dies(tmp_path):
     """The case in hand failed, the others ran."""
     kept = KeptCases(tmp_path / "state.jsonl")
