@@ -15,7 +15,6 @@ from golden_model.files import one_line
 
 __all__ = ["eager", "quiet_transformers"]
 
-EAGER: dict[str, Any] = {"attn_implementation": "eager"}
 # Keys of config.json that say which network it is, once it is checked.
 OF_NETWORK = (
     "vocab_size",
@@ -61,7 +60,8 @@ def eager(
     """
     try:
         kept: dict[str, Any] = {name: getattr(albert.config, name) for name in OF_NETWORK}
-        config = AlbertConfig(**kept, **EAGER)
+        kept["attn_implementation"] = "eager"
+        config = AlbertConfig(**kept)
         network = AlbertForSequenceClassification(config).eval()
         network.load_state_dict(albert.state)
     except Exception as error:  # AssertionError, TypeError, RuntimeError: by what is wrong

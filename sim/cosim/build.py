@@ -59,8 +59,8 @@ VERILATOR = (
 KINDS = {
     "run": ((), (), ()),
     "waveform": (("--trace-vcd",), ("-DWAVEFORM",), ()),
-    # Where signals are not public, Verilator 5.49 optimizes the logic between counters wrongly: a
-    # run of the machine did not end. Counters of toggles would make it a hundred times slower.
+    # Where signals are not public, Verilator 5.49 optimizes the logic between counters wrongly: the
+    # machine stopped with WATCHDOG. Counters of toggles would make it slower still.
     "coverage": (("--coverage-line", "--public-flat-rw"), ("-DCOVERAGE",), ("verilated_cov.cpp",)),
 }
 CONSTANTS = (f"-DREAD_BURSTS={READ_BURSTS}", f"-DWRITE_BURSTS={WRITE_BURSTS}")
