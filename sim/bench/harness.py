@@ -24,6 +24,7 @@ them:
 import dataclasses
 import json
 import os
+import shutil
 
 import cocotb
 from cocotb.clock import Clock
@@ -85,7 +86,7 @@ def run_bench(
 
     Verilog, simulator and results go to build/sim/`name`. Icarus where it is installed, else
     Verilator; SIM=verilator chooses that. A failing bench runs once more with waves, and the path
-    of the FST file is printed.
+    of their file is printed: FST of Icarus, VCD of Verilator.
 
     config, values : come back inside the simulation from `config()` and `parameters()`; JSON
     only : name of one cocotb test, with all its parameters
@@ -100,11 +101,14 @@ def run_bench(
 def carry_out(component, bench, beside):
     """What `run_bench` does with its bench; who measures benches has another function here."""
     folder = BUILD / bench.name
-    source = bench.write(folder, verilog(component, bench.name) + beside)
-    failed, log = bench.simulate(folder, source)
+    text = verilog(component, bench.name) + beside
+    failed, log = bench.simulate(folder, text)
     if failed:
-        bench.simulate(folder / "waves", source, waves=True)
-        waves = sorted([*folder.glob("waves/*.fst"), *folder.glob("waves/*.vcd")])
+        # Verilator's make would take objects from a folder above.
+        folder = BUILD / "waves" / bench.name
+        shutil.rmtree(folder, ignore_errors=True)
+        bench.simulate(folder, text, waves=True)
+        waves = sorted([*folder.glob("*.fst"), *folder.glob("*.vcd")])
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-60:])
         shown = ", ".join(map(str, waves)) or "none"
         raise AssertionError(f"{bench.name}: {failed}\n{tail}\nlog: {log}\nwaves: {shown}")

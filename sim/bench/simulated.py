@@ -40,31 +40,27 @@ class Simulated:
     large: bool = False
     coverage: bool = False
 
-    def write(self, folder, text):
-        """Put the Verilog into `folder`; its path."""
-        folder.mkdir(parents=True, exist_ok=True)
-        source = folder / f"{self.name}.v"
-        source.write_text(text)
-        return source
-
-    def simulate(self, folder, source, waves=False):
-        """Build and run once: (what failed, or "", log file)."""
-        self.build(folder, source, waves)
+    def simulate(self, folder, text, waves=False):
+        """Build and run the Verilog `text` once: (what failed, or "", log file)."""
+        self.build(folder, text, waves)
         return self.run(folder, waves)
 
-    def build(self, folder, source, waves=False):
-        """Compile `source` in `folder`."""
+    def build(self, folder, text, waves=False):
+        """Compile the Verilog `text` in `folder`."""
         arguments = []
         if self._simulator == "verilator":
             prepare_verilator()
             # Counters of coverage make much C++ that runs once.
             speed = "-O0" if self.coverage else "-O1"
             arguments = ["-Wno-fatal", "-Wno-lint", "-CFLAGS", speed, "--output-split", "5000"]
-            arguments += ["--trace-fst", "--trace-structs"] if waves else []
+            # FST would need the headers of LZ4.
+            arguments += ["--trace-vcd", "--trace-structs"] if waves else []
             # cocotb makes every signal public before these.
             arguments += ["--no-public-flat-rw", "--public-depth", "1"] if self.large else []
             arguments += ["--coverage-line", "--coverage-toggle"] if self.coverage else []
         folder.mkdir(parents=True, exist_ok=True)
+        source = folder / f"{self.name}.v"
+        source.write_text(text)
         get_runner(self._simulator).build(
             sources=[source],
             hdl_toplevel=self.name,

@@ -38,12 +38,11 @@ class _Measurement:
         folder = BUILD / "coverage" / bench.name
         bench = dataclasses.replace(bench, coverage=True)
         text = verilog.convert(component, name=bench.name, emit_src=True)
-        source = bench.write(folder, text + beside)
-        failed, log = bench.simulate(folder, source)
+        failed, log = bench.simulate(folder, text + beside)
         if failed:
             raise AssertionError(f"{bench.name}: {failed}: {log}")
         lines = (folder / "coverage.dat").read_text().splitlines()
-        self.covered.add(verilog_modules(source.read_text()), coverage_points(lines))
+        self.covered.add(verilog_modules(text + beside), coverage_points(lines))
 
 
 def measure(block: str, most: int) -> dict:

@@ -70,7 +70,7 @@ class Hunt:
         bench = dataclasses.replace(
             bench, module="sim.evidence.shell", only=None, variables=bench.variables | variables
         )
-        bench.build(folder, bench.write(folder, text + beside))
+        bench.build(folder, text + beside)
         times = {}
         ended, _ = _simulate(bench, folder, [0], times)
         if not ended:

@@ -5,11 +5,14 @@ import pytest
 
 from hw.stream import Fifo
 from sim.bench import harness
+from sim.bench.simulated import default_simulator
 from sim.bench.test_stream import WORD
 
 
-def test_failure_shows_the_first_difference():
+@pytest.mark.parametrize("simulator", sorted({default_simulator(), "verilator"}))
+def test_failure_shows_the_first_difference(simulator, monkeypatch):
+    monkeypatch.setenv("SIM", simulator)
     with pytest.raises(
-        AssertionError, match=r"(?s)negate\[0\]\['values'\]\[0\]: got .*waves: .*fst"
+        AssertionError, match=r"(?s)negate\[0\]\['values'\]\[0\]: got .*waves: .*(fst|vcd)$"
     ):
         harness.run_bench(Fifo(WORD, 2), "sim.bench.test_stream", "failing", only="negate")
