@@ -11,6 +11,8 @@ from pathlib import Path
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
 
+from sim.cosim.build import support_object
+
 __all__ = ["BUILD", "Simulated", "default_simulator", "prepare_verilator"]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,12 +54,15 @@ class Simulated:
             prepare_verilator()
             # Counters of coverage make much C++ that runs once.
             speed = "-O0" if self.coverage else "-O1"
-            arguments = ["-Wno-fatal", "-Wno-lint", "-CFLAGS", speed, "--output-split", "5000"]
+            # What runs once stays without: g++ takes a minute to optimize the names of signals.
+            os.environ["MAKEFLAGS"] += f" OPT_FAST={speed} VM_GLOBAL_FAST="
+            arguments = ["-Wno-fatal", "-Wno-lint", "--output-split", "5000"]
             # FST would need the headers of LZ4.
             arguments += ["--trace-vcd", "--trace-structs"] if waves else []
             # cocotb makes every signal public before these.
             arguments += ["--no-public-flat-rw", "--public-depth", "1"] if self.large else []
             arguments += ["--coverage-line", "--coverage-toggle"] if self.coverage else []
+            arguments += ["-LDFLAGS", " ".join(map(str, self._support(waves)))]
         folder.mkdir(parents=True, exist_ok=True)
         source = folder / f"{self.name}.v"
         source.write_text(text)
@@ -104,6 +109,13 @@ class Simulated:
         if tests == 0:
             return f"no cocotb test in {self.module}", log
         return f"{failures} of {tests} tests failed" if failures else "", log
+
+    def _support(self, waves):
+        """Objects of Verilator's run-time library, which its make would compile for each bench."""
+        names = ["verilated", "verilated_dpi", "verilated_threads", "verilated_vpi"]
+        names += ["verilated_vcd_c"] if waves else []
+        names += ["verilated_cov"] if self.coverage else []
+        return [support_object(f"{name}.cpp") for name in names]
 
     @property
     def _simulator(self):

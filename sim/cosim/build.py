@@ -32,7 +32,16 @@ from sim.cosim.kept import put, read_text, write_text
 from sim.cosim.memory import READ_BURSTS, WRITE_BURSTS
 from sim.cosim.processes import following
 
-__all__ = ["ROOT", "BuildError", "build", "forget_build", "library", "sources_digest", "verilator"]
+__all__ = [
+    "ROOT",
+    "BuildError",
+    "build",
+    "forget_build",
+    "library",
+    "sources_digest",
+    "support_object",
+    "verilator",
+]
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "cosim"
@@ -195,7 +204,7 @@ def _compile(text, folder, result, kind):
     ]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(lambda part: _object(part, folder, includes, defines), parts))
-        objects += pool.map(lambda name: _support(name, package), SUPPORT + support)
+        objects += pool.map(support_object, SUPPORT + support)
     partial = result.with_suffix(".partial")
     _call([_compiler(), "-shared", "-pthread", *objects, "-o", partial], "g++")
     put(partial, result)
@@ -228,9 +237,9 @@ def _object(part, folder, includes, defines):
     return target
 
 
-def _support(name, package):
-    """The object of a file of Verilator's own run-time library, compiled once."""
-    folder = BUILD / "runtime"
+def support_object(name):
+    """Path of the object of a file of Verilator's own run-time library, compiled once."""
+    folder, package = BUILD / "runtime", verilator()
     target = folder / f"{_digest(str(package), *COMPILE)}_{name}.o"
     with _alone(folder / name):
         if not (target.exists() and target.stat().st_size):
