@@ -2,6 +2,7 @@
 """Every property."""
 
 from sim.prove.properties.arrays import ARRAYS
+from sim.prove.properties.attend import ATTEND
 from sim.prove.properties.bus import BUS
 from sim.prove.properties.contracts import CONTRACTS
 from sim.prove.properties.control import CONTROL
@@ -26,6 +27,7 @@ PROPERTIES = (
     *STABLE,
     *PORTS,
     *CONTRACTS,
+    *ATTEND,
     *ARRAYS,
     *ROWS_AND_SLOTS,
     *CONTROL,
