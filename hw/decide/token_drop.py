@@ -64,8 +64,10 @@ class TokenDrop(wiring.Component):
         with m.If(enable):
             m.d.sync += [
                 product.eq(
-                    Mux(rows, self.i.payload.exponential, self.eta)
-                    * Mux(rows, self.count, self.sum)
+                    self._multiply(
+                        Mux(rows, self.i.payload.exponential, self.eta),
+                        Mux(rows, self.count, self.sum),
+                    )
                 ),
                 multiplied.eq(self.i.valid & self.i.ready),
                 row.index.eq(number),
@@ -92,3 +94,7 @@ class TokenDrop(wiring.Component):
                     with m.If(last):
                         m.next = "MULTIPLY"
         return m
+
+    def _multiply(self, a, b):
+        """a * b; a proof puts any function of both in its place."""
+        return a * b
