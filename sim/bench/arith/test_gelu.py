@@ -100,4 +100,5 @@ def test_activation(lanes, only):
         f"gelu_{lanes}",
         config=config,
         only=only,
+        large=only == "every_input",
     )
