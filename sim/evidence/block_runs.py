@@ -25,7 +25,6 @@ from sim.cosim.processes import following
 __all__ = ["BlockRuns", "digest_of", "module_of", "run_benches", "sources"]
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
-SKIPPED = ("cpu",)  # a core of others
 
 
 def module_of(path) -> str:
@@ -51,7 +50,6 @@ def sources() -> dict:
     return {
         block: (path, [bench] if bench else [find_bench(name) for name in covered[block]])
         for block, path, _, bench in blocks()
-        if block not in SKIPPED
     }
 
 

@@ -33,7 +33,7 @@ What shows that each block does what its golden model says. Made by
 - *Mutants*: how many of the block's mutants (drawn by chance from those that are in its circuit)
   its bench finds, by `make mutants`. *Old*: the block's source has changed since.
   *In the machine*: how many of the others cases of the campaign find in the whole machine; for a
-  block without mutants of its bench, of so many by chance. Those that nobody finds are below.
+  block without mutants of its bench ("-"), of so many by chance. Those that nobody finds are below.
 - *Branches*, *toggles*: how many its bench covers, by `make coverage`. A branch is an arm of an
   `if` or `case` of the Verilog, or a side of a `?:`. A toggle is a bit of a signal that rises, or
   that falls. Both are as counted: entries of tables, and bits of ports that a small configuration
@@ -161,7 +161,7 @@ def _line(cells):
 
 def _mutants(path, score, machine):
     """What the bench finds of its mutants, and the whole machine of the others."""
-    own, rest = NOT_RUN, _absent(path)
+    own, rest = ("-" if machine else NOT_RUN), _absent(path)
     if score:
         own = f"{score['found']} of {score['tried']}{_old(path, score)}"
         rest = _absent(path) if score["alive"] else ""
@@ -285,7 +285,7 @@ def _row(block, path, bench, score, machine, covered, in_machine):
     proved = sum(one.inductive for one in mine)
     properties = f"{proved} proved, {len(mine) - proved} bounded" if mine else ""
     text = _text(bench) if bench else ""
-    random = "random." in text or "default_rng" in text
+    random = re.search(r"random\.|random_|default_rng", text)
     stalls = "pause" in text or "stall" in text
     streams = bool(re.search(r"stream\.|axi\.", path.read_text()))
     states = bool(text) and "large=True" not in text
