@@ -52,16 +52,19 @@ class Simulated:
         arguments = []
         if self._simulator == "verilator":
             prepare_verilator()
-            # Counters of coverage make much C++ that runs once.
-            speed = "-O0" if self.coverage else "-O1"
+            # Counters of coverage make much C++, which runs once if the bench is a small one.
+            speed = "-O0" if self.coverage and not self.large else "-O1"
             # What runs once stays without: g++ takes a minute to optimize the names of signals.
             os.environ["MAKEFLAGS"] += f" OPT_FAST={speed} VM_GLOBAL_FAST="
             arguments = ["-Wno-fatal", "-Wno-lint", "--output-split", "5000"]
             # FST would need the headers of LZ4.
             arguments += ["--trace-vcd", "--trace-structs"] if waves else []
-            # cocotb makes every signal public before these.
-            arguments += ["--no-public-flat-rw", "--public-depth", "1"] if self.large else []
-            arguments += ["--coverage-line", "--coverage-toggle"] if self.coverage else []
+            if self.coverage:
+                arguments += ["--coverage-line", "--coverage-toggle"]
+            elif self.large:
+                # cocotb makes every signal public before these. With counters they must be, see
+                # sim/cosim/build.py.
+                arguments += ["--no-public-flat-rw", "--public-depth", "1"]
             arguments += ["-LDFLAGS", " ".join(map(str, self._support(waves)))]
         folder.mkdir(parents=True, exist_ok=True)
         source = folder / f"{self.name}.v"

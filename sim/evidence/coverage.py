@@ -22,7 +22,7 @@ from amaranth.back import verilog
 from sim.bench import harness
 from sim.bench.simulated import BUILD
 from sim.evidence.block_runs import BlockRuns, run_benches, sources
-from sim.evidence.covered import Covered, coverage_points, verilog_modules
+from sim.evidence.covered import Covered, counted, coverage_points, verilog_modules
 
 __all__ = ["COVERAGE"]
 
@@ -37,12 +37,12 @@ class _Measurement:
         """In the place of `harness.carry_out`."""
         folder = BUILD / "coverage" / bench.name
         bench = dataclasses.replace(bench, coverage=True)
-        text = verilog.convert(component, name=bench.name, emit_src=True)
-        failed, log = bench.simulate(folder, text + beside)
+        text = verilog.convert(component, name=bench.name, emit_src=True) + beside
+        failed, log = bench.simulate(folder, counted(text, self.covered.source))
         if failed:
             raise AssertionError(f"{bench.name}: {failed}: {log}")
         lines = (folder / "coverage.dat").read_text().splitlines()
-        self.covered.add(verilog_modules(text + beside), coverage_points(lines))
+        self.covered.add(verilog_modules(text), coverage_points(lines))
 
 
 def measure(block: str, most: int) -> dict:

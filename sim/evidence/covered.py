@@ -6,7 +6,7 @@ import linecache
 import re
 from dataclasses import dataclass, field
 
-__all__ = ["Covered", "coverage_points", "verilog_modules"]
+__all__ = ["Covered", "counted", "coverage_points", "verilog_modules"]
 
 KICK = "dump_module"  # in the name of the variable that yosys puts into every process
 SOURCE = re.compile(r'src = "([^":]+):(\d+)')
@@ -31,16 +31,32 @@ def verilog_modules(text: str) -> dict[str, _Module]:
         if found and module is None:
             source = found[1]
         if line.startswith("module "):
-            name = line.split()[1].partition("(")[0].lstrip("\\")
-            module = modules[name] = _Module(source)
+            module = modules[_module_name(line)] = _Module(source)
         elif line.startswith("endmodule"):
-            module = None
+            module, source = None, ""
         elif module is not None:
             module.lines[number] = line
             wire = re.match(r"  assign (\S+) +=", line)
             if wire and found:
                 module.origins[wire[1]] = f"{found[1]}:{found[2]}"
     return modules
+
+
+def _module_name(line):
+    """Of a line that begins a module."""
+    return line.split()[1].partition("(")[0].lstrip("\\")
+
+
+def counted(text: str, source: str) -> str:
+    """The text, line by line, in which Verilator puts counters into modules of `source` alone."""
+    modules = verilog_modules(text)
+    lines = []
+    for line in text.splitlines():
+        if line.startswith("module "):
+            own = modules[_module_name(line)].source == source
+            line = f"/*verilator coverage_{'on' if own else 'off'}*/ {line}"
+        lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 def coverage_points(lines: list[str]) -> dict:

@@ -8,7 +8,7 @@ import sys
 from sim.cosim import dummy
 from sim.cosim.build import ROOT, build
 from sim.evidence.coverage import COVERAGE
-from sim.evidence.covered import Covered, coverage_points, verilog_modules
+from sim.evidence.covered import Covered, counted, coverage_points, verilog_modules
 from sim.evidence.machine_coverage import MachineCounts
 from sim.evidence.page import covered_branches
 from sim.evidence.reviewed import REVIEWED
@@ -60,6 +60,18 @@ def _points(*counts):
         (22, 3, "toggle", "block__02epart", "a:1->0", 0),
     ]
     return coverage_points([_point(*point) for point in points])
+
+
+def test_counted():
+    """Counters go into the modules of the block's file, and no line moves."""
+    text = counted(VERILOG + "module foreign (clk);\nendmodule\n", "hw/of_test.py")
+    begins = [line.partition("(")[0] for line in text.splitlines() if " module " in line]
+    assert begins == [
+        "/*verilator coverage_on*/ module block",
+        "/*verilator coverage_off*/ module \\block.part ",
+        "/*verilator coverage_off*/ module foreign ",
+    ]
+    assert len(text.splitlines()) == len(VERILOG.splitlines()) + 2
 
 
 def test_points():
