@@ -11,8 +11,10 @@
 #define REGISTERS 0x10000000u
 #define LINE ((volatile uint32_t *)0x20000000u)
 #define MEMORY 0x40000000u
+#define FLASH 0x80000000u
 
 /* What lies in flash and memory: firmware/store.py. The board has copied header and image before the program runs. */
+#define STORE_AT 0x400000u
 #define STORE_MAGIC 0x4b535254u
 #define STORE_IMAGE 32u
 #define EMBEDDING 0x600000u
@@ -25,6 +27,16 @@
 static volatile uint32_t *word_at(uint32_t address)
 {
     return (volatile uint32_t *)(MEMORY + address);
+}
+
+/* Whether the memory begins with the flash's header. */
+static int copied(void)
+{
+    const volatile uint32_t *header = (const volatile uint32_t *)(FLASH + STORE_AT);
+    for (uint32_t i = 0; i < STORE_IMAGE / 4u; i++)
+        if (word_at(0)[i] != header[i])
+            return 0;
+    return 1;
 }
 
 static void put_text(const char *text)
@@ -101,7 +113,7 @@ int main(void)
     enum terse_result result = terse_init(&t, (volatile void *)REGISTERS);
     if (result != TERSE_OK)
         return failed("init", result);
-    if (word_at(0)[0] != STORE_MAGIC)
+    if (word_at(0)[0] != STORE_MAGIC || !copied())
         return failed("store", word_at(0)[0]);
     memory.image.base = STORE_IMAGE;
     memory.image.size = word_at(0)[1];

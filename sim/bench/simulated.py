@@ -31,7 +31,7 @@ class Simulated:
     variables : environment of the simulation
     only : name of one cocotb test, with all its parameters
     large : Verilator, which then knows no signals but the ports
-    coverage : Verilator, which counts branches and toggles in `coverage.dat`
+    coverage : Verilator (SIM=verilator) counts branches and toggles in `coverage.dat`
     """
 
     name: str
@@ -122,7 +122,7 @@ class Simulated:
 
     @property
     def _simulator(self):
-        if self.large or self.coverage:
+        if self.large:
             return "verilator"
         return os.environ.get("SIM", default_simulator())
 

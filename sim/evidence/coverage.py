@@ -15,6 +15,7 @@ Outcomes are kept in docs/evidence/coverage.json.
 """
 
 import dataclasses
+import os
 import time
 
 from amaranth.back import verilog
@@ -49,6 +50,7 @@ def measure(block: str, most: int) -> dict:
     """One block, in a process of its own -> what is kept of it."""
     measurement = _Measurement(sources()[block][0])
     harness.carry_out = measurement.run
+    os.environ["SIM"] = "verilator"
     begin = time.perf_counter()
     run_benches(block)
     return measurement.covered.figures() | {"seconds": round(time.perf_counter() - begin)}
