@@ -86,4 +86,9 @@ DIARY = (
         "a type checker",
         "tests/test_cli.py::test_wheel_tells_the_cycles",
     ),
+    Fault(
+        "Without Icarus a bench that fails ended in a compiler's error instead of a waveform.",
+        "a machine without Icarus",
+        "sim/evidence/test_harness.py::test_failure_shows_the_first_difference",
+    ),
 )

@@ -18,6 +18,9 @@ ROUNDS = "Of a division that yosys writes for signed numbers; these have no sign
 BROKEN = "broken = Mux(error == Error.WINDOW, Error.SENTENCE_CHECK, Error.EMBEDDING_BUS)"
 
 REVIEWED: dict[tuple[str, str], str] = {
+    ("cpu", "fsm_state else o_access__ready"): (
+        "The CPU asks for one thing at a time, so `Access` rests whenever it asks."
+    ),
     ("drop", "fsm_state else i__ready$71"): READY,
     ("drop", "live else i__ready$73"): READY,
     (

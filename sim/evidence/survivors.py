@@ -7,16 +7,15 @@ EQUAL = "Of two values that are equal either may be taken."
 ZERO = "What no statement drives is 0 anyway."
 TAKEN = "Looked at only once it has been taken, which loads it again."
 FOLLOWS = "An operation waits for a word too many: that costs time, and no result."
+UNHEARD = "Nobody listens to the line."
 MODEL = "Slower, not wrong: sim/cycles/test_model.py finds it."
 
 REASONS: dict[tuple[str, str], str] = {
     ("accelerator", "limit < self.config.slots → limit <= self.config.slots"): EQUAL,
-    ("accelerator", "loader.done & (loader.error == 0) → loader.done | (loader.error == 0)"): (
-        "sim/proof/test_faults_registers.py::test_threshold_of_the_host finds it."
-    ),
-    ("accelerator", "self.done.eq(0) → nothing (2 of 2)"): (
-        "sim/proof/test_faults_registers.py::test_done_until_the_next_start finds it."
-    ),
+    (
+        "accelerator",
+        "self.writer.i_request.ready & self.running → self.writer.i_request.ready | self.running",
+    ): "A result is given when the one before is written: the writer takes it at once.",
     ("accelerator", "waited >= limit → waited > limit"): (
         "A cycle later: from outside nobody sees in which cycle the last progress was."
     ),
@@ -102,6 +101,8 @@ REASONS: dict[tuple[str, str], str] = {
     ("sequencer", "m.next = 'FAULT' → nothing"): (
         "Issue takes nothing behind a fault: the state that gave it is stuck as FAULT is."
     ),
+    ("soc", "uart.rx.eq(self.rx) → nothing"): UNHEARD,
+    ("soc", "uart.i.ready.eq(1) → nothing"): UNHEARD,
     ("softmax", "score > maximum → score >= maximum"): EQUAL,
     ("staging", "m.next = 'IDLE' → nothing"): (
         "Behind the last sentence it does as little as IDLE, until the reset of the next queue."
