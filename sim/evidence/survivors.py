@@ -21,6 +21,9 @@ REASONS: dict[tuple[str, str], str] = {
     ),
     ("adaptivfloat", "rounded > 127 → rounded >= 127"): EQUAL,
     ("admission", "self.o_rows.payload.mask.eq(0) → nothing"): ZERO,
+    ("board", "one.ready & ~busy → one.ready | ~busy"): (
+        "sim/bench/board/test_board.py finds it: `beyond` asks the flash while the image is copied."
+    ),
     ("contribution", "value > maximum → value >= maximum"): EQUAL,
     ("contribution", "asked.eq(0) → nothing (1 of 2)"): (
         "The end of the next pass sets it back before it is looked at."

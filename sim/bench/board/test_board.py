@@ -90,13 +90,14 @@ def raw(terse, windows, ids):
 @cocotb.test()
 async def damaged_flash(dut):
     """Loading tells; the image over the line mends it."""
-    line, link = await started(dut)
+    link = SerialLink(await power_on(dut, CLOCK, BAUD))
     _, program = compiled()
     asked = random_sentences(SMALL_MODEL, 1, seed=4, low=3, high=9)
 
     def host():
+        assert dut.copying.value == 1
+        store = read_store(link)  # waits until the image is copied
         terse = Terse(link)
-        store = read_store(link)
         windows = board_windows(terse, store)
         at = windows.image[0] + 400
         (word,) = np.frombuffer(link.get(at, 4), "<u4")
@@ -120,7 +121,7 @@ async def beyond(dut):
     def host():
         """A host's accesses, then the machine's."""
         assert dut.copying.value == 1
-        header = link.get(0, STORE_BYTES)  # waits until the image is copied
+        header = link.get(FLASH + STORE_AT, STORE_BYTES)  # waits until the image is copied
         assert dut.copying.value == 0
         terse = Terse(link)
         windows = board_windows(terse, read_store(link))
@@ -129,7 +130,7 @@ async def beyond(dut):
                 link.get(address, 4)
         with pytest.raises(FrameError, match="the bus answered with an error"):
             link.put(FLASH, bytes(4))
-        assert link.get(FLASH + STORE_AT, STORE_BYTES) == header
+        assert link.get(0, STORE_BYTES) == header
         far = dataclasses.replace(windows, image=(1 << 25, windows.image[1]))
         fails(terse, lambda: terse.load(far), Error.READ_DECERR)
         far = dataclasses.replace(windows, embedding=(1 << 24, windows.embedding[1]))
