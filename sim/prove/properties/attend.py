@@ -103,6 +103,8 @@ ROWS = (
         CYCLES,
         False,
         Mutant("asked | query & self.o_load.ready", "asked | query"),
+        quick=False,
+        quick_mutants=False,
     ),
     Row(
         Stable,

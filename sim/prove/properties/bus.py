@@ -277,6 +277,7 @@ BUS = (
             Mutant("(free >= run.length) & finals", "(free != 0) & finals"),
         ),
         mutant_depth=14,
+        quick_mutants=False,
     ),
     Property(
         "Writer: bursts inside the window and 4 KiB, WLAST, nothing withdrawn, none behind abort",
