@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """ATTEND's blocks, and those whose first result comes late: output streams hold what they offer."""
 
-from dataclasses import dataclass
-
 from amaranth import Signal
 from amaranth.hdl import Assume
 
@@ -28,90 +26,49 @@ class Paired(Stable):
             m.d.comb += Assume(~ready | port.ready)
 
 
-@dataclass(frozen=True)
-class Row:
-    """A block's monitor, what the block is made of, ports that are steady, ports that pulse once.
-
-    depth : k of an induction; cycles of a bounded proof, until all streams have offered something
-    """
-
-    monitor: type
-    block: str
-    parts: tuple
-    steady: tuple
-    once: tuple
-    depth: int
-    inductive: bool
-    mutant: Mutant
-    mutant_depth: int = 20
-    quick: bool = True
-    quick_mutants: bool = True
-
-    def property(self):
-        """What `prove` takes."""
-        return Property(
-            f"{self.block.partition(':')[2]}: every output stream holds what it offers",
-            self.block,
-            lambda block: self.monitor(block(*self.parts), self.steady, self.once),
-            self.depth,
-            self.inductive,
-            (self.mutant,),
-            self.quick,
-            self.mutant_depth,
-            self.quick_mutants,
-        )
+def _holds(block, build, depth, inductive, mutant, mutant_depth=20, **quick):
+    """The property of a block; `depth` cycles, if bounded, are until all streams have offered."""
+    name = f"{block.partition(':')[2]}: every output stream holds what it offers"
+    return Property(
+        name, block, build, depth, inductive, (mutant,), mutant_depth=mutant_depth, **quick
+    )
 
 
-ROWS = (
-    Row(
-        Paired,
+ATTEND = (
+    _holds(
         "hw.attention.walkers:KeyWalker",
-        (CONFIG,),
-        ("length", "stride", "slots"),
-        (),
+        lambda block: Paired(block(CONFIG), ("length", "stride", "slots")),
         CYCLES,
         False,
         ANNOUNCED,
     ),
-    Row(
-        Paired,
+    _holds(
         "hw.attention.walkers:ValueWalker",
-        (CONFIG,),
-        ("length",),
-        (),
+        lambda block: Paired(block(CONFIG), ("length",)),
         CYCLES,
         False,
         ANNOUNCED,
     ),
-    Row(
-        Stable,
+    _holds(
         "hw.attention.scoring:Scoring",
-        (CONFIG, SCORES),
-        ("align",),
-        (),
+        lambda block: Stable(block(CONFIG, SCORES), ("align",)),
         18,
         False,
         Mutant("with m.If(self.o_point.ready):", "with m.If(1):"),
         quick=False,
     ),
-    Row(
-        Stable,
+    _holds(
         "hw.attention.attention:Attention",
-        (CONFIG, SCORES),
-        OPERATION,
-        ("start",),
+        lambda block: Stable(block(CONFIG, SCORES), OPERATION, ("start",)),
         CYCLES,
         False,
         Mutant("asked | query & self.o_load.ready", "asked | query"),
         quick=False,
         quick_mutants=False,
     ),
-    Row(
-        Stable,
+    _holds(
         "hw.decide.entropy:Entropy",
-        (CONFIG,),
-        ("align", "threshold"),
-        (),
+        lambda block: Stable(block(CONFIG), ("align", "threshold")),
         1,
         True,
         Mutant(
@@ -121,12 +78,9 @@ ROWS = (
         mutant_depth=36,
         quick_mutants=False,
     ),
-    Row(
-        Stable,
+    _holds(
         "hw.array.layernorm:LayerNorm",
-        (CONFIG,),
-        ("length", "set", "shift", "bypass"),
-        (),
+        lambda block: Stable(block(CONFIG), ("length", "set", "shift", "bypass")),
         32,
         False,
         Mutant("Pipeline(m, features, self.o)", "Pipeline(m, features, self.o, stalls=False)"),
@@ -135,4 +89,3 @@ ROWS = (
         quick_mutants=False,
     ),
 )
-ATTEND = tuple(row.property() for row in ROWS)
